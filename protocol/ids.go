@@ -1,0 +1,168 @@
+package protocol
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// MaxIDLength is the longest vehicle, device, campaign or document identifier, in bytes.
+const MaxIDLength = 64
+
+// ErrID is wrapped by every error about a malformed identifier.
+var ErrID = errors.New("malformed identifier")
+
+// VehicleID names a vehicle. It is opaque and never the VIN. Empty means unset.
+type VehicleID string
+
+// DeviceID names a telematics device of a vehicle, and is its MQTT client identifier. Empty means unset.
+type DeviceID string
+
+// CampaignID names a campaign. Empty means unset.
+type CampaignID string
+
+// ParseVehicleID checks that s is 1 to 64 characters of [A-Za-z0-9_-], the
+// first a letter or digit. The error wraps ErrID.
+func ParseVehicleID(s string) (VehicleID, error) {
+	return VehicleID(s), checkID("vehicle id", s)
+}
+
+// ParseDeviceID checks s like ParseVehicleID.
+func ParseDeviceID(s string) (DeviceID, error) {
+	return DeviceID(s), checkID("device id", s)
+}
+
+// ParseCampaignID checks s like ParseVehicleID.
+func ParseCampaignID(s string) (CampaignID, error) {
+	return CampaignID(s), checkID("campaign id", s)
+}
+
+// checkID says what is wrong with s as an identifier called what, without repeating s:
+// identifiers end up in logs, and a VIN must not.
+func checkID(what, s string) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("%s is empty: %w", what, ErrID)
+	case len(s) > MaxIDLength:
+		return fmt.Errorf("%s has %d characters, expected at most %d: %w", what, len(s), MaxIDLength, ErrID)
+	}
+	for i := range len(s) {
+		if !idByte(s[i], i == 0) {
+			return fmt.Errorf("%s has %q at position %d, expected letters, digits, - and _: %w", what, s[i], i, ErrID)
+		}
+	}
+	return nil
+}
+
+func idByte(c byte, first bool) bool {
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		return true
+	}
+	return !first && (c == '-' || c == '_')
+}
+
+// BootID is drawn at random at each start of an agent, so that sequence numbers
+// of different starts, and of replaced devices, never collide. Zero means unset.
+type BootID [8]byte
+
+// String gives 16 hexadecimal digits.
+func (b BootID) String() string { return hex.EncodeToString(b[:]) }
+
+// MarshalText implements encoding.TextMarshaler with the form of String.
+func (b BootID) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler; see ParseBootID.
+func (b *BootID) UnmarshalText(text []byte) (err error) {
+	*b, err = ParseBootID(string(text))
+	return err
+}
+
+// ParseBootID reads what String writes.
+func ParseBootID(s string) (BootID, error) {
+	var b BootID
+	if err := parseHex("boot id", s, b[:]); err != nil {
+		return BootID{}, err
+	}
+	return b, nil
+}
+
+// SchemaHash is the SHA-256 of a schema document, under which it is kept for ever. Zero means unset.
+type SchemaHash [32]byte
+
+// SchemaID is the first 8 bytes of a SchemaHash, as carried in each batch.
+type SchemaID [8]byte
+
+// ID gives the prefix that batches carry.
+func (h SchemaHash) ID() SchemaID { return SchemaID(h[:8]) }
+
+// String gives 64 hexadecimal digits.
+func (h SchemaHash) String() string { return hex.EncodeToString(h[:]) }
+
+// String gives 16 hexadecimal digits.
+func (s SchemaID) String() string { return hex.EncodeToString(s[:]) }
+
+// ParseSchemaHash reads what SchemaHash.String writes.
+func ParseSchemaHash(s string) (SchemaHash, error) {
+	var h SchemaHash
+	if err := parseHex("schema hash", s, h[:]); err != nil {
+		return SchemaHash{}, err
+	}
+	return h, nil
+}
+
+// parseHex fills dst from exactly 2·len(dst) lower-case hexadecimal digits.
+func parseHex(what, s string, dst []byte) error {
+	if len(s) != hex.EncodedLen(len(dst)) || strings.ToLower(s) != s {
+		return fmt.Errorf("%s: expected %d lower-case hexadecimal digits: %w", what, hex.EncodedLen(len(dst)), ErrID)
+	}
+	if _, err := hex.Decode(dst, []byte(s)); err != nil {
+		return fmt.Errorf("%s: expected %d lower-case hexadecimal digits: %w", what, hex.EncodedLen(len(dst)), ErrID)
+	}
+	return nil
+}
+
+// MessageID identifies a message of a vehicle for de-duplication and for the gap
+// ledger. Seq counts from 1 within a boot, without gaps, over all priorities.
+type MessageID struct {
+	Device DeviceID
+	Boot   BootID
+	Seq    uint64
+}
+
+// String gives "did.boot.seq", the value of the user property "id".
+func (m MessageID) String() string {
+	return string(m.Device) + "." + m.Boot.String() + "." + strconv.FormatUint(m.Seq, 10)
+}
+
+// ParseMessageID reads what String writes.
+func ParseMessageID(s string) (MessageID, error) {
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 {
+		return MessageID{}, fmt.Errorf("message id: expected device.boot.sequence: %w", ErrID)
+	}
+	device, err := ParseDeviceID(parts[0])
+	if err != nil {
+		return MessageID{}, fmt.Errorf("message id: %w", err)
+	}
+	boot, err := ParseBootID(parts[1])
+	if err != nil {
+		return MessageID{}, fmt.Errorf("message id: %w", err)
+	}
+	seq, err := strconv.ParseUint(parts[2], 10, 64)
+	if err != nil || seq == 0 || strconv.FormatUint(seq, 10) != parts[2] {
+		return MessageID{}, fmt.Errorf("message id: sequence: expected a decimal number from 1: %w", ErrID)
+	}
+	return MessageID{Device: device, Boot: boot, Seq: seq}, nil
+}
+
+// SeqRange is a run of sequence numbers of one boot, both ends included.
+type SeqRange struct {
+	Boot     BootID
+	From, To uint64
+}
+
+// Len is the number of sequences in r.
+func (r SeqRange) Len() uint64 { return r.To - r.From + 1 }
