@@ -1,0 +1,81 @@
+package config
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"telltale.dev/protocol"
+)
+
+// Schemas keeps schema documents on disk, one file each, named by hash. They
+// are written before the first batch that needs them and read again at each
+// boot, since the backlog may need the schemas of earlier campaigns.
+type Schemas struct{ dir string }
+
+// OpenSchemas uses dir, which is created when missing.
+func OpenSchemas(dir string) (*Schemas, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("schema folder: %w", err)
+	}
+	return &Schemas{dir: dir}, nil
+}
+
+// Save keeps doc, on disk when it returns. A document that is there already is not written again.
+func (s *Schemas) Save(hash protocol.SchemaHash, doc []byte) error {
+	if have, ok := s.Schema(hash); ok && len(have) == len(doc) {
+		return nil
+	}
+	if err := writeDurably(s.path(hash), doc); err != nil {
+		return fmt.Errorf("keep schema: %w", err)
+	}
+	return nil
+}
+
+// Schema gives the document with that hash; a file whose content does not have it counts as missing.
+func (s *Schemas) Schema(hash protocol.SchemaHash) ([]byte, bool) {
+	doc, err := os.ReadFile(s.path(hash))
+	if err != nil || sha256.Sum256(doc) != hash {
+		return nil, false
+	}
+	return doc, true
+}
+
+func (s *Schemas) path(hash protocol.SchemaHash) string {
+	return filepath.Join(s.dir, hash.String()+".schema")
+}
+
+// writeDurably replaces a file so that after a power cut either the old or the new content is there.
+func writeDurably(path string, data []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// readIfThere reads a file; a missing one gives nil.
+func readIfThere(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
