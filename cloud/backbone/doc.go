@@ -1,0 +1,34 @@
+// Package backbone keeps what the cloud must not lose: streams of messages in
+// the order they were stored, and buckets of keys with compare-and-set.
+//
+// It is NATS JetStream, run inside this process on one data directory without
+// any listening port, or an existing NATS server or cluster when a URL is
+// given. Nothing of NATS shows in the interface.
+//
+//	Publish ──> queue of the stream ──> group committer ──> on disk ──> done(seq, nil)
+//	Reader  <── from any sequence, in order
+//	Bucket      Get, Put, Create, Update (compare-and-set), Delete, List, Watch
+//
+// # What is promised
+//
+// A message whose done was called without an error, and a value whose Put,
+// Create, Update or Delete returned without one, is on disk: written and synced, so
+// that neither a killed process nor a power cut takes it away. Messages of one
+// goroutine keep their order within a stream. A message may be stored without
+// its done having said so (see ErrUnknown, and a process that dies between the
+// two), so whoever publishes again must be told apart by its content: the
+// vehicles' sequence numbers do that, not this package.
+//
+// # What it is not for
+//
+// It does not know vehicles, batches or consent: subjects and bytes only. It
+// keeps no read position for anybody; whoever projects a stream remembers the
+// last sequence together with the projection. Bodies over MaxData belong into
+// an object store with only their reference in here.
+//
+// # The data directory
+//
+//	VERSION     the layout's version, one number
+//	LOCK        held with flock while a process uses the directory; its text is the process id
+//	jetstream/  JetStream's own files
+package backbone

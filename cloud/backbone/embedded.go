@@ -1,0 +1,145 @@
+package backbone
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// embedded is the NATS server within this process, and its directory.
+type embedded struct {
+	dir     *directory
+	server  *server.Server
+	started chan struct{} // closed when Start has returned
+	space   *space
+	before  []string // the streams and buckets with messages on disk at the start
+}
+
+// startEmbedded locks the directory and starts the server on it. Nothing is left behind on an error.
+func startEmbedded(cfg Config, f *fault) (*embedded, error) {
+	dir, err := openDirectory(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{dir: dir, started: make(chan struct{}), space: &space{path: cfg.Dir, reserve: cfg.MinFree}}
+	if err := e.start(cfg, f); err != nil {
+		e.stop()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *embedded) start(cfg Config, f *fault) error {
+	free, err := freeBytes(cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("ask for free disk space: %w", err)
+	}
+	if free < min(openFree, cfg.MinFree) {
+		return fmt.Errorf("%w: the disk of %s has only %d MiB left; make space, or choose another directory",
+			ErrFull, filepath.Base(cfg.Dir), free>>20)
+	}
+	if e.before, err = storedStreams(cfg.Dir); err != nil {
+		return err
+	}
+	e.server, err = server.NewServer(serverOptions(cfg.Dir))
+	if err != nil {
+		return fmt.Errorf("%w: %s", ErrStart, redact(err.Error()))
+	}
+	log := &serverLog{log: cfg.Log, fault: f}
+	e.server.SetLoggerV2(log, false, false, false)
+	go func() {
+		defer close(e.started)
+		e.server.Start()
+	}()
+	select {
+	case <-e.started:
+	case <-time.After(cfg.StartTimeout):
+		return fmt.Errorf("%w on %s within %v; give it more time, or look at its disk", ErrStart, filepath.Base(cfg.Dir), cfg.StartTimeout)
+	}
+	if reason := log.reason(); reason != "" || !e.server.JetStreamEnabled() {
+		return fmt.Errorf("%w on %s: %s", ErrStart, filepath.Base(cfg.Dir), reason)
+	}
+	return nil
+}
+
+// serverOptions of an embedded server: no port, no signal handler, each write synced.
+func serverOptions(dir string) *server.Options {
+	return &server.Options{
+		ServerName: "telltale-cloud", DontListen: true, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: dir, SyncAlways: true,
+		// Limits are those of the streams and of the space guard. JetStream's own default would be
+		// three quarters of what is free at the start.
+		JetStreamMaxStore: math.MaxInt64 / 4,
+		MaxPayload:        maxPayload,
+	}
+}
+
+// storedStreams lists the streams and buckets whose messages the directory holds. One
+// without a block of messages is what a start leaves that was interrupted.
+func storedStreams(dir string) ([]string, error) {
+	blocks, err := filepath.Glob(filepath.Join(globQuote(dir), storeName, "$G", "streams", "*", "msgs", "*.blk"))
+	if err != nil {
+		return nil, fmt.Errorf("list the streams of %s: %w", filepath.Base(dir), err)
+	}
+	var names []string
+	for _, block := range blocks {
+		name := filepath.Base(filepath.Dir(filepath.Dir(block)))
+		if info, err := os.Stat(block); err == nil && info.Size() > 0 && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// globQuote keeps a directory's name from being read as a pattern.
+func globQuote(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// checkRecovered refuses to go on when JetStream skipped a stream that is on
+// disk: making an empty one in its place would lose it.
+func (b *Backbone) checkRecovered(ctx context.Context) error {
+	if b.server == nil {
+		return nil
+	}
+	for _, name := range b.server.before {
+		if _, err := b.reader.js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("%w: stream %s is on disk but could not be recovered (%w); restore its files from a backup, or move them away",
+				ErrStart, name, err)
+		}
+	}
+	return nil
+}
+
+// stop stops the server, waits for it, and gives the directory free.
+func (e *embedded) stop() {
+	if e.server != nil {
+		e.server.Shutdown()
+		<-e.started
+		e.server.WaitForShutdown()
+	}
+	_ = e.dir.close() // only the lock is left, and it goes with the descriptor in any case
+}
+
+// connectEmbedded connects within the process.
+func (b *Backbone) connectEmbedded(_ context.Context, _ Config, name string) (link, error) {
+	conn, err := nats.Connect("", nats.InProcessServer(b.server.server), nats.Name(name), nats.MaxReconnects(-1))
+	if err != nil {
+		return link{}, fmt.Errorf("%w: connect: %w", ErrStart, err)
+	}
+	return newLink(conn)
+}
+
+func newLink(conn *nats.Conn) (link, error) {
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(2*batchMessages))
+	return link{conn, js}, err
+}

@@ -1,0 +1,88 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Replicas of new streams by default.
+const (
+	clusterReplicas = 3
+	singleReplicas  = 1
+)
+
+// atomicLevel is the JetStream API level that brought atomic batches (nats-server 2.12).
+const atomicLevel = 2
+
+// connectURL connects to a server that somebody else runs.
+func (b *Backbone) connectURL(ctx context.Context, cfg Config, name string) (link, error) {
+	deadline, _ := ctx.Deadline()
+	options := []nats.Option{
+		nats.Name(name), nats.MaxReconnects(-1), nats.Timeout(min(time.Until(deadline), requestTimeout)),
+		// Without a connection a publish fails at once instead of waiting in memory.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				b.log.Warn("connection to nats server lost", "connection", name, "reason", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connection to nats server is back", "connection", name) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.log.Warn("nats client", "connection", name, "reason", err)
+		}),
+	}
+	if cfg.Credentials != "" {
+		options = append(options, nats.UserCredentials(cfg.Credentials))
+	}
+	conn, err := nats.Connect(cfg.URL, options...)
+	if err != nil {
+		return link{}, fmt.Errorf("%w at %s: %w; start it, or correct the URL and the credentials", ErrUnreachable, hosts(cfg.URL), err)
+	}
+	return newLink(conn)
+}
+
+// hosts gives the hosts of a list of URLs, without user and password.
+func hosts(list string) string {
+	var names []string
+	for one := range strings.SplitSeq(list, ",") {
+		if u, err := url.Parse(strings.TrimSpace(one)); err == nil && u.Host != "" {
+			names = append(names, u.Host)
+		} else {
+			names = append(names, "a malformed URL")
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkServer wants JetStream with atomic batches and gives the number of replicas for what is new.
+func (b *Backbone) checkServer(ctx context.Context, cfg Config) (int, error) {
+	if b.server != nil {
+		return singleReplicas, nil
+	}
+	info, err := b.reader.js.AccountInfo(ctx)
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders):
+		return 0, fmt.Errorf("%w: the server at %s has no JetStream for this account; switch it on there", ErrUnsuitable, hosts(cfg.URL))
+	case err != nil:
+		return 0, fmt.Errorf("%w: ask the server at %s for JetStream: %w", ErrUnsuitable, hosts(cfg.URL), err)
+	case info.API.Level < atomicLevel:
+		return 0, fmt.Errorf("%w: the server at %s is version %s, expected 2.12 or newer", ErrUnsuitable, hosts(cfg.URL), b.reader.conn.ConnectedServerVersion())
+	}
+	b.log.Warn("DATA MAY BE LOST IN A POWER CUT unless every server of the NATS cluster has jetstream sync_interval: always; "+
+		"that cannot be checked from here", "hosts", hosts(cfg.URL))
+	switch {
+	case cfg.Replicas > 0:
+		return cfg.Replicas, nil
+	case b.reader.conn.ConnectedClusterName() != "":
+		return clusterReplicas, nil
+	}
+	return singleReplicas, nil
+}

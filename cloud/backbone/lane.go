@@ -1,0 +1,139 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// item is one message on its way to disk.
+type item struct {
+	msg   *nats.Msg
+	size  int // bytes, about, in memory and on disk
+	done  func(uint64, error)
+	since time.Time
+}
+
+// lane is the group committer of one stream: while one commit is on its way to
+// the disk the next one collects. One commit at a time keeps the order of
+// each publisher even when a batch is refused and its messages go one by one.
+type lane struct {
+	stream string
+	owner  *Backbone
+	prefix string // of batch ids; owned by run
+	number uint64 // of the last batch; owned by run
+	wake   chan struct{}
+
+	mu      sync.Mutex // guards the rest
+	waiting []item
+	bytes   int
+	closed  bool
+}
+
+func newLane(stream string, owner *Backbone) *lane {
+	return &lane{stream: stream, owner: owner, prefix: batchPrefix(), wake: make(chan struct{}, 1)}
+}
+
+// add queues it, or says ErrBusy or ErrClosed.
+func (l *lane) add(it item) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return ErrClosed
+	case len(l.waiting) >= queueMessages, l.bytes+it.size > queueBytes:
+		return fmt.Errorf("stream %s: %d messages wait: %w", l.stream, len(l.waiting), ErrBusy)
+	}
+	l.waiting = append(l.waiting, it)
+	l.bytes += it.size
+	l.signal()
+	return nil
+}
+
+// close makes run return after what waits is stored.
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.signal()
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // run will look anyway
+	}
+}
+
+// take moves the next batch into buf: the oldest messages that fit, in order.
+// more is false when the lane is closed and empty.
+func (l *lane) take(buf []item) (batch []item, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, size := 0, 0
+	for n < len(l.waiting) && n < batchMessages && (n == 0 || size+l.waiting[n].size <= batchBytes) {
+		size += l.waiting[n].size
+		n++
+	}
+	batch = append(buf[:0], l.waiting[:n]...)
+	rest := copy(l.waiting, l.waiting[n:])
+	clear(l.waiting[rest:])
+	l.waiting = l.waiting[:rest]
+	l.bytes -= size
+	return batch, !l.closed || n > 0
+}
+
+// run commits until the lane is closed and empty. A cancelled ctx ends the commit in flight.
+func (l *lane) run(ctx context.Context) {
+	buf := make([]item, 0, batchMessages)
+	for {
+		batch, more := l.take(buf)
+		if !more {
+			return
+		}
+		if len(batch) == 0 {
+			<-l.wake
+			continue
+		}
+		l.commit(ctx, batch)
+		clear(batch) // let go of the messages
+	}
+}
+
+// queued is what waits now.
+func (l *lane) queued() (messages, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting), l.bytes
+}
+
+// isClosed tells whether no more messages come.
+func (l *lane) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// finish tells one publisher.
+func (l *lane) finish(it *item, seq uint64, err error) {
+	if err != nil {
+		l.owner.stats.refuse(err)
+		it.done(0, err)
+		return
+	}
+	l.owner.stats.stored(time.Since(it.since))
+	it.done(seq, nil)
+}
+
+func (l *lane) finishAll(batch []item, err error) {
+	for i := range batch {
+		l.finish(&batch[i], 0, err)
+	}
+}
+
+// unknown tells whether err leaves open if the messages are stored.
+func unknown(err error) bool { return errors.Is(err, ErrUnknown) || errors.Is(err, ErrFailed) }

@@ -1,0 +1,38 @@
+package backbone
+
+import "time"
+
+// The bounds of everything that waits in memory. Each stream has its own lane, so
+// that bulk data filling its queue never refuses urgent messages.
+const (
+	// queueMessages and queueBytes bound what waits in one lane for its commit; beyond, Publish refuses with ErrBusy.
+	// At 20 thousand messages a second a full queue is 0.2 s of work.
+	queueMessages = 4096
+	queueBytes    = 64 << 20
+
+	// batchMessages and batchBytes bound one commit. The server takes at most 1,000 messages an atomic batch;
+	// above 500 the gain is small and the wait of the first message grows.
+	batchMessages = 500
+	batchBytes    = 4 << 20
+
+	// readAheadMessages and readAheadBytes bound what a Reader asks of the server before it is read; the reader then blocks.
+	// The bytes must hold the largest message.
+	readAheadMessages = 512
+	readAheadBytes    = 8 << 20
+
+	// readerMessages is the capacity of the channel between a Reader's goroutine and its user.
+	readerMessages = 32
+
+	// idleReaders is the number of readers kept open per stream for the next Backbone.Read that goes on where one stopped.
+	idleReaders = 4
+)
+
+// The times after which a server that does not answer is given up.
+const (
+	// commitTimeout bounds one commit. Its outcome is unknown then.
+	commitTimeout = 15 * time.Second
+	// requestTimeout bounds questions such as Info when the caller's context has no deadline.
+	requestTimeout = 10 * time.Second
+	// startTimeout is the default of Config.StartTimeout.
+	startTimeout = 30 * time.Second
+)

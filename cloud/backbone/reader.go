@@ -1,0 +1,221 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Reader reads one stream in order, ahead of its user by a bounded number of
+// messages. One goroutine at a time may call Next.
+type Reader struct {
+	owner    *Backbone
+	stream   string
+	name     string // of the consumer at the server
+	source   jetstream.MessagesContext
+	messages chan Message
+	quit     chan struct{}
+	done     chan struct{} // closed when pump has returned
+	reason   error         // why pump returned; read after done
+	next     uint64        // lowest sequence Next may still give; owned by the caller of Next
+	stopping sync.Once
+}
+
+// Reader opens a reader whose first message is the one with sequence from, or the
+// oldest one after it. Zero means the oldest. Close it. A ctx that ends afterwards does not end the reader.
+func (b *Backbone) Reader(ctx context.Context, stream string, from uint64) (*Reader, error) {
+	if err := b.usable(stream); err != nil {
+		return nil, err
+	}
+	from = max(from, 1)
+	source, name, err := b.consume(ctx, stream, from)
+	if err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", stream, b.orClosed(err))
+	}
+	r := &Reader{owner: b, stream: stream, name: name, source: source, next: from,
+		messages: make(chan Message, readerMessages), quit: make(chan struct{}), done: make(chan struct{})}
+	go r.pump()
+	return r, nil
+}
+
+func (b *Backbone) consume(ctx context.Context, stream string, from uint64) (jetstream.MessagesContext, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	consumer, err := b.reader.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	source, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, readAheadBytes))
+	return source, consumer.CachedInfo().Name, err
+}
+
+// pump moves messages from the server to Next until Close, or the connection closes.
+func (r *Reader) pump() {
+	defer close(r.done)
+	defer close(r.messages)
+	for {
+		msg, err := r.source.Next()
+		if err != nil {
+			r.reason = err
+			return
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			r.reason = err
+			return
+		}
+		m := Message{Subject: msg.Subject(), Header: plainHeader(msg.Headers()), Data: msg.Data(),
+			Sequence: meta.Sequence.Stream, Stored: meta.Timestamp}
+		select {
+		case r.messages <- m:
+		case <-r.quit:
+			r.reason = ErrClosed
+			return
+		}
+	}
+}
+
+// Next gives at most limit messages in order: those at hand, or else the first
+// ones that come within wait. None and no error means that none came. Messages
+// belong to the caller. Sequences rise; a gap means that messages had been
+// deleted for their age. The error wraps ErrClosed after Close, or is ctx's.
+func (r *Reader) Next(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var got []Message
+	select {
+	case m, ok := <-r.messages:
+		if !ok {
+			return nil, r.ended()
+		}
+		got = append(got, m)
+	case <-timer.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	size := len(got[0].Data)
+	for len(got) < limit && size < readAheadBytes {
+		select {
+		case m, ok := <-r.messages:
+			if !ok { // the next call tells
+				return r.advance(got), nil
+			}
+			got = append(got, m)
+			size += len(m.Data)
+		default:
+			return r.advance(got), nil
+		}
+	}
+	return r.advance(got), nil
+}
+
+func (r *Reader) advance(got []Message) []Message {
+	r.next = got[len(got)-1].Sequence + 1
+	return got
+}
+
+func (r *Reader) ended() error {
+	<-r.done
+	if errors.Is(r.reason, jetstream.ErrMsgIteratorClosed) || errors.Is(r.reason, nats.ErrConnectionClosed) {
+		return ErrClosed
+	}
+	return fmt.Errorf("read stream %s: %w", r.stream, r.owner.orClosed(r.reason))
+}
+
+// Close ends the reader and waits for its goroutine. Closing twice is harmless.
+func (r *Reader) Close() {
+	r.stopping.Do(func() {
+		close(r.quit)
+		r.source.Stop()
+		<-r.done
+		r.forget()
+	})
+}
+
+// forget frees the consumer at the server, which would go by itself after some minutes.
+func (r *Reader) forget() {
+	if r.owner.reader.conn.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	_ = r.owner.reader.js.DeleteConsumer(ctx, r.stream, r.name) // gone already is fine
+}
+
+// Read gives at most limit messages from sequence from on, like Reader.Next. Reading
+// on where a Read stopped costs no new reader: a few are kept open for that.
+func (b *Backbone) Read(ctx context.Context, stream string, from uint64, limit int, wait time.Duration) ([]Message, error) {
+	r, err := b.takeIdle(stream, max(from, 1))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		if r, err = b.Reader(ctx, stream, from); err != nil {
+			return nil, err
+		}
+	}
+	got, err := r.Next(ctx, limit, wait)
+	if err != nil && !errors.Is(err, ctx.Err()) {
+		r.Close()
+		return nil, err
+	}
+	b.putIdle(r)
+	return got, err
+}
+
+// takeIdle gives an idle reader that stands at next, or nil.
+func (b *Backbone) takeIdle(stream string, next uint64) (*Reader, error) {
+	if err := b.usable(stream); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, r := range b.idle[stream] {
+		if r.next == next {
+			b.idle[stream] = append(b.idle[stream][:i:i], b.idle[stream][i+1:]...)
+			return r, nil
+		}
+	}
+	return nil, nil
+}
+
+// putIdle keeps r for the next Read and closes the one kept longest beyond the limit.
+func (b *Backbone) putIdle(r *Reader) {
+	b.mu.Lock()
+	kept := append(b.idle[r.stream], r)
+	var oldest *Reader
+	if len(kept) > idleReaders {
+		oldest, kept = kept[0], kept[1:]
+	}
+	b.idle[r.stream] = kept
+	b.mu.Unlock()
+	if oldest != nil {
+		oldest.Close()
+	}
+	if b.usable(r.stream) != nil { // closed in between
+		b.closeIdle()
+	}
+}
+
+func (b *Backbone) closeIdle() {
+	b.mu.Lock()
+	idle := b.idle
+	b.idle = map[string][]*Reader{}
+	b.mu.Unlock()
+	for _, readers := range idle {
+		for _, r := range readers {
+			r.Close()
+		}
+	}
+}
