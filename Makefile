@@ -1,14 +1,73 @@
 # make help lists the targets.
-GO ?= go
+GO       ?= go
+FUZZTIME ?= 20s
+ROUNDS   ?= 20
+POWERCUTS ?= 5
+BENCH    ?= .
+COUNT    ?= 1
 export CGO_ENABLED ?= 0
+# Where the real disk is: tests of durability and write volume must not run on tmpfs.
+CACHE    := $(CURDIR)/.cache
+WANT     := $(shell sed -n 's/^go //p' go.mod)
 
-.PHONY: help build test
-help:    ## list the targets
-	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
+.PHONY: help build test race fuzz bench lint generate check demo system size tools
 
-build:   ## build the three programs into bin/
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
+
+# One clear line for the two things that go wrong on a fresh machine.
+tools:
+	@command -v $(GO) >/dev/null 2>&1 || { echo "make: Go $(WANT) or newer is needed; found no '$(GO)' on PATH" >&2; exit 1; }
+	@have=$$($(GO) env GOVERSION 2>/dev/null | sed 's/^go//; s/[^0-9.].*//'); \
+	 if [ "$$(printf '%s\n%s\n' "$(WANT)" "$$have" | sort -V | head -n 1)" != "$(WANT)" ]; then \
+	   echo "make: Go $(WANT) or newer is needed; found Go $${have:-unknown}" >&2; exit 1; fi
+	@$(GO) mod download -x >/dev/null 2>&1 || { \
+	   echo "make: Go modules cannot be downloaded; expected a reachable module proxy (go env GOPROXY) or a filled module cache" >&2; exit 1; }
+
+build: tools ## build the three programs into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/ ./agent/cmd/... ./cloud/cmd/... ./simulator/cmd/...
 
-test:    ## everything that needs no kernel CAN and no TPM
+demo: build ## drive the recorded car through a tunnel, a power cut and a dead cloud
+	@bin/telltale run simulator/scenarios/commute.yaml
+
+test: tools ## everything that needs no kernel CAN and no TPM
 	$(GO) test ./...
+
+race: tools ## the concurrent rooms under the race detector (needs cgo)
+	CGO_ENABLED=1 $(GO) test -race -short ./agent/... ./cloud/... ./hal/... ./simulator/...
+
+fuzz: tools ## each fuzz target for FUZZTIME
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$dir/*_test.go); do \
+	    echo "$$dir $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+	  done; done
+
+system: build ## fault rounds and power cuts: ROUNDS and POWERCUTS of them
+	TELLTALE_ROUNDS=$(ROUNDS) TELLTALE_POWERCUTS=$(POWERCUTS) $(GO) test -count=1 -timeout 60m -v -run 'TestRounds|TestPowerCuts|TestTheCheckNotices' ./simulator/e2e
+
+bench: build ## all benchmarks, BENCH chooses, COUNT repeats; benchstat sums up
+	@mkdir -p $(CACHE)
+	TMPDIR=$(CACHE) $(GO) test -run '^$$' -bench '$(BENCH)' -count $(COUNT) ./... | tee $(CACHE)/bench.txt
+	@$(GO) tool benchstat $(CACHE)/bench.txt
+
+lint: tools ## format, vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: expected formatted files:" $$out >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+generate: tools ## write the generated files again
+	$(GO) generate ./...
+
+check: lint generate ## format, vet, staticcheck, generated files unchanged, tests
+	@git diff --exit-code --stat -- cloud/api/openapi.yaml || { echo "make: generated files differ; commit what make generate writes" >&2; exit 1; }
+	$(GO) test ./...
+	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./agent/cmd/telltale-agent
+	GOOS=linux GOARCH=arm GOARM=7 $(GO) build -o /dev/null ./agent/cmd/telltale-agent
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+
+size: tools ## size of the stripped agent for linux/arm64
+	@mkdir -p $(CACHE)
+	@GOOS=linux GOARCH=arm64 $(GO) build -trimpath -ldflags='-s -w' -o $(CACHE)/telltale-agent-arm64 ./agent/cmd/telltale-agent
+	@wc -c $(CACHE)/telltale-agent-arm64

@@ -1,0 +1,91 @@
+package api
+
+import "time"
+
+// Vehicle is a registered vehicle and what is known of its connection.
+type Vehicle struct {
+	ID       string    `json:"vid" doc:"opaque vehicle identifier"`
+	State    string    `json:"state" enum:"ACTIVE,SUSPENDED" doc:"lifecycle"`
+	Since    time.Time `json:"registered"`
+	Devices  []Device  `json:"devices"`
+	Signals  int       `json:"signals" doc:"signals with a last known value"`
+	LastSeen string    `json:"last_sample,omitempty" doc:"source time of the newest sample, RFC 3339"`
+}
+
+// Device is one telematics device.
+type Device struct {
+	ID       string    `json:"did"`
+	Presence string    `json:"presence" enum:"unknown,online,asleep,offline,lost"`
+	Since    time.Time `json:"since" doc:"when the cloud learned of it"`
+}
+
+// Signal is the last known value of a signal.
+type Signal struct {
+	Bus     string    `json:"bus"`
+	Message string    `json:"message"`
+	Name    string    `json:"signal"`
+	Time    time.Time `json:"time" doc:"source time"`
+	Value   Number    `json:"value" doc:"physical value; null when it is not a number"`
+	Raw     int64     `json:"raw"`
+	Text    string    `json:"text,omitempty" doc:"from the value table"`
+	Unit    string    `json:"unit,omitempty"`
+}
+
+// Point is one value of a signal's short history.
+type Point struct {
+	Time  time.Time `json:"time"`
+	Value Number    `json:"value"`
+}
+
+// Boot is the delivery account of one start of a device's agent.
+type Boot struct {
+	Device     string      `json:"did"`
+	Boot       string      `json:"boot"`
+	Stored     uint64      `json:"stored" doc:"messages stored, each counted once"`
+	Last       uint64      `json:"last" doc:"highest sequence seen"`
+	Gaps       [][2]uint64 `json:"gaps" doc:"sequences below last that are neither stored nor declared evicted, both ends included"`
+	Evicted    [][2]uint64 `json:"evicted" doc:"sequences that the vehicle declared evicted"`
+	Duplicates uint64      `json:"duplicates" doc:"deliveries that were recognised as duplicates and left out"`
+}
+
+// DeadLetter is a stored message that could not be decoded.
+type DeadLetter struct {
+	Sequence uint64    `json:"sequence"`
+	Stored   time.Time `json:"stored"`
+	Reason   string    `json:"reason"`
+	Detail   string    `json:"detail,omitempty"`
+	Vehicle  string    `json:"vid"`
+	Bytes    int       `json:"bytes"`
+}
+
+// Campaign is a campaign in force.
+type Campaign struct {
+	ID       string `json:"id"`
+	Revision uint64 `json:"revision"`
+}
+
+// Health says whether the cloud can do its work.
+type Health struct {
+	OK       bool              `json:"ok"`
+	Version  string            `json:"version"`
+	Uptime   float64           `json:"uptime_s"`
+	Problems map[string]string `json:"problems,omitempty" doc:"room → what is wrong"`
+}
+
+// Event is one live change of a signal.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Bus     string    `json:"bus"`
+	Message string    `json:"message"`
+	Signal  string    `json:"signal"`
+	Value   Number    `json:"value"`
+	Text    string    `json:"text,omitempty"`
+	Unit    string    `json:"unit,omitempty"`
+}
+
+// PresenceEvent is a live change of a device's presence.
+type PresenceEvent struct {
+	Time     time.Time `json:"time"`
+	Device   string    `json:"did"`
+	Presence string    `json:"presence"`
+}
