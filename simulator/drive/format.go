@@ -1,0 +1,145 @@
+package drive
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"telltale.dev/protocol/can"
+)
+
+// Format is a text form of logs.
+type Format string
+
+// The forms that Reader reads.
+const (
+	Candump Format = "candump"
+	ASC     Format = "asc"
+)
+
+const (
+	// headBytes of the unpacked log decide on its format.
+	headBytes = 256 << 10
+	// maxWindow bounds the memory of unpacking; zstd --long=27 and below fit.
+	maxWindow = 128 << 20
+)
+
+// magic names a kind of file by how it starts, and says what to do with it.
+type magic struct {
+	start  string
+	advice string
+}
+
+// packed are the compressions that are not unpacked here.
+var packed = []magic{
+	{"\xFD7zXZ\x00", "is packed with xz; unpack it first: xz -d"},
+	{"BZh", "is packed with bzip2; unpack it first: bunzip2"},
+	{"\x04\x22\x4D\x18", "is packed with lz4; unpack it first: lz4 -d"},
+	{"PK\x03\x04", "is a zip archive; unpack it first: unzip"},
+	{"7z\xBC\xAF\x27\x1C", "is a 7-zip archive; unpack it first: 7z x"},
+}
+
+// Converters that write candump or ASC.
+const (
+	byPythonCAN = "convert it with python-can: can_logconvert %s drive.log"
+	byAsammdf   = "convert it with asammdf (export to ASC), https://github.com/danielhrisca/asammdf"
+	byTshark    = "record with candump -l, or export it with tshark and text2pcap's counterpart in can-utils"
+)
+
+// foreign are the known formats that are not read here.
+var foreign = []magic{
+	{"LOGG", "is a Vector BLF file; " + byPythonCAN},
+	{"MDF     ", "is an ASAM MDF (MF4) file; " + byAsammdf},
+	{"UnFinMF ", "is an unfinished ASAM MDF (MF4) file; " + byAsammdf},
+	{";$FILEVERSION", "is a PEAK TRC file; " + byPythonCAN},
+	{"\xD4\xC3\xB2\xA1", "is a pcap capture; " + byTshark},
+	{"\xA1\xB2\xC3\xD4", "is a pcap capture; " + byTshark},
+	{"\x4D\x3C\xB2\xA1", "is a pcap capture; " + byTshark},
+	{"\xA1\xB2\x3C\x4D", "is a pcap capture; " + byTshark},
+	{"\x0A\x0D\x0D\x0A", "is a pcapng capture; " + byTshark},
+	{"***BUSMASTER", "is a BUSMASTER log; convert it to ASC with BUSMASTER's log converter"},
+	{"SQLite format 3\x00", "is an SQLite database; if python-can wrote it: can_logconvert %s drive.log"},
+	{"#ROSBAG", "is a ROS bag; export its CAN topic as a candump log"},
+	{"PAR1", "is a Parquet file; it holds samples or tables, not a candump or ASC log"},
+	{"\x89HDF", "is an HDF5 or MATLAB file; " + byAsammdf},
+	{"MATLAB 5.0 MAT-file", "is a MATLAB file; " + byAsammdf},
+}
+
+// unpack gives the plain bytes behind in, and what to call when done.
+func unpack(in io.Reader, head []byte, name string) (plain io.Reader, done func(), err error) {
+	switch {
+	case bytes.HasPrefix(head, []byte("\x28\xB5\x2F\xFD")):
+		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: zstd: %w", name, err)
+		}
+		return d, d.Close, nil
+	case bytes.HasPrefix(head, []byte("\x1F\x8B")):
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return z, func() { z.Close() }, nil
+	}
+	for _, m := range packed {
+		if bytes.HasPrefix(head, []byte(m.start)) {
+			return nil, nil, fmt.Errorf("%s %s", name, m.advice)
+		}
+	}
+	return in, func() {}, nil
+}
+
+// recognize tells the format from the head of the unpacked log.
+func recognize(head []byte, name string) (Format, error) {
+	if len(bytes.TrimSpace(head)) == 0 {
+		return "", fmt.Errorf("%s is empty", name)
+	}
+	for _, m := range foreign {
+		if bytes.HasPrefix(head, []byte(m.start)) {
+			return "", errors.New(name + " " + fill(m.advice, name))
+		}
+	}
+	var f can.Frame
+	commas, screen := 0, false
+	probe := newASC()
+	for line := range bytes.Lines(head) {
+		if _, err := can.ParseCandump(line, &f); err == nil {
+			return Candump, nil
+		}
+		if event, _, err := probe.parse(line, &f); err == nil && (event == ascFrame || event == ascHeader) {
+			return ASC, nil
+		}
+		screen = screen || isScreen(line)
+		commas = max(commas, bytes.Count(line, []byte{','}), bytes.Count(line, []byte{';'}))
+	}
+	switch {
+	case screen:
+		return "", fmt.Errorf("%s is what candump shows on the screen; record with candump -l (or -L), which keeps the times", name)
+	case bytes.IndexByte(head, 0) >= 0:
+		return "", fmt.Errorf("%s is binary and of no known kind; want a candump (candump -l) or Vector ASC log, plain, zstd or gzip", name)
+	case commas >= 3:
+		return "", fmt.Errorf("%s is a CSV file; "+byPythonCAN+" (python-can's own CSV), or asammdf for others", name, name)
+	}
+	return "", fmt.Errorf("%s is no log that telltale reads: no line is candump (%q) or Vector ASC (%q)",
+		name, "(1627274455.012500) can0 7E8#0341", "0.012500 1 7E8 Rx d 2 03 41")
+}
+
+// fill puts the name of the file into an advice that has a place for it.
+func fill(advice, name string) string {
+	return string(bytes.ReplaceAll([]byte(advice), []byte("%s"), []byte(name)))
+}
+
+// isScreen says whether line looks like candump's output on a terminal: can0  123   [8]  11 22 …
+func isScreen(line []byte) bool {
+	fields := bytes.Fields(line)
+	for i, field := range fields {
+		if i >= 2 && len(field) >= 3 && field[0] == '[' && field[len(field)-1] == ']' {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,255 @@
+package drive
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"telltale.dev/protocol/can"
+)
+
+const (
+	// maxLine is the longest line in bytes; the longest real one, a CAN FD frame in ASC, has about 400.
+	maxLine = 16 << 10
+	// maxProblems bounds the bad lines that are described; all are counted.
+	maxProblems = 5
+	// maxBuses bounds the buses of one log; a line of one more is a bad line.
+	maxBuses = 256
+)
+
+// Recorded is one frame of a log.
+type Recorded struct {
+	can.Frame
+	Bus     string // name; ASC's channel 1 is can0, as in can-utils
+	Channel int    // position of Bus in Reader.Buses
+	Index   uint64 // number of the frame in the log, from 0
+}
+
+// Problem is a line that could not be read.
+type Problem struct {
+	File     string // base name
+	Line     int    // from 1
+	Expected string
+}
+
+// String gives file:line: what was expected.
+func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Expected) }
+
+// Counts is what a Reader has seen so far.
+type Counts struct {
+	Lines  int    // lines read
+	Frames uint64 // frames among them
+	Other  int    // lines that are rightly no frame: headers, comments, statistics, other buses
+	Bad    int    // lines that could not be read
+}
+
+// Reader reads the frames of one log in the order of the file. It is not safe for concurrent use.
+type Reader struct {
+	name     string
+	format   Format
+	in       *bufio.Reader
+	asc      *asc
+	done     []func()
+	buses    []string
+	last     int // channel of the last frame
+	counts   Counts
+	problems []Problem
+	err      error
+}
+
+// Open opens a log: candump or Vector ASC, plain, zstd or gzip, told by its
+// content. For anything else the error is one line that names what it is and
+// how to convert it.
+func Open(path string) (*Reader, error) {
+	name := filepath.Base(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, cause(err))
+	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		file.Close()
+		return nil, fmt.Errorf("%s is a folder; want a log file", name)
+	}
+	r, err := NewReader(name, file)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	r.done = append(r.done, func() { file.Close() })
+	return r, nil
+}
+
+// cause strips operation and path.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// NewReader is Open for something that is no file, such as standard input; name stands in errors.
+func NewReader(name string, in io.Reader) (*Reader, error) {
+	raw := bufio.NewReaderSize(in, 64<<10)
+	head, err := raw.Peek(8)
+	if err != nil && err != io.EOF {
+		return nil, fmt.Errorf("%s: %w", name, cause(err))
+	}
+	plain, done, err := unpack(raw, head, name)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{name: name, in: bufio.NewReaderSize(plain, headBytes), done: []func(){done}}
+	head, err = r.in.Peek(headBytes)
+	if err != nil && err != io.EOF && len(head) == 0 {
+		done()
+		return nil, fmt.Errorf("%s: unpack: %w", name, cause(err))
+	}
+	if r.format, err = recognize(head, name); err != nil {
+		done()
+		return nil, err
+	}
+	if r.format == ASC {
+		r.asc = newASC()
+	}
+	return r, nil
+}
+
+// Close releases the file.
+func (r *Reader) Close() error {
+	for _, done := range r.done {
+		done()
+	}
+	r.done, r.err = nil, fs.ErrClosed
+	return nil
+}
+
+// Format gives the form of the log.
+func (r *Reader) Format() Format { return r.format }
+
+// Buses gives the names of the buses seen so far, in the order of their first frames. The caller must not change it.
+func (r *Reader) Buses() []string { return r.buses }
+
+// Counts gives the counters so far.
+func (r *Reader) Counts() Counts { return r.counts }
+
+// Problems describes the first bad lines; Counts has the number of all.
+func (r *Reader) Problems() []Problem { return slices.Clone(r.problems) }
+
+// Next fills frames with the next ones of the log and gives their number. At
+// the end it gives io.EOF; frames that came before an error are given first.
+// A log without a single frame is an error, and so is one that is cut off.
+func (r *Reader) Next(frames []Recorded) (n int, err error) {
+	for n < len(frames) && r.err == nil {
+		line, err := r.line()
+		if err != nil {
+			r.err = r.end(err)
+			break
+		}
+		if line != nil && r.parse(line, &frames[n]) {
+			n++
+		}
+	}
+	if n > 0 || len(frames) == 0 {
+		return n, nil
+	}
+	return 0, r.err
+}
+
+// line gives the next line, or nil for one that is too long and has been counted as bad.
+func (r *Reader) line() ([]byte, error) {
+	line, err := r.in.ReadSlice('\n')
+	if err == nil || err == io.EOF && len(line) > 0 {
+		r.counts.Lines++
+		if len(line) > maxLine {
+			r.bad(&can.SyntaxError{Column: maxLine, Expected: "the end of the line"})
+			return nil, nil
+		}
+		return line, nil
+	}
+	if err != bufio.ErrBufferFull {
+		return nil, err
+	}
+	for err == bufio.ErrBufferFull {
+		_, err = r.in.ReadSlice('\n')
+	}
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	r.counts.Lines++
+	r.bad(&can.SyntaxError{Column: maxLine, Expected: "the end of the line"})
+	return nil, nil
+}
+
+// end turns the error of the last read into what Next gives.
+func (r *Reader) end(err error) error {
+	switch {
+	case err != io.EOF:
+		return fmt.Errorf("%s is cut off or damaged behind line %d: %w", r.name, r.counts.Lines, cause(err))
+	case r.counts.Frames == 0 && len(r.problems) > 0:
+		return fmt.Errorf("%s has no frame in %d lines; %s", r.name, r.counts.Lines, r.problems[0])
+	case r.counts.Frames == 0:
+		return fmt.Errorf("%s has no frame in %d lines", r.name, r.counts.Lines)
+	}
+	return io.EOF
+}
+
+// parse reads one line and says whether it was a frame.
+func (r *Reader) parse(line []byte, f *Recorded) bool {
+	if r.format == ASC {
+		event, channel, err := r.asc.parse(line, &f.Frame)
+		switch {
+		case err != nil:
+			r.bad(err)
+			return false
+		case event != ascFrame:
+			r.counts.Other++
+			return false
+		}
+		var name [8]byte
+		return r.accept(appendBus(name[:0], channel), f)
+	}
+	if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' || text[0] == ';' {
+		r.counts.Other++
+		return false
+	}
+	bus, err := can.ParseCandump(line, &f.Frame)
+	if err != nil {
+		r.bad(err)
+		return false
+	}
+	return r.accept(bus, f)
+}
+
+// accept numbers the frame and finds its bus.
+func (r *Reader) accept(bus []byte, f *Recorded) bool {
+	if len(r.buses) == 0 || r.buses[r.last] != string(bus) {
+		r.last = slices.IndexFunc(r.buses, func(known string) bool { return known == string(bus) })
+		if r.last < 0 && len(r.buses) == maxBuses {
+			r.last = 0
+			r.bad(fmt.Errorf("expected one of the %d buses so far", maxBuses))
+			return false
+		}
+		if r.last < 0 {
+			r.last = len(r.buses)
+			r.buses = append(r.buses, string(bus))
+		}
+	}
+	f.Bus, f.Channel, f.Index = r.buses[r.last], r.last, r.counts.Frames
+	r.counts.Frames++
+	return true
+}
+
+// bad counts the line just read.
+func (r *Reader) bad(err error) {
+	r.counts.Bad++
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, Problem{File: r.name, Line: r.counts.Lines, Expected: err.Error()})
+	}
+}
