@@ -85,6 +85,17 @@ type BatchLimits struct {
 	Bytes string `yaml:"bytes,omitempty" cbor:"bytes,omitempty" json:"bytes,omitempty"` // "64KiB" by default
 }
 
+// CampaignSet is the document "campaigns" of one vehicle: everything that it
+// shall collect. An empty set means the vehicle's default.
+type CampaignSet struct {
+	Version   int        `cbor:"v" json:"version"` // 1
+	Revision  uint64     `cbor:"rev" json:"revision"`
+	Campaigns []Campaign `cbor:"campaigns" json:"campaigns"`
+}
+
+// DocumentCampaigns names the document in topics: down/config/campaigns.
+const DocumentCampaigns = "campaigns"
+
 // Mode is how a rule samples; the words are those of schema documents.
 type Mode string
 

@@ -52,12 +52,14 @@ type Stats struct {
 	Samples  uint64 // on disk, in batches and checkpoints
 	Bytes    uint64 // payload bytes of the batches
 	Failures uint64 // commits that had to be tried again
+	Seen     signals.Account
 }
 
 // Sealer makes batches.
 type Sealer struct {
 	cfg   Config
 	stats struct{ batches, samples, bytes, failures atomic.Uint64 }
+	seen  struct{ received, dropped, decoded, unknown atomic.Uint64 }
 
 	// Owned by Run.
 	rules   []*campaign.Rule
@@ -97,6 +99,10 @@ func (s *Sealer) Stats() Stats {
 	return Stats{
 		Batches: s.stats.batches.Load(), Samples: s.stats.samples.Load(),
 		Bytes: s.stats.bytes.Load(), Failures: s.stats.failures.Load(),
+		Seen: signals.Account{
+			Received: s.seen.received.Load(), Dropped: s.seen.dropped.Load(),
+			Decoded: s.seen.decoded.Load(), Unknown: s.seen.unknown.Load(),
+		},
 	}
 }
 
@@ -150,7 +156,11 @@ func (s *Sealer) Add(b *campaign.Block) {
 		}
 		s.now = row.Time
 	}
-	s.account = b.Account
+	s.account.CopyFrom(&b.Account)
+	s.seen.received.Store(b.Account.Received)
+	s.seen.dropped.Store(b.Account.Dropped)
+	s.seen.decoded.Store(b.Account.Decoded)
+	s.seen.unknown.Store(b.Account.Unknown)
 }
 
 func (s *Sealer) interval(r *campaign.Rule) time.Duration {

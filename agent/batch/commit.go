@@ -58,7 +58,7 @@ func (s *Sealer) commit(ctx context.Context, seal func(*open) bool) error {
 		return nil
 	}
 	if !uncovered {
-		s.cut = s.account
+		s.cut.CopyFrom(&s.account)
 	}
 	if err := s.persist(ctx, func() error { return s.appendAll(closing) }); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (s *Sealer) progress(next, samples uint64) buffer.Progress {
 	}
 	return buffer.Progress{
 		Boot: s.cfg.Boot, Received: s.cut.Received, Dropped: s.cut.Dropped,
-		Decoded: s.cut.Decoded, Unknown: s.cut.Unknown, Samples: total, NextSeq: next,
+		Decoded: s.cut.Decoded, Unknown: s.cut.Unknown, Seen: s.cut.Seen, Samples: total, NextSeq: next,
 	}
 }
 

@@ -129,7 +129,7 @@ func (c *Collector) Run(ctx context.Context, in <-chan *signals.Block, out chan<
 		select {
 		case rules := <-c.changes:
 			c.flush(b)
-			b.Rules, b.Account = c.rules, account
+			b.hand(c.rules, &account)
 			out <- b
 			c.adopt(rules)
 			continue
@@ -138,18 +138,24 @@ func (c *Collector) Run(ctx context.Context, in <-chan *signals.Block, out chan<
 		case sb, ok := <-in:
 			if !ok {
 				c.flush(b)
-				b.Rules, b.Account = c.rules, account
+				b.hand(c.rules, &account)
 				out <- b
 				return nil
 			}
 			c.Collect(sb, b)
-			account = sb.Account
+			account.CopyFrom(&sb.Account)
 			c.cfg.Release(sb)
 			idle.Reset(flushIdle)
 		}
-		b.Rules, b.Account = c.rules, account
+		b.hand(c.rules, &account)
 		out <- b
 	}
+}
+
+// hand completes a block.
+func (b *Block) hand(rules []*Rule, account *signals.Account) {
+	b.Rules = rules
+	b.Account.CopyFrom(account)
 }
 
 // adopt replaces the rules; a rule that was there before keeps its state and its open batch.

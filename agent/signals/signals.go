@@ -27,6 +27,15 @@ type Account struct {
 	Dropped  uint64 // frames that the drivers lost
 	Decoded  uint64 // frames whose identifier the plan knows
 	Unknown  uint64 // the others
+	// Seen is received plus dropped of each input: where in the bus's sequence of frames we are.
+	Seen []uint64
+}
+
+// CopyFrom makes a the same as b without sharing memory.
+func (a *Account) CopyFrom(b *Account) {
+	seen := append(a.Seen[:0], b.Seen...)
+	*a = *b
+	a.Seen = seen
 }
 
 // Block is a run of rows that share their memory.
@@ -53,6 +62,7 @@ type Decoder struct {
 // New makes a Decoder for inputs in the given order of names; a bus that the plan does not have counts as unknown frames.
 func New(plan *dbc.Plan, inputs []string, release func(*frames.Block)) *Decoder {
 	d := &Decoder{plan: plan, release: release, dropped: make([]uint64, len(inputs))}
+	d.account.Seen = make([]uint64, len(inputs))
 	for _, name := range inputs {
 		index := -1
 		for i, bus := range plan.Buses() {
@@ -105,7 +115,8 @@ func (d *Decoder) Decode(fb *frames.Block, b *Block) {
 	d.account.Received += uint64(len(fb.Frames))
 	d.account.Dropped += fb.Dropped - d.dropped[fb.Bus]
 	d.dropped[fb.Bus] = fb.Dropped
-	b.Account = d.account
+	d.account.Seen[fb.Bus] = fb.Received + fb.Dropped
+	b.Account.CopyFrom(&d.account)
 }
 
 // reserve makes sure that n more values fit behind raw.

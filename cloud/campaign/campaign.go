@@ -181,15 +181,25 @@ func (c *Campaigns) Report(vid protocol.VehicleID, status protocol.DocumentStatu
 	}
 }
 
-func (c *Campaigns) publish(r Result) {
-	payload, err := json.Marshal(r)
-	if err != nil {
-		return // a Result always marshals
-	}
-	c.cfg.Deliver(Message{
+func (c *Campaigns) publish(r Result) { c.cfg.Deliver(r.message()) }
+
+func (r *Result) message() Message {
+	payload, _ := json.Marshal(r) // a Result always marshals
+	return Message{
 		Topic:       protocol.Topic{Kind: protocol.KindOpsResult, Name: "campaign", ID: string(r.ID)},
 		ContentType: "application/json", Payload: payload, Retain: true,
-	})
+	}
+}
+
+// Results gives the newest result of each campaign that was pushed since the start.
+func (c *Campaigns) Results() []Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]Message, 0, len(c.results))
+	for _, r := range c.results {
+		list = append(list, r.message())
+	}
+	return list
 }
 
 // List gives the campaigns in force, by id.

@@ -197,6 +197,16 @@ func (s *States) Values(vid protocol.VehicleID) ([]Value, bool) {
 	return list, true
 }
 
+// Summary gives the number of signals known of a vehicle and the newest source time in µs.
+func (s *States) Summary(vid protocol.VehicleID) (signals int, newest int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if v := s.vehicles[vid]; v != nil {
+		return len(v.signals), v.updated
+	}
+	return 0, 0
+}
+
 func (k Key) compare(o Key) int {
 	if c := strings.Compare(k.Bus, o.Bus); c != 0 {
 		return c

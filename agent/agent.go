@@ -1,0 +1,165 @@
+// Package agent is the vehicle's side: it reads buses, decodes and collects
+// what campaigns want, keeps it on disk and hands it to the cloud. Read Run as
+// the table of contents; each stage is a package of its own.
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"telltale.dev/agent/batch"
+	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/config"
+	"telltale.dev/agent/frames"
+	"telltale.dev/agent/link"
+	"telltale.dev/agent/signals"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/dbc"
+)
+
+// Config of an Agent.
+type Config struct {
+	// Data is the folder of everything that survives a restart.
+	Data    string
+	Vehicle protocol.VehicleID
+	Device  protocol.DeviceID
+	Version string
+	// Inputs are the buses, in the order of the plan's.
+	Inputs []frames.Input
+	Plan   *dbc.Plan
+	Hashes [][32]byte // SHA-256 of the DBC files
+	// Default is collected while the cloud has not said otherwise; empty means everything.
+	Default []protocol.Campaign
+	// Endpoints are the brokers, tried in turn.
+	Endpoints []string
+	TLS       *tls.Config
+	Timing    Timing
+	// MaxBuffer bounds the buffer on disk, in bytes; zero means the buffer's default.
+	MaxBuffer int64
+	// Drain is how long a graceful stop may go on sending what waits.
+	Drain time.Duration
+	Log   *slog.Logger
+}
+
+// Timing are the settings of the connection and of commits; zero means the defaults.
+type Timing struct {
+	KeepAlive, SessionExpiry, WillDelay time.Duration
+	BackoffMin, BackoffMax              time.Duration
+	CommitUrgent, CommitBulk            time.Duration
+	Window                              int
+}
+
+// Agent is one running agent.
+type Agent struct {
+	cfg    Config
+	boot   protocol.BootID
+	buffer *buffer.Buffer
+
+	frames   *frames.Reader
+	signals  *signals.Decoder
+	campaign *campaign.Collector
+	batch    *batch.Sealer
+	config   *config.Keeper
+	link     *link.Link
+}
+
+// New opens the data folder and joins the stages. The boot id is drawn here.
+func New(cfg Config) (*Agent, error) {
+	a := &Agent{cfg: cfg}
+	if _, err := rand.Read(a.boot[:]); err != nil {
+		return nil, fmt.Errorf("boot id: %w", err)
+	}
+	schemas, err := config.OpenSchemas(filepath.Join(cfg.Data, "schemas"))
+	if err != nil {
+		return nil, err
+	}
+	a.buffer, err = buffer.Open(buffer.Config{Dir: filepath.Join(cfg.Data, "buffer"), MaxBytes: cfg.MaxBuffer, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.join(schemas); err != nil {
+		return nil, errors.Join(err, a.buffer.Close())
+	}
+	return a, nil
+}
+
+// join makes the stages, upstream first.
+func (a *Agent) join(schemas *config.Schemas) (err error) {
+	cfg := a.cfg
+	names := make([]string, len(cfg.Inputs))
+	for i, in := range cfg.Inputs {
+		names[i] = in.Name
+	}
+	a.frames = frames.New(frames.Config{Inputs: cfg.Inputs, Log: cfg.Log})
+	a.signals = signals.New(cfg.Plan, names, a.frames.Release)
+	a.campaign = campaign.New(campaign.Config{
+		Plan: cfg.Plan, Hashes: cfg.Hashes, Save: schemas.Save, Release: a.signals.Release, Log: cfg.Log,
+	})
+	a.batch = batch.New(batch.Config{
+		Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Store: a.buffer,
+		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk,
+		Release: a.campaign.Release, Log: cfg.Log,
+	})
+	if len(cfg.Default) == 0 {
+		cfg.Default = []protocol.Campaign{protocol.Everything()}
+	}
+	a.config, err = config.Open(config.Config{
+		Dir: cfg.Data, Vehicle: cfg.Vehicle, Device: cfg.Device, Default: cfg.Default,
+		Campaigns: a.campaign, Report: a.buffer, UnknownSignal: campaign.ErrUnknownSignal, Log: cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	a.link, err = link.New(link.Config{
+		Endpoints: cfg.Endpoints, TLS: cfg.TLS, Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Version: cfg.Version,
+		KeepAlive: cfg.Timing.KeepAlive, SessionExpiry: cfg.Timing.SessionExpiry, WillDelay: cfg.Timing.WillDelay,
+		Window: cfg.Timing.Window, BackoffMin: cfg.Timing.BackoffMin, BackoffMax: cfg.Timing.BackoffMax,
+		Buffer: a.buffer, Schemas: schemas, OnDocument: a.config.Apply, Log: cfg.Log,
+	})
+	return err
+}
+
+// Run works until ctx ends. Then it seals what is open, gives the link Drain
+// to send what waits, says goodbye and closes the buffer.
+func (a *Agent) Run(ctx context.Context) error {
+	fromBus := make(chan *frames.Block, framesQueue)
+	decoded := make(chan *signals.Block, rowsQueue)
+	wanted := make(chan *campaign.Block, rowsQueue)
+
+	var pipeline errgroup.Group
+	pipeline.Go(func() error { return a.frames.Run(ctx, fromBus) })           // bus → frames
+	pipeline.Go(func() error { return a.signals.Run(ctx, fromBus, decoded) }) // frames → rows
+	pipeline.Go(func() error { return a.campaign.Run(ctx, decoded, wanted) }) // rows → what campaigns want
+	pipeline.Go(func() error { return a.batch.Run(ctx, wanted) })             // → numbered batches on disk
+
+	online, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	sent := make(chan error, 1)
+	go func() { sent <- a.link.Run(online) }() // buffer → cloud
+
+	err := pipeline.Wait()
+	a.drain()
+	hangUp()
+	return errors.Join(err, <-sent, a.buffer.Close())
+}
+
+// drainStep is how often drain looks whether everything is sent.
+const drainStep = 20 * time.Millisecond
+
+// drain waits until the buffer is empty, the link is down or Drain has passed.
+func (a *Agent) drain() {
+	for end := time.Now().Add(a.cfg.Drain); time.Now().Before(end); time.Sleep(drainStep) {
+		if a.buffer.Stats().Records == 0 || !a.link.Stats().Connected {
+			return
+		}
+	}
+}

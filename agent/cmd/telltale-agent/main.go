@@ -1,0 +1,31 @@
+// Command telltale-agent runs on the vehicle: it obtains frames from the CAN
+// buses, stores batches of signals on disk and hands them to the cloud.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type commands struct {
+	Run     runCommand     `cmd:"" help:"Read the buses and send what campaigns want."`
+	Ledger  ledgerCommand  `cmd:"" help:"Print the account of a stopped agent's data folder as JSON."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	var c commands
+	parsed := kong.Parse(&c, kong.Name("telltale-agent"), kong.UsageOnError(), kong.Description("The Telltale vehicle agent."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "telltale-agent:", err)
+		os.Exit(1)
+	}
+}

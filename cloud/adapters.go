@@ -1,0 +1,105 @@
+package cloud
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"telltale.dev/cloud/backbone"
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/protocol"
+)
+
+// store gives rooms that keep entries by key a bucket of the backbone.
+type store struct{ bucket *backbone.Bucket }
+
+func (s store) Put(ctx context.Context, key string, value []byte) error {
+	_, err := s.bucket.Put(ctx, key, value)
+	return err
+}
+
+func (s store) Delete(ctx context.Context, key string) error { return s.bucket.Delete(ctx, key, 0) }
+
+func (s store) List(ctx context.Context) (map[string][]byte, error) {
+	entries, err := s.bucket.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string][]byte, len(entries))
+	for _, e := range entries {
+		values[e.Key] = e.Value
+	}
+	return values, nil
+}
+
+// schemaStore keeps schema documents under the identifier that batches carry.
+type schemaStore struct{ store }
+
+// PutSchema implements ingest.Schemas. A document that is there is not written
+// again; another one with the same first 8 bytes of SHA-256 is refused.
+func (s schemaStore) PutSchema(ctx context.Context, hash protocol.SchemaHash, document []byte) error {
+	have, err := s.Schema(ctx, hash.ID())
+	switch {
+	case err == nil && sha256.Sum256(have) == hash:
+		return nil
+	case err == nil:
+		return errors.New("schema: another document has the same identifier")
+	case !errors.Is(err, ingest.ErrSchemaNotFound):
+		return err
+	}
+	return ingestError(s.Put(ctx, hash.ID().String(), document))
+}
+
+// Schema implements ingest.Schemas.
+func (s schemaStore) Schema(ctx context.Context, id protocol.SchemaID) ([]byte, error) {
+	entry, err := s.bucket.Get(ctx, id.String())
+	if errors.Is(err, backbone.ErrNotFound) {
+		return nil, ingest.ErrSchemaNotFound
+	}
+	return entry.Value, ingestError(err)
+}
+
+// publisher lets ingest write to the backbone's streams.
+type publisher struct{ backbone *backbone.Backbone }
+
+// Publish implements ingest.Publisher.
+func (p publisher) Publish(m ingest.Message, done func(uint64, error)) {
+	p.backbone.Publish(backbone.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, func(seq uint64, err error) {
+		done(seq, ingestError(err))
+	})
+}
+
+// ingestError says in ingest's words what the backbone refused for.
+func ingestError(err error) error {
+	switch {
+	case errors.Is(err, backbone.ErrBusy):
+		return fmt.Errorf("%w: %w", ingest.ErrBusy, err)
+	case errors.Is(err, backbone.ErrFull):
+		return fmt.Errorf("%w: %w", ingest.ErrFull, err)
+	}
+	return err
+}
+
+// stream lets ingest read one of the backbone's streams.
+type stream struct {
+	backbone *backbone.Backbone
+	name     string
+}
+
+// Read implements ingest.Stream.
+func (s stream) Read(ctx context.Context, from uint64, limit int, wait time.Duration) ([]ingest.Message, error) {
+	messages, err := s.backbone.Read(ctx, s.name, from, limit, wait)
+	out := make([]ingest.Message, len(messages))
+	for i, m := range messages {
+		out[i] = ingest.Message(m)
+	}
+	return out, err
+}
+
+// Last implements ingest.Ended.
+func (s stream) Last(ctx context.Context) (uint64, error) {
+	info, err := s.backbone.Info(ctx, s.name)
+	return info.Last, err
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"telltale.dev/cloud"
+	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/backbone"
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/protocol"
+)
+
+type runCommand struct {
+	Data  string        `required:"" type:"path" placeholder:"DIR" help:"Folder for streams, lake and the development authority."`
+	MQTT  string        `name:"mqtt" default:"127.0.0.1:8883" help:"Where vehicles connect."`
+	HTTP  string        `name:"http" default:"127.0.0.1:8080" help:"Where the API listens; loopback only, until it has authentication."`
+	Name  []string      `placeholder:"HOST" help:"A further name or address of this server, for its certificate. May be repeated."`
+	NATS  string        `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream instead of the embedded one."`
+	Dev   bool          `help:"Let devices with a development certificate register themselves."`
+	Flush time.Duration `default:"60s" help:"How long a sample may wait for its Parquet file."`
+	Keep  string        `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk; what is full refuses with 0x97."`
+
+	QuotaMessages float64    `default:"200" help:"Messages a second that one vehicle may send."`
+	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
+	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
+}
+
+// gcPercent trades memory for fewer collections: the broker's garbage is small and short-lived.
+const gcPercent = 300
+
+// Run is the cloud until ctx ends. Once its ports are open it prints them as one JSON line.
+func (c *runCommand) Run(ctx context.Context) error {
+	debug.SetGCPercent(gcPercent)
+	keep, err := protocol.ParseSize(c.Keep)
+	if err != nil {
+		return fmt.Errorf("--keep: %w", err)
+	}
+	rate, err := protocol.ParseSize(c.QuotaBytes)
+	if err != nil {
+		return fmt.Errorf("--quota-bytes: %w", err)
+	}
+	limits := backbone.Limits{MaxBytes: int64(keep)}
+	running, err := cloud.New(ctx, cloud.Config{
+		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Names: c.Name, Version: version(), Dev: c.Dev, Flush: c.Flush,
+		Quota:  ingest.Quota{Messages: c.QuotaMessages, Bytes: float64(rate)},
+		Limits: map[string]backbone.Limits{backbone.Up: limits, backbone.Low: limits, backbone.Dead: limits},
+		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})),
+	})
+	if err != nil {
+		return err
+	}
+	ready := map[string]string{"mqtt": running.MQTTAddr().String(), "http": running.HTTPAddr().String()}
+	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
+		return err
+	}
+	return running.Run(ctx)
+}
+
+type openapiCommand struct{}
+
+// Run prints the description.
+func (openapiCommand) Run() error {
+	text, err := api.OpenAPI(apiVersion)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(text)
+	return err
+}
+
+// apiVersion is the version of the HTTP interface, not of the program.
+const apiVersion = "1"
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run() error {
+	fmt.Println(version())
+	return nil
+}
+
+// version is the module's version with the commit, as far as the build knows them.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "dev"
+	}
+	return info.Main.Version
+}

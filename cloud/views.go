@@ -1,0 +1,154 @@
+package cloud
+
+import (
+	"context"
+	"time"
+
+	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/registry"
+	"telltale.dev/cloud/state"
+	"telltale.dev/protocol"
+)
+
+// openAPI shows the rooms over HTTP.
+func (c *Cloud) openAPI(context.Context) (err error) {
+	c.api, err = api.New(api.Config{
+		Listen: c.cfg.HTTP, Version: c.cfg.Version, Vehicles: views{c}, States: views{c}, Deliveries: views{c},
+		Campaigns: func() []api.Campaign {
+			list := []api.Campaign{}
+			for _, doc := range c.campaigns.List() {
+				list = append(list, api.Campaign{ID: string(doc.Metadata.ID), Revision: doc.Metadata.Revision})
+			}
+			return list
+		},
+		Live: c.live, Health: c.health, Metrics: c.metrics(), Log: c.cfg.Log,
+	})
+	return err
+}
+
+// views turns what the rooms hold into what the API shows.
+type views struct{ *Cloud }
+
+// Vehicles implements api.Vehicles.
+func (v views) Vehicles() []api.Vehicle {
+	list := []api.Vehicle{}
+	for _, entry := range v.registry.Vehicles() {
+		list = append(list, v.vehicle(entry))
+	}
+	return list
+}
+
+// Vehicle implements api.Vehicles.
+func (v views) Vehicle(vid string) (api.Vehicle, bool) {
+	entry, ok := v.registry.Vehicle(protocol.VehicleID(vid))
+	if !ok {
+		return api.Vehicle{}, false
+	}
+	return v.vehicle(entry), true
+}
+
+func (v views) vehicle(entry registry.Vehicle) api.Vehicle {
+	presence := map[protocol.DeviceID]state.Presence{}
+	for _, p := range v.states.Presence(entry.ID) {
+		presence[p.Device] = p
+	}
+	out := api.Vehicle{ID: string(entry.ID), State: string(entry.State), Since: entry.Registered, Devices: []api.Device{}}
+	for _, d := range entry.Devices {
+		shown := api.Device{ID: string(d.ID), Presence: string(protocol.PresenceUnknown), Since: v.started.UTC()}
+		if p, ok := presence[d.ID]; ok {
+			shown.Presence, shown.Since = string(p.State), p.Since
+		}
+		out.Devices = append(out.Devices, shown)
+	}
+	if signals, newest := v.states.Summary(entry.ID); signals > 0 {
+		out.Signals, out.LastSeen = signals, time.UnixMicro(newest).UTC().Format(time.RFC3339Nano)
+	}
+	return out
+}
+
+// SetActive implements api.Vehicles. A suspended vehicle is disconnected at once.
+func (v views) SetActive(ctx context.Context, vid string, active bool) (bool, error) {
+	entry, ok := v.registry.Vehicle(protocol.VehicleID(vid))
+	if !ok {
+		return false, nil
+	}
+	next := registry.Suspended
+	if active {
+		next = registry.Active
+	}
+	if err := v.registry.SetState(ctx, entry.ID, next); err != nil {
+		return true, err
+	}
+	if !active {
+		for _, d := range entry.Devices {
+			v.broker.Disconnect(entry.ID, d.ID, ingest.CodeNotAuthorized)
+		}
+	}
+	return true, nil
+}
+
+// State implements api.States.
+func (v views) State(vid string) ([]api.Signal, bool) {
+	if _, ok := v.registry.Vehicle(protocol.VehicleID(vid)); !ok {
+		return nil, false
+	}
+	values, _ := v.states.Values(protocol.VehicleID(vid))
+	list := make([]api.Signal, len(values))
+	for i, s := range values {
+		list[i] = api.Signal{
+			Bus: s.Bus, Message: s.Message, Name: s.Signal, Time: time.UnixMicro(s.Time).UTC(),
+			Value: api.Number(s.Value), Raw: s.Raw, Text: s.Text, Unit: s.Unit,
+		}
+	}
+	return list, true
+}
+
+// History implements api.States.
+func (v views) History(vid, bus, message, signal string) ([]api.Point, bool) {
+	points, ok := v.states.History(protocol.VehicleID(vid), state.Key{Bus: bus, Message: message, Signal: signal})
+	list := make([]api.Point, len(points))
+	for i, p := range points {
+		list[i] = api.Point{Time: time.UnixMicro(p.Time).UTC(), Value: api.Number(p.Value)}
+	}
+	return list, ok
+}
+
+// Ledger implements api.Deliveries.
+func (v views) Ledger(vid string) []api.Boot {
+	lanes := make([][]ingest.Account, len(v.lanes))
+	for i, l := range v.lanes {
+		lanes[i] = l.processor.Accounts(protocol.VehicleID(vid))
+	}
+	list := []api.Boot{}
+	for _, a := range ingest.Merge(lanes...) {
+		list = append(list, api.Boot{
+			Device: string(a.Device), Boot: a.Boot.String(), Stored: a.Stored, Last: a.Highest,
+			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Duplicates: a.Duplicates,
+		})
+	}
+	return list
+}
+
+func pairs(spans []ingest.Span) [][2]uint64 {
+	list := make([][2]uint64, len(spans))
+	for i, s := range spans {
+		list[i] = [2]uint64{s.From, s.To}
+	}
+	return list
+}
+
+// health tells whether the cloud can store.
+func (c *Cloud) health() api.Health {
+	h := api.Health{OK: true, Version: c.cfg.Version, Uptime: time.Since(c.started).Seconds(), Problems: map[string]string{}}
+	if err := c.backbone.Err(); err != nil {
+		h.Problems["backbone"] = err.Error()
+	}
+	for _, l := range c.lanes {
+		if err := l.processor.Err(); err != nil {
+			h.Problems["ingest"] = err.Error()
+		}
+	}
+	h.OK = len(h.Problems) == 0
+	return h
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// cloudAPI is the HTTP interface that queries go to.
+type cloudAPI struct {
+	API string `default:"http://127.0.0.1:8080" env:"TELLTALE_API" placeholder:"URL" help:"The cloud's HTTP interface."`
+}
+
+// get asks a route and decodes its answer. Problems (RFC 9457) become errors with their detail.
+func (c *cloudAPI) get(ctx context.Context, answer any, path ...string) error {
+	body, err := c.open(ctx, path...)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return json.NewDecoder(body).Decode(answer)
+}
+
+func (c *cloudAPI) open(ctx context.Context, path ...string) (io.ReadCloser, error) {
+	target, err := url.JoinPath(c.API, path...)
+	if err != nil {
+		return nil, fmt.Errorf("--api: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, fmt.Errorf("--api: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no cloud answers at %s; telltale up starts one: %w", c.API, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	var problem struct{ Title, Detail string }
+	if json.NewDecoder(resp.Body).Decode(&problem) != nil {
+		return nil, fmt.Errorf("the cloud answered %s", resp.Status)
+	}
+	return nil, errors.New(problem.Detail)
+}
+
+type vehiclesCommand struct {
+	cloudAPI
+}
+
+// vehicle is what the API says of one.
+type vehicle struct {
+	VID     string `json:"vid"`
+	State   string `json:"state"`
+	Signals int    `json:"signals"`
+	Last    string `json:"last_sample"`
+	Devices []struct {
+		DID      string    `json:"did"`
+		Presence string    `json:"presence"`
+		Since    time.Time `json:"since"`
+	} `json:"devices"`
+}
+
+// Run lists the vehicles.
+func (c *vehiclesCommand) Run(ctx context.Context) error {
+	var list []vehicle
+	if err := c.get(ctx, &list, "v1", "vehicles"); err != nil {
+		return err
+	}
+	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(out, "VEHICLE\tSTATE\tDEVICE\tPRESENCE\tSINCE\tSIGNALS\tLAST SAMPLE")
+	for _, v := range list {
+		for _, d := range v.Devices {
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", v.VID, v.State, d.DID, d.Presence,
+				d.Since.Local().Format(time.TimeOnly), v.Signals, v.Last)
+		}
+	}
+	return out.Flush()
+}
+
+type stateCommand struct {
+	cloudAPI
+	VID    string `arg:"" help:"The vehicle."`
+	Signal string `placeholder:"GLOB" help:"Only signals whose name matches."`
+	JSON   bool   `help:"As JSON."`
+}
+
+// signalValue is what the API says of one signal.
+type signalValue struct {
+	Bus     string    `json:"bus"`
+	Message string    `json:"message"`
+	Signal  string    `json:"signal"`
+	Time    time.Time `json:"time"`
+	Value   *float64  `json:"value"`
+	Text    string    `json:"text"`
+	Unit    string    `json:"unit"`
+}
+
+func (v *signalValue) number() string {
+	if v.Value == nil {
+		return "NaN"
+	}
+	return fmt.Sprintf("%.10g", *v.Value)
+}
+
+// Run shows the state.
+func (c *stateCommand) Run(ctx context.Context) error {
+	path := []string{"v1", "vehicles", c.VID, "state"}
+	if c.JSON {
+		body, err := c.open(ctx, path...)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		_, err = io.Copy(os.Stdout, body)
+		return err
+	}
+	var list []signalValue
+	if err := c.get(ctx, &list, path...); err != nil {
+		return err
+	}
+	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(out, "BUS\tMESSAGE\tSIGNAL\tVALUE\tUNIT\tTEXT\tTIME")
+	for _, v := range list {
+		if ok, err := matchGlob(c.Signal, v.Signal); err != nil {
+			return err
+		} else if ok {
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Bus, v.Message, v.Signal, v.number(), v.Unit, v.Text,
+				v.Time.Format("2006-01-02 15:04:05.000"))
+		}
+	}
+	return out.Flush()
+}
+
+type watchCommand struct {
+	cloudAPI
+	VID    string `arg:"" help:"The vehicle."`
+	Signal string `placeholder:"GLOB" help:"Only signals whose name matches."`
+}
+
+// maxEvent bounds one live message.
+const maxEvent = 16 << 20
+
+// Run follows the live events until Ctrl-C or until the cloud ends them.
+func (c *watchCommand) Run(ctx context.Context) error {
+	var known vehicle
+	if err := c.get(ctx, &known, "v1", "vehicles", c.VID); err != nil {
+		return err
+	}
+	body, err := c.open(ctx, "v1", "vehicles", c.VID, "events")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxEvent)
+	kind := "message"
+	for lines.Scan() {
+		field, value, _ := strings.Cut(lines.Text(), ": ")
+		switch field {
+		case "event":
+			kind = value
+		case "data":
+			if err := c.show(kind, []byte(value)); err != nil {
+				return err
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.Join(errors.New("the cloud ended the stream"), lines.Err())
+}
+
+// show prints one live message, a line for each change.
+func (c *watchCommand) show(kind string, data []byte) error {
+	if kind == "presence" {
+		var p struct{ Did, Presence string }
+		if err := json.Unmarshal(data, &p); err != nil {
+			return err
+		}
+		fmt.Printf("%s  %s is %s\n", time.Now().Format(time.TimeOnly), p.Did, p.Presence)
+		return nil
+	}
+	var list []signalValue
+	if err := json.Unmarshal(data, &list); err != nil {
+		return err
+	}
+	for _, v := range list {
+		if ok, err := matchGlob(c.Signal, v.Signal); err != nil {
+			return err
+		} else if ok {
+			fmt.Printf("%s  %s %s.%s = %s %s %s\n", v.Time.Format("15:04:05.000"), v.Bus, v.Message, v.Signal, v.number(), v.Unit, v.Text)
+		}
+	}
+	return nil
+}

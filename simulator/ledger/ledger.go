@@ -1,0 +1,62 @@
+// Package ledger adds up what was sent, collected and stored, and says whether
+// the three agree.
+//
+//	frames_sent       = frames_received + frames_unpowered + frames_dropped
+//	frames_received   = frames_decoded + frames_unknown
+//	samples_collected = samples_stored + samples_evicted      (lost 0, duplicated 0)
+//
+// Sent is what the player put on the buses and decoded itself; collected is
+// what the agent committed to its disk; stored is counted by reading the
+// Parquet files. None of the three is asked about another.
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Ledger is the account of one vehicle's drive. The JSON keys are part of the product.
+type Ledger struct {
+	FramesSent       uint64  `json:"frames_sent"`
+	FramesReceived   uint64  `json:"frames_received"`
+	FramesUnpowered  uint64  `json:"frames_unpowered"`
+	FramesDropped    uint64  `json:"frames_dropped"`
+	FramesDecoded    uint64  `json:"frames_decoded"`
+	FramesUnknown    uint64  `json:"frames_unknown"`
+	SamplesCollected uint64  `json:"samples_collected"`
+	SamplesUnpowered uint64  `json:"samples_unpowered"`
+	SamplesEvicted   uint64  `json:"samples_evicted"`
+	SamplesStored    uint64  `json:"samples_stored"`
+	Lost             uint64  `json:"lost"`
+	Duplicated       uint64  `json:"duplicated"`
+	BatchesStored    uint64  `json:"batches_stored"`
+	PayloadBytes     uint64  `json:"payload_bytes"`
+	WireBytes        int64   `json:"wire_bytes"`
+	BytesPerSample   float64 `json:"bytes_per_sample"`
+	Seconds          float64 `json:"seconds"`
+
+	problems []string
+}
+
+// ErrDoesNotAddUp is wrapped by Check.
+var ErrDoesNotAddUp = errors.New("the ledger does not add up")
+
+// Check returns nil when everything is accounted for; the error lists what is not.
+func (l *Ledger) Check() error {
+	problems := l.problems
+	expect := func(what string, got, want uint64) {
+		if got != want {
+			problems = append(problems, fmt.Sprintf("%s is %d, expected %d", what, got, want))
+		}
+	}
+	expect("frames_sent", l.FramesSent, l.FramesReceived+l.FramesUnpowered+l.FramesDropped)
+	expect("frames_received", l.FramesReceived, l.FramesDecoded+l.FramesUnknown)
+	expect("samples_collected", l.SamplesCollected, l.SamplesStored+l.SamplesEvicted)
+	expect("lost", l.Lost, 0)
+	expect("duplicated", l.Duplicated, 0)
+	if len(problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrDoesNotAddUp, strings.Join(problems, "; "))
+}

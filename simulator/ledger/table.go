@@ -1,0 +1,36 @@
+package ledger
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// Table writes the account for people, in the order of its three equations.
+func (l *Ledger) Table(out io.Writer) {
+	row := func(label string, n uint64, note string) {
+		fmt.Fprintf(out, "  %-22s %14s  %s\n", label, Thousands(n), note)
+	}
+	row("frames sent", l.FramesSent, "")
+	row("  received", l.FramesReceived, "")
+	row("  unpowered", l.FramesUnpowered, "from the last commit before a cut until attached again")
+	row("  dropped", l.FramesDropped, "counted by the bus driver")
+	row("frames decoded", l.FramesDecoded, "")
+	row("frames unknown", l.FramesUnknown, "no DBC has them")
+	row("samples collected", l.SamplesCollected, "committed to the vehicle's disk")
+	row("  stored", l.SamplesStored, "rows in the Parquet files")
+	row("  evicted", l.SamplesEvicted, "declared by the vehicle")
+	row("samples unpowered", l.SamplesUnpowered, "")
+	row("lost", l.Lost, "")
+	row("duplicated", l.Duplicated, "")
+	fmt.Fprintf(out, "  %-22s %14s  %.3f bytes per sample, %s bytes on the wire\n", "payload bytes", Thousands(l.PayloadBytes), l.BytesPerSample, Thousands(uint64(l.WireBytes)))
+}
+
+// Thousands writes 98800 as 98,800.
+func Thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,112 @@
+package world
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// startWait is how long a child may take to be ready.
+const startWait = 20 * time.Second
+
+// cloudReady is the line that the cloud prints once its ports are open.
+type cloudReady struct {
+	MQTT string `json:"mqtt"`
+	HTTP string `json:"http"`
+}
+
+// StartCloud starts the cloud and waits until it serves. Started again, it takes the same ports.
+func (w *World) StartCloud(ctx context.Context) error {
+	mqtt, http := w.ports.MQTT, w.ports.HTTP
+	if mqtt == "" {
+		mqtt, http = orFree(w.cfg.MQTT), orFree(w.cfg.HTTP)
+	}
+	ready := make(chan cloudReady, 1)
+	args := []string{"run", "--dev", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--mqtt", mqtt, "--http", http}
+	if w.cfg.Flush > 0 {
+		args = append(args, "--flush", w.cfg.Flush.String())
+	}
+	p, err := startProcess("telltale-cloud", w.cloudBin, w.logFile("cloud"), func(line []byte) {
+		var r cloudReady
+		if json.Unmarshal(line, &r) == nil && r.MQTT != "" {
+			select {
+			case ready <- r:
+			default:
+			}
+		}
+	}, args...)
+	if err != nil {
+		return err
+	}
+	select {
+	case r := <-ready:
+		w.cloud = p
+		w.ports.MQTT, w.ports.HTTP = r.MQTT, r.HTTP
+		return w.writePorts()
+	case <-p.done:
+		return p.failure()
+	case <-time.After(startWait):
+		p.kill()
+		return fmt.Errorf("telltale-cloud was not ready within %v: %s", startWait, p.tail.last())
+	case <-ctx.Done():
+		p.kill()
+		return ctx.Err()
+	}
+}
+
+func orFree(addr string) string {
+	if addr == "" {
+		return "127.0.0.1:0"
+	}
+	return addr
+}
+
+// KillCloud ends the cloud with SIGKILL.
+func (w *World) KillCloud() {
+	if w.cloud != nil {
+		w.cloud.kill()
+	}
+}
+
+// StopCloud ends the cloud in order: what it acknowledged is in the lake then.
+func (w *World) StopCloud(ctx context.Context) error {
+	if w.cloud == nil {
+		return nil
+	}
+	p := w.cloud
+	w.cloud = nil
+	return p.stop(ctx)
+}
+
+// Credentials are the files that a client of the broker needs.
+type Credentials struct{ Cert, Key, CA string }
+
+// Device gives credentials of a device, made by the cloud's development authority.
+func (w *World) Device(ctx context.Context, vid, did, dir string) (Credentials, error) {
+	return w.issue(ctx, dir, did, "dev-cert", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--out", dir, vid, did)
+}
+
+// Operator gives credentials of fleet operations.
+func (w *World) Operator(ctx context.Context, name string) (Credentials, error) {
+	dir := filepath.Join(w.cfg.Dir, "certs")
+	return w.issue(ctx, dir, name, "dev-cert", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--out", dir, "--role", "operator", name)
+}
+
+func (w *World) issue(ctx context.Context, dir, name string, args ...string) (Credentials, error) {
+	c := Credentials{
+		Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key"), CA: filepath.Join(dir, "ca.crt"),
+	}
+	if _, err := os.Stat(c.Cert); err == nil {
+		return c, nil
+	}
+	out, err := exec.CommandContext(ctx, w.cloudBin, args...).CombinedOutput()
+	if err != nil {
+		return c, errors.Join(fmt.Errorf("telltale-cloud dev-cert: %w", err), errors.New(string(out)))
+	}
+	return c, nil
+}

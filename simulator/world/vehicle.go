@@ -1,0 +1,289 @@
+package world
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"telltale.dev/hal/canbus/virtual"
+	"telltale.dev/simulator/fault"
+)
+
+// VehicleConfig says what a vehicle is made of.
+type VehicleConfig struct {
+	Vehicle, Device string
+	Buses           []Bus
+	Campaign        string        // file; empty: everything
+	Commit          time.Duration // what a power cut may cost, in source time; zero: the agent's default
+}
+
+// Bus is one bus and its DBC files.
+type Bus struct {
+	Name  string
+	DBC   []string
+	J1939 bool
+}
+
+// Vehicle is one car: its buses, its link and its agent.
+type Vehicle struct {
+	Name string
+	Hub  *virtual.Hub
+	Link *fault.Link
+
+	world   *World
+	cfg     VehicleConfig
+	dir     string
+	creds   Credentials
+	agent   *process
+	ended   context.CancelFunc
+	running sync.WaitGroup // hub and link
+
+	mu     sync.Mutex // guards all below
+	starts []Start
+	status Status
+}
+
+// Start is one start of the agent.
+type Start struct {
+	PID  int
+	Boot string // empty until the agent has told it
+}
+
+// Status is what an agent reports of itself; see telltale-agent run --report.
+type Status struct {
+	Boot         string `json:"boot"`
+	Attached     int    `json:"attached"`
+	Received     uint64 `json:"frames_received"`
+	Dropped      uint64 `json:"frames_dropped"`
+	Samples      uint64 `json:"samples"`
+	Batches      uint64 `json:"batches"`
+	PayloadBytes uint64 `json:"payload_bytes"`
+	Waiting      uint64 `json:"waiting"`
+	WaitingBytes int64  `json:"waiting_bytes"`
+	Connected    bool   `json:"connected"`
+	Connection   uint64 `json:"connection"`
+	Acked        uint64 `json:"acked"`
+	Error        string `json:"error"`
+}
+
+// AddVehicle makes the buses and the link of a vehicle; its agent is not started yet.
+func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, error) {
+	v := &Vehicle{Name: cfg.Vehicle, world: w, cfg: cfg, dir: filepath.Join(w.cfg.Dir, "agent")}
+	if len(w.vehicles) > 0 {
+		v.dir += "-" + cfg.Vehicle
+	}
+	var err error
+	if v.creds, err = w.Device(ctx, cfg.Vehicle, cfg.Device, filepath.Join(v.dir, "identity")); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(cfg.Buses))
+	for i, b := range cfg.Buses {
+		names[i] = b.Name
+	}
+	if v.Hub, err = virtual.Listen("127.0.0.1:0", virtual.Config{Buses: names, Log: w.cfg.Log}); err != nil {
+		return nil, err
+	}
+	if v.Link, err = fault.Listen(w.ports.MQTT); err != nil {
+		return nil, errors.Join(err, v.Hub.Close())
+	}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	v.ended = cancel
+	v.running.Go(func() { v.logged("bus hub", v.Hub.Run(running)) })
+	v.running.Go(func() { v.logged("link", v.Link.Run(running)) })
+	w.vehicles = append(w.vehicles, v)
+	w.ports.Link, w.ports.Bus = v.Link.Addr(), v.Hub.URL(names[0])
+	return v, w.writePorts()
+}
+
+func (v *Vehicle) logged(what string, err error) {
+	if err != nil {
+		v.world.cfg.Log.Error(what+" ended", "error", err)
+	}
+}
+
+// reportEvery is how often agents tell their status.
+const reportEvery = 200 * time.Millisecond
+
+// Arguments are the command line of the agent, without the program's name.
+func (v *Vehicle) Arguments() []string {
+	args := []string{
+		"run", "--data", v.dir, "--endpoint", v.Link.Addr(),
+		"--cert", v.creds.Cert, "--key", v.creds.Key, "--ca", v.creds.CA,
+		// A demonstration must not wait for minutes until a dead link is noticed.
+		"--keep-alive", "4s", "--will-delay", "2s", "--session-expiry", "60s",
+		"--backoff-min", "200ms", "--backoff-max", "2s",
+	}
+	for _, b := range v.cfg.Buses {
+		args = append(args, "--can", b.Name+"="+v.Hub.URL(b.Name))
+		for _, file := range b.DBC {
+			args = append(args, "--dbc", b.Name+"="+file)
+		}
+		if b.J1939 {
+			args = append(args, "--j1939", b.Name)
+		}
+	}
+	if v.cfg.Campaign != "" {
+		args = append(args, "--campaign", v.cfg.Campaign)
+	}
+	if v.cfg.Commit > 0 {
+		args = append(args, "--commit", v.cfg.Commit.String(), "--commit-urgent", min(v.cfg.Commit, time.Second).String())
+	}
+	return args
+}
+
+// Start powers the agent on and waits until it reads all buses.
+func (v *Vehicle) Start(ctx context.Context) error {
+	args := append(v.Arguments(), "--report", reportEvery.String())
+	p, err := startProcess("telltale-agent", v.world.agent, v.world.logFile("agent-"+v.Name), v.report, args...)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.agent = p
+	v.starts = append(v.starts, Start{PID: p.cmd.Process.Pid})
+	v.status = Status{}
+	v.mu.Unlock()
+	for end := time.Now().Add(startWait); ; time.Sleep(5 * time.Millisecond) {
+		switch {
+		case v.Status().Attached == len(v.cfg.Buses):
+			return nil
+		case !p.running():
+			return p.failure()
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Now().After(end):
+			return fmt.Errorf("telltale-agent did not read its buses within %v: %s", startWait, p.tail.last())
+		}
+	}
+}
+
+// report takes a status line of the agent.
+func (v *Vehicle) report(line []byte) {
+	var s Status
+	if json.Unmarshal(line, &s) != nil || s.Boot == "" {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.status = s
+	v.starts[len(v.starts)-1].Boot = s.Boot
+}
+
+// Status is the agent's last report. It may be called from any goroutine.
+func (v *Vehicle) Status() Status {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.status
+}
+
+// Starts lists every start of the agent so far.
+func (v *Vehicle) Starts() []Start {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return append([]Start(nil), v.starts...)
+}
+
+// Running says whether the agent is powered. It may be called from any goroutine.
+func (v *Vehicle) Running() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.agent != nil && v.agent.running()
+}
+
+func (v *Vehicle) failure() error {
+	v.mu.Lock()
+	p := v.agent
+	v.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	return p.failure()
+}
+
+// Kill cuts the power: SIGKILL.
+func (v *Vehicle) Kill() { v.agent.kill() }
+
+// KillAtNextWrite cuts the power as soon as the agent is seen to write to its
+// buffer, so that it is in the middle of a commit; at the latest when ctx ends.
+func (v *Vehicle) KillAtNextWrite(ctx context.Context) {
+	folder := filepath.Join(v.dir, "buffer")
+	for before := newest(folder); ctx.Err() == nil && newest(folder) == before && v.agent.running(); {
+		time.Sleep(200 * time.Microsecond)
+	}
+	v.agent.kill()
+}
+
+// newest gives the time of the last write to a file of the folder.
+func newest(folder string) (last time.Time) {
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
+}
+
+// Stop ends the agent in order: it seals, sends what it can and says goodbye.
+func (v *Vehicle) Stop(ctx context.Context) error {
+	if v.agent == nil {
+		return nil
+	}
+	return v.agent.stop(ctx)
+}
+
+// Account is what a stopped agent's folder says; see telltale-agent ledger.
+type Account struct {
+	Boots []struct {
+		Boot     string   `json:"boot"`
+		Received uint64   `json:"received"`
+		Dropped  uint64   `json:"dropped"`
+		Decoded  uint64   `json:"decoded"`
+		Unknown  uint64   `json:"unknown"`
+		Samples  uint64   `json:"samples"`
+		NextSeq  uint64   `json:"next_seq"`
+		Seen     []uint64 `json:"seen"` // of each bus, in the order of the command line
+	} `json:"boots"`
+	WaitingRecords uint64 `json:"waiting_records"`
+	WaitingSamples uint64 `json:"waiting_samples"`
+	Evicted        []struct {
+		Boot     string `json:"boot"`
+		From, To uint64
+	} `json:"evicted"`
+	EvictedSamples uint64 `json:"evicted_samples"`
+}
+
+// Account asks the agent's program for the account of its folder. The agent must not run.
+func (v *Vehicle) Account(ctx context.Context) (Account, error) {
+	var a Account
+	out, err := exec.CommandContext(ctx, v.world.agent, "ledger", "--data", v.dir).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = errors.New(strings.TrimSpace(string(exit.Stderr)))
+		}
+		return a, fmt.Errorf("telltale-agent ledger: %w", err)
+	}
+	if err := json.Unmarshal(out, &a); err != nil {
+		return a, fmt.Errorf("telltale-agent ledger: %w", err)
+	}
+	return a, nil
+}
+
+// Buses gives the names of the vehicle's buses in order.
+func (v *Vehicle) Buses() []Bus { return v.cfg.Buses }
+
+func (v *Vehicle) close(ctx context.Context) error {
+	err := v.Stop(ctx)
+	v.ended()
+	_ = v.Hub.Close()
+	v.running.Wait()
+	return err
+}

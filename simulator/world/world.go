@@ -1,0 +1,153 @@
+// Package world runs what a scenario is about: the cloud and the vehicles'
+// agents as real child processes, their buses and their links.
+//
+// It starts, kills and watches; when to do what is the business of package
+// scenario. It never imports agent or cloud: it runs their programs.
+package world
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// Config of a World.
+type Config struct {
+	// Dir keeps everything; it is created when missing. Empty or of an earlier run: else ErrForeign.
+	Dir string
+	// MQTT and HTTP are the cloud's addresses; empty means a free loopback port.
+	MQTT, HTTP string
+	// Flush bounds how long a sample may wait for its Parquet file.
+	Flush time.Duration
+	Log   *slog.Logger
+}
+
+// ErrForeign is wrapped when the data folder holds something else.
+var ErrForeign = errors.New("folder is not empty and not Telltale's")
+
+// portsFile marks a folder as ours and tells the ports to whoever looks.
+const portsFile = "ports.json"
+
+// Ports are the addresses of a running world.
+type Ports struct {
+	Version int    `json:"version"` // 1
+	MQTT    string `json:"mqtt"`
+	HTTP    string `json:"http"`
+	Link    string `json:"link,omitempty"` // where the vehicle connects: the faulty way to MQTT
+	Bus     string `json:"bus,omitempty"`  // hub of the virtual CAN buses
+}
+
+// World is the running system. Methods are called by one goroutine at a time, except where said.
+type World struct {
+	cfg      Config
+	agent    string // program
+	cloudBin string // program
+	cloud    *process
+	ports    Ports
+	vehicles []*Vehicle
+}
+
+// New prepares the folder and finds the programs.
+func New(cfg Config) (*World, error) {
+	w := &World{cfg: cfg}
+	var err error
+	if w.agent, err = FindProgram("telltale-agent"); err != nil {
+		return nil, err
+	}
+	if w.cloudBin, err = FindProgram("telltale-cloud"); err != nil {
+		return nil, err
+	}
+	if err := claim(cfg.Dir); err != nil {
+		return nil, err
+	}
+	w.ports = Ports{Version: 1}
+	return w, w.writePorts()
+}
+
+// FindProgram looks beside our own program, then on PATH.
+func FindProgram(name string) (string, error) {
+	if own, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(own), name)
+		if info, err := os.Stat(beside); err == nil && !info.IsDir() {
+			return beside, nil
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("%s: expected beside the telltale program or on PATH: make build makes it", name)
+	}
+	return path, nil
+}
+
+// claim makes sure that dir is ours to use.
+func claim(dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	ours := len(entries) == 1 // the logs folder just made
+	for _, e := range entries {
+		ours = ours || e.Name() == portsFile
+	}
+	if !ours {
+		_ = os.Remove(filepath.Join(dir, "logs"))
+		return fmt.Errorf("%s: %w: choose an empty or new one", dir, ErrForeign)
+	}
+	return nil
+}
+
+func (w *World) writePorts() error {
+	data, err := json.MarshalIndent(w.ports, "", "  ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(w.cfg.Dir, portsFile), append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("ports file: %w", err)
+	}
+	return nil
+}
+
+// Dir is the data folder.
+func (w *World) Dir() string { return w.cfg.Dir }
+
+// Lake is the folder of the Parquet files.
+func (w *World) Lake() string { return filepath.Join(w.cfg.Dir, "cloud", "lake") }
+
+// Ports are the addresses in use.
+func (w *World) Ports() Ports { return w.ports }
+
+func (w *World) logFile(name string) string { return filepath.Join(w.cfg.Dir, "logs", name+".log") }
+
+// Failure tells of a child that ended on its own; nil when all is well. It may be called from any goroutine.
+func (w *World) Failure() error {
+	if w.cloud != nil {
+		if err := w.cloud.failure(); err != nil {
+			return err
+		}
+	}
+	for _, v := range w.vehicles {
+		if err := v.failure(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close ends everything that runs: vehicles first, so that they can say goodbye.
+func (w *World) Close(ctx context.Context) error {
+	var errs []error
+	for _, v := range w.vehicles {
+		errs = append(errs, v.close(ctx))
+	}
+	errs = append(errs, w.StopCloud(ctx))
+	return errors.Join(errs...)
+}
