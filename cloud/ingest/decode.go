@@ -1,0 +1,223 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// fault is why a message cannot be processed, now or whenever it is read again
+// with the same schemas.
+type fault struct {
+	reason protocol.Reason
+	err    error
+}
+
+func faultOf(reason protocol.Reason, format string, args ...any) *fault {
+	return &fault{reason, fmt.Errorf(format, args...)}
+}
+
+// envelope is what a message's headers say.
+type envelope struct {
+	topic    protocol.Topic
+	device   protocol.DeviceID  // of the client certificate
+	id       protocol.MessageID // of the user property, if it is the device's own; else zero
+	received time.Time
+	origin   string // of a replay: where the dead letter came from; else empty
+}
+
+// process brings one message where it belongs. It gives false when ctx ended
+// before it was done; nothing has happened then that a second time would repeat.
+func (p *Processor) process(ctx context.Context, m *Message) bool {
+	e, f := openEnvelope(m)
+	if f == nil {
+		if e.topic.Kind == protocol.KindTelemetry {
+			f = p.batch(ctx, m, &e)
+		} else {
+			f = p.other(ctx, m, &e)
+		}
+	}
+	if ctx.Err() != nil && f != nil && errors.Is(f.err, ctx.Err()) {
+		return false
+	}
+	p.stats.messages.Add(1)
+	if f != nil {
+		p.bury(m, &e, f)
+	}
+	return true
+}
+
+func openEnvelope(m *Message) (e envelope, f *fault) {
+	var err error
+	e.received, e.origin = received(m), m.Header[HeaderOrigin]
+	if e.topic, err = protocol.ParseTopic(m.Header[HeaderTopic]); err != nil {
+		return e, faultOf(protocol.ReasonValidationFailed, "header: %w", err)
+	}
+	if e.device, err = protocol.ParseDeviceID(m.Header[HeaderDevice]); err != nil {
+		return e, faultOf(protocol.ReasonValidationFailed, "header: %w", err)
+	}
+	property, ok := m.Header[HeaderProperty+protocol.PropMessageID]
+	if !ok {
+		return e, nil
+	}
+	id, err := protocol.ParseMessageID(unescape(property))
+	if err != nil {
+		return e, faultOf(protocol.ReasonValidationFailed, "property: %w", err)
+	}
+	if id.Device != e.device {
+		return e, faultOf(protocol.ReasonNotAuthorized, "property: message id names another device than the certificate")
+	}
+	if id.Seq > math.MaxInt64 {
+		return e, faultOf(protocol.ReasonValidationFailed, "property: sequence: expected less than 2^63")
+	}
+	e.id = id
+	return e, nil
+}
+
+// batch is the way of a telemetry batch. A nil fault means stored, or dropped as a duplicate.
+func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
+	h, f := openHeader(m.Data, e)
+	if f != nil {
+		return f
+	}
+	if done, f := p.known(h.ID, m, e); done || f != nil {
+		return f
+	}
+	schema, f := p.schema(ctx, h.Schema)
+	if f != nil {
+		return f
+	}
+	if schema.Campaign != e.topic.Campaign {
+		return faultOf(protocol.ReasonValidationFailed, "campaign of the schema differs from that of the topic")
+	}
+	b, f := decode(m.Data, schema)
+	if f != nil {
+		return f
+	}
+	d := &Decoded{
+		Stream: p.cfg.Name, Sequence: m.Sequence, Vehicle: e.topic.Vehicle, Device: e.device,
+		Header: b.Header, Campaign: schema.Campaign, Schema: schema, Batch: b,
+		Samples: b.Samples(), Bytes: len(m.Data), Received: e.received,
+	}
+	if err := p.cfg.Lake.Append(d); err != nil {
+		return faultOf(protocol.ReasonValidationFailed, "%w", err)
+	}
+	p.ledger.Receive(d.Vehicle, h.ID, Receipt{
+		Sequence: m.Sequence, Bytes: d.Bytes, Batch: true,
+		Samples: uint64(d.Samples), Dropped: b.Drops, Evicted: bounded(b.Evicted),
+	})
+	p.samples += d.Samples
+	p.stats.batches.Add(1)
+	p.stats.samples.Add(uint64(d.Samples))
+	p.stats.bytes.Add(uint64(d.Bytes))
+	for _, s := range p.cfg.Sinks {
+		p.offer(ctx, func() error { return s.Apply(ctx, d) })
+	}
+	return nil
+}
+
+// other is the way of all other messages.
+func (p *Processor) other(ctx context.Context, m *Message, e *envelope) *fault {
+	if e.id.Seq != 0 {
+		if done, f := p.known(e.id, m, e); done || f != nil {
+			return f
+		}
+		p.ledger.Receive(e.topic.Vehicle, e.id, Receipt{Sequence: m.Sequence, Bytes: len(m.Data)})
+	}
+	p.stats.others.Add(1)
+	if len(p.cfg.Others) == 0 {
+		return nil
+	}
+	o := &Other{
+		Stream: p.cfg.Name, Sequence: m.Sequence, Topic: e.topic, Device: e.device, ID: e.id,
+		ContentType: unescape(m.Header[HeaderContent]), Properties: properties(m.Header), Payload: m.Data, Received: e.received,
+	}
+	for _, s := range p.cfg.Others {
+		p.offer(ctx, func() error { return s.Receive(ctx, o) })
+	}
+	return nil
+}
+
+// openHeader reads the batch's header and holds it against the envelope.
+func openHeader(payload []byte, e *envelope) (h codec.Header, f *fault) {
+	defer guard(&f)
+	h, err := codec.ParseHeader(payload)
+	switch {
+	case err != nil:
+		return h, faultOf(protocol.ReasonUndecodable, "batch: %w", err)
+	case h.ID.Device != e.device:
+		return h, faultOf(protocol.ReasonNotAuthorized, "batch names another device than the certificate")
+	case e.id.Seq != 0 && h.ID != e.id:
+		return h, faultOf(protocol.ReasonValidationFailed, "message id of the batch differs from that of the property")
+	case h.ID.Seq == 0 || h.ID.Seq > math.MaxInt64:
+		return h, faultOf(protocol.ReasonValidationFailed, "batch: sequence: expected 1 to 2^63-1")
+	}
+	return h, nil
+}
+
+// known drops what is stored already: done is true then.
+func (p *Processor) known(id protocol.MessageID, m *Message, e *envelope) (done bool, f *fault) {
+	switch p.ledger.Check(e.topic.Vehicle, id) {
+	case Duplicate:
+		p.ledger.Repeat(e.topic.Vehicle, id, m.Sequence, e.origin != "")
+		if e.origin != "" {
+			p.stats.replayed.Add(1)
+		} else {
+			p.stats.duplicates.Add(1)
+		}
+		return true, nil
+	case TooOld:
+		return false, faultOf(protocol.ReasonValidationFailed, "older than the ledger remembers of this boot")
+	}
+	return false, nil
+}
+
+func decode(payload []byte, schema *codec.Schema) (b *codec.Batch, f *fault) {
+	defer guard(&f)
+	b, err := codec.Decode(payload, schema)
+	if err != nil {
+		return nil, faultOf(protocol.ReasonUndecodable, "batch: %w", err)
+	}
+	return b, nil
+}
+
+// guard turns a panic of a decoder into a fault. A decoder must not panic, but
+// if one did, the same message would stop the lane after each restart.
+func guard(f **fault) {
+	if r := recover(); r != nil {
+		*f = faultOf(protocol.ReasonInternal, "decoder panicked: %v", r)
+	}
+}
+
+// bounded cuts declared evictions to sequences that there can be.
+func bounded(in []protocol.SeqRange) (out []protocol.SeqRange) {
+	for _, r := range in {
+		r.From, r.To = max(r.From, 1), min(r.To, math.MaxInt64)
+		if r.From <= r.To {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// offer gives a batch to a sink, again with a back-off while it says "not now".
+func (p *Processor) offer(ctx context.Context, apply func() error) {
+	pause := retryMin
+	for try := 1; ; try++ {
+		err := apply()
+		if err == nil {
+			return
+		}
+		if try == MaxSinkTries || !sleep(ctx, pause) {
+			p.stats.sinkLost.Add(1)
+			p.cfg.Log.Warn("sink passed over", "tries", try, "err", err)
+			return
+		}
+		pause = min(2*pause, retryMax)
+	}
+}

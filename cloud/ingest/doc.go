@@ -1,0 +1,143 @@
+// Package ingest takes in what vehicles send, on both sides of the stream.
+//
+// In front of it, before the PUBACK, the Front decides in microseconds whether a
+// message may come in (registered, active, within the vehicle's quota), writes
+// it as it came to the lane that its priority names, and says the reason code
+// once it is on disk. It decodes no payload.
+//
+// Behind it, one Processor for each stream reads in order, decodes, drops what
+// came before (the Ledger), and hands each new batch to the lake and the sinks.
+// What it cannot decode goes to a dead-letter stream with the reason, from where
+// a Replayer brings it back once the reason is gone.
+//
+//	vehicle → broker → Front ─→ stream UP or LOW ─→ Processor ─→ lake, sinks
+//	             PUBACK ←─┘                             └─→ DEAD ─→ Replayer ─→ stream
+//
+// A batch is in the lake exactly once, whatever crashes: the lake commits files,
+// stream position and ledger together, and the Processor starts where the last
+// commit ended. Sinks see each batch at least once: those after the last commit
+// come again after a crash.
+//
+// It is not the broker (who may connect, which topics), not the stream engine
+// (cloud/backbone), not the files (cloud/lake) and not the last known state
+// (cloud/state): it knows them by the small interfaces in this package.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// Errors that implementations of this package's interfaces give, wrapped.
+var (
+	// ErrBusy: the queue to the stream is full for a moment.
+	ErrBusy = errors.New("stream is busy")
+	// ErrFull: the stream is at its limit, or the disk is.
+	ErrFull = errors.New("stream is full")
+	// ErrUnavailable: the registry cannot answer yet.
+	ErrUnavailable = errors.New("registry is not available")
+	// ErrSchemaNotFound: no document is kept under this id.
+	ErrSchemaNotFound = errors.New("schema is not known")
+)
+
+// Message is one message of a stream. Sequence and Stored are set by the stream.
+type Message struct {
+	Subject  string
+	Header   map[string]string
+	Data     []byte
+	Sequence uint64
+	Stored   time.Time
+}
+
+// Publisher puts messages on disk. Publish never blocks for long; done is called
+// exactly once, from any goroutine, when the message is on disk or will not be.
+type Publisher interface {
+	Publish(m Message, done func(sequence uint64, err error))
+}
+
+// Stream is read in order. Read gives up to max messages with sequences from
+// from on, waits up to wait for the first of them, and gives none and no error
+// when none came.
+type Stream interface {
+	Read(ctx context.Context, from uint64, max int, wait time.Duration) ([]Message, error)
+}
+
+// Ended is a Stream that knows the sequence of its newest message, 0 when it has none.
+type Ended interface {
+	Last(ctx context.Context) (uint64, error)
+}
+
+// Registry knows vehicles and devices. Active gives nil when the device may send
+// now; ErrUnavailable when that is not known yet; and any other error when it may not.
+// It is asked for each message: it must not block.
+type Registry interface {
+	Active(vid protocol.VehicleID, did protocol.DeviceID) error
+}
+
+// Schemas keeps schema documents for ever. PutSchema is durable when it returns,
+// and does nothing when the document is there. Schema finds a document by the
+// prefix of its hash that batches carry, or gives ErrSchemaNotFound.
+type Schemas interface {
+	PutSchema(ctx context.Context, hash protocol.SchemaHash, document []byte) error
+	Schema(ctx context.Context, id protocol.SchemaID) (document []byte, err error)
+}
+
+// Decoded is one new batch of a stream. It and all it points at belong to the
+// sinks together: they must not change it.
+type Decoded struct {
+	Stream    string // "UP" or "LOW": the lane
+	Sequence  uint64 // in the stream
+	Vehicle   protocol.VehicleID
+	Device    protocol.DeviceID
+	Header    codec.Header
+	Campaign  protocol.CampaignID
+	Schema    *codec.Schema
+	Batch     *codec.Batch
+	Samples   int       // in the batch
+	Bytes     int       // of the payload
+	Received  time.Time // by the broker
+	Duplicate bool      // always false: duplicates do not get here
+}
+
+// Sink is told of each new batch in stream order, by one goroutine for each
+// stream. An error means "not now": the batch is offered again with a back-off,
+// MaxSinkTries times, then counted and passed over. After a crash the batches
+// since the lake's last commit come again.
+type Sink interface {
+	Apply(ctx context.Context, b *Decoded) error
+}
+
+// Other is a message that is no telemetry batch: an event, a status, health.
+type Other struct {
+	Stream      string
+	Sequence    uint64
+	Topic       protocol.Topic
+	Device      protocol.DeviceID
+	ID          protocol.MessageID // zero when the message has none
+	ContentType string
+	Properties  map[string]string
+	Payload     []byte
+	Received    time.Time
+}
+
+// OtherSink is told of each new message that is no telemetry batch, like Sink.
+type OtherSink interface {
+	Receive(ctx context.Context, m *Other) error
+}
+
+// Lake keeps samples for ever, in files that appear whole.
+//
+// Append takes the batch into memory, or refuses it for good because it cannot
+// be represented. Commit makes everything appended, the stream position last and
+// the ledger durable in one step; after an error it changes nothing that a
+// restart would see, and may be called again with the same arguments. Checkpoint
+// is what the last commit said, also across restarts.
+type Lake interface {
+	Append(b *Decoded) error
+	Commit(last uint64, ledger []byte) error
+	Checkpoint() (last uint64, ledger []byte)
+}

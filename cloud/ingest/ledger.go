@@ -1,0 +1,353 @@
+package ingest
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"telltale.dev/protocol"
+)
+
+// Bounds of what the ledger remembers of one device, so that a device that
+// misbehaves costs a few megabytes and nobody else anything.
+const (
+	// MaxBoots is how many starts of a device are remembered. Beyond it the one
+	// heard longest ago is forgotten, and would be taken for new if it came back.
+	MaxBoots = 4096
+	// MaxSpans is how many runs of sequences a device may need over all its
+	// boots: a day and a half of a message a second in each lane in turn. Beyond
+	// it the older half of the boot with most runs is settled.
+	MaxSpans = 1 << 17
+)
+
+// Verdict is what the ledger says about an id before anything is done with its message.
+type Verdict uint8
+
+// The verdicts.
+const (
+	New       Verdict = iota // not stored yet
+	Duplicate                // stored already
+	TooOld                   // below what is remembered: nobody knows
+)
+
+// Receipt is what the ledger notes about a message that is stored.
+type Receipt struct {
+	Sequence uint64              // of the stream
+	Bytes    int                 // of the payload
+	Batch    bool                // a telemetry batch, not a message of another kind
+	Samples  uint64              // in the batch
+	Dropped  uint64              // frames lost on the bus, as the batch declares
+	Evicted  []protocol.SeqRange // declared by the batch: dropped on the vehicle, will never come
+}
+
+// Ledger says of every message of every device whether it is stored, was
+// declared evicted by the vehicle, waits among the dead letters, or is missing.
+//
+// It is a projection of one stream: fed the same messages in the same order it
+// holds the same, which is what makes a checkpoint of it worth keeping. As a
+// vehicle numbers over both lanes at once, a lane's own ledger has gaps that the
+// other lane fills; Merge joins the accounts of both.
+//
+// Its methods may be called concurrently; only the Processor writes.
+type Ledger struct {
+	mu      sync.RWMutex // guards all below
+	devices map[deviceKey]*device
+
+	maxBoots, maxSpans int
+}
+
+type deviceKey struct {
+	vehicle protocol.VehicleID
+	device  protocol.DeviceID
+}
+
+type device struct {
+	boots map[protocol.BootID]*boot
+	spans int // over all boots
+}
+
+// boot is the account of one start of one device.
+//
+//	1 … settled | settled+1 …
+//	counts only | received ∪ evicted ∪ dead, the rest up to the highest: gaps
+type boot struct {
+	received Ranges
+	evicted  Ranges // declared; a sequence that came nevertheless is in received too
+	dead     Ranges // dead-lettered and never received
+	settled  uint64 // below and at it only counts are kept
+	touched  uint64 // stream sequence of the last message about it
+
+	counts Counts
+}
+
+// Counts adds up what became of the messages of one boot.
+type Counts struct {
+	Messages   uint64 `json:"messages"`   // stored, each once
+	Batches    uint64 `json:"batches"`    // of them telemetry batches
+	Samples    uint64 `json:"samples"`    // in those batches
+	Bytes      uint64 `json:"bytes"`      // of their payloads
+	Duplicates uint64 `json:"duplicates"` // came again, and were dropped
+	Replayed   uint64 `json:"replayed"`   // came again by a replay, and were dropped
+	Dead       uint64 `json:"dead"`       // dead letters written
+	Dropped    uint64 `json:"dropped"`    // frames that the vehicle says its bus lost
+}
+
+func (c *Counts) add(o Counts) {
+	c.Messages += o.Messages
+	c.Batches += o.Batches
+	c.Samples += o.Samples
+	c.Bytes += o.Bytes
+	c.Duplicates += o.Duplicates
+	c.Replayed += o.Replayed
+	c.Dead += o.Dead
+	c.Dropped += o.Dropped
+}
+
+// NewLedger returns an empty ledger. Zero bounds mean MaxBoots and MaxSpans.
+func NewLedger(maxBoots, maxSpans int) *Ledger {
+	if maxBoots <= 0 {
+		maxBoots = MaxBoots
+	}
+	if maxSpans <= 0 {
+		maxSpans = MaxSpans
+	}
+	return &Ledger{devices: make(map[deviceKey]*device), maxBoots: maxBoots, maxSpans: maxSpans}
+}
+
+// Check says what the ledger knows about id.
+func (l *Ledger) Check(vid protocol.VehicleID, id protocol.MessageID) Verdict {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	d := l.devices[deviceKey{vid, id.Device}]
+	if d == nil {
+		return New
+	}
+	b := d.boots[id.Boot]
+	switch {
+	case b == nil:
+		return New
+	case id.Seq <= b.settled:
+		return TooOld
+	case b.received.Has(id.Seq):
+		return Duplicate
+	}
+	return New
+}
+
+// Receive notes that the message is stored. The caller has asked Check and got New.
+func (l *Ledger) Receive(vid protocol.VehicleID, id protocol.MessageID, r Receipt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, b := l.open(vid, id, r.Sequence)
+	one := Span{id.Seq, id.Seq}
+	d.change(&b.received, one, (*Ranges).Add)
+	d.change(&b.dead, one, (*Ranges).Remove)
+	b.counts.Messages++
+	b.counts.Bytes += uint64(r.Bytes)
+	b.counts.Samples += r.Samples
+	b.counts.Dropped += r.Dropped
+	if r.Batch {
+		b.counts.Batches++
+	}
+	for _, e := range r.Evicted {
+		_, eb := l.open(vid, protocol.MessageID{Device: id.Device, Boot: e.Boot}, r.Sequence)
+		d.change(&eb.evicted, Span{max(e.From, eb.settled+1), e.To}, (*Ranges).Add)
+	}
+	l.bound(d)
+}
+
+// Repeat notes that a stored message came again: by itself, or by a replay.
+func (l *Ledger) Repeat(vid protocol.VehicleID, id protocol.MessageID, sequence uint64, replay bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, b := l.open(vid, id, sequence)
+	if replay {
+		b.counts.Replayed++
+	} else {
+		b.counts.Duplicates++
+	}
+}
+
+// Bury notes that the message went to the dead letters. That does not make it
+// stored: when it is replayed and can be stored it is received as if it were new.
+func (l *Ledger) Bury(vid protocol.VehicleID, id protocol.MessageID, sequence uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, b := l.open(vid, id, sequence)
+	b.counts.Dead++
+	if id.Seq > b.settled && !b.received.Has(id.Seq) {
+		d.change(&b.dead, Span{id.Seq, id.Seq}, (*Ranges).Add)
+	}
+	l.bound(d)
+}
+
+// open finds or makes the boot of id and marks it as heard at sequence.
+func (l *Ledger) open(vid protocol.VehicleID, id protocol.MessageID, sequence uint64) (*device, *boot) {
+	key := deviceKey{vid, id.Device}
+	d := l.devices[key]
+	if d == nil {
+		d = &device{boots: make(map[protocol.BootID]*boot)}
+		l.devices[key] = d
+	}
+	b := d.boots[id.Boot]
+	if b == nil {
+		if len(d.boots) >= l.maxBoots {
+			d.forgetOldest()
+		}
+		b = &boot{}
+		d.boots[id.Boot] = b
+	}
+	b.touched = sequence
+	return d, b
+}
+
+// change applies f and keeps the device's number of runs.
+func (d *device) change(r *Ranges, s Span, f func(*Ranges, Span)) {
+	before := len(r.spans)
+	f(r, s)
+	d.spans += len(r.spans) - before
+}
+
+// forgetOldest drops the boot heard longest ago; ties go by boot id, so that
+// every run over the same stream forgets the same.
+func (d *device) forgetOldest() {
+	var oldest protocol.BootID
+	var found *boot
+	for id, b := range d.boots {
+		if found == nil || b.touched < found.touched ||
+			b.touched == found.touched && slices.Compare(id[:], oldest[:]) < 0 {
+			oldest, found = id, b
+		}
+	}
+	if found != nil {
+		d.spans -= found.spanCount()
+		delete(d.boots, oldest)
+	}
+}
+
+func (b *boot) spanCount() int {
+	return len(b.received.spans) + len(b.evicted.spans) + len(b.dead.spans)
+}
+
+// bound settles the older half of the device's largest boot until the device keeps to its runs.
+func (l *Ledger) bound(d *device) {
+	for d.spans > l.maxSpans {
+		var id protocol.BootID
+		var largest *boot
+		for i, b := range d.boots {
+			if largest == nil || b.spanCount() > largest.spanCount() ||
+				b.spanCount() == largest.spanCount() && slices.Compare(i[:], id[:]) < 0 {
+				id, largest = i, b
+			}
+		}
+		before := largest.spanCount()
+		largest.settle()
+		d.spans += largest.spanCount() - before
+	}
+}
+
+// settle forgets the older half of the longest of the boot's three sets, and
+// what the other two hold up to there. The counts stay.
+func (b *boot) settle() {
+	sets := []*Ranges{&b.received, &b.evicted, &b.dead}
+	slices.SortStableFunc(sets, func(x, y *Ranges) int { return len(y.spans) - len(x.spans) })
+	upTo, _ := sets[0].forget()
+	b.settled = max(b.settled, upTo)
+	for _, r := range sets {
+		r.Remove(Span{1, b.settled})
+	}
+}
+
+// Account is the ledger of one boot of one device.
+type Account struct {
+	Vehicle protocol.VehicleID `json:"vehicle"`
+	Device  protocol.DeviceID  `json:"device"`
+	Boot    protocol.BootID    `json:"boot"`
+	Counts
+	Highest  uint64 `json:"highest"`           // sequence heard of: stored, evicted or dead
+	Settled  uint64 `json:"settled,omitempty"` // up to here only counts are kept
+	Received []Span `json:"received"`          // stored
+	Evicted  []Span `json:"evicted"`           // dropped on the vehicle by its own account, and not stored
+	Buried   []Span `json:"buried"`            // among the dead letters, and not stored
+	Gaps     []Span `json:"gaps"`              // none of these, up to Highest: on their way, or lost
+	Crossed  uint64 `json:"crossed,omitempty"` // stored in both lanes: a vehicle changed a message's priority
+}
+
+// Accounts gives the accounts of one vehicle, or of all when vid is empty,
+// ordered by vehicle, device and boot. The slices are copies.
+func (l *Ledger) Accounts(vid protocol.VehicleID) []Account {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var out []Account
+	for key, d := range l.devices {
+		if vid != "" && key.vehicle != vid {
+			continue
+		}
+		for id, b := range d.boots {
+			a := Account{Vehicle: key.vehicle, Device: key.device, Boot: id, Counts: b.counts, Settled: b.settled}
+			a.fill(b.received.Clone(), b.evicted.Clone(), b.dead.Clone())
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, compareAccounts)
+	return out
+}
+
+// fill derives what is shown from the three sets, which it takes over.
+func (a *Account) fill(received, evicted, dead Ranges) {
+	evicted.RemoveAll(received)
+	dead.RemoveAll(received)
+	known := received.Clone()
+	known.AddAll(evicted)
+	known.AddAll(dead)
+	gaps := known.Missing(a.Settled + 1)
+	a.Highest = max(known.Max(), a.Settled)
+	a.Received, a.Evicted, a.Buried, a.Gaps = received.spans, evicted.spans, dead.spans, gaps.spans
+}
+
+func compareAccounts(a, b Account) int {
+	if c := strings.Compare(string(a.Vehicle), string(b.Vehicle)); c != 0 {
+		return c
+	}
+	if c := strings.Compare(string(a.Device), string(b.Device)); c != 0 {
+		return c
+	}
+	return slices.Compare(a.Boot[:], b.Boot[:])
+}
+
+// Merge joins the accounts of the lanes: what is stored in one is no gap of the
+// other. The result is ordered like Accounts.
+func Merge(lanes ...[]Account) []Account {
+	all := slices.Concat(lanes...)
+	slices.SortStableFunc(all, compareAccounts)
+	var out []Account
+	for _, a := range all {
+		if n := len(out); n > 0 && compareAccounts(out[n-1], a) == 0 {
+			out[n-1].merge(a)
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func (a *Account) merge(b Account) {
+	join := func(x, y []Span) (r Ranges) {
+		r.spans = slices.Clone(x)
+		r.AddAll(Ranges{spans: y})
+		r.Remove(Span{1, max(a.Settled, b.Settled)})
+		return r
+	}
+	received, evicted, dead := join(a.Received, b.Received), join(a.Evicted, b.Evicted), join(a.Buried, b.Buried)
+	a.Crossed += overlap(Ranges{a.Received}, Ranges{b.Received})
+	a.Settled = max(a.Settled, b.Settled)
+	a.Counts.add(b.Counts)
+	a.fill(received, evicted, dead)
+}
+
+// overlap is the number of members that both sets have.
+func overlap(a, b Ranges) uint64 {
+	union := a.Clone()
+	union.AddAll(b)
+	return a.Count() + b.Count() - union.Count()
+}

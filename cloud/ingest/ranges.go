@@ -1,0 +1,145 @@
+package ingest
+
+import (
+	"slices"
+	"sort"
+)
+
+// Span is a run of sequence numbers, both ends included. From is at least 1.
+type Span struct{ From, To uint64 }
+
+// Len is the number of sequences in s.
+func (s Span) Len() uint64 { return s.To - s.From + 1 }
+
+// Ranges is a set of sequence numbers kept as sorted runs that neither overlap
+// nor touch. The zero value is the empty set. Sequence 0 is never a member.
+//
+// A device that sends without loss costs one run, however long it drives; a
+// device whose messages alternate between the lanes costs one run a message,
+// which the Ledger bounds.
+type Ranges struct{ spans []Span }
+
+// Spans gives the runs in order. The slice belongs to the set.
+func (r *Ranges) Spans() []Span { return r.spans }
+
+// Count is the number of sequences in the set.
+func (r *Ranges) Count() (n uint64) {
+	for _, s := range r.spans {
+		n += s.Len()
+	}
+	return n
+}
+
+// Max is the highest sequence in the set, 0 when it is empty.
+func (r *Ranges) Max() uint64 {
+	if len(r.spans) == 0 {
+		return 0
+	}
+	return r.spans[len(r.spans)-1].To
+}
+
+// Has says whether seq is in the set.
+func (r *Ranges) Has(seq uint64) bool {
+	i := r.at(seq)
+	return i < len(r.spans) && r.spans[i].From <= seq
+}
+
+// at is the index of the first run that ends at or after seq.
+func (r *Ranges) at(seq uint64) int {
+	n := len(r.spans)
+	if n == 0 || r.spans[n-1].To < seq { // nearly always: in order
+		return n
+	}
+	return sort.Search(n, func(i int) bool { return r.spans[i].To >= seq })
+}
+
+// Add puts s into the set. A span from 0 or one that ends before it starts is ignored.
+func (r *Ranges) Add(s Span) {
+	if s.From == 0 || s.To < s.From {
+		return
+	}
+	i := r.at(s.From - 1) // the first run that s overlaps or touches
+	j := i
+	for j < len(r.spans) && (s.To == ^uint64(0) || r.spans[j].From <= s.To+1) {
+		s.From = min(s.From, r.spans[j].From)
+		s.To = max(s.To, r.spans[j].To)
+		j++
+	}
+	if j == i+1 { // nearly always: the last run grows
+		r.spans[i] = s
+		return
+	}
+	r.spans = slices.Replace(r.spans, i, j, s)
+}
+
+// Remove takes s out of the set.
+func (r *Ranges) Remove(s Span) {
+	if s.From == 0 || s.To < s.From {
+		return
+	}
+	i := r.at(s.From)
+	var rest [2]Span
+	keep, j := rest[:0], i
+	for ; j < len(r.spans) && r.spans[j].From <= s.To; j++ {
+		if r.spans[j].From < s.From {
+			keep = append(keep, Span{r.spans[j].From, s.From - 1})
+		}
+		if r.spans[j].To > s.To {
+			keep = append(keep, Span{s.To + 1, r.spans[j].To})
+		}
+	}
+	if i != j {
+		r.spans = slices.Replace(r.spans, i, j, keep...)
+	}
+}
+
+// AddAll puts all of other into the set.
+func (r *Ranges) AddAll(other Ranges) {
+	for _, s := range other.spans {
+		r.Add(s)
+	}
+}
+
+// RemoveAll takes all of other out of the set.
+func (r *Ranges) RemoveAll(other Ranges) {
+	for _, s := range other.spans {
+		r.Remove(s)
+	}
+}
+
+// Clone is a copy that shares nothing with r.
+func (r *Ranges) Clone() Ranges { return Ranges{spans: slices.Clone(r.spans)} }
+
+// Missing is what lies between from and the set's highest member but is not in it.
+func (r *Ranges) Missing(from uint64) (gaps Ranges) {
+	next := max(from, 1)
+	for _, s := range r.spans {
+		if s.From > next {
+			gaps.spans = append(gaps.spans, Span{next, s.From - 1})
+		}
+		if s.To == ^uint64(0) {
+			break
+		}
+		next = max(next, s.To+1)
+	}
+	return gaps
+}
+
+// forget drops the older half of the runs and returns the highest sequence it
+// dropped and how many members that were.
+func (r *Ranges) forget() (upTo, members uint64) {
+	n := (len(r.spans) + 1) / 2
+	for _, s := range r.spans[:n] {
+		members += s.Len()
+		upTo = s.To
+	}
+	r.spans = slices.Delete(r.spans, 0, n)
+	return upTo, members
+}
+
+// cut drops every member up to and including seq and returns how many that were.
+func (r *Ranges) cut(seq uint64) (members uint64) {
+	before := r.Count()
+	r.Remove(Span{1, seq})
+	return before - r.Count()
+}

@@ -1,0 +1,81 @@
+package ingest_test
+
+import (
+	"slices"
+	"testing"
+
+	"telltale.dev/cloud/ingest"
+)
+
+func TestRanges(t *testing.T) {
+	const top = ^uint64(0)
+	tests := []struct {
+		name string
+		do   func(r *ingest.Ranges)
+		want []ingest.Span
+	}{
+		{"empty", func(*ingest.Ranges) {}, nil},
+		{"in order", func(r *ingest.Ranges) { add(r, 1, 1, 2, 2, 3, 3) }, spans(1, 3)},
+		{"gap", func(r *ingest.Ranges) { add(r, 1, 2, 5, 6) }, spans(1, 2, 5, 6)},
+		{"gap closed", func(r *ingest.Ranges) { add(r, 1, 2, 5, 6, 3, 4) }, spans(1, 6)},
+		{"before all", func(r *ingest.Ranges) { add(r, 5, 6, 1, 2) }, spans(1, 2, 5, 6)},
+		{"swallows", func(r *ingest.Ranges) { add(r, 2, 3, 6, 7, 9, 9, 1, 8) }, spans(1, 9)},
+		{"twice", func(r *ingest.Ranges) { add(r, 4, 8, 5, 6) }, spans(4, 8)},
+		{"zero and backwards ignored", func(r *ingest.Ranges) { add(r, 0, 3, 5, 4) }, nil},
+		{"to the top", func(r *ingest.Ranges) { add(r, 3, top, top, top, 1, 1) }, spans(1, 1, 3, top)},
+		{"remove splits", func(r *ingest.Ranges) { add(r, 1, 9); r.Remove(ingest.Span{From: 4, To: 5}) }, spans(1, 3, 6, 9)},
+		{"remove over many", func(r *ingest.Ranges) { add(r, 1, 2, 4, 5, 7, 9); r.Remove(ingest.Span{From: 2, To: 7}) }, spans(1, 1, 8, 9)},
+		{"remove absent", func(r *ingest.Ranges) { add(r, 1, 2); r.Remove(ingest.Span{From: 5, To: 9}) }, spans(1, 2)},
+		{"remove top", func(r *ingest.Ranges) { add(r, 1, top); r.Remove(ingest.Span{From: 3, To: top}) }, spans(1, 2)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var r ingest.Ranges
+			tt.do(&r)
+			if got := r.Spans(); !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRangesMissing(t *testing.T) {
+	tests := []struct {
+		name string
+		in   []ingest.Span
+		from uint64
+		want []ingest.Span
+	}{
+		{"empty", nil, 1, nil},
+		{"none", spans(1, 4), 1, nil},
+		{"at the start", spans(3, 4), 1, spans(1, 2)},
+		{"between", spans(1, 2, 5, 6, 9, 9), 1, spans(3, 4, 7, 8)},
+		{"from within", spans(1, 2, 5, 6, 9, 9), 6, spans(7, 8)},
+		{"to the top", spans(2, ^uint64(0)), 1, spans(1, 1)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var r ingest.Ranges
+			for _, s := range tt.in {
+				r.Add(s)
+			}
+			missing := r.Missing(tt.from)
+			if got := missing.Spans(); !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func add(r *ingest.Ranges, ends ...uint64) {
+	for i := 0; i < len(ends); i += 2 {
+		r.Add(ingest.Span{From: ends[i], To: ends[i+1]})
+	}
+}
+
+func spans(ends ...uint64) (out []ingest.Span) {
+	for i := 0; i < len(ends); i += 2 {
+		out = append(out, ingest.Span{From: ends[i], To: ends[i+1]})
+	}
+	return out
+}

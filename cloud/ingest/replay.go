@@ -1,0 +1,136 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"telltale.dev/protocol"
+)
+
+// Filter picks dead letters; its zero value picks all.
+type Filter struct {
+	Stream  string             // that the message came from: "UP"
+	Reason  protocol.Reason    //
+	Vehicle protocol.VehicleID //
+	Device  protocol.DeviceID  //
+}
+
+func (f Filter) picks(m *Message) bool {
+	stream, _, _ := strings.Cut(m.Header[HeaderOrigin], "/")
+	if f.Stream != "" && f.Stream != stream ||
+		f.Reason != "" && string(f.Reason) != m.Header[HeaderReason] ||
+		f.Device != "" && string(f.Device) != m.Header[HeaderDevice] {
+		return false
+	}
+	if f.Vehicle == "" {
+		return true
+	}
+	t, err := protocol.ParseTopic(m.Header[HeaderTopic])
+	return err == nil && t.Vehicle == f.Vehicle
+}
+
+// Replayer puts dead letters back into the streams they came from. Doing that
+// twice is harmless: what was stored meanwhile is dropped, and not counted as a
+// duplicate; what still cannot be decoded gets no second letter.
+type Replayer struct {
+	Dead      Stream    // the dead-letter stream
+	Publisher Publisher // of the streams
+}
+
+// Replayed says what a replay did.
+type Replayed struct {
+	Read      int `json:"read"`      // dead letters looked at
+	Published int `json:"published"` // put back
+	Repeated  int `json:"repeated"`  // second letters of one message, left out
+}
+
+// replayTries is how often a letter is offered to a busy stream.
+const replayTries = 10
+
+// Replay puts back all dead letters that the filter picks and that were there
+// when it began, or came while it went on. It stops at the first one that the
+// stream does not take.
+func (r *Replayer) Replay(ctx context.Context, filter Filter) (Replayed, error) {
+	var sum Replayed
+	seen := make(map[string]bool) // origins: a crash between letter and commit writes a second letter
+	for next := uint64(1); ; {
+		letters, err := r.Dead.Read(ctx, next, readMessages, DefaultPoll)
+		if err != nil {
+			return sum, fmt.Errorf("replay: %w", err)
+		}
+		if len(letters) == 0 {
+			return sum, nil
+		}
+		next = letters[len(letters)-1].Sequence + 1
+		var out []Message
+		for i := range letters {
+			sum.Read++
+			m := &letters[i]
+			if m.Header[HeaderSubject] == "" || !filter.picks(m) {
+				continue
+			}
+			if origin := m.Header[HeaderOrigin]; seen[origin] {
+				sum.Repeated++
+				continue
+			} else {
+				seen[origin] = true
+			}
+			out = append(out, revive(m))
+		}
+		n, err := r.publish(ctx, out)
+		sum.Published += n
+		if err != nil {
+			return sum, fmt.Errorf("replay: %w", err)
+		}
+	}
+}
+
+// revive makes the original message of a dead letter, marked by its origin.
+func revive(m *Message) Message {
+	h := maps.Clone(m.Header)
+	delete(h, HeaderReason)
+	delete(h, HeaderDetail)
+	delete(h, HeaderSubject)
+	return Message{Subject: m.Header[HeaderSubject], Header: h, Data: m.Data}
+}
+
+// publish puts messages into their streams, all at once, and again those that found it busy.
+func (r *Replayer) publish(ctx context.Context, out []Message) (n int, err error) {
+	pause := retryMin
+	for try := 1; len(out) > 0; try++ {
+		var mu sync.Mutex // guards the three below
+		var busy []Message
+		var failed error
+		var wait sync.WaitGroup
+		wait.Add(len(out))
+		for _, m := range out {
+			r.Publisher.Publish(m, func(_ uint64, err error) {
+				defer wait.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					n++
+				case errors.Is(err, ErrBusy) && try < replayTries:
+					busy = append(busy, m)
+				default:
+					failed = err
+				}
+			})
+		}
+		wait.Wait()
+		if failed != nil {
+			return n, failed
+		}
+		if out = busy; len(out) > 0 && !sleep(ctx, pause) {
+			return n, ctx.Err()
+		}
+		pause = min(2*pause, time.Second)
+	}
+	return n, nil
+}

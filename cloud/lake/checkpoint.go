@@ -1,0 +1,104 @@
+package lake
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A checkpoint file, numbers big endian:
+//
+//	"TTLAKE1\n"  stream length (1), stream  last (8)  ledger length (8), ledger  SHA-256 of all before (32)
+const checkpointMagic = "TTLAKE1\n"
+
+// maxCheckpoint bounds what is read back, in bytes.
+const maxCheckpoint = 1 << 30
+
+func appendCheckpoint(dst []byte, stream string, last uint64, ledger []byte) []byte {
+	dst = append(dst, checkpointMagic...)
+	dst = append(dst, byte(len(stream)))
+	dst = append(dst, stream...)
+	dst = binary.BigEndian.AppendUint64(dst, last)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(len(ledger)))
+	dst = append(dst, ledger...)
+	sum := sha256.Sum256(dst)
+	return append(dst, sum[:]...)
+}
+
+func parseCheckpoint(data []byte, stream string) (last uint64, ledger []byte, err error) {
+	body, ok := bytes.CutSuffix(data, data[max(0, len(data)-sha256.Size):])
+	if sum := sha256.Sum256(body); !ok || !bytes.Equal(sum[:], data[len(body):]) {
+		return 0, nil, fmt.Errorf("checksum differs: %w", ErrCheckpoint)
+	}
+	head := checkpointMagic + string([]byte{byte(len(stream))}) + stream
+	rest, ok := bytes.CutPrefix(body, []byte(head))
+	if !ok || len(rest) < 16 || binary.BigEndian.Uint64(rest[8:]) != uint64(len(rest)-16) {
+		return 0, nil, fmt.Errorf("expected a checkpoint of this stream, version 1: %w", ErrCheckpoint)
+	}
+	return binary.BigEndian.Uint64(rest), rest[16:], nil
+}
+
+func (w *Writer) checkpointName() string { return "checkpoint-" + w.cfg.Stream }
+
+// readCheckpoint gives found false when there is none.
+func (w *Writer) readCheckpoint() (found bool, err error) {
+	name := filepath.Join(w.cfg.Dir, w.checkpointName())
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if info.Size() > maxCheckpoint {
+		return false, fmt.Errorf("%s: larger than 1 GiB: %w", w.checkpointName(), ErrCheckpoint)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return false, err
+	}
+	if w.last, w.ledger, err = parseCheckpoint(data, w.cfg.Stream); err != nil {
+		return false, fmt.Errorf("%s: %w", w.checkpointName(), err)
+	}
+	return true, nil
+}
+
+// writeCheckpoint is the point of a commit.
+func (w *Writer) writeCheckpoint(last uint64, ledger []byte) error {
+	tmp := filepath.Join(w.cfg.Dir, tmpDir, w.checkpointName())
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(appendCheckpoint(nil, w.cfg.Stream, last, ledger))
+	if err := errors.Join(err, w.after("checkpoint written")); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := w.after("checkpoint synced"); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(w.cfg.Dir, w.checkpointName())); err != nil {
+		return err
+	}
+	if err := w.after("checkpoint renamed"); err != nil {
+		return err
+	}
+	return syncDir(w.cfg.Dir)
+}
+
+// syncDir makes renames and deletions in dir last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,12 @@
+package lake
+
+// Doors for the tests of this package.
+
+// OnStep sets what is called after each step of a commit.
+func (w *Writer) OnStep(f func(step string) error) { w.step = f }
+
+// AppendCheckpoint and ParseCheckpoint are the checkpoint's bytes, both ways.
+var (
+	AppendCheckpoint = appendCheckpoint
+	ParseCheckpoint  = parseCheckpoint
+)

@@ -1,0 +1,144 @@
+// Package lake keeps samples for ever in Parquet files that anybody can read:
+// one row a sample, one folder a day of source time.
+//
+//	lake/
+//	  date=2026-11-23/part-UP-1-4711.parquet     messages 1 to 4711 of stream UP
+//	  date=2026-11-23/part-LOW-1-97.parquet
+//	  checkpoint-UP  checkpoint-LOW              what is in the files, and the ledger
+//	  .tmp/                                      files in the making
+//
+// A reader that lists date=*/part-*.parquet at any moment sees only whole files,
+// and each row once. That holds across a crash at any point, because a commit
+// has one point: the renaming of the checkpoint.
+//
+//  1. the parts, one for each date, are written and synced under .tmp/
+//  2. each is renamed into its date, and the folders are synced
+//  3. the checkpoint is written and synced under .tmp/, renamed, the folder synced
+//
+// Before 3 nothing has happened: Open deletes the parts beyond the checkpoint,
+// and the stream is read again from there. After 3 everything has.
+//
+// The package knows nothing of messages, of duplicates, or of what a ledger
+// means: that is cloud/ingest. It does not compact, expire or query either.
+package lake
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrUnfit: the batch cannot be represented, now or ever.
+	ErrUnfit = errors.New("batch does not fit the lake")
+	// ErrUncommitted: a commit went wrong; nothing but the same commit can be done.
+	ErrUncommitted = errors.New("a commit is not finished")
+	// ErrCheckpoint: the checkpoint and the files do not belong together, or it cannot be read.
+	ErrCheckpoint = errors.New("invalid checkpoint")
+)
+
+const (
+	tmpDir   = ".tmp"
+	fileMode = 0o640
+	dirMode  = 0o750
+)
+
+// Config says where a Writer works.
+type Config struct {
+	Dir    string       // made when it is not there; shared by the writers of all streams
+	Stream string       // letters, digits and _: "UP"
+	Log    *slog.Logger // discarded when nil
+}
+
+// Batch is one batch of a vehicle. The Writer keeps none of it after Append.
+type Batch struct {
+	Vehicle  protocol.VehicleID
+	Campaign protocol.CampaignID
+	Schema   *codec.Schema
+	Batch    *codec.Batch
+}
+
+// Stats counts since Open, except for Removed.
+type Stats struct {
+	Rows    uint64 `json:"rows"`    // in finished files
+	Files   uint64 `json:"files"`   // finished
+	Bytes   uint64 `json:"bytes"`   // of them
+	Commits uint64 `json:"commits"` //
+	Removed uint64 `json:"removed"` // unfinished and uncommitted files deleted by Open
+}
+
+// Writer collects the rows of one stream and commits them. One goroutine uses
+// it; Stats may be called from any. There is one Writer for each stream.
+type Writer struct {
+	cfg Config
+
+	last   uint64 // of the checkpoint
+	ledger []byte // of the checkpoint
+
+	rows     []row
+	batches  []batchRef
+	signals  signalTable
+	part     partWriter
+	retrying bool   // a commit failed half way
+	retry    uint64 // and was about this position
+
+	step func(step string) error // of the tests: called after each step of a commit
+
+	nRows, nFiles, nBytes, nCommits, nRemoved atomic.Uint64
+}
+
+// Open makes the folders, deletes what an interrupted commit left behind, and
+// reads the checkpoint. The error wraps ErrCheckpoint when files and checkpoint
+// do not belong together; nothing is deleted then.
+func Open(cfg Config) (*Writer, error) {
+	if !validStream(cfg.Stream) {
+		return nil, errors.New("lake: stream: expected 1 to 32 letters, digits and _")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	w := &Writer{cfg: cfg, signals: newSignalTable()}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, tmpDir), dirMode); err != nil {
+		return nil, fmt.Errorf("lake: %w", bare(err))
+	}
+	if err := w.recover(); err != nil {
+		return nil, fmt.Errorf("lake: stream %s: %w", cfg.Stream, bare(err))
+	}
+	return w, nil
+}
+
+// Checkpoint is the stream position that the files hold everything up to, and
+// the ledger as of then: 0 and nothing in a new lake.
+func (w *Writer) Checkpoint() (last uint64, ledger []byte) { return w.last, w.ledger }
+
+// Rows is the number of rows waiting for a commit.
+func (w *Writer) Rows() int { return len(w.rows) }
+
+// Stats gives the counters.
+func (w *Writer) Stats() Stats {
+	return Stats{
+		Rows: w.nRows.Load(), Files: w.nFiles.Load(), Bytes: w.nBytes.Load(),
+		Commits: w.nCommits.Load(), Removed: w.nRemoved.Load(),
+	}
+}
+
+// bare strips folders of this machine from an error of the file system.
+func bare(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return fmt.Errorf("%s %s: %w", p.Op, filepath.Base(p.Path), p.Err)
+	}
+	var l *os.LinkError
+	if errors.As(err, &l) {
+		return fmt.Errorf("%s %s: %w", l.Op, filepath.Base(l.New), l.Err)
+	}
+	return err
+}

@@ -1,0 +1,296 @@
+package lake_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"telltale.dev/cloud/lake"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/codec"
+)
+
+// sample is a row as a reader sees it.
+type sample struct {
+	Time     time.Time `parquet:"time,timestamp(microsecond)"`
+	Vehicle  string    `parquet:"vid"`
+	Device   string    `parquet:"did"`
+	Boot     string    `parquet:"boot"`
+	Seq      int64     `parquet:"seq"`
+	Campaign string    `parquet:"campaign"`
+	Bus      string    `parquet:"bus"`
+	Message  string    `parquet:"message"`
+	Signal   string    `parquet:"signal"`
+	Path     *string   `parquet:"path,optional"`
+	Value    float64   `parquet:"value"`
+	Raw      int64     `parquet:"raw"`
+	Text     *string   `parquet:"text,optional"`
+	Unit     string    `parquet:"unit"`
+}
+
+func (s sample) String() string {
+	return fmt.Sprint(s.Time.UTC().Format(time.RFC3339Nano), " ", s.Vehicle, " ", s.Device, " ", s.Boot, " ", s.Seq, " ", s.Campaign, " ",
+		s.Bus, " ", s.Message, " ", s.Signal, " ", show(s.Path), " ", s.Value, " ", s.Raw, " ", show(s.Text), " ", s.Unit)
+}
+
+func show(s *string) string {
+	if s == nil {
+		return "null"
+	}
+	return *s
+}
+
+// schema has two groups: speed and gear together, and a float of 64 bits alone.
+func schema(tb testing.TB) *codec.Schema {
+	tb.Helper()
+	s := codec.Schema{
+		Version: codec.SchemaVersion, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
+		Signals: []codec.Signal{
+			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", ID: 0x100, Length: 16, Scale: "0.01", Offset: "-5"},
+			{Name: "Gear", Message: "Motion", Bus: "can0", ID: 0x100, Start: 16, Length: 4, Values: map[int64]string{1: "Drive", 2: "Größer"}},
+			{Name: "Ratio", Unit: "1", Message: "Float", Bus: "can1", ID: can.Extended | 0x200, Length: 64, IEEE: 64, VSS: "Vehicle.Ratio"},
+		},
+		Groups: [][]uint32{{0, 1}, {2}},
+	}
+	doc, _, err := s.Encode()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	parsed, err := codec.ParseSchema(doc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return parsed
+}
+
+var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// batch has n rows of the first group, a millisecond apart from at on: 2n samples.
+func batch(s *codec.Schema, seq uint64, at time.Time, n int) lake.Batch {
+	g := codec.GroupRows{Group: 0, Columns: make([][]int64, 2)}
+	for i := range n {
+		g.Time = append(g.Time, at.UnixMicro()+int64(i)*1000)
+		g.Columns[0] = append(g.Columns[0], int64(i))
+		g.Columns[1] = append(g.Columns[1], int64(i%4))
+	}
+	b := &codec.Batch{Rows: []codec.GroupRows{g}}
+	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{7}, Seq: seq}
+	b.Schema = protocol.SchemaID{1}
+	return lake.Batch{Vehicle: "car1", Campaign: s.Campaign, Schema: s, Batch: b}
+}
+
+func open(tb testing.TB, dir string) *lake.Writer {
+	tb.Helper()
+	w, err := lake.Open(lake.Config{Dir: dir, Stream: "UP"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
+
+func appendAll(tb testing.TB, w *lake.Writer, batches ...lake.Batch) {
+	tb.Helper()
+	for _, b := range batches {
+		if err := w.Append(b); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// parts lists the files that a reader finds, as date/name.
+func parts(tb testing.TB, dir string) (out []string) {
+	tb.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "date=*", "part-*.parquet"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range files {
+		out = append(out, filepath.Base(filepath.Dir(f))+"/"+filepath.Base(f))
+	}
+	return out
+}
+
+// read gives all rows of all parts.
+func read(tb testing.TB, dir string) (out []sample) {
+	tb.Helper()
+	for _, p := range parts(tb, dir) {
+		f, err := os.Open(filepath.Join(dir, p))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		r := parquet.NewGenericReader[sample](f)
+		rows := make([]sample, r.NumRows())
+		if n, err := r.Read(rows); n != len(rows) || err != nil && !errors.Is(err, io.EOF) {
+			tb.Fatalf("%s: read %d of %d rows: %v", p, n, len(rows), err)
+		}
+		out = append(out, rows...)
+		if err := errors.Join(r.Close(), f.Close()); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return out
+}
+
+func TestRows(t *testing.T) {
+	dir, s := t.TempDir(), schema(t)
+	w := open(t, dir)
+	b := &codec.Batch{Rows: []codec.GroupRows{
+		{Group: 1, Time: []int64{start.UnixMicro() + 1500, start.UnixMicro()}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), int64(math.Float64bits(-0.5))}}},
+		{Group: 0, Time: []int64{start.UnixMicro() + 500, start.UnixMicro() + 1500}, Columns: [][]int64{{500, 65535}, {2, 9}}, Present: [][]uint64{nil, {1}}},
+	}}
+	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{0xab, 7: 0xcd}, Seq: 42}
+	appendAll(t, w, lake.Batch{Vehicle: "car1", Campaign: s.Campaign, Schema: s, Batch: b})
+	if got := w.Rows(); got != 5 {
+		t.Errorf("rows waiting: got %d, want 5", got)
+	}
+	if err := w.Commit(9, nil); err != nil {
+		t.Fatal(err)
+	}
+	const head, boot = " car1 tcu1 ", "ab000000000000cd 42 everything "
+	want := []string{
+		"2026-11-23T12:00:00Z" + head + boot + "can1 Float Ratio Vehicle.Ratio -0.5 -4620693217682128896 null 1",
+		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Speed null 0 500 null km/h",
+		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Gear null 2 2 Größer ",
+		"2026-11-23T12:00:00.0015Z" + head + boot + "can0 Motion Speed null 650.35 65535 null km/h",
+		"2026-11-23T12:00:00.0015Z" + head + boot + "can1 Float Ratio Vehicle.Ratio NaN 9221120237041090561 null 1",
+	}
+	var got []string
+	for _, r := range read(t, dir) {
+		got = append(got, r.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got, want := parts(t, dir), []string{"date=2026-11-23/part-UP-1-9.parquet"}; !slices.Equal(got, want) {
+		t.Errorf("parts: got %v, want %v", got, want)
+	}
+}
+
+// A part must not say anything about the order of values that are not numbers.
+func TestNoBoundsOfNaN(t *testing.T) {
+	dir, s := t.TempDir(), schema(t)
+	w := open(t, dir)
+	b := &codec.Batch{Rows: []codec.GroupRows{{Group: 1, Time: []int64{0, 1}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), 0}}}}}
+	b.ID.Seq = 1
+	appendAll(t, w, lake.Batch{Vehicle: "car1", Campaign: "c", Schema: s, Batch: b})
+	if err := w.Commit(1, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(dir, parts(t, dir)[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, _ := f.Stat()
+	p, err := parquet.OpenFile(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range p.Metadata().RowGroups[0].Columns {
+		st := c.MetaData.Statistics
+		if p.Schema().Columns()[i][0] == "value" && (len(st.MinValue) > 0 || len(st.MaxValue) > 0 || len(st.Min) > 0) {
+			t.Errorf("value has bounds %x to %x, want none", st.MinValue, st.MaxValue)
+		}
+	}
+}
+
+func TestDates(t *testing.T) {
+	dir, s := t.TempDir(), schema(t)
+	w := open(t, dir)
+	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	appendAll(t, w, batch(s, 1, midnight.Add(-2*time.Millisecond), 5), batch(s, 2, start, 1), batch(s, 3, time.UnixMicro(0), 1))
+	if err := w.Commit(3, []byte("l")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"date=1970-01-01/part-UP-1-3.parquet", "date=2026-11-23/part-UP-1-3.parquet", "date=2026-11-24/part-UP-1-3.parquet",
+	}
+	if got := parts(t, dir); !slices.Equal(got, want) {
+		t.Errorf("parts: got %v, want %v", got, want)
+	}
+	rows := read(t, dir)
+	if len(rows) != 14 {
+		t.Fatalf("got %d rows, want 14", len(rows))
+	}
+	if got := w.Stats(); got.Rows != 14 || got.Files != 3 || got.Commits != 1 || got.Bytes == 0 {
+		t.Errorf("stats: got %+v, want 14 rows in 3 files by 1 commit", got)
+	}
+}
+
+func TestAppendRefuses(t *testing.T) {
+	s := schema(t)
+	tests := []struct {
+		name string
+		edit func(g *codec.GroupRows)
+	}{
+		{"before 1970", func(g *codec.GroupRows) { g.Time[0] = -1 }},
+		{"after 9999", func(g *codec.GroupRows) { g.Time[0] = math.MaxInt64 }},
+		{"a wide span", func(g *codec.GroupRows) { g.Time[0] = 0 }},
+		{"no such group", func(g *codec.GroupRows) { g.Group = 2 }},
+		{"negative group", func(g *codec.GroupRows) { g.Group = -1 }},
+		{"column missing", func(g *codec.GroupRows) { g.Columns = g.Columns[:1] }},
+		{"column short", func(g *codec.GroupRows) { g.Columns[1] = g.Columns[1][:1] }},
+		{"presence missing", func(g *codec.GroupRows) { g.Present = [][]uint64{{1}} }},
+		{"presence short", func(g *codec.GroupRows) { g.Present = [][]uint64{nil, {}} }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := open(t, t.TempDir())
+			b := batch(s, 1, start, 3)
+			tt.edit(&b.Batch.Rows[0])
+			if err := w.Append(b); !errors.Is(err, lake.ErrUnfit) || w.Rows() != 0 {
+				t.Errorf("got %v and %d rows, want ErrUnfit and none", err, w.Rows())
+			}
+		})
+	}
+}
+
+func TestCommitWithoutRows(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir)
+	if err := w.Commit(5, []byte("ledger")); err != nil {
+		t.Fatal(err)
+	}
+	if got := parts(t, dir); len(got) != 0 {
+		t.Errorf("parts: got %v, want none", got)
+	}
+	if last, ledger := open(t, dir).Checkpoint(); last != 5 || string(ledger) != "ledger" {
+		t.Errorf("checkpoint: got %d %q, want 5 and the ledger", last, ledger)
+	}
+	if err := w.Commit(4, nil); !errors.Is(err, lake.ErrUncommitted) {
+		t.Errorf("commit going back: got %v, want ErrUncommitted", err)
+	}
+}
+
+func TestParsePart(t *testing.T) {
+	tests := []struct {
+		name string
+		ok   bool
+	}{
+		{"part-UP-1-4711.parquet", true},
+		{"part-UP-0-1.parquet", false},
+		{"part-UP-2-1.parquet", false},
+		{"part-UP-01-4.parquet", false},
+		{"part-UP-1-18446744073709551616.parquet", false},
+		{"part-U.P-1-2.parquet", false},
+		{"part--1-2.parquet", false},
+		{"part-UP-1-2.parquet.tmp", false},
+		{"part-UP-1.parquet", false},
+		{"other", false},
+	}
+	for _, tt := range tests {
+		if stream, first, last, ok := lake.ParsePart(tt.name); ok != tt.ok || ok && (stream != "UP" || first != 1 || last != 4711) {
+			t.Errorf("%s: got %s %d %d %v, want ok %v", tt.name, stream, first, last, ok, tt.ok)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package lake
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	partPrefix = "part-"
+	partSuffix = ".parquet"
+	datePrefix = "date="
+)
+
+func partName(stream string, first, last uint64) string {
+	return partPrefix + stream + "-" + strconv.FormatUint(first, 10) + "-" + strconv.FormatUint(last, 10) + partSuffix
+}
+
+// ParsePart reads the name of a part: its stream and the range of messages whose
+// rows it holds. It gives ok false for any other name.
+func ParsePart(name string) (stream string, first, last uint64, ok bool) {
+	middle, ok1 := strings.CutPrefix(name, partPrefix)
+	middle, ok2 := strings.CutSuffix(middle, partSuffix)
+	fields := strings.Split(middle, "-")
+	if !ok1 || !ok2 || len(fields) != 3 || !validStream(fields[0]) {
+		return "", 0, 0, false
+	}
+	first, err1 := strconv.ParseUint(fields[1], 10, 64)
+	last, err2 := strconv.ParseUint(fields[2], 10, 64)
+	if err1 != nil || err2 != nil || first == 0 || last < first || partName(fields[0], first, last) != name {
+		return "", 0, 0, false
+	}
+	return fields[0], first, last, true
+}
+
+// DateDir names the folder of a sample's UTC date.
+func DateDir(t time.Time) string { return datePrefix + t.UTC().Format(time.DateOnly) }
+
+func validStream(s string) bool {
+	if s == "" || len(s) > 32 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// recover brings the folder to the state of the last commit.
+func (w *Writer) recover() error {
+	found, err := w.readCheckpoint()
+	if err != nil {
+		return err
+	}
+	beyond, any, err := w.partsBeyond()
+	if err != nil {
+		return err
+	}
+	if !found {
+		// A commit writes parts before the checkpoint, so a new lake gets one at
+		// once: parts without a checkpoint mean that somebody lost it.
+		if any {
+			return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts away: %w", w.checkpointName(), ErrCheckpoint)
+		}
+	}
+	if err := w.removeUnfinished(); err != nil {
+		return err
+	}
+	if !found {
+		return w.writeCheckpoint(0, nil)
+	}
+	if err := w.remove(beyond); err != nil {
+		return err
+	}
+	if n := w.nRemoved.Load(); n > 0 {
+		w.cfg.Log.Info("uncommitted files removed", "stream", w.cfg.Stream, "files", n, "checkpoint", w.last)
+	}
+	return nil
+}
+
+// partsBeyond lists the stream's parts that the checkpoint does not cover, as
+// date/name, and says whether there are parts of the stream at all.
+func (w *Writer) partsBeyond() (beyond []string, any bool, err error) {
+	dates, err := os.ReadDir(w.cfg.Dir)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, date := range dates {
+		if !date.IsDir() || !strings.HasPrefix(date.Name(), datePrefix) {
+			continue
+		}
+		files, err := os.ReadDir(filepath.Join(w.cfg.Dir, date.Name()))
+		if err != nil {
+			return nil, false, err
+		}
+		for _, f := range files {
+			stream, first, last, ok := ParsePart(f.Name())
+			if !ok || stream != w.cfg.Stream {
+				continue
+			}
+			any = true
+			if last <= w.last {
+				continue
+			}
+			if first <= w.last {
+				return nil, true, fmt.Errorf("%s begins before checkpoint %d and ends after it: %w", f.Name(), w.last, ErrCheckpoint)
+			}
+			beyond = append(beyond, filepath.Join(date.Name(), f.Name()))
+		}
+	}
+	return beyond, any, nil
+}
+
+// remove deletes parts and syncs their folders: a deletion undone by a power cut
+// would bring rows back that a later part holds too.
+func (w *Writer) remove(parts []string) error {
+	dirs := map[string]bool{}
+	for _, p := range parts {
+		if err := os.Remove(filepath.Join(w.cfg.Dir, p)); err != nil {
+			return err
+		}
+		dirs[filepath.Dir(p)] = true
+		w.nRemoved.Add(1)
+	}
+	for d := range dirs {
+		if err := syncDir(filepath.Join(w.cfg.Dir, d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeUnfinished deletes this stream's files in the making.
+func (w *Writer) removeUnfinished() error {
+	files, err := os.ReadDir(filepath.Join(w.cfg.Dir, tmpDir))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Name() != w.checkpointName() && !strings.HasPrefix(f.Name(), w.tmpPrefix()) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(w.cfg.Dir, tmpDir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		w.nRemoved.Add(1)
+	}
+	return nil
+}
+
+func (w *Writer) tmpPrefix() string { return partPrefix + w.cfg.Stream + "-" }

@@ -1,0 +1,184 @@
+package lake
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// Bounds of a batch, so that a wrong clock costs a wrong date and not a file for
+// each of its rows.
+const (
+	maxTime = 253_402_300_800_000_000 // year 10000 in µs
+	maxSpan = 32 * microsPerDay
+)
+
+// maxSignals is how many signals are kept ready between commits.
+const maxSignals = 200_000
+
+// row is one sample on its way to a file: 24 bytes, so that a quarter of a
+// million wait in 6 MB.
+type row struct {
+	time   int64  // µs since the Unix epoch
+	raw    int64  // as on the bus
+	signal uint32 // in signalTable.signals
+	batch  uint32 // in Writer.batches
+}
+
+// batchRef holds the columns that all rows of a batch share.
+type batchRef struct {
+	vid, did, boot, seq, campaign parquet.Value
+}
+
+// signalRef holds the columns that all rows of a signal share.
+type signalRef struct {
+	bus, message, name, path, unit parquet.Value
+	signal                         *codec.Signal
+	texts                          map[int64]parquet.Value // of the value table
+}
+
+// signalTable gives the signals of each schema consecutive places.
+type signalTable struct {
+	signals []signalRef
+	first   map[protocol.SchemaID]uint32
+}
+
+func newSignalTable() signalTable {
+	return signalTable{first: make(map[protocol.SchemaID]uint32)}
+}
+
+// trim forgets the signals when many schemas have come and gone. No row may be waiting.
+func (t *signalTable) trim() {
+	if len(t.signals) > maxSignals {
+		*t = newSignalTable()
+	}
+}
+
+// place is the place of the schema's first signal.
+func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema) uint32 {
+	if first, ok := t.first[id]; ok {
+		return first
+	}
+	first := uint32(len(t.signals))
+	for i := range s.Signals {
+		t.signals = append(t.signals, newSignalRef(&s.Signals[i]))
+	}
+	t.first[id] = first
+	return first
+}
+
+func newSignalRef(s *codec.Signal) signalRef {
+	ref := signalRef{
+		signal:  s,
+		bus:     text(colBus, s.Bus),
+		message: text(colMessage, s.Message),
+		name:    text(colSignal, s.Name),
+		unit:    text(colUnit, s.Unit),
+		path:    null(colPath),
+	}
+	if s.VSS != "" {
+		ref.path = optional(colPath, s.VSS)
+	}
+	if len(s.Values) > 0 {
+		ref.texts = make(map[int64]parquet.Value, len(s.Values))
+		for raw, t := range s.Values {
+			ref.texts[raw] = optional(colText, t)
+		}
+	}
+	return ref
+}
+
+// Append takes the batch's samples as rows, sorted by time. The error wraps
+// ErrUnfit, and nothing of the batch is taken then.
+func (w *Writer) Append(b Batch) error {
+	if w.retrying {
+		return fmt.Errorf("lake: append: %w", ErrUncommitted)
+	}
+	if err := fits(b); err != nil {
+		return err
+	}
+	id := b.Batch.ID
+	w.batches = append(w.batches, batchRef{
+		vid:      text(colVehicle, string(b.Vehicle)),
+		did:      text(colDevice, string(id.Device)),
+		boot:     text(colBoot, id.Boot.String()),
+		seq:      parquet.Int64Value(int64(id.Seq)).Level(0, 0, colSeq),
+		campaign: text(colCampaign, string(b.Campaign)),
+	})
+	start := len(w.rows)
+	base, batch := w.signals.place(b.Batch.Schema, b.Schema), uint32(len(w.batches)-1)
+	for i := range b.Batch.Rows {
+		w.appendGroup(&b.Batch.Rows[i], b.Schema, base, batch)
+	}
+	slices.SortStableFunc(w.rows[start:], compareRows)
+	return nil
+}
+
+// compareRows orders by time, rows of one time by signal, so that files do not
+// depend on the order of groups.
+func compareRows(a, b row) int {
+	switch {
+	case a.time < b.time:
+		return -1
+	case a.time > b.time:
+		return 1
+	}
+	return int(a.signal) - int(b.signal)
+}
+
+// appendGroup takes the samples of one group, row by row, which is nearly in order of time.
+func (w *Writer) appendGroup(g *codec.GroupRows, s *codec.Schema, base, batch uint32) {
+	members := s.Groups[g.Group]
+	for i, t := range g.Time {
+		for j, member := range members {
+			if g.Present != nil && g.Present[j] != nil && g.Present[j][i/64]>>(i%64)&1 == 0 {
+				continue
+			}
+			w.rows = append(w.rows, row{time: t, raw: g.Columns[j][i], signal: base + member, batch: batch})
+		}
+	}
+}
+
+// fits checks what a row cannot hold and what would make readers stumble.
+func fits(b Batch) error {
+	if b.Schema == nil || b.Batch == nil {
+		return fmt.Errorf("expected a schema and a batch: %w", ErrUnfit)
+	}
+	first, last := int64(maxTime), int64(0)
+	for i := range b.Batch.Rows {
+		g := &b.Batch.Rows[i]
+		if g.Group < 0 || g.Group >= len(b.Schema.Groups) {
+			return fmt.Errorf("group %d: expected one of the schema's %d: %w", g.Group, len(b.Schema.Groups), ErrUnfit)
+		}
+		if err := shape(g, len(b.Schema.Groups[g.Group])); err != nil {
+			return err
+		}
+		for _, t := range g.Time {
+			if t < 0 || t >= maxTime {
+				return fmt.Errorf("time %d µs: expected 1970 to 9999: %w", t, ErrUnfit)
+			}
+			first, last = min(first, t), max(last, t)
+		}
+	}
+	if last-first > maxSpan {
+		return fmt.Errorf("times: expected at most 32 days in one batch: %w", ErrUnfit)
+	}
+	return nil
+}
+
+// shape checks that all columns of a group are as long as its times.
+func shape(g *codec.GroupRows, members int) error {
+	if len(g.Columns) != members || g.Present != nil && len(g.Present) != members {
+		return fmt.Errorf("group %d: expected %d columns: %w", g.Group, members, ErrUnfit)
+	}
+	for j, c := range g.Columns {
+		if len(c) != len(g.Time) || g.Present != nil && g.Present[j] != nil && len(g.Present[j]) < (len(g.Time)+63)/64 {
+			return fmt.Errorf("group %d: expected columns of %d rows: %w", g.Group, len(g.Time), ErrUnfit)
+		}
+	}
+	return nil
+}
