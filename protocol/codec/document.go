@@ -1,0 +1,86 @@
+package codec
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// documentEncoding writes deterministic CBOR; documentDecoding reads it strictly.
+// Neither changes once made.
+var (
+	documentEncoding = sync.OnceValues(func() (cbor.EncMode, error) {
+		opts := cbor.CoreDetEncOptions()
+		opts.TextMarshaler = cbor.TextMarshalerTextString
+		return opts.EncMode()
+	})
+	documentDecoding = sync.OnceValues(func() (cbor.DecMode, error) {
+		return cbor.DecOptions{
+			DupMapKey:                cbor.DupMapKeyEnforcedAPF,
+			MaxNestedLevels:          MaxDepth,
+			MaxArrayElements:         MaxColumns,
+			MaxMapPairs:              MaxColumns,
+			IndefLength:              cbor.IndefLengthForbidden,
+			TagsMd:                   cbor.TagsForbidden,
+			ExtraReturnErrors:        cbor.ExtraDecErrorUnknownField,
+			UTF8:                     cbor.UTF8RejectInvalid,
+			FieldNameMatching:        cbor.FieldNameMatchingCaseSensitive,
+			NaN:                      cbor.NaNDecodeForbidden,
+			Inf:                      cbor.InfDecodeForbidden,
+			TextUnmarshaler:          cbor.TextUnmarshalerTextString,
+			ByteStringToString:       cbor.ByteStringToStringForbidden,
+			FieldNameByteString:      cbor.FieldNameByteStringForbidden,
+			BignumTag:                cbor.BignumTagForbidden,
+			ByteStringExpectedFormat: cbor.ByteStringExpectedFormatNone,
+		}.DecMode()
+	})
+)
+
+// Marshal writes v as deterministic CBOR. Fields are named by their cbor tags.
+func Marshal(v any) ([]byte, error) {
+	mode, err := documentEncoding()
+	if err != nil {
+		return nil, err
+	}
+	data, err := mode.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("write document: %w", err)
+	}
+	return data, nil
+}
+
+// Unmarshal reads a document into v, which is a pointer. At most MaxPlain
+// bytes, MaxDepth levels and MaxColumns members of an array or map are read.
+// Unknown fields, duplicate keys, indefinite lengths, tags and bytes left over
+// are refused. The error wraps ErrMalformed, or ErrLimit when data is too long.
+func Unmarshal(data []byte, v any) error {
+	if len(data) > MaxPlain {
+		return fmt.Errorf("document of %d bytes, expected at most %d: %w", len(data), MaxPlain, ErrLimit)
+	}
+	mode, err := documentDecoding()
+	if err != nil {
+		return err
+	}
+	if err := mode.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read document: %w: %w", describe(err), ErrMalformed)
+	}
+	return nil
+}
+
+// describe says what is wrong in the words of the document instead of those of Go.
+func describe(err error) error {
+	var field *cbor.UnmarshalTypeError
+	var extra *cbor.ExtraneousDataError
+	var unknown *cbor.UnknownFieldError
+	switch {
+	case errors.As(err, &field) && field.StructFieldName != "":
+		return fmt.Errorf("field %s: %s does not fit", field.StructFieldName, field.CBORType)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("field %d of the document is not known", unknown.Index+1)
+	case errors.As(err, &extra):
+		return errors.New("bytes are left over at the end")
+	}
+	return err
+}
