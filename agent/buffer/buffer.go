@@ -1,0 +1,286 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"telltale.dev/protocol"
+)
+
+// Sizes. A commit takes the appends that wait, up to groupBytes and
+// groupRecords or one append, whichever is more.
+const (
+	DefaultMaxBytes = 256 << 20
+	MinMaxBytes     = 1 << 20
+	minSegment      = 64 << 10
+	maxDefault      = 4 << 20 // of SegmentBytes
+	MaxAppend       = 8 << 20 // payload bytes of one Append
+	MaxRecords      = maxItems
+	groupBytes      = 1 << 20
+	groupRecords    = 1024
+	maxOpen         = 4 // sealed segments kept open for reading
+)
+
+// ErrClosed is returned after Close.
+var ErrClosed = errors.New("buffer: closed")
+
+// Config says where and how much to keep.
+type Config struct {
+	// Dir is the directory, made when missing. It must be on a real file system.
+	Dir string
+	// MaxBytes bounds the segment files of all classes together; 0 means
+	// DefaultMaxBytes, less than MinMaxBytes is refused. The segments being
+	// written may pass it by what one commit writes.
+	MaxBytes int64
+	// SegmentBytes is the size at which a segment is closed, and so the step in
+	// which space is evicted and returned; 0 means MaxBytes/16, at most 4 MiB.
+	SegmentBytes int64
+	// Log gets warnings about damaged files; nil means none.
+	Log *slog.Logger
+}
+
+// Buffer is an open directory. All methods may be called from any goroutine.
+type Buffer struct {
+	dir      string
+	max      int64
+	segment  int64
+	log      *slog.Logger
+	ops      fileOps
+	lock     *os.File
+	turn     chan struct{} // held by the one who commits; capacity 1
+	appended chan struct{}
+
+	// Owned by the holder of turn.
+	stale map[*segment][][]byte // checkpoint keys to be deleted with the segment's next commit
+
+	mu          sync.Mutex // guards what follows and every segment; never held while writing or waiting
+	closed      bool
+	queue       []*change
+	lanes       [protocol.Priorities + 1]lane
+	accounts    accounts
+	checkpoints map[slot]*checkpoint
+	losses      []item // found damaged, not yet in the accounts
+	tombs       []tomb
+	recent      []*segment // sealed and open for reading, the latest last
+	touched     uint64     // counts changes of the accounts outside commits
+	saved       uint64     // value of touched that is on disk
+	stats       Stats
+}
+
+// checkpoint is the open batch of a slot, in memory until its record is appended.
+type checkpoint struct {
+	slot   slot
+	chunks [][]byte // of its own memory
+	item   item
+	seg    *segment // that holds it
+	key    []byte
+}
+
+// tomb is a segment whose file is to go, or has gone but may come back with a power cut.
+type tomb struct {
+	seg     *segment
+	removed bool // unlinked
+	synced  bool // and the directory is on disk, so it will not come back
+}
+
+// change is one call of Append or Checkpoint.
+type change struct {
+	appends, checkpoints []Record
+	progress             Progress
+	encoded              [][][]byte // of appends, then of checkpoints
+	bytes                int
+	flush                bool
+	done                 bool // set by the one who committed it, before err is read
+	err                  error
+}
+
+// Open opens or makes a directory, recovers what is there and turns surviving
+// checkpoints into records. Damaged segments are set aside and counted. The
+// error wraps ErrLocked, ErrVersion or ErrFull, or comes from the file system.
+func Open(c Config) (*Buffer, error) { return open(c, realOps()) }
+
+func open(c Config, ops fileOps) (*Buffer, error) {
+	b, err := newBuffer(c, ops)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return nil, plain(err)
+	}
+	if b.lock, err = lockDir(b.dir, false); err != nil {
+		return nil, err
+	}
+	missing, err := checkVersion(b.dir)
+	if err == nil && missing {
+		err = writeVersion(b.dir)
+	}
+	if err == nil {
+		err = b.recover()
+	}
+	if err != nil {
+		_ = b.lock.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func newBuffer(c Config, ops fileOps) (*Buffer, error) {
+	if c.MaxBytes == 0 {
+		c.MaxBytes = DefaultMaxBytes
+	}
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = min(c.MaxBytes/16, maxDefault)
+	}
+	if c.MaxBytes < MinMaxBytes {
+		return nil, fmt.Errorf("buffer: max bytes: expected at least %d, got %d", MinMaxBytes, c.MaxBytes)
+	}
+	if c.SegmentBytes < minSegment || c.SegmentBytes > c.MaxBytes/4 {
+		return nil, fmt.Errorf("buffer: segment bytes: expected %d to a quarter of max bytes, got %d", minSegment, c.SegmentBytes)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Buffer{
+		dir: c.Dir, max: c.MaxBytes, segment: c.SegmentBytes, log: c.Log, ops: ops,
+		turn: make(chan struct{}, 1), appended: make(chan struct{}, 1),
+		stale: map[*segment][][]byte{}, checkpoints: map[slot]*checkpoint{},
+	}, nil
+}
+
+// Append stores records and the account p, all or none of them; they are on
+// disk when it returns. Calls that wait at the same time share a commit.
+// recs and their payloads are read until it returns. It replaces the
+// checkpoint with the ID of a record.
+//
+// After an error nothing of it is visible. The error wraps ErrRecord for a
+// record that cannot be stored, ErrFull when the device has no room (the
+// same call may succeed later), ErrClosed, or comes from the file system;
+// a crash before the next successful commit may bring such an append back
+// as a whole.
+func (b *Buffer) Append(recs []Record, p Progress) error { return b.Commit(recs, nil, p) }
+
+// Checkpoint stores the open batch so far, which replaces the earlier one of
+// its class, topic and schema. It is not read until its record is appended
+// under the same ID, or until a crash: then Open makes a record of it.
+func (b *Buffer) Checkpoint(rec Record, p Progress) error {
+	return b.Commit(nil, []Record{rec}, p)
+}
+
+// Commit is Append and several Checkpoint calls in one, all or nothing, for
+// an account that covers several open batches.
+func (b *Buffer) Commit(appends, checkpoints []Record, p Progress) error {
+	c := &change{appends: appends, checkpoints: checkpoints, progress: p}
+	for _, list := range [...][]Record{appends, checkpoints} {
+		for i := range list {
+			if err := list[i].check(); err != nil {
+				return err
+			}
+			c.bytes += len(list[i].Payload)
+			c.encoded = append(c.encoded, encodeRecord(&list[i]))
+		}
+	}
+	if c.bytes > MaxAppend || len(c.encoded) > MaxRecords {
+		return bad("append", "expected at most %d bytes in %d records, got %d in %d", MaxAppend, MaxRecords, c.bytes, len(c.encoded))
+	}
+	if err := b.submit(c); err != nil {
+		return err
+	}
+	if len(appends) > 0 {
+		b.notify()
+	}
+	return nil
+}
+
+// Flush puts acknowledgements on disk now. Without it they go with the next append, or with Close.
+func (b *Buffer) Flush() error { return b.submit(&change{flush: true}) }
+
+// submit queues c and waits until somebody has committed it, maybe itself.
+func (b *Buffer) submit(c *change) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return ErrClosed
+	}
+	b.queue = append(b.queue, c)
+	b.mu.Unlock()
+
+	b.turn <- struct{}{}
+	for !c.done {
+		b.commit(b.take())
+	}
+	<-b.turn
+	return c.err
+}
+
+// take removes the next group from the queue.
+func (b *Buffer) take() []*change {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, bytes, records := 0, 0, 0
+	for n < len(b.queue) && (n == 0 || bytes < groupBytes && records < groupRecords) {
+		bytes, records = bytes+b.queue[n].bytes, records+len(b.queue[n].encoded)
+		n++
+	}
+	group := b.queue[:n:n]
+	b.queue = b.queue[n:]
+	return group
+}
+
+func (b *Buffer) notify() {
+	select {
+	case b.appended <- struct{}{}:
+	default:
+	}
+}
+
+// Appended receives after appends; several appends may give one receive.
+func (b *Buffer) Appended() <-chan struct{} { return b.appended }
+
+// Close puts acknowledgements on disk and releases the directory. Calls that
+// wait are finished; later ones get ErrClosed.
+func (b *Buffer) Close() error {
+	err := b.Flush()
+	if errors.Is(err, ErrClosed) {
+		return nil
+	}
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	b.mu.Lock()
+	waiting := b.queue
+	again := b.closed
+	b.closed, b.queue = true, nil
+	var open []*segment
+	for _, l := range b.lanes {
+		open = append(open, l...)
+	}
+	closers := closeAll(open)
+	b.mu.Unlock()
+	for _, c := range waiting {
+		c.done, c.err = true, ErrClosed
+	}
+	if again {
+		return nil
+	}
+	return errors.Join(err, closers(), b.lock.Close())
+}
+
+// closeAll takes the handles of segments; to be called under mu. The result closes them, without it.
+func closeAll(list []*segment) func() error {
+	var errs []error
+	var handles []func() error
+	for _, s := range list {
+		if s.db != nil {
+			handles = append(handles, s.db.Close)
+			s.db = nil
+		}
+	}
+	return func() error {
+		for _, h := range handles {
+			errs = append(errs, guard(h))
+		}
+		return errors.Join(errs...)
+	}
+}

@@ -1,0 +1,480 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"telltale.dev/protocol"
+)
+
+// group is one commit in the making.
+type group struct {
+	changes     []*change
+	write       bool     // there is something to say even without records
+	accounts    accounts // as they will be
+	checkpoints map[slot]*checkpoint
+	parts       []*part // one per class, in the order of writing; the last one is decisive
+	victims     []*segment
+	dropped     [protocol.Priorities + 1]bool // classes whose incoming records find no room
+	losses      int                           // of Buffer.losses, contained in accounts
+	touched     uint64
+}
+
+// part is what a group writes into one segment.
+type part struct {
+	class    protocol.Priority
+	seg      *segment
+	fresh    bool // the segment is made by this commit
+	started  bool // something may have been written
+	named    bool // the file has its final name
+	from     int  // index of the first record
+	records  [][][]byte
+	items    []item
+	puts     []*checkpoint
+	stale    [][]byte // keys of checkpoint versions to delete
+	values   map[string][]byte
+	decisive bool
+	bytes    int64
+}
+
+// commit makes a group of the changes, writes it and tells their callers. It is called with the turn.
+func (b *Buffer) commit(changes []*change) {
+	g, err := b.prepare(changes)
+	if err == nil && len(g.parts) > 0 {
+		err = b.write(g)
+	}
+	if err != nil {
+		b.abandon(g)
+		err = plain(err)
+	} else {
+		b.publish(g)
+	}
+	b.sweep()
+	for _, c := range changes {
+		c.done, c.err = true, err
+	}
+}
+
+// prepare decides what is written where and what has to go.
+func (b *Buffer) prepare(changes []*change) (*group, error) {
+	g := &group{changes: changes}
+	b.bury()
+	b.mu.Lock()
+	b.begin(g)
+	b.makeRoom(g)
+	b.mu.Unlock()
+	if err := b.evict(g); err != nil {
+		return g, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range changes {
+		b.assign(g, c)
+	}
+	return g, b.settle(g)
+}
+
+// bury puts the removal of files on disk, so that they need no more mention.
+func (b *Buffer) bury() {
+	var removed []int
+	b.mu.Lock()
+	for i, t := range b.tombs {
+		if t.removed && !t.synced {
+			removed = append(removed, i)
+		}
+	}
+	b.mu.Unlock()
+	if len(removed) == 0 || b.ops.sync(b.dir) != nil {
+		return
+	}
+	b.mu.Lock()
+	for _, i := range removed { // tombs are only deleted by the holder of the turn, so the places are the same
+		b.tombs[i].synced = true
+	}
+	b.mu.Unlock()
+}
+
+// begin starts the next generation, under mu.
+func (b *Buffer) begin(g *group) {
+	g.accounts = b.accounts
+	g.accounts.gen++
+	g.checkpoints = maps.Clone(b.checkpoints)
+	for i := range b.losses {
+		g.accounts.lose(&b.losses[i])
+	}
+	g.losses = len(b.losses)
+	g.write = b.touched != b.saved
+	for _, c := range g.changes {
+		g.write = g.write || !c.flush
+		g.accounts.advance(c.progress)
+	}
+}
+
+// assign gives the records of c to the parts of their classes, under mu.
+func (b *Buffer) assign(g *group, c *change) {
+	for i := range c.appends {
+		r := &c.appends[i]
+		it := itemOf(r, len(r.Payload))
+		g.supersede(r.ID)
+		if g.dropped[r.Priority] {
+			g.accounts.drop(&it)
+			continue
+		}
+		g.accounts.carried(r.Evicted)
+		p := b.part(g, r.Priority)
+		p.records = append(p.records, c.encoded[i])
+		p.items = append(p.items, it)
+	}
+	for i := range c.checkpoints {
+		r := &c.checkpoints[i]
+		cp := &checkpoint{slot: slotOf(r), item: itemOf(r, len(r.Payload)), chunks: cloneChunks(c.encoded[len(c.appends)+i])}
+		g.checkpoints[cp.slot] = cp
+		p := b.part(g, r.Priority)
+		p.puts = slices.DeleteFunc(p.puts, func(o *checkpoint) bool { return o.slot == cp.slot })
+		p.puts = append(p.puts, cp)
+	}
+}
+
+// supersede forgets the checkpoint of a record that is appended.
+func (g *group) supersede(id protocol.MessageID) {
+	for sl, cp := range g.checkpoints {
+		if id.Seq == 0 || cp.item.id != id {
+			continue
+		}
+		delete(g.checkpoints, sl)
+		for _, p := range g.parts {
+			p.puts = slices.DeleteFunc(p.puts, func(o *checkpoint) bool { return o == cp })
+		}
+	}
+}
+
+func cloneChunks(chunks [][]byte) [][]byte {
+	own := make([][]byte, len(chunks))
+	for i, c := range chunks {
+		own[i] = bytes.Clone(c)
+	}
+	return own
+}
+
+// part gives the group's part in a class, making it on first use; under mu.
+func (b *Buffer) part(g *group, class protocol.Priority) *part {
+	for _, p := range g.parts {
+		if p.class == class {
+			return p
+		}
+	}
+	p := &part{class: class, seg: b.lanes[class].newest()}
+	g.parts = append(g.parts, p)
+	if s := p.seg; s != nil && s.writable && !s.evicting && s.bytes < b.segment && len(s.items) < maxItems {
+		p.from, p.stale = len(s.items), b.stale[s]
+		return p
+	}
+	p.fresh = true
+	g.accounts.next[class]++
+	p.seg = &segment{id: segmentID{class: class, number: g.accounts.next[class]}, writable: true}
+	return p
+}
+
+// settle completes the parts: a place for the accounts when there is
+// something to say, checkpoints that move to a new segment, and the accounts
+// themselves; under mu.
+func (b *Buffer) settle(g *group) error {
+	b.rescue(g)
+	if len(g.parts) == 0 && (g.write || len(g.victims) > 0) {
+		b.part(g, b.home())
+	}
+	if len(g.parts) == 0 {
+		return nil
+	}
+	slices.SortFunc(g.parts, func(x, y *part) int { return int(x.class) - int(y.class) })
+	last := g.parts[len(g.parts)-1]
+	last.decisive = true
+	for _, p := range g.parts {
+		if p.fresh {
+			p.inherit(g)
+		}
+		for n, cp := range p.puts {
+			cp.key = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, g.accounts.gen), uint16(n))
+		}
+	}
+	notes := b.notes()
+	for _, p := range g.parts {
+		if p.decisive || p.fresh {
+			p.values = g.accounts.encode(notes, p.fresh || len(g.victims) > 0)
+		}
+	}
+	g.touched = b.touched
+	return nil
+}
+
+// inherit takes the class's other checkpoints over into a new segment.
+func (p *part) inherit(g *group) {
+	for _, cp := range g.checkpoints {
+		if cp.slot.class == p.class && !slices.Contains(p.puts, cp) {
+			own := *cp // the old one stays valid when this commit fails
+			g.checkpoints[cp.slot] = &own
+			p.puts = append(p.puts, &own)
+		}
+	}
+}
+
+// rescue makes a part for each class that loses the segment holding its checkpoints.
+func (b *Buffer) rescue(g *group) {
+	for _, s := range g.victims {
+		if b.lanes[s.id.class].newest() != s {
+			continue
+		}
+		for sl := range g.checkpoints {
+			if sl.class == s.id.class {
+				b.part(g, s.id.class)
+				break
+			}
+		}
+	}
+}
+
+// home is the class that takes the accounts when no record comes along:
+// one with an open segment if there is one, so that no new file is needed.
+func (b *Buffer) home() protocol.Priority {
+	home := protocol.CS1
+	for class := protocol.CS6; class >= protocol.CS0; class-- {
+		s := b.lanes[class].newest()
+		if s == nil {
+			continue
+		}
+		home = class
+		if s.writable && !s.evicting {
+			break
+		}
+	}
+	return home
+}
+
+// notes says what is to be known about segments with this commit, under mu.
+func (b *Buffer) notes() []note {
+	var notes []note
+	for _, l := range b.lanes {
+		for _, s := range l {
+			n := s.note()
+			n.gone = s.evicting
+			if !n.trivial() {
+				notes = append(notes, n)
+			}
+		}
+	}
+	for _, t := range b.tombs {
+		if !t.synced {
+			notes = append(notes, note{id: t.seg.id, void: t.seg.void, gone: true})
+		}
+	}
+	return notes
+}
+
+// write puts the parts on disk, the decisive one last.
+func (b *Buffer) write(g *group) error {
+	for _, p := range g.parts {
+		if p.decisive {
+			if err := b.syncNamed(g); err != nil {
+				return err
+			}
+		}
+		if err := b.writePart(g, p); err != nil {
+			return err
+		}
+	}
+	if last := g.parts[len(g.parts)-1]; last.fresh {
+		return b.ops.sync(b.dir)
+	}
+	return nil
+}
+
+// syncNamed puts the names of new files on disk.
+func (b *Buffer) syncNamed(g *group) error {
+	for _, p := range g.parts {
+		if p.named {
+			return b.ops.sync(b.dir)
+		}
+	}
+	return nil
+}
+
+func (b *Buffer) writePart(g *group, p *part) (err error) {
+	p.started = true
+	path := filepath.Join(b.dir, p.seg.id.file())
+	db := p.seg.db // a writable segment stays open, and only the holder of the turn closes it
+	if p.fresh {
+		if db, err = createFile(path+suffixNew, b.segment+2*groupBytes); err != nil {
+			return err
+		}
+		p.seg.db = db
+	}
+	if db == nil {
+		return fmt.Errorf("%s is not open", p.seg.id.file())
+	}
+	if p.bytes, err = writeTx(db, b.ops.commit, func(tx *bbolt.Tx) error { return p.put(tx, g.accounts.gen) }); err != nil {
+		return err
+	}
+	if p.fresh {
+		p.named = true
+		return b.ops.rename(path+suffixNew, path)
+	}
+	return nil
+}
+
+// put fills the transaction.
+func (p *part) put(tx *bbolt.Tx, gen uint64) error {
+	records, err := bucket(tx, bucketRecords)
+	if err != nil {
+		return err
+	}
+	for i, chunks := range p.records {
+		if err := putChunks(records, binary.BigEndian.AppendUint32(nil, uint32(p.from+i)), chunks); err != nil {
+			return err
+		}
+	}
+	if len(p.puts)+len(p.stale) > 0 {
+		if err := p.putCheckpoints(tx); err != nil {
+			return err
+		}
+	}
+	now, err := bucket(tx, bucketNow)
+	if err != nil {
+		return err
+	}
+	mark := commitMark{from: p.from, decisive: p.decisive, fresh: p.fresh}
+	err = now.Put(keyCommit, (&accounts{gen: gen}).seal(mark.append(nil)))
+	for key, v := range p.values {
+		err = errors.Join(err, now.Put([]byte(key), v))
+	}
+	return err
+}
+
+// putCheckpoints writes new versions and deletes those that an earlier commit
+// has replaced. The version that this commit replaces stays until the next
+// one, in case this one turns out void.
+func (p *part) putCheckpoints(tx *bbolt.Tx) error {
+	b, err := bucket(tx, bucketCheckpoints)
+	if err != nil {
+		return err
+	}
+	for _, key := range p.stale {
+		if err := deleteChunks(b, key); err != nil {
+			return err
+		}
+	}
+	for _, cp := range p.puts {
+		if err := putChunks(b, cp.key, cp.chunks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish makes a commit that is on disk visible.
+func (b *Buffer) publish(g *group) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(g.parts) == 0 {
+		return
+	}
+	g.accounts.changedBoots, g.accounts.changedEvicted = false, false
+	b.accounts = g.accounts
+	b.losses = b.losses[g.losses:]
+	b.tombs = slices.DeleteFunc(b.tombs, func(t tomb) bool { return t.synced })
+	b.saved = g.touched
+	b.stats.Commits++
+	for _, p := range g.parts {
+		b.publishPart(p)
+	}
+	b.replaceCheckpoints(g)
+	for _, s := range g.victims {
+		b.lanes[s.id.class] = slices.DeleteFunc(b.lanes[s.id.class], func(o *segment) bool { return o == s })
+		b.tombs = append(b.tombs, tomb{seg: s})
+		delete(b.stale, s)
+	}
+	for class := range b.lanes {
+		b.retire(protocol.Priority(class))
+	}
+}
+
+func (b *Buffer) publishPart(p *part) {
+	s := p.seg
+	if p.fresh {
+		if old := b.lanes[p.class].newest(); old != nil {
+			b.seal(old)
+		}
+		b.lanes[p.class] = append(b.lanes[p.class], s)
+	}
+	s.bytes = p.bytes
+	s.extend(p.items)
+	for i := range p.items {
+		b.stats.Appended++
+		b.stats.AppendedBytes += uint64(p.items[i].payload)
+	}
+	b.stale[s] = nil
+	for _, cp := range p.puts {
+		cp.seg = s
+	}
+	b.stats.CheckpointsWritten += uint64(len(p.puts))
+}
+
+// seal ends writing to a segment. Its handle serves readers until others push it out.
+func (b *Buffer) seal(s *segment) {
+	if s.writable {
+		s.writable = false
+		b.recent = append(b.recent, s)
+	}
+	delete(b.stale, s)
+}
+
+// replaceCheckpoints makes the group's checkpoints the current ones; versions
+// that are not current any more are deleted with the next commit of their segment.
+func (b *Buffer) replaceCheckpoints(g *group) {
+	for sl, old := range b.checkpoints {
+		if g.checkpoints[sl] != old && old.seg.writable {
+			b.stale[old.seg] = append(b.stale[old.seg], old.key)
+		}
+	}
+	b.checkpoints = g.checkpoints
+}
+
+// abandon takes back a commit that went wrong. Nobody knows whether it is on
+// disk, so its segments are never written again, and the next commit says
+// that what they hold of this generation is void.
+func (b *Buffer) abandon(g *group) {
+	b.mu.Lock()
+	b.stats.CommitErrors++
+	b.accounts.gen = g.accounts.gen
+	b.accounts.next = g.accounts.next
+	b.accounts.changedBoots, b.accounts.changedEvicted = true, true
+	b.touched++
+	for _, s := range g.victims {
+		s.evicting = false
+	}
+	var doubtful []*segment
+	for _, p := range g.parts {
+		if !p.started {
+			continue
+		}
+		p.seg.void = g.accounts.gen
+		doubtful = append(doubtful, p.seg)
+		if p.fresh {
+			b.tombs = append(b.tombs, tomb{seg: p.seg})
+		} else {
+			p.seg.writable = false
+			delete(b.stale, p.seg)
+		}
+	}
+	closers := closeAll(doubtful)
+	b.mu.Unlock()
+	if err := closers(); err != nil {
+		b.log.Warn("close buffer segment", "error", plain(err))
+	}
+}

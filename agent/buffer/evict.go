@@ -1,0 +1,151 @@
+package buffer
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+
+	"telltale.dev/protocol"
+)
+
+// overhead is what a commit writes into a file beyond its records, at most, roughly.
+const overhead = 64 << 10
+
+// makeRoom chooses what to evict so that the group fits; under mu. Segments
+// of the lowest class go first, the oldest first. Incoming records count as
+// the newest of their class: when everything stored is of higher classes,
+// they are dropped themselves.
+func (b *Buffer) makeRoom(g *group) {
+	var incoming [protocol.Priorities + 1]int64
+	for _, c := range g.changes {
+		for i := range c.appends {
+			incoming[c.appends[i].Priority] += sizeOnDisk(len(c.appends[i].Payload))
+		}
+		for i := range c.checkpoints {
+			incoming[c.checkpoints[i].Priority] += sizeOnDisk(len(c.checkpoints[i].Payload))
+		}
+	}
+	total := int64(0)
+	for class := range b.lanes {
+		for _, s := range b.lanes[class] {
+			total += s.bytes
+		}
+		if incoming[class] > 0 {
+			total += incoming[class] + overhead
+		}
+	}
+	for class := 1; class < len(b.lanes) && total > b.max; class++ {
+		for _, s := range b.lanes[class] {
+			if total > b.max {
+				s.evicting = true
+				g.victims = append(g.victims, s)
+				total -= s.bytes
+			}
+		}
+		if total > b.max && incoming[class] > 0 && b.above(class) {
+			g.dropped[class] = true
+			total -= incoming[class] + overhead
+		}
+	}
+}
+
+// above says whether anything is stored in higher classes.
+func (b *Buffer) above(class int) bool {
+	for _, l := range b.lanes[class+1:] {
+		if len(l) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// sizeOnDisk estimates the bytes of a record in its file.
+func sizeOnDisk(payload int) int64 { return int64(payload)*8/7 + chunkBytes }
+
+// evict accounts for the victims' waiting records: their sequences become
+// pending, and so do those that they carried for others.
+func (b *Buffer) evict(g *group) error {
+	for _, s := range g.victims {
+		var carriers []int
+		b.mu.Lock()
+		s.pending(0, func(i int, it *item) bool {
+			g.accounts.drop(it)
+			if it.carrier {
+				carriers = append(carriers, i)
+			}
+			return true
+		})
+		b.mu.Unlock()
+		if err := b.reclaim(g, s, carriers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reclaim brings back the ranges that evicted records were carrying.
+func (b *Buffer) reclaim(g *group, s *segment, carriers []int) error {
+	if len(carriers) == 0 {
+		return nil
+	}
+	err := b.view(s, func(tx *bbolt.Tx) error {
+		var chunks [][]byte
+		for _, i := range carriers {
+			bucket, prefix := s.key(i)
+			var err error
+			if chunks, err = getChunks(tx, bucket, prefix, chunks[:0]); err != nil {
+				continue
+			}
+			r, err := decodeHeader(chunks)
+			if err != nil {
+				continue // damaged meanwhile: what it carried is lost with it
+			}
+			for _, e := range r.Evicted {
+				g.accounts.evict(e)
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errDamaged) {
+		return nil
+	}
+	return err
+}
+
+// drop accounts for a record that makes room.
+func (a *accounts) drop(it *item) {
+	a.declare(it)
+	a.counts.EvictedRecords++
+	a.counts.EvictedSamples += uint64(it.samples)
+	a.counts.EvictedBytes += uint64(it.payload)
+}
+
+// lose accounts for a record that is damaged.
+func (a *accounts) lose(it *item) {
+	a.declare(it)
+	a.counts.LostRecords++
+	a.counts.LostSamples += uint64(it.samples)
+}
+
+// declare makes the record's sequence a pending one.
+func (a *accounts) declare(it *item) {
+	if it.id.Seq != 0 {
+		a.evict(protocol.SeqRange{Boot: it.id.Boot, From: it.id.Seq, To: it.id.Seq})
+	}
+}
+
+// unlink removes the file of a segment that nobody needs, or sets it aside when it is damaged.
+func (b *Buffer) unlink(s *segment) error {
+	path := filepath.Join(b.dir, s.id.file())
+	if s.damaged {
+		return b.ops.rename(path, path+suffixCorrupt)
+	}
+	for _, name := range [...]string{path + suffixNew, path} {
+		if err := b.ops.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// pageSize of all segments, whatever the machine's is: files move between machines.
+const pageSize = 4096
+
+// openTimeout bounds waiting for bbolt's own file lock, which another handle
+// of ours may hold for the moment of its closing.
+const openTimeout = 5 * time.Second
+
+var (
+	bucketRecords     = []byte("records")
+	bucketCheckpoints = []byte("checkpoints")
+	bucketNow         = []byte("now")
+	keyCommit         = []byte("commit")
+)
+
+// ErrFull is wrapped by errors of writes for which the device had no room.
+var ErrFull = errors.New("disk full")
+
+// fileOps are the operations that can fail in the middle; tests make them.
+type fileOps struct {
+	commit func(*bbolt.Tx) error
+	rename func(from, to string) error
+	remove func(path string) error
+	sync   func(dir string) error
+}
+
+func realOps() fileOps {
+	return fileOps{commit: (*bbolt.Tx).Commit, rename: os.Rename, remove: os.Remove, sync: syncDir}
+}
+
+// syncDir puts the names in a directory on disk.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// openFile opens an existing segment for reading.
+func openFile(path string) (db *bbolt.DB, err error) {
+	err = guard(func() (err error) {
+		db, err = bbolt.Open(path, 0, &bbolt.Options{Timeout: openTimeout, ReadOnly: true, NoStatistics: true})
+		return err
+	})
+	return db, err
+}
+
+// createFile makes a segment. The map is made as large as the segment will
+// get, so that growing never has to wait for readers.
+func createFile(path string, expected int64) (db *bbolt.DB, err error) {
+	err = guard(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout: openTimeout, NoFreelistSync: true, PageSize: pageSize, InitialMmapSize: int(expected), NoStatistics: true,
+		})
+		return err
+	})
+	return db, err
+}
+
+// guard turns a panic of bbolt over a file that is not what it was, and a
+// fault in its memory map, into an error.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return f()
+}
+
+// writeTx runs f in a write transaction and commits it with commit. It gives the bytes used in the file.
+func writeTx(db *bbolt.DB, commit func(*bbolt.Tx) error, f func(*bbolt.Tx) error) (size int64, err error) {
+	err = guard(func() error {
+		tx, err := db.Begin(true)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback() //nolint:errcheck // of no effect after a commit
+		if err := f(tx); err != nil {
+			return err
+		}
+		if err := commit(tx); err != nil {
+			return err
+		}
+		return db.View(func(tx *bbolt.Tx) error {
+			size = tx.Size()
+			return nil
+		})
+	})
+	return size, err
+}
+
+// bucket gives a bucket to append to, made when missing.
+func bucket(tx *bbolt.Tx, name []byte) (*bbolt.Bucket, error) {
+	b, err := tx.CreateBucketIfNotExists(name)
+	if err != nil {
+		return nil, err
+	}
+	b.FillPercent = 1
+	return b, nil
+}
+
+func chunkKey(prefix []byte, chunk int) []byte {
+	return binary.BigEndian.AppendUint16(bytes.Clone(prefix), uint16(chunk))
+}
+
+func putChunks(b *bbolt.Bucket, prefix []byte, chunks [][]byte) error {
+	for i, c := range chunks {
+		if err := b.Put(chunkKey(prefix, i), c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func deleteChunks(b *bbolt.Bucket, prefix []byte) error {
+	c := b.Cursor()
+	var keys [][]byte
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// getChunks appends the chunks under prefix to dst. They are valid during the transaction.
+func getChunks(tx *bbolt.Tx, name, prefix []byte, dst [][]byte) ([][]byte, error) {
+	b := tx.Bucket(name)
+	if b == nil {
+		return dst, fmt.Errorf("bucket %s is missing: %w", name, errDamaged)
+	}
+	c, n := b.Cursor(), 0
+	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix) && len(k) == len(prefix)+2; k, v = c.Next() {
+		if int(binary.BigEndian.Uint16(k[len(prefix):])) != n {
+			return dst, errDamaged
+		}
+		dst, n = append(dst, v), n+1
+	}
+	return dst, nil
+}
+
+// plain takes the directories out of an error of the file system, and says
+// clearly when the device has no room.
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	full := isFull(err)
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		err = fmt.Errorf("%s %s: %w", p.Op, filepath.Base(p.Path), p.Err)
+	case errors.As(err, &l):
+		err = fmt.Errorf("%s %s: %w", l.Op, filepath.Base(l.New), l.Err)
+	}
+	if full {
+		return fmt.Errorf("buffer: %w: %w", ErrFull, err)
+	}
+	return fmt.Errorf("buffer: %w", err)
+}
+
+// isFull tells errors that go away when there is room again. bbolt reports
+// a failed growth as text only.
+func isFull(err error) bool {
+	for _, e := range [...]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,67 @@
+package buffer
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"telltale.dev/protocol"
+)
+
+// Report is what the buffer of a stopped agent holds.
+type Report struct {
+	Boots    []Progress // oldest first
+	Waiting  Waiting    // records that the next start would deliver, with surviving checkpoints
+	Classes  [protocol.Priorities + 1]Waiting
+	ByBoot   map[protocol.BootID]Waiting // by the boot in their IDs
+	Evicted  []protocol.SeqRange         // not yet declared
+	Counts   Counts
+	SetAside int // corrupt segments
+}
+
+// Inspect reads the directory of an agent that is not running, and changes
+// nothing. The error wraps ErrLocked when the agent runs, ErrVersion, or
+// fs.ErrNotExist.
+func Inspect(dir string) (Report, error) {
+	if _, err := os.Stat(filepath.Join(dir, versionFile)); errors.Is(err, fs.ErrNotExist) {
+		return Report{}, plain(err)
+	}
+	if _, err := checkVersion(dir); err != nil {
+		return Report{}, err
+	}
+	lock, err := lockDir(dir, true)
+	if err != nil {
+		return Report{}, err
+	}
+	defer lock.Close() //nolint:errcheck // only held
+	m, err := readImage(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	return m.report(), nil
+}
+
+func (m *image) report() Report {
+	for i := range m.losses {
+		m.accounts.lose(&m.losses[i])
+	}
+	r := Report{
+		Boots: m.accounts.all(), Evicted: slices.Clone(m.accounts.evicted), Counts: m.accounts.counts,
+		SetAside: len(m.aside) + len(m.corrupt), ByBoot: map[protocol.BootID]Waiting{},
+	}
+	for class, l := range m.lanes {
+		for _, s := range l {
+			r.Classes[class].plus(s.waiting)
+			s.pending(0, func(_ int, it *item) bool {
+				w := r.ByBoot[it.id.Boot]
+				w.add(it)
+				r.ByBoot[it.id.Boot] = w
+				return true
+			})
+		}
+		r.Waiting.plus(r.Classes[class])
+	}
+	return r
+}

@@ -1,0 +1,245 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"telltale.dev/protocol"
+)
+
+// loaded is what one segment file says.
+type loaded struct {
+	id       segmentID
+	last     commitMark
+	accounts map[string]account // by key; damaged ones are missing
+	items    []item
+	versions []version // of checkpoints, oldest first
+	bytes    int64
+	lost     int    // damaged records and accounts
+	void     uint64 // the generation taken back; 0: none
+}
+
+// account is one of the accounts, still encoded.
+type account struct {
+	gen  uint64
+	body []byte
+}
+
+// commitMark is the last commit in a file.
+type commitMark struct {
+	gen      uint64
+	from     int  // records from here on belong to it
+	decisive bool // it carries the accounts
+	fresh    bool // it made the file
+}
+
+func (m commitMark) append(b []byte) []byte {
+	var flags byte
+	if m.decisive {
+		flags |= 1
+	}
+	if m.fresh {
+		flags |= 2
+	}
+	return binary.AppendUvarint(append(b, flags), uint64(m.from))
+}
+
+func (m *commitMark) parse(body []byte) error {
+	d := decoder{rest: body}
+	flags := d.byte()
+	m.from, m.decisive, m.fresh = int(d.uvarint()), flags&1 != 0, flags&2 != 0
+	if d.bad || len(d.rest) > 0 || flags > 3 {
+		return errDamaged
+	}
+	return nil
+}
+
+// version is one stored state of a checkpoint.
+type version struct {
+	key  []byte // generation u64 ‖ n u16
+	gen  uint64
+	slot slot
+	item item
+}
+
+// slot tells checkpoints of a class apart: a newer one replaces an older one of its slot.
+type slot struct {
+	class  protocol.Priority
+	topic  string
+	schema protocol.SchemaHash
+}
+
+func slotOf(r *Record) slot { return slot{class: r.Priority, topic: r.Topic, schema: r.Schema} }
+
+func itemOf(r *Record, payload int) item {
+	return item{id: r.ID, payload: uint32(payload), samples: r.Samples, carrier: len(r.Evicted) > 0}
+}
+
+// loadFile reads a segment file completely and checks it. Damaged records are
+// marked lost; an error means that nothing can be said about the file.
+func loadFile(dir string, id segmentID) (*loaded, error) {
+	path := filepath.Join(dir, id.file())
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	db, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{id: id, accounts: map[string]account{}}
+	err = guard(func() error { return db.View(l.read) })
+	return l, errors.Join(err, db.Close())
+}
+
+func checkPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return checkFile(f, info.Size())
+}
+
+func (l *loaded) read(tx *bbolt.Tx) error {
+	l.bytes = tx.Size()
+	now := tx.Bucket(bucketNow)
+	if now == nil {
+		return fmt.Errorf("no accounts: %w", errDamaged)
+	}
+	gen, body, err := unseal(now.Get(keyCommit))
+	if err == nil {
+		l.last.gen, err = gen, l.last.parse(body)
+	}
+	if err != nil {
+		return fmt.Errorf("last commit: %w", err)
+	}
+	for _, key := range accountKeys {
+		v := now.Get([]byte(key))
+		if v == nil {
+			continue
+		}
+		if gen, body, err := unseal(v); err == nil {
+			l.accounts[key] = account{gen, bytes.Clone(body)}
+		} else {
+			l.lost++
+		}
+	}
+	if err := l.readRecords(tx.Bucket(bucketRecords)); err != nil {
+		return err
+	}
+	return l.readVersions(tx.Bucket(bucketCheckpoints))
+}
+
+// eachChunked calls f for each run of chunks with the same key of n bytes.
+func eachChunked(b *bbolt.Bucket, n int, f func(prefix []byte, chunks [][]byte) error) error {
+	if b == nil {
+		return nil
+	}
+	var prefix []byte
+	var chunks [][]byte
+	c := b.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if len(k) != n+2 {
+			return fmt.Errorf("key of %d bytes: %w", len(k), errDamaged)
+		}
+		if !bytes.Equal(prefix, k[:n]) {
+			if prefix != nil {
+				if err := f(prefix, chunks); err != nil {
+					return err
+				}
+			}
+			prefix, chunks = k[:n], chunks[:0]
+		}
+		if int(binary.BigEndian.Uint16(k[n:])) != len(chunks) {
+			v = nil // a chunk is missing: the lengths or the checksum will tell
+		}
+		chunks = append(chunks, v)
+	}
+	if prefix == nil {
+		return nil
+	}
+	return f(prefix, chunks)
+}
+
+func (l *loaded) readRecords(b *bbolt.Bucket) error {
+	return eachChunked(b, 4, func(prefix []byte, chunks [][]byte) error {
+		index := int(binary.BigEndian.Uint32(prefix))
+		if index < len(l.items) || index > len(l.items)+maxItems {
+			return fmt.Errorf("record %d is out of place: %w", index, errDamaged)
+		}
+		for len(l.items) < index {
+			l.items = append(l.items, item{lost: true})
+			l.lost++
+		}
+		l.items = append(l.items, l.inspect(chunks).item)
+		return nil
+	})
+}
+
+func (l *loaded) readVersions(b *bbolt.Bucket) error {
+	return eachChunked(b, 10, func(prefix []byte, chunks [][]byte) error {
+		v := l.inspect(chunks)
+		v.key, v.gen = bytes.Clone(prefix), binary.BigEndian.Uint64(prefix)
+		if !v.item.lost {
+			l.versions = append(l.versions, v)
+		}
+		return nil
+	})
+}
+
+// inspect checks a record and tells what it is.
+func (l *loaded) inspect(chunks [][]byte) version {
+	r, err := decodeHeader(chunks)
+	var v version
+	if err == nil {
+		_, payload, _ := measure(chunks)
+		v.slot, v.item = slotOf(&r), itemOf(&r, payload)
+	}
+	if err != nil || verify(chunks) != nil {
+		v.item.lost = true
+		l.lost++
+	}
+	return v
+}
+
+// withdraw takes back what the last commit did in this file.
+func (l *loaded) withdraw() {
+	l.items = l.items[:min(l.last.from, len(l.items))]
+	l.versions = slices.DeleteFunc(l.versions, func(v version) bool { return v.gen == l.last.gen })
+	if l.last.fresh {
+		clear(l.accounts)
+	}
+}
+
+// survivors gives the checkpoints that stand in for records: the newest
+// of each slot, unless the record itself has been appended.
+func (l *loaded) survivors() []version {
+	appended := map[protocol.MessageID]bool{}
+	for _, it := range l.items {
+		if it.id.Seq != 0 {
+			appended[it.id] = true
+		}
+	}
+	newest := map[slot]uint64{}
+	for _, v := range l.versions {
+		newest[v.slot] = max(newest[v.slot], v.gen)
+	}
+	var list []version
+	for _, v := range l.versions {
+		if v.gen == newest[v.slot] && !appended[v.item.id] {
+			list = append(list, v)
+		}
+	}
+	return list
+}

@@ -1,0 +1,68 @@
+package buffer
+
+import (
+	"slices"
+
+	"telltale.dev/protocol"
+)
+
+// Stats is a snapshot. Counts are since the directory was made, the other
+// totals since Open.
+type Stats struct {
+	Counts
+	Waiting            Waiting
+	Classes            [protocol.Priorities + 1]Waiting // by class
+	Segments           int                              // files in use
+	DiskBytes          int64                            // used in them
+	Checkpoints        int                              // open batches
+	Appended           uint64                           // records
+	AppendedBytes      uint64                           // of payload
+	CheckpointsWritten uint64
+	Acked              uint64
+	Commits            uint64
+	CommitErrors       uint64
+	SetAside           uint64 // corrupt segments: files found at Open and made since
+}
+
+// Stats gives the counters.
+func (b *Buffer) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st := b.stats
+	st.Counts = b.account().counts
+	st.Checkpoints = len(b.checkpoints)
+	for class, l := range b.lanes {
+		for _, s := range l {
+			st.Classes[class].plus(s.waiting)
+			st.Segments++
+			st.DiskBytes += s.bytes
+		}
+		st.Waiting.plus(st.Classes[class])
+	}
+	return st
+}
+
+// account gives the accounts with what the next commit will add to them; under mu.
+func (b *Buffer) account() accounts {
+	a := b.accounts
+	for i := range b.losses {
+		a.lose(&b.losses[i])
+	}
+	return a
+}
+
+// Boots gives the last account of each boot, the newest last; at most MaxBoots.
+func (b *Buffer) Boots() []Progress {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accounts.all()
+}
+
+// PendingEvicted gives the sequences that were dropped or lost and that no
+// committed record declares yet. Appending a record with Evicted set takes
+// its ranges away; when that record is evicted itself they come back.
+func (b *Buffer) PendingEvicted() []protocol.SeqRange {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.account().evicted)
+}
