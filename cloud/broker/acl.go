@@ -1,0 +1,72 @@
+package broker
+
+import (
+	"strings"
+
+	"telltale.dev/protocol"
+)
+
+// mayPublish is the publish side of the access rules, on the resolved topic: a
+// device on the up branch of its own vehicle, levels with a device id being its
+// own; an operator on documents.
+func mayPublish(client Client, t protocol.Topic) bool {
+	if client.Operator != "" {
+		return t.Kind == protocol.KindOpsConfig
+	}
+	return t.Kind.Up() && t.Vehicle == client.Vehicle && (t.Device == "" || t.Device == client.Device)
+}
+
+// subscribeCode is the subscribe side: the QoS granted (0 or 1), or a refusal.
+func subscribeCode(client Client, version byte, filter string, qos byte) byte {
+	code := filterCode(client, filter)
+	switch {
+	case code == codeSuccess:
+		return min(qos, 1)
+	case version < 5:
+		return codeUnspecified
+	}
+	return code
+}
+
+func filterCode(client Client, filter string) byte {
+	// Depth first: a filter of 30 thousand levels must cost nothing.
+	if filter == "" || len(filter) > protocol.MaxTopicLength || strings.Count(filter, "/") >= protocol.MaxTopicLevels {
+		return codeFilterInvalid
+	}
+	levels := strings.Split(filter, "/")
+	switch {
+	case levels[0] == "$share":
+		return codeSharedNotSupported
+	case !wellFormed(levels):
+		return codeFilterInvalid
+	case client.Operator != "" && operatorReads(levels), client.Device != "" && deviceReads(client, levels):
+		return codeSuccess
+	}
+	return codeNotAuthorized
+}
+
+// wellFormed: a wildcard is a whole level, and # is the last one [MQTT-4.7.1-1] [MQTT-4.7.1-2].
+func wellFormed(levels []string) bool {
+	for i, level := range levels {
+		if level != "+" && level != "#" && strings.ContainsAny(level, "+#\x00") || level == "#" && i < len(levels)-1 {
+			return false
+		}
+	}
+	return true
+}
+
+// deviceReads: v1/{vid}/down/config/+ or one document of it, and v1/{vid}/down/fetch.
+func deviceReads(client Client, levels []string) bool {
+	if len(levels) < 4 || levels[0] != "v1" || levels[1] != string(client.Vehicle) || levels[2] != "down" {
+		return false
+	}
+	return len(levels) == 4 && levels[3] == "fetch" || len(levels) == 5 && levels[3] == "config" && levels[4] != "#"
+}
+
+// operatorReads: v1/ops/…, and v1/{vid or +}/up/… and …/down/….
+func operatorReads(levels []string) bool {
+	if len(levels) < 3 || levels[0] != "v1" || levels[1] == "#" {
+		return false
+	}
+	return levels[1] == "ops" || levels[2] == "up" || levels[2] == "down"
+}

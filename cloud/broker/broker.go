@@ -1,0 +1,238 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"telltale.dev/protocol"
+)
+
+// Errors for Handler.Connect to return (or wrap); each has its CONNACK reason code.
+var (
+	ErrNotRegistered = errors.New("not registered") // 0x87 not authorised
+	ErrNotActive     = errors.New("not active")     // 0x87 not authorised
+	ErrUnavailable   = errors.New("unavailable")    // 0x88 server unavailable; so is any other error
+	ErrBusy          = errors.New("busy")           // 0x89 server busy
+)
+
+// Client is who holds a connection: either a device of a vehicle, or an operator.
+type Client struct {
+	Vehicle  protocol.VehicleID
+	Device   protocol.DeviceID
+	Operator string
+	// Connection numbers the connections of this broker, rising from 1. Zero in
+	// what Config.Identify returns.
+	Connection uint64
+}
+
+// Publish is one message of a client, authorised and with its topic resolved.
+type Publish struct {
+	Client      Client
+	Topic       protocol.Topic
+	Retain      bool
+	Payload     []byte // owned by the Handler
+	ContentType string
+	Properties  map[string]string // user properties; of a repeated key the first
+	Expiry      time.Duration     // message expiry interval; 0: never
+	Received    time.Time
+}
+
+// Message is one message to clients. Deliver does not change it and may keep
+// Payload and Properties until they are written to every receiver.
+type Message struct {
+	Topic       string
+	Payload     []byte
+	ContentType string
+	Properties  map[string]string // user properties
+	Expiry      time.Duration     // rounded up to seconds, counted down while it waits; 0: never
+	Retain      bool              // told to subscribers that asked for retain-as-published
+	QoS         byte              // 0 or 1; a subscription may lower it
+	// From is the Connection of the client that caused the message; subscriptions
+	// with no-local on it do not get the message. Zero: nobody.
+	From uint64
+}
+
+// Handler is the cloud behind the broker. Its methods are called from many
+// goroutines, never after Run has returned.
+type Handler interface {
+	// Connect says whether a client with a good certificate may connect now. An
+	// error refuses it; see ErrNotRegistered and the others for the code.
+	Connect(Client) error
+	// Publish takes one message and must not block for long: it runs in the reader of
+	// the connection. It calls done exactly once, from any goroutine, with the reason
+	// code for the PUBACK: 0 once the message is on disk. Acknowledgements of a client
+	// leave in the order of its publishes, whatever the order of the calls.
+	Publish(p Publish, done func(code byte))
+	// Presence is called for births, announcements and wills that count, one at a time
+	// and in order for each device, after Publish has accepted the same payload. A will
+	// counts even when Publish refused it.
+	Presence(Client, protocol.Presence)
+	// Retained gives the messages that a new subscription to filter gets first. It must
+	// be quick: until it returns, nothing new is delivered to the subscriber.
+	Retained(filter string) []Message
+}
+
+// Config of a Broker. Zero values mean the defaults of queues.go.
+type Config struct {
+	Listen   string       // host:port; port 0 chooses one, see Addr
+	Listener net.Listener // TCP, already open, instead of Listen; the Broker closes it
+	// TLS must ask for and verify client certificates.
+	TLS *tls.Config
+	// Identify reads who a verified client certificate was issued to.
+	Identify func(*x509.Certificate) (Client, error)
+	Handler  Handler
+
+	ReceiveMaximum       int           // unacknowledged QoS 1 publishes of one client, at most 65535
+	MaxInflight          int           // publishes that the Handler holds, over all clients; more are refused with 0x97
+	MaxInflightBytes     int64         // the same in bytes of payload
+	MaxConnections       int           // more are refused with 0x89
+	MaxSessions          int           // connected or not; more are refused with 0x97
+	MaxPending           int           // connections before their CONNECT was accepted; more are closed
+	MaxPendingPerAddress int           // the same for one IP address
+	QueueMessages        int           // messages waiting for one session; see session.offer for what overflow does
+	QueueBytes           int64         // the same in bytes
+	MaxSessionExpiry     time.Duration // longest life of a session without connection
+	ConnectTimeout       time.Duration // for the TLS handshake and CONNECT together
+	WriteTimeout         time.Duration // for one write to a client
+
+	Log *slog.Logger // nil: silent
+}
+
+// Broker is an MQTT broker. Its methods may be called from any goroutine.
+type Broker struct {
+	cfg      Config
+	log      *slog.Logger
+	listener net.Listener
+	server   *mqtt.Server
+	gate     gate
+	filters  filters
+	presence presenceBook
+	schedule schedule
+	counters counters
+	buffers  sync.Pool // of *bytes.Buffer, for the writers
+
+	connections sync.WaitGroup // one for each serve
+
+	mu        sync.Mutex               // guards what follows, and the fields of session that say so
+	sessions  map[string]*session      // by session key
+	open      map[*connection]struct{} // every connection being served
+	lastConn  uint64
+	connected int
+	closing   bool
+
+	inflight      atomic.Int64 // publishes that the Handler holds
+	inflightBytes atomic.Int64
+}
+
+// New opens the listener. Run must be called afterwards, also to close it.
+func New(cfg Config) (*Broker, error) {
+	switch {
+	case cfg.Handler == nil:
+		return nil, errors.New("broker: no handler")
+	case cfg.Identify == nil:
+		return nil, errors.New("broker: no function to identify certificates")
+	case cfg.TLS == nil || cfg.TLS.ClientAuth != tls.RequireAndVerifyClientCert:
+		return nil, errors.New("broker: TLS must require and verify client certificates")
+	}
+	cfg.setDefaults()
+	b := &Broker{
+		cfg: cfg, log: cfg.Log, listener: cfg.Listener,
+		sessions: make(map[string]*session), open: make(map[*connection]struct{}),
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	b.gate.init(cfg.MaxPending, cfg.MaxPendingPerAddress)
+	b.presence.init(cfg.Handler)
+	b.schedule.init()
+	b.server = newServer(b)
+	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	if b.listener == nil {
+		listener, err := net.Listen("tcp", cfg.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("broker: %w", err)
+		}
+		b.listener = listener
+	}
+	return b, nil
+}
+
+// Addr is where the broker listens.
+func (b *Broker) Addr() net.Addr { return b.listener.Addr() }
+
+// Run serves clients until ctx is done or the listener fails for good. It returns
+// when everything it started has stopped, nil after ctx. Connected clients get
+// DISCONNECT 0x8B; their wills are not published: a restart makes presence unknown.
+// The Handler must have called every done, or still be able to, for Run to end.
+func (b *Broker) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var background sync.WaitGroup
+	background.Go(func() { b.schedule.run(ctx, b.due) })
+	background.Go(func() {
+		<-ctx.Done()
+		_ = b.listener.Close()
+	})
+	err := b.accept(ctx)
+	cancel()
+	b.shutDown()
+	b.connections.Wait()
+	background.Wait()
+	b.presence.wait()
+	if closeErr := b.server.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("broker: %w", closeErr)
+	}
+	return err
+}
+
+// shutDown tells every connection to end.
+func (b *Broker) shutDown() {
+	b.mu.Lock()
+	b.closing = true
+	open := make([]*connection, 0, len(b.open))
+	for c := range b.open {
+		open = append(open, c)
+	}
+	b.mu.Unlock()
+	for _, c := range open {
+		c.kick(codeShuttingDown)
+	}
+}
+
+// Connected says whether a device holds a connection now.
+func (b *Broker) Connected(vehicle protocol.VehicleID, device protocol.DeviceID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sessions[deviceKey(vehicle, device)]
+	return s != nil && s.attached
+}
+
+// Disconnect ends the connection of a device, or with an empty device those of the
+// whole vehicle, with a DISCONNECT of the given reason code (0x80 and above), and
+// says how many there were. Wills count as after any lost connection.
+func (b *Broker) Disconnect(vehicle protocol.VehicleID, device protocol.DeviceID, code byte) int {
+	var found []*connection
+	b.mu.Lock()
+	for c := range b.open {
+		if c.client.Vehicle == vehicle && vehicle != "" && (device == "" || c.client.Device == device) {
+			found = append(found, c)
+		}
+	}
+	b.mu.Unlock()
+	for _, c := range found {
+		c.kick(code)
+	}
+	return len(found)
+}

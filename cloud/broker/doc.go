@@ -1,0 +1,27 @@
+// Package broker is the MQTT 5 door of the cloud: it says who may connect, what a
+// client may publish and subscribe, and it acknowledges a publish only after the
+// Handler has stored it.
+//
+// mochi-mqtt serves as the codec and as the reader of each connection, unmodified.
+// Everything that must not go wrong is ours, because its own delivery stalls, loses
+// and reorders:
+//
+//	TLS connection ── mochi: decode, validate, resolve aliases ──┐ hooks.go
+//	      ▲                                                       ├─ connect.go    who, client id, will, session
+//	      │                                                       ├─ uplink.go     authorise → Handler.Publish → PUBACK in order
+//	      └── connection.go: one writer ◄── session.go: queue ◄───┴─ subscribe.go  filters, retained messages
+//	                                            ▲
+//	                                       Broker.Deliver
+//
+// To mochi each connection is a new client without session, will or subscription;
+// a session (its subscriptions, its queue in order, what is in flight) is ours and
+// outlives connections until its expiry, in memory only. What must last beyond the
+// process lives behind the Handler.
+//
+// Presence is ordered by connection: the broker numbers connections, rising, and a
+// will of an old connection never counts once a newer one of the same device is
+// there. After a restart of the broker presence is unknown; the caller says so.
+//
+// The package stores nothing, decodes no payload but presence, and knows no quota,
+// consent or registry: those sit behind the Handler.
+package broker

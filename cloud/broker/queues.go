@@ -1,0 +1,71 @@
+package broker
+
+import (
+	"time"
+
+	"telltale.dev/protocol"
+)
+
+// Sizes, and what happens beyond them. Those of Config are defaults.
+const (
+	defaultReceiveMaximum   = 64        // publishes of one client; MQTT 5: DISCONNECT 0x93, MQTT 3.1.1: its reader waits
+	defaultMaxInflight      = 16 << 10  // publishes of all clients: refused with 0x97
+	defaultMaxInflightBytes = 128 << 20 // the same
+	defaultMaxConnections   = 20_000    // refused with 0x89
+	defaultMaxSessions      = 40_000    // refused with 0x97
+	defaultMaxPending       = 4096      // closed without a word
+	defaultPendingPerAddr   = 1024      // closed without a word; a fleet behind one NAT connects at once
+	defaultQueueMessages    = 4096      // QoS 0 dropped, then the session is cut; see session.offer
+	defaultQueueBytes       = 16 << 20  // the same
+
+	sendWindow       = 128      // QoS 1 messages in flight to one client, whatever it allows: the queue waits
+	writeChunk       = 16 << 10 // bytes that the writer collects before it writes: one TLS record
+	maxSubscriptions = 128      // of one session: 0x97
+	maxFilters       = 128      // in one SUBSCRIBE or UNSUBSCRIBE: DISCONNECT 0x82
+	maxUserProps     = 32       // of one publish: refused with 0x97
+	maxClientID      = 128      // bytes, of operators: 0x85
+
+	topicAliasMaximum = 32 // inbound; none outbound
+	readBuffer        = 1024
+	mochiWrites       = 1 // we do not use mochi's queue of writes
+)
+
+// Times.
+const (
+	defaultMaxSessionExpiry = 24 * time.Hour
+	defaultConnectTimeout   = 10 * time.Second
+	defaultWriteTimeout     = 10 * time.Second
+	farewell                = time.Second // for the DISCONNECT of a client that is being dropped
+
+	maxKeepAlive  = 20 * 60 // seconds; MQTT 5 clients that ask for more, or none, are told this
+	maxKeepAlive3 = 43_690  // seconds; mochi multiplies by 1.5 in 16 bits
+
+	acceptBackoffMin = 5 * time.Millisecond
+	acceptBackoffMax = time.Second
+)
+
+// maxPacket is the largest packet read from a client, in bytes.
+const maxPacket = protocol.MaxPacket
+
+func (c *Config) setDefaults() {
+	orInt(&c.ReceiveMaximum, defaultReceiveMaximum)
+	orInt(&c.MaxInflight, defaultMaxInflight)
+	orInt(&c.MaxInflightBytes, defaultMaxInflightBytes)
+	orInt(&c.MaxConnections, defaultMaxConnections)
+	orInt(&c.MaxSessions, defaultMaxSessions)
+	orInt(&c.MaxPending, defaultMaxPending)
+	orInt(&c.MaxPendingPerAddress, defaultPendingPerAddr)
+	orInt(&c.QueueMessages, defaultQueueMessages)
+	orInt(&c.QueueBytes, defaultQueueBytes)
+	orInt(&c.MaxSessionExpiry, defaultMaxSessionExpiry)
+	orInt(&c.ConnectTimeout, defaultConnectTimeout)
+	orInt(&c.WriteTimeout, defaultWriteTimeout)
+	c.ReceiveMaximum = min(c.ReceiveMaximum, 65535)
+}
+
+// orInt sets v to the default unless it has a positive value.
+func orInt[T ~int | ~int64](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}

@@ -1,0 +1,186 @@
+package broker
+
+import (
+	"time"
+)
+
+// attach gives a connection its session: the one that waits under its key, or a new
+// one. A connection that has it is told 0x8E, and its will never counts.
+func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
+	number := c.client.Connection
+	b.mu.Lock()
+	old := b.sessions[c.key]
+	s := old
+	switch {
+	case b.closing:
+		b.mu.Unlock()
+		return codeUnavailable
+	case old != nil && old.current > number:
+		b.mu.Unlock()
+		return codeUnavailable // a newer connection of this client was faster
+	case old == nil && len(b.sessions) >= b.cfg.MaxSessions:
+		b.mu.Unlock()
+		return codeQuota
+	case old == nil || settings.clean:
+		s = &session{broker: b, key: c.key, client: c.client, subscribed: make(map[string]subscription)}
+		b.sessions[c.key] = s
+	}
+	if old == nil || !old.attached {
+		b.connected++
+	}
+	s.current, s.attached, s.will, s.expiry = number, true, w, settings.expiry
+	b.mu.Unlock()
+
+	if old != nil {
+		b.schedule.clear(old)
+	}
+	if c.client.Device != "" {
+		b.presence.connect(c.key, number)
+	}
+	if old != nil && old != s {
+		b.endSession(old, codeTakenOver)
+	}
+	before, ok := s.take(c, settings)
+	if !ok {
+		return codeUnavailable
+	}
+	if before != nil {
+		before.kick(codeTakenOver)
+	}
+	c.session = s
+	c.sessionPresent = old == s
+	return codeSuccess
+}
+
+// detach is the end of a connection: its session starts to wait, or ends, and its
+// will is due now or later.
+func (b *Broker) detach(c *connection) {
+	s := c.session
+	if s == nil {
+		return
+	}
+	s.leave(c)
+	now := time.Now()
+	b.mu.Lock()
+	current := b.sessions[s.key] == s
+	if s.current != c.client.Connection || !s.attached {
+		b.mu.Unlock()
+		return // a newer connection has it
+	}
+	s.attached = false
+	if current {
+		b.connected--
+	}
+	if b.closing {
+		s.will = nil
+	}
+	s.expireAt = now.Add(s.expiry)
+	if !current { // cut while it was connected
+		s.expireAt = now
+	}
+	if s.will != nil {
+		s.willAt = now.Add(min(s.will.delay, s.expireAt.Sub(now)))
+	}
+	b.mu.Unlock()
+	b.due(s, now)
+}
+
+// due does what time has brought to a session without connection: the will, then
+// the end. It says again when it wants to be called next.
+func (b *Broker) due(s *session, now time.Time) {
+	b.mu.Lock()
+	if s.attached {
+		b.mu.Unlock()
+		return
+	}
+	var w *will
+	if s.will != nil && !now.Before(s.willAt) {
+		w, s.will = s.will, nil
+	}
+	expired := !now.Before(s.expireAt)
+	next := s.expireAt
+	if s.will != nil && s.willAt.Before(next) {
+		next = s.willAt
+	}
+	if expired && b.sessions[s.key] == s {
+		delete(b.sessions, s.key)
+		if s.expiry > 0 {
+			b.counters.expiredSessions.Add(1)
+		}
+	}
+	number := s.current
+	closing := b.closing
+	b.mu.Unlock()
+
+	if w != nil && !closing {
+		client := s.client
+		client.Connection = number
+		b.presence.post(s.key, presenceEvent{client: client, presence: w.presence, will: w})
+	}
+	if !expired {
+		b.schedule.set(s, next)
+		return
+	}
+	b.endSession(s, codeUnspecified)
+	b.presence.forget(s.key, number)
+}
+
+// endSession takes a session that is no longer in b.sessions out of everything.
+func (b *Broker) endSession(s *session, code byte) {
+	filters, conn := s.end()
+	for _, filter := range filters {
+		b.filters.remove(filter, s)
+	}
+	if conn != nil {
+		conn.kick(code)
+	}
+}
+
+// cut ends a session whose queue has overflowed: its client, when it comes back,
+// sees by session present 0 that messages are lost.
+func (b *Broker) cut(s *session) {
+	b.mu.Lock()
+	if b.sessions[s.key] != s {
+		b.mu.Unlock()
+		return
+	}
+	delete(b.sessions, s.key)
+	if s.attached {
+		b.connected--
+	}
+	attached := s.attached
+	s.expireAt = time.Now()
+	s.willAt = s.expireAt
+	b.mu.Unlock()
+	b.counters.cutSessions.Add(1)
+	b.log.Warn("a session was cut, its queue is full", "connection", s.client.Connection)
+	b.schedule.clear(s)
+	b.endSession(s, codeQuota)
+	if !attached {
+		b.due(s, time.Now())
+	}
+}
+
+// setExpiry changes the session expiry at DISCONNECT; from zero it stays zero.
+func (b *Broker) setExpiry(c *connection, expiry time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := c.session
+	if s.current != c.client.Connection {
+		return true
+	}
+	if s.expiry == 0 && expiry > 0 {
+		return false
+	}
+	s.expiry = expiry
+	return true
+}
+
+// forgetWill is a DISCONNECT with reason code 0.
+func (b *Broker) forgetWill(c *connection) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.session.current == c.client.Connection {
+		c.session.will = nil
+	}
+}

@@ -1,0 +1,234 @@
+package broker
+
+import (
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"telltale.dev/protocol"
+)
+
+// upload is one publish between its arrival and its acknowledgement.
+type upload struct {
+	connection *connection
+	id         uint16 // packet identifier; 0 for QoS 0
+	size       int64
+	presence   *protocol.Presence // of a presence topic
+	called     atomic.Bool        // done was called
+
+	finished bool // guarded by connection.mu
+	code     byte // guarded by connection.mu
+}
+
+// precheck stops what mochi would mistreat: QoS 2 (it would lower it silently) and
+// topics that it drops without an acknowledgement ($SYS, $share).
+func (b *Broker) precheck(c *connection, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Qos > 1 {
+		return refused(c, pk, codeQoSNotSupported) // [MQTT-3.2.2-11]
+	}
+	if code := pk.PublishValidate(topicAliasMaximum); code.Code != codeSuccess {
+		return refused(c, pk, code.Code)
+	}
+	if mqtt.IsValidFilter(pk.TopicName, true) {
+		return pk, nil
+	}
+	if pk.Properties.TopicAliasFlag {
+		return refused(c, pk, codeTopicInvalid) // else the alias would keep its old topic
+	}
+	b.refuse(c, &pk, codeNotAuthorized)
+	return ignored(), nil
+}
+
+// upload authorises a publish on its resolved topic and hands it to the handler.
+func (b *Broker) upload(c *connection, pk *packets.Packet) {
+	if c.kicked.Load() != 0 {
+		return
+	}
+	if pk.TopicName == "" { // an alias that was never set
+		c.hangUp(codeAliasInvalid)
+		return
+	}
+	p, presence, code := b.check(c, pk)
+	if code != codeSuccess {
+		b.refuse(c, pk, code)
+		return
+	}
+	u := &upload{connection: c, id: pk.PacketID, size: int64(len(pk.Payload)), presence: presence}
+	if !b.reserve(u.size) {
+		b.refuse(c, pk, codeQuota)
+		return
+	}
+	if !c.enqueue(u) {
+		b.release(u.size)
+		return
+	}
+	b.counters.publishes.Add(1)
+	b.counters.publishBytes.Add(uint64(u.size))
+	b.cfg.Handler.Publish(p, u.done)
+}
+
+// check turns a packet into a Publish, if the client may send it.
+func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Presence, byte) {
+	topic, err := protocol.ParseTopic(pk.TopicName)
+	if err != nil || !mayPublish(c.client, topic) {
+		return Publish{}, nil, codeNotAuthorized
+	}
+	properties, ok := userProperties(pk.Properties.User)
+	if !ok {
+		return Publish{}, nil, codeQuota
+	}
+	p := Publish{
+		Client: c.client, Topic: topic, Retain: pk.FixedHeader.Retain, Payload: pk.Payload,
+		ContentType: pk.Properties.ContentType, Properties: properties,
+		Expiry: time.Duration(pk.Properties.MessageExpiryInterval) * time.Second, Received: time.Now(),
+	}
+	if topic.Kind != protocol.KindPresence {
+		return p, nil, codeSuccess
+	}
+	presence, err := parsePresence(c.client, pk.Payload)
+	if err != nil || presence.State == protocol.PresenceLost { // only a will says lost
+		return Publish{}, nil, codePayloadFormat
+	}
+	return p, &presence, codeSuccess
+}
+
+// userProperties makes a map of them; of a repeated key the first counts. False
+// when there are too many.
+func userProperties(user []packets.UserProperty) (map[string]string, bool) {
+	if len(user) > maxUserProps {
+		return nil, false
+	}
+	if len(user) == 0 {
+		return nil, true
+	}
+	m := make(map[string]string, len(user))
+	for _, p := range user {
+		if _, ok := m[p.Key]; !ok {
+			m[p.Key] = p.Val
+		}
+	}
+	return m, true
+}
+
+// reserve takes a place among the publishes that the handler holds.
+func (b *Broker) reserve(size int64) bool {
+	n, bytes := b.inflight.Add(1), b.inflightBytes.Add(size)
+	if n > int64(b.cfg.MaxInflight) || bytes > b.cfg.MaxInflightBytes {
+		b.release(size)
+		return false
+	}
+	return true
+}
+
+func (b *Broker) release(size int64) {
+	b.inflight.Add(-1)
+	b.inflightBytes.Add(-size)
+}
+
+// enqueue gives the upload its place in the order of acknowledgements. Beyond the
+// receive maximum an MQTT 5 client is disconnected; one of 3.1.1, which cannot know
+// it, waits. Publishes of QoS 0 are dropped beyond the same number.
+func (c *connection) enqueue(u *upload) bool {
+	limit := c.broker.cfg.ReceiveMaximum
+	for {
+		c.mu.Lock()
+		switch {
+		case u.id == 0 && c.uploads0 < limit:
+			c.uploads0++
+			c.mu.Unlock()
+			return true
+		case u.id == 0:
+			c.mu.Unlock()
+			c.broker.counters.droppedQoS0.Add(1)
+			return false
+		case len(c.uploads) < limit:
+			c.uploads = append(c.uploads, u)
+			c.mu.Unlock()
+			return true
+		}
+		c.mu.Unlock()
+		if c.version == 5 {
+			c.hangUp(codeReceiveMaximum)
+			return false
+		}
+		select {
+		case <-c.space:
+		case <-c.writerDone:
+			return false
+		}
+	}
+}
+
+// refuse acknowledges a publish with a code, in its turn. MQTT 3.1.1 knows no
+// refusal, so its client is disconnected; a QoS 0 publish is dropped.
+func (b *Broker) refuse(c *connection, pk *packets.Packet, code byte) {
+	b.counters.refused[code].Add(1)
+	if pk.FixedHeader.Qos == 0 {
+		return
+	}
+	u := &upload{connection: c, id: pk.PacketID}
+	if c.enqueue(u) {
+		c.finish(u, code)
+	}
+}
+
+// done is what the handler calls.
+func (u *upload) done(code byte) {
+	if !u.called.CompareAndSwap(false, true) {
+		return
+	}
+	c := u.connection
+	b := c.broker
+	b.release(u.size)
+	if code >= refusedFrom {
+		b.counters.refused[code].Add(1)
+	} else if u.presence != nil {
+		b.presence.post(c.key, presenceEvent{client: c.client, presence: *u.presence})
+	}
+	c.finish(u, code)
+}
+
+// finish notes the code of an upload and releases the acknowledgements whose turn has come.
+func (c *connection) finish(u *upload, code byte) {
+	c.mu.Lock()
+	if u.id == 0 {
+		c.uploads0--
+		c.mu.Unlock()
+		return
+	}
+	u.finished, u.code = true, code
+	released, cut := c.releaseAcks()
+	c.mu.Unlock()
+	if released {
+		c.signal()
+		select {
+		case c.space <- struct{}{}:
+		default:
+		}
+	}
+	if cut != codeSuccess {
+		c.kick(cut)
+	}
+}
+
+// releaseAcks moves finished uploads from the head of the queue to the writer. MQTT
+// 3.1.1 has no word for a refusal: there the first one stops the queue, and cut is
+// its code. The caller holds mu.
+func (c *connection) releaseAcks() (released bool, cut byte) {
+	n := 0
+	for n < len(c.uploads) && c.uploads[n].finished {
+		head := c.uploads[n]
+		if c.version < 5 && head.code >= refusedFrom {
+			cut = head.code
+			break
+		}
+		c.acks = append(c.acks, ack{head.id, head.code})
+		n++
+	}
+	left := copy(c.uploads, c.uploads[n:])
+	clear(c.uploads[left:])
+	c.uploads = c.uploads[:left]
+	return n > 0, cut
+}
