@@ -91,7 +91,7 @@ func (p *Processor) publishLetters() []error {
 	var wait sync.WaitGroup
 	wait.Add(len(p.letters))
 	for i := range p.letters {
-		p.cfg.Dead.Publish(p.letters[i], func(_ uint64, err error) {
+		p.cfg.Publisher.Publish(p.letters[i], func(_ uint64, err error) {
 			errs[i] = err
 			wait.Done()
 		})

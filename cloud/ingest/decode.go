@@ -104,7 +104,7 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 		Header: b.Header, Campaign: schema.Campaign, Schema: schema, Batch: b,
 		Samples: b.Samples(), Bytes: len(m.Data), Received: e.received,
 	}
-	if err := p.cfg.Lake.Append(d); err != nil {
+	if err := p.cfg.Lake.Append(d.Vehicle, d.Campaign, schema, b); err != nil {
 		return faultOf(protocol.ReasonValidationFailed, "%w", err)
 	}
 	p.ledger.Receive(d.Vehicle, h.ID, Receipt{
@@ -130,14 +130,14 @@ func (p *Processor) other(ctx context.Context, m *Message, e *envelope) *fault {
 		p.ledger.Receive(e.topic.Vehicle, e.id, Receipt{Sequence: m.Sequence, Bytes: len(m.Data)})
 	}
 	p.stats.others.Add(1)
-	if len(p.cfg.Others) == 0 {
+	if len(p.cfg.OtherSinks) == 0 {
 		return nil
 	}
 	o := &Other{
 		Stream: p.cfg.Name, Sequence: m.Sequence, Topic: e.topic, Device: e.device, ID: e.id,
 		ContentType: unescape(m.Header[HeaderContent]), Properties: properties(m.Header), Payload: m.Data, Received: e.received,
 	}
-	for _, s := range p.cfg.Others {
+	for _, s := range p.cfg.OtherSinks {
 		p.offer(ctx, func() error { return s.Receive(ctx, o) })
 	}
 	return nil

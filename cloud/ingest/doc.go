@@ -137,7 +137,7 @@ type OtherSink interface {
 // restart would see, and may be called again with the same arguments. Checkpoint
 // is what the last commit said, also across restarts.
 type Lake interface {
-	Append(b *Decoded) error
+	Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, schema *codec.Schema, b *codec.Batch) error
 	Commit(last uint64, ledger []byte) error
 	Checkpoint() (last uint64, ledger []byte)
 }

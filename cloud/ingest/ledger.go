@@ -82,7 +82,7 @@ type boot struct {
 
 // Counts adds up what became of the messages of one boot.
 type Counts struct {
-	Messages   uint64 `json:"messages"`   // stored, each once
+	Stored     uint64 `json:"stored"`     // messages, each once
 	Batches    uint64 `json:"batches"`    // of them telemetry batches
 	Samples    uint64 `json:"samples"`    // in those batches
 	Bytes      uint64 `json:"bytes"`      // of their payloads
@@ -93,7 +93,7 @@ type Counts struct {
 }
 
 func (c *Counts) add(o Counts) {
-	c.Messages += o.Messages
+	c.Stored += o.Stored
 	c.Batches += o.Batches
 	c.Samples += o.Samples
 	c.Bytes += o.Bytes
@@ -142,7 +142,7 @@ func (l *Ledger) Receive(vid protocol.VehicleID, id protocol.MessageID, r Receip
 	one := Span{id.Seq, id.Seq}
 	d.change(&b.received, one, (*Ranges).Add)
 	d.change(&b.dead, one, (*Ranges).Remove)
-	b.counts.Messages++
+	b.counts.Stored++
 	b.counts.Bytes += uint64(r.Bytes)
 	b.counts.Samples += r.Samples
 	b.counts.Dropped += r.Dropped

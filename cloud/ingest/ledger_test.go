@@ -36,12 +36,12 @@ func TestLedgerAccounts(t *testing.T) {
 	want := []ingest.Account{
 		{
 			Vehicle: vid, Device: "tcu1", Boot: boot(1), Highest: 9,
-			Counts:   ingest.Counts{Messages: 4, Batches: 4, Samples: 20, Bytes: 40, Duplicates: 1, Replayed: 1, Dead: 2},
+			Counts:   ingest.Counts{Stored: 4, Batches: 4, Samples: 20, Bytes: 40, Duplicates: 1, Replayed: 1, Dead: 2},
 			Received: spans(1, 2, 5, 5, 9, 9), Evicted: spans(4, 4, 7, 7), Buried: spans(3, 3), Gaps: spans(6, 6, 8, 8),
 		},
 		{
 			Vehicle: vid, Device: "tcu1", Boot: boot(2), Highest: 1,
-			Counts:   ingest.Counts{Messages: 1, Batches: 1, Samples: 5, Bytes: 10},
+			Counts:   ingest.Counts{Stored: 1, Batches: 1, Samples: 5, Bytes: 10},
 			Received: spans(1, 1), Evicted: nil, Buried: nil, Gaps: nil,
 		},
 	}
@@ -76,7 +76,7 @@ func TestLedgerVerdicts(t *testing.T) {
 		})
 	}
 	receive(l, 3, id(1, 2)) // replayed
-	if a := l.Accounts(vid)[0]; len(a.Buried) != 0 || a.Messages != 2 || a.Duplicates != 0 {
+	if a := l.Accounts(vid)[0]; len(a.Buried) != 0 || a.Stored != 2 || a.Duplicates != 0 {
 		t.Errorf("after the replay: got %+v, want nothing buried, 2 messages, 0 duplicates", a)
 	}
 }
@@ -96,7 +96,7 @@ func TestLedgerMerge(t *testing.T) {
 	receive(up, 10, id(1, 1)) // in both lanes
 	checkAccounts(t, ingest.Merge(up.Accounts(""), low.Accounts("")), []ingest.Account{{
 		Vehicle: vid, Device: "tcu1", Boot: boot(1), Highest: 10, Crossed: 1,
-		Counts:   ingest.Counts{Messages: 9, Batches: 9, Samples: 45, Bytes: 90},
+		Counts:   ingest.Counts{Stored: 9, Batches: 9, Samples: 45, Bytes: 90},
 		Received: spans(1, 4, 6, 8, 10, 10), Evicted: spans(9, 9), Gaps: spans(5, 5),
 	}})
 }
@@ -108,7 +108,7 @@ func TestLedgerBounds(t *testing.T) {
 			receive(l, seq, id(1, seq))
 		}
 		a := l.Accounts(vid)[0]
-		if len(a.Received) > 10 || a.Settled == 0 || a.Messages != 21 || a.Highest != 41 {
+		if len(a.Received) > 10 || a.Settled == 0 || a.Stored != 21 || a.Highest != 41 {
 			t.Fatalf("got %+v, want at most 10 runs, 21 messages", a)
 		}
 		if got := l.Check(vid, id(1, a.Settled)); got != ingest.TooOld {
@@ -200,8 +200,8 @@ func FuzzLedger(f *testing.F) {
 			if a.Boot != boot(1) {
 				continue
 			}
-			if a.Duplicates != duplicates || a.Messages != uint64(len(received)) {
-				t.Fatalf("got %d messages and %d duplicates, want %d and %d", a.Messages, a.Duplicates, len(received), duplicates)
+			if a.Duplicates != duplicates || a.Stored != uint64(len(received)) {
+				t.Fatalf("got %d messages and %d duplicates, want %d and %d", a.Stored, a.Duplicates, len(received), duplicates)
 			}
 			for seq := uint64(1); seq < 70; seq++ {
 				gap := seq <= a.Highest && !received[seq] && !evicted[seq] && !dead[seq]

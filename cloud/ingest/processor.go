@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"telltale.dev/protocol"
 )
 
 // Settings that a Processor takes when they are zero, and bounds that are not settings.
@@ -35,13 +37,13 @@ var ErrStreamReplaced = errors.New("the lake's checkpoint is beyond the end of t
 
 // ProcessorConfig says what a Processor works with.
 type ProcessorConfig struct {
-	Name    string // of the stream: "UP"
-	Stream  Stream
-	Lake    Lake
-	Schemas Schemas
-	Dead    Publisher   // of the dead-letter stream
-	Sinks   []Sink      // of telemetry batches
-	Others  []OtherSink // of all other messages
+	Name       string // of the stream: "UP"
+	Stream     Stream
+	Publisher  Publisher // of the dead-letter stream, for subjects dead.{stream}.{reason}
+	Schemas    Schemas
+	Lake       Lake
+	Sinks      []Sink      // of telemetry batches
+	OtherSinks []OtherSink // of all other messages
 
 	FlushRows int           // commit when so many samples wait; DefaultFlushRows when 0
 	FlushAge  time.Duration // or the oldest message since the last commit was read so long ago; DefaultFlushAge when 0
@@ -93,7 +95,7 @@ type ProcessorStats struct {
 
 // NewProcessor restores the ledger from the lake's checkpoint.
 func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
-	if cfg.Name == "" || cfg.Stream == nil || cfg.Lake == nil || cfg.Schemas == nil || cfg.Dead == nil {
+	if cfg.Name == "" || cfg.Stream == nil || cfg.Lake == nil || cfg.Schemas == nil || cfg.Publisher == nil {
 		return nil, errors.New("ingest processor: expected a name, a stream, a lake, a schema store and a dead-letter publisher")
 	}
 	if cfg.FlushRows <= 0 {
@@ -332,6 +334,9 @@ func (p *Processor) Checkpoint() uint64 { return p.committed.Load() }
 
 // Ledger is the processor's ledger, up to date with what was read.
 func (p *Processor) Ledger() *Ledger { return p.ledger }
+
+// Accounts is the processor's part of a vehicle's ledger; Merge joins those of all lanes.
+func (p *Processor) Accounts(vid protocol.VehicleID) []Account { return p.ledger.Accounts(vid) }
 
 // Stats gives the counters.
 func (p *Processor) Stats() ProcessorStats {

@@ -80,7 +80,7 @@ func (b *boot) append(out []byte) []byte {
 // numbers are the plain numbers of a boot in the order of the snapshot; append-only with the version.
 func (b *boot) numbers() [10]*uint64 {
 	c := &b.counts
-	return [10]*uint64{&b.settled, &b.touched, &c.Messages, &c.Batches, &c.Samples, &c.Bytes,
+	return [10]*uint64{&b.settled, &b.touched, &c.Stored, &c.Batches, &c.Samples, &c.Bytes,
 		&c.Duplicates, &c.Replayed, &c.Dead, &c.Dropped}
 }
 

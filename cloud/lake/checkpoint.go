@@ -43,11 +43,11 @@ func parseCheckpoint(data []byte, stream string) (last uint64, ledger []byte, er
 	return binary.BigEndian.Uint64(rest), rest[16:], nil
 }
 
-func (w *Writer) checkpointName() string { return "checkpoint-" + w.cfg.Stream }
+func (l *Lake) checkpointName() string { return "checkpoint-" + l.cfg.Stream }
 
 // readCheckpoint gives found false when there is none.
-func (w *Writer) readCheckpoint() (found bool, err error) {
-	name := filepath.Join(w.cfg.Dir, w.checkpointName())
+func (l *Lake) readCheckpoint() (found bool, err error) {
+	name := filepath.Join(l.cfg.Dir, l.checkpointName())
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -56,42 +56,42 @@ func (w *Writer) readCheckpoint() (found bool, err error) {
 		return false, err
 	}
 	if info.Size() > maxCheckpoint {
-		return false, fmt.Errorf("%s: larger than 1 GiB: %w", w.checkpointName(), ErrCheckpoint)
+		return false, fmt.Errorf("%s: larger than 1 GiB: %w", l.checkpointName(), ErrCheckpoint)
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return false, err
 	}
-	if w.last, w.ledger, err = parseCheckpoint(data, w.cfg.Stream); err != nil {
-		return false, fmt.Errorf("%s: %w", w.checkpointName(), err)
+	if l.last, l.ledger, err = parseCheckpoint(data, l.cfg.Stream); err != nil {
+		return false, fmt.Errorf("%s: %w", l.checkpointName(), err)
 	}
 	return true, nil
 }
 
 // writeCheckpoint is the point of a commit.
-func (w *Writer) writeCheckpoint(last uint64, ledger []byte) error {
-	tmp := filepath.Join(w.cfg.Dir, tmpDir, w.checkpointName())
+func (l *Lake) writeCheckpoint(last uint64, ledger []byte) error {
+	tmp := filepath.Join(l.cfg.Dir, tmpDir, l.checkpointName())
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(appendCheckpoint(nil, w.cfg.Stream, last, ledger))
-	if err := errors.Join(err, w.after("checkpoint written")); err != nil {
+	_, err = f.Write(appendCheckpoint(nil, l.cfg.Stream, last, ledger))
+	if err := errors.Join(err, l.after("checkpoint written")); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := w.after("checkpoint synced"); err != nil {
+	if err := l.after("checkpoint synced"); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(w.cfg.Dir, w.checkpointName())); err != nil {
+	if err := os.Rename(tmp, filepath.Join(l.cfg.Dir, l.checkpointName())); err != nil {
 		return err
 	}
-	if err := w.after("checkpoint renamed"); err != nil {
+	if err := l.after("checkpoint renamed"); err != nil {
 		return err
 	}
-	return syncDir(w.cfg.Dir)
+	return syncDir(l.cfg.Dir)
 }
 
 // syncDir makes renames and deletions in dir last.

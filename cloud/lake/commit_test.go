@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telltale.dev/cloud/lake"
+	"telltale.dev/protocol/codec"
 )
 
 var errFault = errors.New("fault")
@@ -40,8 +41,8 @@ var faults = []struct {
 func TestCommitFaults(t *testing.T) {
 	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	s := schema(t)
-	message := func(seq uint64) lake.Batch {
-		return batch(s, seq, midnight.Add(time.Duration(seq)*time.Second-2500*time.Millisecond), 1000)
+	message := func(seq uint64) *codec.Batch {
+		return batch(seq, midnight.Add(time.Duration(seq)*time.Second-2500*time.Millisecond), 1000)
 	}
 	for _, tt := range faults {
 		for _, crash := range []bool{false, true} {
@@ -49,7 +50,7 @@ func TestCommitFaults(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				dir := t.TempDir()
 				w := open(t, dir)
-				appendAll(t, w, message(1))
+				appendAll(t, w, s, message(1))
 				if err := w.Commit(1, []byte("1")); err != nil {
 					t.Fatal(err)
 				}
@@ -62,14 +63,14 @@ func TestCommitFaults(t *testing.T) {
 					}
 					return nil
 				})
-				appendAll(t, w, message(2))
+				appendAll(t, w, s, message(2))
 				if err := w.Commit(2, []byte("2")); !errors.Is(err, errFault) {
 					t.Fatalf("got %v, want the fault", err)
 				}
 				checkOnce(t, dir, 2)
 				if crash {
 					w = open(t, dir)
-				} else if err := w.Append(message(3)); !errors.Is(err, lake.ErrUncommitted) {
+				} else if err := w.Append("car1", s.Campaign, s, message(3)); !errors.Is(err, lake.ErrUncommitted) {
 					t.Fatalf("append between: got %v, want ErrUncommitted", err)
 				}
 				last, ledger := w.Checkpoint()
@@ -78,14 +79,14 @@ func TestCommitFaults(t *testing.T) {
 				}
 				if crash && last == 1 {
 					checkOnce(t, dir, 1)
-					appendAll(t, w, message(2))
+					appendAll(t, w, s, message(2))
 				}
 				if last == 1 {
 					if err := w.Commit(2, []byte("2")); err != nil {
 						t.Fatal(err)
 					}
 				}
-				appendAll(t, w, message(3))
+				appendAll(t, w, s, message(3))
 				if err := w.Commit(3, []byte("3")); err != nil {
 					t.Fatal(err)
 				}
@@ -143,7 +144,7 @@ func TestDiskFull(t *testing.T) {
 			if err := os.Symlink("/dev/full", full); err != nil {
 				t.Fatal(err)
 			}
-			appendAll(t, w, batch(schema(t), 1, start, 1000))
+			appendAll(t, w, schema(t), batch(1, start, 1000))
 			for range 2 {
 				err := w.Commit(1, nil)
 				if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), dir) {

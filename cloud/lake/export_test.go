@@ -3,7 +3,7 @@ package lake
 // Doors for the tests of this package.
 
 // OnStep sets what is called after each step of a commit.
-func (w *Writer) OnStep(f func(step string) error) { w.step = f }
+func (l *Lake) OnStep(f func(step string) error) { l.step = f }
 
 // AppendCheckpoint and ParseCheckpoint are the checkpoint's bytes, both ways.
 var (

@@ -30,9 +30,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
 )
 
 // Errors that callers branch on.
@@ -51,19 +48,11 @@ const (
 	dirMode  = 0o750
 )
 
-// Config says where a Writer works.
+// Config says where a Lake works.
 type Config struct {
-	Dir    string       // made when it is not there; shared by the writers of all streams
+	Dir    string       // made when it is not there; shared by the lakes of all streams
 	Stream string       // letters, digits and _: "UP"
 	Log    *slog.Logger // discarded when nil
-}
-
-// Batch is one batch of a vehicle. The Writer keeps none of it after Append.
-type Batch struct {
-	Vehicle  protocol.VehicleID
-	Campaign protocol.CampaignID
-	Schema   *codec.Schema
-	Batch    *codec.Batch
 }
 
 // Stats counts since Open, except for Removed.
@@ -75,9 +64,9 @@ type Stats struct {
 	Removed uint64 `json:"removed"` // unfinished and uncommitted files deleted by Open
 }
 
-// Writer collects the rows of one stream and commits them. One goroutine uses
-// it; Stats may be called from any. There is one Writer for each stream.
-type Writer struct {
+// Lake collects the rows of one stream and commits them. One goroutine uses
+// it; Stats may be called from any. There is one Lake for each stream.
+type Lake struct {
 	cfg Config
 
 	last   uint64 // of the checkpoint
@@ -98,35 +87,41 @@ type Writer struct {
 // Open makes the folders, deletes what an interrupted commit left behind, and
 // reads the checkpoint. The error wraps ErrCheckpoint when files and checkpoint
 // do not belong together; nothing is deleted then.
-func Open(cfg Config) (*Writer, error) {
+func Open(cfg Config) (*Lake, error) {
 	if !validStream(cfg.Stream) {
 		return nil, errors.New("lake: stream: expected 1 to 32 letters, digits and _")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Writer{cfg: cfg, signals: newSignalTable()}
+	l := &Lake{cfg: cfg, signals: newSignalTable()}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, tmpDir), dirMode); err != nil {
 		return nil, fmt.Errorf("lake: %w", bare(err))
 	}
-	if err := w.recover(); err != nil {
+	if err := l.recover(); err != nil {
 		return nil, fmt.Errorf("lake: stream %s: %w", cfg.Stream, bare(err))
 	}
-	return w, nil
+	return l, nil
 }
 
 // Checkpoint is the stream position that the files hold everything up to, and
 // the ledger as of then: 0 and nothing in a new lake.
-func (w *Writer) Checkpoint() (last uint64, ledger []byte) { return w.last, w.ledger }
+func (l *Lake) Checkpoint() (last uint64, ledger []byte) { return l.last, l.ledger }
+
+// Close drops the rows that wait for a commit.
+func (l *Lake) Close() error {
+	l.rows, l.batches = nil, nil
+	return nil
+}
 
 // Rows is the number of rows waiting for a commit.
-func (w *Writer) Rows() int { return len(w.rows) }
+func (l *Lake) Rows() int { return len(l.rows) }
 
 // Stats gives the counters.
-func (w *Writer) Stats() Stats {
+func (l *Lake) Stats() Stats {
 	return Stats{
-		Rows: w.nRows.Load(), Files: w.nFiles.Load(), Bytes: w.nBytes.Load(),
-		Commits: w.nCommits.Load(), Removed: w.nRemoved.Load(),
+		Rows: l.nRows.Load(), Files: l.nFiles.Load(), Bytes: l.nBytes.Load(),
+		Commits: l.nCommits.Load(), Removed: l.nRemoved.Load(),
 	}
 }
 

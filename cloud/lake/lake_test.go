@@ -76,7 +76,7 @@ func schema(tb testing.TB) *codec.Schema {
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // batch has n rows of the first group, a millisecond apart from at on: 2n samples.
-func batch(s *codec.Schema, seq uint64, at time.Time, n int) lake.Batch {
+func batch(seq uint64, at time.Time, n int) *codec.Batch {
 	g := codec.GroupRows{Group: 0, Columns: make([][]int64, 2)}
 	for i := range n {
 		g.Time = append(g.Time, at.UnixMicro()+int64(i)*1000)
@@ -86,10 +86,10 @@ func batch(s *codec.Schema, seq uint64, at time.Time, n int) lake.Batch {
 	b := &codec.Batch{Rows: []codec.GroupRows{g}}
 	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{7}, Seq: seq}
 	b.Schema = protocol.SchemaID{1}
-	return lake.Batch{Vehicle: "car1", Campaign: s.Campaign, Schema: s, Batch: b}
+	return b
 }
 
-func open(tb testing.TB, dir string) *lake.Writer {
+func open(tb testing.TB, dir string) *lake.Lake {
 	tb.Helper()
 	w, err := lake.Open(lake.Config{Dir: dir, Stream: "UP"})
 	if err != nil {
@@ -98,10 +98,10 @@ func open(tb testing.TB, dir string) *lake.Writer {
 	return w
 }
 
-func appendAll(tb testing.TB, w *lake.Writer, batches ...lake.Batch) {
+func appendAll(tb testing.TB, w *lake.Lake, s *codec.Schema, batches ...*codec.Batch) {
 	tb.Helper()
 	for _, b := range batches {
-		if err := w.Append(b); err != nil {
+		if err := w.Append("car1", s.Campaign, s, b); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -149,7 +149,7 @@ func TestRows(t *testing.T) {
 		{Group: 0, Time: []int64{start.UnixMicro() + 500, start.UnixMicro() + 1500}, Columns: [][]int64{{500, 65535}, {2, 9}}, Present: [][]uint64{nil, {1}}},
 	}}
 	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{0xab, 7: 0xcd}, Seq: 42}
-	appendAll(t, w, lake.Batch{Vehicle: "car1", Campaign: s.Campaign, Schema: s, Batch: b})
+	appendAll(t, w, s, b)
 	if got := w.Rows(); got != 5 {
 		t.Errorf("rows waiting: got %d, want 5", got)
 	}
@@ -182,7 +182,7 @@ func TestNoBoundsOfNaN(t *testing.T) {
 	w := open(t, dir)
 	b := &codec.Batch{Rows: []codec.GroupRows{{Group: 1, Time: []int64{0, 1}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), 0}}}}}
 	b.ID.Seq = 1
-	appendAll(t, w, lake.Batch{Vehicle: "car1", Campaign: "c", Schema: s, Batch: b})
+	appendAll(t, w, s, b)
 	if err := w.Commit(1, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestDates(t *testing.T) {
 	dir, s := t.TempDir(), schema(t)
 	w := open(t, dir)
 	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
-	appendAll(t, w, batch(s, 1, midnight.Add(-2*time.Millisecond), 5), batch(s, 2, start, 1), batch(s, 3, time.UnixMicro(0), 1))
+	appendAll(t, w, s, batch(1, midnight.Add(-2*time.Millisecond), 5), batch(2, start, 1), batch(3, time.UnixMicro(0), 1))
 	if err := w.Commit(3, []byte("l")); err != nil {
 		t.Fatal(err)
 	}
@@ -246,9 +246,9 @@ func TestAppendRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := open(t, t.TempDir())
-			b := batch(s, 1, start, 3)
-			tt.edit(&b.Batch.Rows[0])
-			if err := w.Append(b); !errors.Is(err, lake.ErrUnfit) || w.Rows() != 0 {
+			b := batch(1, start, 3)
+			tt.edit(&b.Rows[0])
+			if err := w.Append("car1", "c", s, b); !errors.Is(err, lake.ErrUnfit) || w.Rows() != 0 {
 				t.Errorf("got %v and %d rows, want ErrUnfit and none", err, w.Rows())
 			}
 		})

@@ -55,12 +55,12 @@ func validStream(s string) bool {
 }
 
 // recover brings the folder to the state of the last commit.
-func (w *Writer) recover() error {
-	found, err := w.readCheckpoint()
+func (l *Lake) recover() error {
+	found, err := l.readCheckpoint()
 	if err != nil {
 		return err
 	}
-	beyond, any, err := w.partsBeyond()
+	beyond, any, err := l.partsBeyond()
 	if err != nil {
 		return err
 	}
@@ -68,28 +68,28 @@ func (w *Writer) recover() error {
 		// A commit writes parts before the checkpoint, so a new lake gets one at
 		// once: parts without a checkpoint mean that somebody lost it.
 		if any {
-			return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts away: %w", w.checkpointName(), ErrCheckpoint)
+			return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts away: %w", l.checkpointName(), ErrCheckpoint)
 		}
 	}
-	if err := w.removeUnfinished(); err != nil {
+	if err := l.removeUnfinished(); err != nil {
 		return err
 	}
 	if !found {
-		return w.writeCheckpoint(0, nil)
+		return l.writeCheckpoint(0, nil)
 	}
-	if err := w.remove(beyond); err != nil {
+	if err := l.remove(beyond); err != nil {
 		return err
 	}
-	if n := w.nRemoved.Load(); n > 0 {
-		w.cfg.Log.Info("uncommitted files removed", "stream", w.cfg.Stream, "files", n, "checkpoint", w.last)
+	if n := l.nRemoved.Load(); n > 0 {
+		l.cfg.Log.Info("uncommitted files removed", "stream", l.cfg.Stream, "files", n, "checkpoint", l.last)
 	}
 	return nil
 }
 
 // partsBeyond lists the stream's parts that the checkpoint does not cover, as
 // date/name, and says whether there are parts of the stream at all.
-func (w *Writer) partsBeyond() (beyond []string, any bool, err error) {
-	dates, err := os.ReadDir(w.cfg.Dir)
+func (l *Lake) partsBeyond() (beyond []string, any bool, err error) {
+	dates, err := os.ReadDir(l.cfg.Dir)
 	if err != nil {
 		return nil, false, err
 	}
@@ -97,21 +97,21 @@ func (w *Writer) partsBeyond() (beyond []string, any bool, err error) {
 		if !date.IsDir() || !strings.HasPrefix(date.Name(), datePrefix) {
 			continue
 		}
-		files, err := os.ReadDir(filepath.Join(w.cfg.Dir, date.Name()))
+		files, err := os.ReadDir(filepath.Join(l.cfg.Dir, date.Name()))
 		if err != nil {
 			return nil, false, err
 		}
 		for _, f := range files {
 			stream, first, last, ok := ParsePart(f.Name())
-			if !ok || stream != w.cfg.Stream {
+			if !ok || stream != l.cfg.Stream {
 				continue
 			}
 			any = true
-			if last <= w.last {
+			if last <= l.last {
 				continue
 			}
-			if first <= w.last {
-				return nil, true, fmt.Errorf("%s begins before checkpoint %d and ends after it: %w", f.Name(), w.last, ErrCheckpoint)
+			if first <= l.last {
+				return nil, true, fmt.Errorf("%s begins before checkpoint %d and ends after it: %w", f.Name(), l.last, ErrCheckpoint)
 			}
 			beyond = append(beyond, filepath.Join(date.Name(), f.Name()))
 		}
@@ -121,17 +121,17 @@ func (w *Writer) partsBeyond() (beyond []string, any bool, err error) {
 
 // remove deletes parts and syncs their folders: a deletion undone by a power cut
 // would bring rows back that a later part holds too.
-func (w *Writer) remove(parts []string) error {
+func (l *Lake) remove(parts []string) error {
 	dirs := map[string]bool{}
 	for _, p := range parts {
-		if err := os.Remove(filepath.Join(w.cfg.Dir, p)); err != nil {
+		if err := os.Remove(filepath.Join(l.cfg.Dir, p)); err != nil {
 			return err
 		}
 		dirs[filepath.Dir(p)] = true
-		w.nRemoved.Add(1)
+		l.nRemoved.Add(1)
 	}
 	for d := range dirs {
-		if err := syncDir(filepath.Join(w.cfg.Dir, d)); err != nil {
+		if err := syncDir(filepath.Join(l.cfg.Dir, d)); err != nil {
 			return err
 		}
 	}
@@ -139,21 +139,21 @@ func (w *Writer) remove(parts []string) error {
 }
 
 // removeUnfinished deletes this stream's files in the making.
-func (w *Writer) removeUnfinished() error {
-	files, err := os.ReadDir(filepath.Join(w.cfg.Dir, tmpDir))
+func (l *Lake) removeUnfinished() error {
+	files, err := os.ReadDir(filepath.Join(l.cfg.Dir, tmpDir))
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != w.checkpointName() && !strings.HasPrefix(f.Name(), w.tmpPrefix()) {
+		if f.Name() != l.checkpointName() && !strings.HasPrefix(f.Name(), l.tmpPrefix()) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(w.cfg.Dir, tmpDir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(l.cfg.Dir, tmpDir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		w.nRemoved.Add(1)
+		l.nRemoved.Add(1)
 	}
 	return nil
 }
 
-func (w *Writer) tmpPrefix() string { return partPrefix + w.cfg.Stream + "-" }
+func (l *Lake) tmpPrefix() string { return partPrefix + l.cfg.Stream + "-" }

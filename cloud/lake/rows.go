@@ -26,7 +26,7 @@ type row struct {
 	time   int64  // µs since the Unix epoch
 	raw    int64  // as on the bus
 	signal uint32 // in signalTable.signals
-	batch  uint32 // in Writer.batches
+	batch  uint32 // in Lake.batches
 }
 
 // batchRef holds the columns that all rows of a batch share.
@@ -92,29 +92,30 @@ func newSignalRef(s *codec.Signal) signalRef {
 	return ref
 }
 
-// Append takes the batch's samples as rows, sorted by time. The error wraps
-// ErrUnfit, and nothing of the batch is taken then.
-func (w *Writer) Append(b Batch) error {
-	if w.retrying {
+// Append takes the samples of a vehicle's batch as rows, sorted by time, and
+// keeps neither slice nor map of the batch. The error wraps ErrUnfit, and nothing
+// of the batch is taken then.
+func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, schema *codec.Schema, b *codec.Batch) error {
+	if l.retrying {
 		return fmt.Errorf("lake: append: %w", ErrUncommitted)
 	}
-	if err := fits(b); err != nil {
+	if err := fits(schema, b); err != nil {
 		return err
 	}
-	id := b.Batch.ID
-	w.batches = append(w.batches, batchRef{
-		vid:      text(colVehicle, string(b.Vehicle)),
+	id := b.ID
+	l.batches = append(l.batches, batchRef{
+		vid:      text(colVehicle, string(vehicle)),
 		did:      text(colDevice, string(id.Device)),
 		boot:     text(colBoot, id.Boot.String()),
 		seq:      parquet.Int64Value(int64(id.Seq)).Level(0, 0, colSeq),
-		campaign: text(colCampaign, string(b.Campaign)),
+		campaign: text(colCampaign, string(campaign)),
 	})
-	start := len(w.rows)
-	base, batch := w.signals.place(b.Batch.Schema, b.Schema), uint32(len(w.batches)-1)
-	for i := range b.Batch.Rows {
-		w.appendGroup(&b.Batch.Rows[i], b.Schema, base, batch)
+	start := len(l.rows)
+	base, batch := l.signals.place(b.Schema, schema), uint32(len(l.batches)-1)
+	for i := range b.Rows {
+		l.appendGroup(&b.Rows[i], schema, base, batch)
 	}
-	slices.SortStableFunc(w.rows[start:], compareRows)
+	slices.SortStableFunc(l.rows[start:], compareRows)
 	return nil
 }
 
@@ -131,30 +132,30 @@ func compareRows(a, b row) int {
 }
 
 // appendGroup takes the samples of one group, row by row, which is nearly in order of time.
-func (w *Writer) appendGroup(g *codec.GroupRows, s *codec.Schema, base, batch uint32) {
+func (l *Lake) appendGroup(g *codec.GroupRows, s *codec.Schema, base, batch uint32) {
 	members := s.Groups[g.Group]
 	for i, t := range g.Time {
 		for j, member := range members {
 			if g.Present != nil && g.Present[j] != nil && g.Present[j][i/64]>>(i%64)&1 == 0 {
 				continue
 			}
-			w.rows = append(w.rows, row{time: t, raw: g.Columns[j][i], signal: base + member, batch: batch})
+			l.rows = append(l.rows, row{time: t, raw: g.Columns[j][i], signal: base + member, batch: batch})
 		}
 	}
 }
 
 // fits checks what a row cannot hold and what would make readers stumble.
-func fits(b Batch) error {
-	if b.Schema == nil || b.Batch == nil {
+func fits(schema *codec.Schema, b *codec.Batch) error {
+	if schema == nil || b == nil {
 		return fmt.Errorf("expected a schema and a batch: %w", ErrUnfit)
 	}
 	first, last := int64(maxTime), int64(0)
-	for i := range b.Batch.Rows {
-		g := &b.Batch.Rows[i]
-		if g.Group < 0 || g.Group >= len(b.Schema.Groups) {
-			return fmt.Errorf("group %d: expected one of the schema's %d: %w", g.Group, len(b.Schema.Groups), ErrUnfit)
+	for i := range b.Rows {
+		g := &b.Rows[i]
+		if g.Group < 0 || g.Group >= len(schema.Groups) {
+			return fmt.Errorf("group %d: expected one of the schema's %d: %w", g.Group, len(schema.Groups), ErrUnfit)
 		}
-		if err := shape(g, len(b.Schema.Groups[g.Group])); err != nil {
+		if err := shape(g, len(schema.Groups[g.Group])); err != nil {
 			return err
 		}
 		for _, t := range g.Time {
