@@ -16,7 +16,8 @@ import (
 //
 // Keys are 1 to MaxKey bytes of any kind, values 0 to MaxData bytes. A write is on disk when it returns;
 // its errors wrap those of Publish, or ErrNotFound, ErrExists, ErrConflict.
-// After ErrUnknown only Get tells what the bucket holds.
+// After ErrUnknown only Get tells what the bucket holds. On a cluster Get may be
+// answered by a replica that lags a moment; an Update from there ends in ErrConflict.
 type Bucket struct {
 	owner *Backbone
 	name  string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,10 +22,6 @@ const (
 	commitHeader   = "Nats-Batch-Commit"
 	batchHeaders   = 3
 )
-
-// atomicFrom is the smallest number of messages that go as one atomic batch: a
-// batch is staged in a file of its own first, which costs as much as a few single publishes.
-const atomicFrom = 4
 
 // batchPrefix makes batch ids of different lanes and starts differ: a batch that a killed process left behind is
 // still known to the server.
@@ -42,13 +39,16 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	if len(batch) < atomicFrom {
+	start := time.Now()
+	if len(batch) < l.costs.breakEven() {
 		l.commitSingly(ctx, batch)
+		l.costs.learnSingle(len(batch), time.Since(start))
 		return
 	}
 	last, err := l.commitAtomic(ctx, batch)
 	switch {
 	case err == nil:
+		l.costs.learnAtomic(time.Since(start))
 		l.owner.stats.batches.Add(1)
 		first := last + 1 - uint64(len(batch))
 		for i := range batch {

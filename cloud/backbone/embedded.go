@@ -2,6 +2,7 @@ package backbone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -24,6 +25,9 @@ type embedded struct {
 	before  []string // the streams and buckets with messages on disk at the start
 }
 
+// errSlow marks a start that took too long.
+var errSlow = errors.New("within the time limit")
+
 // startEmbedded locks the directory and starts the server on it. Nothing is left behind on an error.
 func startEmbedded(cfg Config, f *fault) (*embedded, error) {
 	dir, err := openDirectory(cfg.Dir)
@@ -31,7 +35,11 @@ func startEmbedded(cfg Config, f *fault) (*embedded, error) {
 		return nil, err
 	}
 	e := &embedded{dir: dir, started: make(chan struct{}), space: &space{path: cfg.Dir, reserve: cfg.MinFree}}
-	if err := e.start(cfg, f); err != nil {
+	switch err := e.start(cfg, f); {
+	case errors.Is(err, errSlow):
+		go e.stop() // recovery cannot be interrupted; the directory stays locked until it ends
+		return nil, err
+	case err != nil:
 		e.stop()
 		return nil, err
 	}
@@ -63,7 +71,7 @@ func (e *embedded) start(cfg Config, f *fault) error {
 	select {
 	case <-e.started:
 	case <-time.After(cfg.StartTimeout):
-		return fmt.Errorf("%w on %s within %v; give it more time, or look at its disk", ErrStart, filepath.Base(cfg.Dir), cfg.StartTimeout)
+		return fmt.Errorf("%w on %s %w of %v; give it more time, or look at its disk", ErrStart, filepath.Base(cfg.Dir), errSlow, cfg.StartTimeout)
 	}
 	if reason := log.reason(); reason != "" || !e.server.JetStreamEnabled() {
 		return fmt.Errorf("%w on %s: %s", ErrStart, filepath.Base(cfg.Dir), reason)
@@ -132,7 +140,8 @@ func (e *embedded) stop() {
 
 // connectEmbedded connects within the process.
 func (b *Backbone) connectEmbedded(_ context.Context, _ Config, name string) (link, error) {
-	conn, err := nats.Connect("", nats.InProcessServer(b.server.server), nats.Name(name), nats.MaxReconnects(-1))
+	conn, err := nats.Connect("", nats.InProcessServer(b.server.server), nats.Name(name), nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1), nats.ReconnectWait(reconnectWait), nats.ErrorHandler(b.clientError(name)))
 	if err != nil {
 		return link{}, fmt.Errorf("%w: connect: %w", ErrStart, err)
 	}
@@ -140,6 +149,6 @@ func (b *Backbone) connectEmbedded(_ context.Context, _ Config, name string) (li
 }
 
 func newLink(conn *nats.Conn) (link, error) {
-	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(2*batchMessages))
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(2*batchMessages), jetstream.WithPublishAsyncTimeout(commitTimeout))
 	return link{conn, js}, err
 }

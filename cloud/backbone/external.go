@@ -34,9 +34,7 @@ func (b *Backbone) connectURL(ctx context.Context, cfg Config, name string) (lin
 			}
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connection to nats server is back", "connection", name) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.log.Warn("nats client", "connection", name, "reason", err)
-		}),
+		nats.ErrorHandler(b.clientError(name)),
 	}
 	if cfg.Credentials != "" {
 		options = append(options, nats.UserCredentials(cfg.Credentials))
@@ -46,6 +44,13 @@ func (b *Backbone) connectURL(ctx context.Context, cfg Config, name string) (lin
 		return link{}, fmt.Errorf("%w at %s: %w; start it, or correct the URL and the credentials", ErrUnreachable, hosts(cfg.URL), err)
 	}
 	return newLink(conn)
+}
+
+// clientError logs what the client library cannot return.
+func (b *Backbone) clientError(name string) nats.ErrHandler {
+	return func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		b.log.Warn("nats client", "connection", name, "reason", err)
+	}
 }
 
 // hosts gives the hosts of a list of URLs, without user and password.

@@ -26,6 +26,7 @@ type lane struct {
 	owner  *Backbone
 	prefix string // of batch ids; owned by run
 	number uint64 // of the last batch; owned by run
+	costs  costs  // owned by run
 	wake   chan struct{}
 
 	mu      sync.Mutex // guards the rest
@@ -35,7 +36,7 @@ type lane struct {
 }
 
 func newLane(stream string, owner *Backbone) *lane {
-	return &lane{stream: stream, owner: owner, prefix: batchPrefix(), wake: make(chan struct{}, 1)}
+	return &lane{stream: stream, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1)}
 }
 
 // add queues it, or says ErrBusy or ErrClosed.

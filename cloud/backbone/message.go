@@ -24,12 +24,19 @@ const maxPayload = MaxData + 64<<10
 // reservedHeader begins the headers that belong to NATS; a Reader hides them.
 const reservedHeader = "Nats-"
 
+// reservedName tells whether a header would change what NATS does: "Status" alone
+// makes an empty message look like a word of the server's to its reader.
+func reservedName(name string) bool {
+	return len(name) >= len(reservedHeader) && strings.EqualFold(name[:len(reservedHeader)], reservedHeader) ||
+		strings.EqualFold(name, "Status") || strings.EqualFold(name, "Description")
+}
+
 // Message is one message of a stream.
 type Message struct {
 	// Subject is dot-separated; its first part names the stream: "up", "low" or "dead".
 	Subject string
-	// Header holds short texts beside the data. Names are letters, digits and "-", not beginning with "Nats-";
-	// values hold no control characters and no space at either end. Nil means none.
+	// Header holds short texts beside the data. Names are letters, digits and "-", but not "Status", "Description" or
+	// "Nats-…" in any case; values hold no control characters and no space at either end. Nil means none.
 	Header map[string]string
 	// Data may be empty. It belongs to the backbone from Publish until done is called.
 	Data []byte
@@ -85,8 +92,8 @@ func checkSubject(subject string) error {
 
 // checkHeader wants what comes back unchanged from NATS' header lines "name: value".
 func checkHeader(name, value string) error {
-	if name == "" || len(name) >= len(reservedHeader) && strings.EqualFold(name[:len(reservedHeader)], reservedHeader) {
-		return fmt.Errorf("header name is empty or reserved (%s…): %w", reservedHeader, ErrInvalid)
+	if name == "" || reservedName(name) {
+		return fmt.Errorf("header name is empty or one of NATS' own: %w", ErrInvalid)
 	}
 	for i := range len(name) {
 		c := name[i]

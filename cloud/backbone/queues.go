@@ -35,4 +35,6 @@ const (
 	requestTimeout = 10 * time.Second
 	// startTimeout is the default of Config.StartTimeout.
 	startTimeout = 30 * time.Second
+	// reconnectWait is between attempts to connect to the embedded server again.
+	reconnectWait = 20 * time.Millisecond
 )

@@ -1,0 +1,145 @@
+package backbone_test
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/cloud/backbone"
+)
+
+// TestOpenErrors wants one line that names the directory by its last element only.
+func TestOpenErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		prepare func(t *testing.T, dir string) backbone.Config
+		want    error
+		says    string
+	}{
+		"another version": {func(t *testing.T, dir string) backbone.Config {
+			write(t, filepath.Join(dir, "VERSION"), "2\n")
+			return backbone.Config{Dir: dir}
+		}, backbone.ErrVersion, "has version 2, this program reads version 1"},
+		"version is no number": {func(t *testing.T, dir string) backbone.Config {
+			write(t, filepath.Join(dir, "VERSION"), "one\n")
+			return backbone.Config{Dir: dir}
+		}, backbone.ErrVersion, "is no number"},
+		"somebody else's directory": {func(t *testing.T, dir string) backbone.Config {
+			write(t, filepath.Join(dir, "thesis.txt"), "dear professor")
+			return backbone.Config{Dir: dir}
+		}, backbone.ErrVersion, "choose an empty directory"},
+		"a file in its place": {func(t *testing.T, dir string) backbone.Config {
+			write(t, filepath.Join(dir, "file"), "")
+			return backbone.Config{Dir: filepath.Join(dir, "file")}
+		}, backbone.ErrNotWritable, "not a directory"},
+		"jetstream's folder is a file": {func(t *testing.T, dir string) backbone.Config {
+			write(t, filepath.Join(dir, "VERSION"), "1\n")
+			write(t, filepath.Join(dir, "jetstream"), "")
+			return backbone.Config{Dir: dir}
+		}, backbone.ErrStart, "jetstream"},
+		"too slow": {func(_ *testing.T, dir string) backbone.Config {
+			return backbone.Config{Dir: dir, StartTimeout: time.Nanosecond}
+		}, backbone.ErrStart, "within the time limit of 1ns"},
+		"nothing listens": {func(*testing.T, string) backbone.Config {
+			return backbone.Config{URL: "nats://somebody:secret@127.0.0.1:1", StartTimeout: 3 * time.Second}
+		}, backbone.ErrUnreachable, "at 127.0.0.1:1"},
+		"neither": {func(*testing.T, string) backbone.Config { return backbone.Config{} }, nil, "either a data directory or the URL"},
+		"negative limit": {func(_ *testing.T, dir string) backbone.Config {
+			return backbone.Config{Dir: dir, Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: -2}}}
+		}, nil, "stream UP: expected no negative number"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			b, err := backbone.Open(test.prepare(t, dir))
+			if b != nil || err == nil || test.want != nil && !errors.Is(err, test.want) {
+				t.Fatalf("got %v, want %v", err, test.want)
+			}
+			t.Log(err)
+			if text := err.Error(); !strings.Contains(text, test.says) || strings.Contains(text, filepath.Dir(dir)) ||
+				strings.Contains(text, "\n") || strings.Contains(text, "secret") {
+				t.Errorf("got %q, want one line with %q and without the whole path or a password", text, test.says)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockedByAnotherProcess(t *testing.T) {
+	dir := t.TempDir()
+	cmd, out := child(t, roleHold, dir, "0")
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "open\n" {
+		t.Fatalf("child said %q, %v", line, err)
+	}
+	_, err := backbone.Open(backbone.Config{Dir: dir})
+	if !errors.Is(err, backbone.ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(cmd.Process.Pid)) {
+		t.Errorf("got %v, want %v naming process %d", err, backbone.ErrLocked, cmd.Process.Pid)
+	}
+}
+
+func TestNotWritable(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root writes everywhere")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backbone.Open(backbone.Config{Dir: dir}); !errors.Is(err, backbone.ErrNotWritable) {
+		t.Errorf("got %v, want %v", err, backbone.ErrNotWritable)
+	}
+}
+
+// TestDamagedStreamIsNotReplaced wants Open to stop when JetStream skips a stream, instead of making an empty one.
+func TestDamagedStreamIsNotReplaced(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, backbone.Config{Dir: dir})
+	publish(t, b, numbered(10)...)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	meta := filepath.Join(dir, "jetstream", "$G", "streams", "UP", "meta.inf")
+	text, err := os.ReadFile(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, meta, strings.Replace(string(text), "up.", "UP.", 1))
+	if _, err := backbone.Open(backbone.Config{Dir: dir}); !errors.Is(err, backbone.ErrStart) || !strings.Contains(err.Error(), "stream UP") {
+		t.Fatalf("got %v, want %v about stream UP", err, backbone.ErrStart)
+	}
+	write(t, meta, string(text))
+	again := open(t, backbone.Config{Dir: dir})
+	if got := readAll(t, again, backbone.Up, 0, 10); len(got) != 10 {
+		t.Errorf("after repair: got %d messages, want 10", len(got))
+	}
+}
+
+func TestReopenKeepsAll(t *testing.T) {
+	dir := t.TempDir()
+	first := open(t, backbone.Config{Dir: dir})
+	publish(t, first, numbered(100)...)
+	if err := errors.Join(first.Close(), first.Close()); err != nil {
+		t.Fatalf("Close twice: %v", err)
+	}
+	second := open(t, backbone.Config{Dir: dir, Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: 1 << 30, MaxAge: time.Hour}}})
+	if r := publish(t, second, numbered(1)...)[0]; r.err != nil || r.seq != 101 {
+		t.Errorf("got %+v, want sequence 101", r)
+	}
+	info, err := second.Info(t.Context(), backbone.Up)
+	if err != nil || info.First != 1 || info.Last != 101 || info.Messages != 101 || info.Bytes < 100 {
+		t.Errorf("info: got %+v, %v, want 1 to 101", info, err)
+	}
+}
