@@ -46,6 +46,11 @@ func (g *GroupRows) samples() int {
 	return n
 }
 
+// Has says whether column c has a value in the given row.
+func (g *GroupRows) Has(c, row int) bool {
+	return g.Present == nil || g.Present[c] == nil || g.Present[c][row/64]>>(row%64)&1 == 1
+}
+
 // Decode reads a payload whose schema is given. Memory is bounded by
 // MaxSamples, whatever the payload says. The error wraps ErrSchema when the
 // batch has another schema's columns, else ErrMalformed, ErrLimit or ErrVersion.

@@ -221,8 +221,6 @@ func (s *Signal) validate(i int) error {
 	switch {
 	case s.Name == "":
 		return malformed(member("signals", i, "n"), "expected a name")
-	case s.ID.Number() > uint32(can.ExtendedMask) || !s.ID.IsExtended() && s.ID > can.StandardMask:
-		return malformed(member("signals", i, "id"), "expected a CAN identifier of 11 or, with ext, 29 bits")
 	case s.Start < 0 || s.Start >= 8*math.MaxUint16 || s.Length < 1 || s.Length > 64:
 		return malformed(member("signals", i, "len"), "expected 1 to 64 bits within the frame")
 	case s.IEEE != 0 && s.IEEE != 32 && s.IEEE != 64:
