@@ -1,0 +1,126 @@
+package dbc
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"telltale.dev/protocol/can"
+)
+
+// File is what one DBC file says. It is not changed after Parse and may be shared.
+type File struct {
+	Name    string   // as given to Parse
+	Hash    [32]byte // SHA-256 of the text as given to Parse
+	Version string   // of the VERSION statement
+	// Messages in the order of the file, without the pseudo message VECTOR__INDEPENDENT_SIG_MSG.
+	Messages []*Message
+	// Statements counts the statements of the file, Skipped those of them that could not be used.
+	Statements, Skipped int
+}
+
+// Message is one BO_ statement with what the rest of the file says about it.
+type Message struct {
+	// ID has bit 31 set for 29-bit identifiers, like the file. An identifier that fits no frame is kept
+	// as written; such a message is never decoded.
+	ID   can.ID
+	Name string // the SystemMessageLongSymbol when there is one
+	// Length is the payload in bytes. Above 64 it is a J1939 message that needs the transport protocol.
+	Length int
+	// FD: CAN FD by VFrameFormat, or by a length of 9 to 64 in a message that is not J1939.
+	FD bool
+	// J1939 by VFrameFormat: the identifier stands for its parameter group, from any address.
+	J1939     bool
+	CycleTime time.Duration // GenMsgCycleTime; 0: not cyclic or not stated
+	Comment   string
+	Signals   []*Signal // in the order of the file
+}
+
+// Signal is one SG_ statement with what the rest of the file says about it.
+type Signal struct {
+	Name    string // the SystemSignalLongSymbol when there is one
+	Unit    string
+	Comment string
+	// Start and Length in bits; see the package comment. Length is 1 to 64.
+	Start, Length     int
+	BigEndian, Signed bool
+	IEEE              int // 0: integer; 32 or 64: floating point number of so many bits
+	// Scale and Offset are the decimal text of the file, Factor and Shift their values.
+	Scale, Offset string
+	Factor, Shift float64
+	// Min and Max as stated, in physical units, often wrong and never enforced. Both 0: not stated.
+	Min, Max float64
+	Values   []Value // sorted by Raw, each Raw once
+	SPN      uint32  // J1939 suspect parameter number; 0: not stated
+	// Multiplexor: the value of this signal selects which others the frame holds.
+	Multiplexor bool
+	Mux         *Mux // nil: in each frame of the message
+}
+
+// Mux says when a multiplexed signal is in a frame.
+type Mux struct {
+	Selector string // name of the multiplexor signal in the same message
+	// Ranges of the selector's raw value, both ends included, sorted, not touching.
+	Ranges [][2]int64
+}
+
+// Value is one entry of a value table.
+type Value struct {
+	Raw  int64
+	Text string
+}
+
+// Physical gives the physical value, in Unit, of a raw value as Decode gives it. It never clamps.
+func (s *Signal) Physical(raw int64) float64 {
+	var v float64
+	switch {
+	case s.IEEE != 0:
+		v = math.Float64frombits(uint64(raw))
+	case s.Signed:
+		v = float64(raw)
+	default:
+		v = float64(uint64(raw))
+	}
+	return float64(v*s.Factor) + s.Shift // the conversion forbids a fused multiply-add, which rounds differently
+}
+
+// Text gives the entry of the value table for a raw value, and whether there is one.
+func (s *Signal) Text(raw int64) (string, bool) {
+	if len(s.Values) == 0 {
+		return "", false
+	}
+	if s.IEEE != 0 {
+		v := math.Float64frombits(uint64(raw))
+		if v != math.Trunc(v) || math.Abs(v) > 1<<53 {
+			return "", false
+		}
+		raw = int64(v)
+	}
+	i, ok := slices.BinarySearchFunc(s.Values, raw, compareRaw)
+	if !ok {
+		return "", false
+	}
+	return s.Values[i].Text, true
+}
+
+func compareRaw(v Value, raw int64) int {
+	switch {
+	case v.Raw < raw:
+		return -1
+	case v.Raw > raw:
+		return 1
+	}
+	return 0
+}
+
+// bytes gives how many bytes of payload the signal needs: the number of its last byte plus one.
+func (s *Signal) bytes() int {
+	if s.BigEndian {
+		return (networkBit(s.Start)+s.Length-1)/8 + 1
+	}
+	return (s.Start+s.Length-1)/8 + 1
+}
+
+// networkBit turns a sawtooth bit number into the position in reading direction,
+// where bit 7 of byte 0 is 0 and bit 0 of byte 0 is 7.
+func networkBit(start int) int { return start&^7 | (7 - start&7) }

@@ -1,0 +1,158 @@
+package dbc
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"telltale.dev/protocol/can"
+)
+
+// link applies the statements that refer to messages and signals, and finishes each message.
+func (p *parser) link() {
+	for _, apply := range p.later {
+		apply()
+	}
+	for _, m := range p.drafts {
+		p.linkMultiplex(m)
+		p.finish(m)
+	}
+}
+
+// messagesOf gives the messages with an identifier as written; none is a problem of the statement.
+func (p *parser) messagesOf(id uint32, line int, keyword string) []*draftMessage {
+	list := p.messages[id]
+	if len(list) == 0 && id != 0xC0000000 {
+		p.skip(line, "an identifier of a message of this file behind %s, found %d", keyword, id)
+	}
+	return list
+}
+
+// signalsOf gives the signals of a name; none is a problem of the statement. With duplicates there are several.
+func (p *parser) signalsOf(id uint32, name string, line int, keyword string) []*draftSignal {
+	messages := p.messagesOf(id, line, keyword)
+	var list []*draftSignal
+	for _, m := range messages {
+		list = append(list, m.byName[name]...)
+	}
+	if len(list) == 0 && len(messages) > 0 {
+		p.skip(line, "a signal of message %s behind %s, found %s", clip(messages[0].Name), keyword, clip(name))
+	}
+	return list
+}
+
+func (p *parser) setValues(id uint32, name string, line int, table string, values []Value) {
+	signals := p.signalsOf(id, name, line, "VAL_")
+	if table != "" && len(signals) > 0 {
+		var ok bool
+		if values, ok = p.tables[table]; !ok {
+			p.skip(line, "raw values with texts or the name of a VAL_TABLE_, found %s", clip(table))
+			return
+		}
+	}
+	for _, s := range signals {
+		s.Values = sortedValues(values)
+	}
+}
+
+// sortedValues sorts by raw value; of equal ones the last counts.
+func sortedValues(values []Value) []Value {
+	sorted := slices.Clone(values)
+	slices.Reverse(sorted)
+	slices.SortStableFunc(sorted, func(a, b Value) int { return cmp.Compare(a.Raw, b.Raw) })
+	return slices.CompactFunc(sorted, func(a, b Value) bool { return a.Raw == b.Raw })
+}
+
+func (p *parser) setFloat(id uint32, name string, kind, line int) {
+	if kind == 0 {
+		return
+	}
+	for _, s := range p.signalsOf(id, name, line, "SIG_VALTYPE_") {
+		bits := kind * 32
+		if kind > 2 || s.Length != bits {
+			p.skip(line, "value type 1 for a signal of 32 bits or 2 for one of 64, found %d for the %d bits of %s; it stays an integer",
+				kind, s.Length, clip(name))
+			return
+		}
+		s.IEEE = bits
+	}
+}
+
+func (p *parser) setMessageAttribute(attribute string, id uint32, value string, line int) {
+	switch attribute {
+	case "VFrameFormat", "GenMsgCycleTime", "SystemMessageLongSymbol":
+	default:
+		return
+	}
+	for _, m := range p.messagesOf(id, line, "BA_") {
+		switch attribute {
+		case "VFrameFormat":
+			m.format = value
+		case "GenMsgCycleTime":
+			m.cycle = value
+		case "SystemMessageLongSymbol":
+			m.long = value
+		}
+	}
+}
+
+func (p *parser) setSignalAttribute(attribute string, id uint32, name, value string, line int) {
+	switch attribute {
+	case "SPN", "SystemSignalLongSymbol":
+	default:
+		return
+	}
+	for _, s := range p.signalsOf(id, name, line, "BA_") {
+		if attribute == "SPN" {
+			spn, ok := parseInteger(value)
+			if !ok || spn < 0 || spn > 1<<19-1 { // SAE J1939-73: 19 bits
+				p.skip(line, "a suspect parameter number from 0 to 524287, found %s", clip(value))
+				return
+			}
+			s.SPN = uint32(spn)
+		} else {
+			s.long = value
+		}
+	}
+}
+
+// finish sets what depends on several statements: frame format, cycle time, long names; and drops bad signals.
+func (p *parser) finish(m *draftMessage) {
+	for _, d := range m.signals {
+		if d.dropped {
+			continue
+		}
+		if d.long != "" {
+			d.Name = d.long
+		}
+		m.Signals = append(m.Signals, d.Signal)
+	}
+	if m.long != "" {
+		m.Name = m.long
+	}
+	format := strings.ToUpper(p.enumText("VFrameFormat", m.format))
+	m.J1939 = strings.Contains(format, "J1939") && m.ID.IsExtended()
+	m.FD = strings.Contains(format, "FD") || !m.J1939 && m.Length > can.MaxClassic && m.Length <= can.MaxData
+	cycle := cmp.Or(m.cycle, p.defaults["GenMsgCycleTime"])
+	if cycle == "" {
+		return
+	}
+	ms, ok := parseDecimal(cycle)
+	if !ok || ms < 0 || ms > math.MaxInt32 {
+		p.note(m.line, "a GenMsgCycleTime in milliseconds for message %s, found %s; none is assumed", clip(m.Name), clip(cycle))
+		return
+	}
+	m.CycleTime = time.Duration(ms * float64(time.Millisecond))
+}
+
+// enumText gives the text of an enumerated message attribute, whose value is an index or the text itself.
+func (p *parser) enumText(attribute, value string) string {
+	value = cmp.Or(value, p.defaults[attribute])
+	texts := p.enums[attribute]
+	if i, ok := parseInteger(value); ok && i >= 0 && i < int64(len(texts)) {
+		return texts[i]
+	}
+	return value
+}

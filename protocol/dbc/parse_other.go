@@ -1,0 +1,236 @@
+package dbc
+
+import (
+	"strings"
+)
+
+// readVersion reads: VERSION "text"
+func (p *parser) readVersion() {
+	p.file.Version = p.text("a version")
+}
+
+// readNewSymbols goes over the list of keywords behind NS_. A keyword belongs to the list when it is alone on its line.
+func (p *parser) readNewSymbols() {
+	p.mark(':', "NS_")
+	for !p.err && p.tok.kind == kindWord {
+		rest := p.scan.text[p.scan.pos:]
+		rest = strings.TrimSpace(rest[:lineLength(rest)])
+		if p.tok.first && isKeyword(p.tok.text) && rest != "" || strings.HasPrefix(rest, ":") {
+			return
+		}
+		p.next()
+	}
+}
+
+// readNodes goes over the list of nodes behind BU_, or the bit timing behind BS_.
+func (p *parser) readNodes() {
+	for !p.err && p.tok.kind != kindEnd && p.tok.kind != ';' {
+		if p.tok.kind == kindWord && isKeyword(p.tok.text) {
+			return
+		}
+		if p.tok.kind == kindString || p.tok.kind == kindOpen {
+			p.fail("a name, found %s", p.tok.describe())
+			return
+		}
+		p.next()
+	}
+}
+
+// readComment reads: CM_ [BO_ identifier | SG_ identifier name | BU_ node | EV_ variable] "text" ;
+func (p *parser) readComment() {
+	line := p.last.line
+	switch p.object() {
+	case "BO_":
+		id := p.identifier()
+		text := p.text("a comment")
+		if !p.err {
+			p.later = append(p.later, func() {
+				for _, m := range p.messagesOf(id, line, "CM_") {
+					m.Comment = text
+				}
+			})
+		}
+	case "SG_":
+		id, name := p.identifier(), readable(p.word("a signal name"))
+		text := p.text("a comment")
+		if !p.err {
+			p.later = append(p.later, func() {
+				for _, s := range p.signalsOf(id, name, line, "CM_") {
+					s.Comment = text
+				}
+			})
+		}
+	case "BU_", "EV_":
+		p.word("a name")
+		p.text("a comment")
+	default:
+		p.text("a comment")
+	}
+	p.close()
+}
+
+// readTable reads: VAL_TABLE_ name { raw "text" } ;
+func (p *parser) readTable() {
+	name := p.word("a name of a value table")
+	values := p.entries()
+	p.close()
+	if !p.err {
+		p.tables[name] = values
+	}
+}
+
+// readValues reads: VAL_ identifier signal { raw "text" } ; or VAL_ identifier signal table ;
+// A first word that is no number names an environment variable, which no frame carries.
+func (p *parser) readValues() {
+	line := p.last.line
+	if p.tok.kind == kindWord {
+		if _, number := parseInteger(p.tok.text); !number && !p.atEnd() {
+			p.ignore()
+			return
+		}
+	}
+	id, name := p.identifier(), readable(p.word("a signal name"))
+	var table string
+	var values []Value
+	if _, number := parseInteger(p.tok.text); p.tok.kind == kindWord && !number && !p.atEnd() {
+		table = p.word("a name of a value table")
+	} else {
+		values = p.entries()
+	}
+	p.close()
+	if p.err {
+		return
+	}
+	p.later = append(p.later, func() { p.setValues(id, name, line, table, values) })
+}
+
+// entries reads pairs of a raw value and a text.
+func (p *parser) entries() []Value {
+	var values []Value
+	for !p.err && p.tok.kind != ';' && !p.atEnd() {
+		raw := p.integer("a raw value", -1<<63, 1<<63-1)
+		text := p.text("a text for the value")
+		values = append(values, Value{Raw: raw, Text: text})
+	}
+	return values
+}
+
+// readDefinition reads: BA_DEF_ [BO_ | SG_ | BU_ | EV_] "attribute" type … ; only enumerations of messages matter.
+func (p *parser) readDefinition() {
+	object := p.object()
+	name := p.text("an attribute name")
+	if object == "BO_" && !p.err && p.tok.text == "ENUM" {
+		p.next()
+		var texts []string
+		for p.tok.kind == kindString || p.tok.kind == ',' || p.tok.kind == kindWord && !p.atEnd() {
+			if p.tok.kind != ',' {
+				texts = append(texts, p.tok.text)
+			}
+			p.next()
+		}
+		p.enums[name] = texts
+	}
+	if !p.err {
+		p.ignore()
+	}
+}
+
+// readDefault reads: BA_DEF_DEF_ "attribute" value ;
+func (p *parser) readDefault() {
+	name := p.text("an attribute name")
+	value := p.attributeValue()
+	p.close()
+	if !p.err {
+		p.defaults[name] = value
+	}
+}
+
+// readAttribute reads: BA_ "attribute" [BO_ identifier | SG_ identifier name | BU_ node | EV_ variable] value ;
+func (p *parser) readAttribute() {
+	line := p.last.line
+	name := p.text("an attribute name")
+	switch p.object() {
+	case "BO_":
+		id := p.identifier()
+		value := p.attributeValue()
+		if !p.err {
+			p.later = append(p.later, func() { p.setMessageAttribute(name, id, value, line) })
+		}
+	case "SG_":
+		id, signal := p.identifier(), readable(p.word("a signal name"))
+		value := p.attributeValue()
+		if !p.err {
+			p.later = append(p.later, func() { p.setSignalAttribute(name, id, signal, value, line) })
+		}
+	case "BU_", "EV_":
+		p.word("a name")
+		p.attributeValue()
+	default:
+		p.attributeValue()
+	}
+	p.close()
+}
+
+// attributeValue reads a string or a number.
+func (p *parser) attributeValue() string {
+	if p.tok.kind == kindString {
+		return p.text("an attribute value")
+	}
+	return p.word("an attribute value")
+}
+
+// readMultiplex reads: SG_MUL_VAL_ identifier signal selector low-high, low-high … ;
+func (p *parser) readMultiplex() {
+	line := p.last.line
+	id, name := p.identifier(), readable(p.word("a signal name"))
+	selector := readable(p.word("a name of a multiplexor signal"))
+	var ranges [][2]int64
+	for !p.err {
+		ranges = append(ranges, p.valueRange())
+		if p.tok.kind == ',' {
+			p.next()
+		} else if p.tok.kind != kindWord || p.atEnd() {
+			break
+		}
+	}
+	p.close()
+	if p.err {
+		return
+	}
+	p.later = append(p.later, func() { p.setMultiplex(id, name, selector, ranges, line) })
+}
+
+// valueRange reads low-high, with or without blanks.
+func (p *parser) valueRange() [2]int64 {
+	const what = "a range of selector values such as 1-3"
+	text := p.word(what)
+	for !p.err && p.tok.kind == kindWord && !p.atEnd() && (strings.HasSuffix(text, "-") || strings.HasPrefix(p.tok.text, "-")) {
+		text += p.word(what)
+	}
+	if p.err {
+		return [2]int64{}
+	}
+	low, high, _ := strings.Cut(text, "-")
+	a, fine := parseInteger(low)
+	b, ok := parseInteger(high)
+	if !ok || !fine || a < 0 || b < a {
+		p.err = true
+		p.add(p.file.Name, p.last.line, true, "%s, found %s", what, clip(text))
+	}
+	return [2]int64{a, b}
+}
+
+// readFloat reads: SIG_VALTYPE_ identifier signal : type ; with 0 integer, 1 float of 32 bits, 2 float of 64 bits.
+func (p *parser) readFloat() {
+	line := p.last.line
+	id, name := p.identifier(), readable(p.word("a signal name"))
+	if p.tok.kind == ':' { // some tools leave it out
+		p.next()
+	}
+	kind := p.integer("a value type", 0, 3)
+	p.close()
+	if p.err {
+		return
+	}
+	p.later = append(p.later, func() { p.setFloat(id, name, int(kind), line) })
+}

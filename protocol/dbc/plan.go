@@ -1,0 +1,176 @@
+package dbc
+
+import (
+	"fmt"
+
+	"telltale.dev/protocol/can"
+)
+
+// Source is what is known about one bus.
+type Source struct {
+	Bus   string  // its name, such as can0
+	Files []*File // of messages with one identifier the last one counts
+	// J1939: 29-bit identifiers are matched by parameter group; priority and
+	// source address are ignored, in the PDU1 format also the destination. When several messages have one
+	// parameter group, the one with the frame's addresses counts, else the last one.
+	J1939 bool
+}
+
+// SignalInfo is one signal of a plan.
+type SignalInfo struct {
+	Bus     string
+	Message string
+	Frame   can.ID // of the message, as in the DBC file
+	J1939   bool   // Frame stands for its parameter group
+	*Signal
+}
+
+// MessageInfo is one message of a plan.
+type MessageInfo struct {
+	Bus   int  // position in the sources
+	J1939 bool // matched by parameter group
+	*Message
+	First int // global index of its first signal; the others follow in the order of Signals
+}
+
+// Layout is one exact set of signals that arrive together: a message, what its
+// multiplexors select, and how far the data reaches.
+type Layout struct {
+	Message int     // position in Plan.Messages
+	Short   bool    // the frame ends before all the signals that were selected
+	Signals []int32 // positions in Plan.Signals, in the order of the raw values; not to be changed
+}
+
+// What Decode gives instead of a layout.
+const (
+	Unknown   = -1 // no message has the frame's identifier
+	Uncovered = -2 // the message is known, but the frame holds none of its signals
+)
+
+// Plan decodes the frames of several buses. It is not changed after Compile and may be used by many goroutines.
+type Plan struct {
+	buses      []string
+	lookups    []lookup // by bus
+	messages   []MessageInfo
+	signals    []SignalInfo
+	layouts    []Layout
+	maxSignals int
+
+	roots []int32 // node by message
+	nodes []node
+	paths []path
+	ops   [][]op // by layout
+}
+
+// node is a step in finding out which signals a frame holds: a selector to look at, or the end of a path.
+type node struct {
+	path     int32 // ≥ 0: the end, position in paths
+	need     int32 // bytes of payload that the selector needs
+	selector op
+	starts   []uint64 // selector values from which on next counts, rising, the first 0; nil: dense
+	next     []int32  // nodes, by selector value when dense
+	other    int32    // node when the selector is not reached, or beyond next
+}
+
+// path is one way through the multiplexors. cuts[n] is the layout of a frame
+// of n bytes when n < len(cuts), and layout that of longer ones; negative: no signal.
+type path struct {
+	layout int32
+	cuts   []int32
+}
+
+// Buses gives the names of the buses in the order of the sources.
+func (p *Plan) Buses() []string { return p.buses }
+
+// Signals gives all signals; the position is the global index that layouts use. The slice is not to be changed.
+func (p *Plan) Signals() []SignalInfo { return p.signals }
+
+// Messages gives all messages that frames can be decoded as. The slice is not to be changed.
+func (p *Plan) Messages() []MessageInfo { return p.messages }
+
+// Layouts gives all layouts; the position is what Decode gives. The slice is not to be changed.
+func (p *Plan) Layouts() []Layout { return p.layouts }
+
+// MaxSignals gives the number of signals of the largest layout: how long raw must be for Decode.
+func (p *Plan) MaxSignals() int { return p.maxSignals }
+
+// MessageName gives the name of a layout's message, "" for Unknown and Uncovered.
+func (p *Plan) MessageName(layout int) string {
+	if layout < 0 || layout >= len(p.layouts) {
+		return ""
+	}
+	return p.messages[p.layouts[layout].Message].Name
+}
+
+// Find gives the position in Messages of the message that a frame identifier stands for, or Unknown.
+func (p *Plan) Find(bus int, id can.ID) int {
+	if bus < 0 || bus >= len(p.lookups) {
+		return Unknown
+	}
+	return int(p.lookups[bus].find(id))
+}
+
+// Decode takes the signals out of a frame of the bus with this position in the
+// sources. It writes n raw values to raw, which holds at least MaxSignals, in the order of the layout's signals.
+//
+// The layout is Unknown when no message has the identifier (also for error frames and an unknown bus), Uncovered
+// when the frame holds no signal of its message (also for remote frames). Decode allocates nothing.
+func (p *Plan) Decode(bus int, f *can.Frame, raw []int64) (layout int, n int) {
+	if uint(bus) >= uint(len(p.lookups)) || f.Flags&can.Error != 0 {
+		return Unknown, 0
+	}
+	message := p.lookups[bus].find(f.ID)
+	if message < 0 {
+		return Unknown, 0
+	}
+	length := min(int32(f.Len), can.MaxData)
+	if f.Flags&can.Remote != 0 {
+		length = 0
+	}
+	at := &p.nodes[p.roots[message]]
+	for at.path < 0 {
+		at = &p.nodes[at.follow(f, length)]
+	}
+	way := &p.paths[at.path]
+	chosen := way.layout
+	if int(length) < len(way.cuts) {
+		chosen = way.cuts[length]
+	}
+	if chosen < 0 {
+		return Uncovered, 0
+	}
+	ops := p.ops[chosen]
+	raw = raw[:len(ops)]
+	for i := range ops {
+		raw[i] = ops[i].take(&f.Data)
+	}
+	return int(chosen), len(ops)
+}
+
+// follow gives the next node.
+func (at *node) follow(f *can.Frame, length int32) int32 {
+	if length < at.need {
+		return at.other
+	}
+	v := uint64(at.selector.take(&f.Data))
+	if at.starts == nil {
+		if v < uint64(len(at.next)) {
+			return at.next[v]
+		}
+		return at.other
+	}
+	low, high := 0, len(at.starts) // starts[low] ≤ v < starts[high]
+	for high-low > 1 {
+		if mid := int(uint(low+high) >> 1); at.starts[mid] <= v {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return at.next[low]
+}
+
+// String says how large the plan is.
+func (p *Plan) String() string {
+	return fmt.Sprintf("%d messages, %d signals, %d layouts on %d buses", len(p.messages), len(p.signals), len(p.layouts), len(p.buses))
+}

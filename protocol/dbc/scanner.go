@@ -1,0 +1,180 @@
+package dbc
+
+import "strings"
+
+// The kinds of a token; punctuation is its own kind.
+const (
+	kindEnd    byte = 0   // end of the text
+	kindWord   byte = 'w' // a name, a number or a keyword
+	kindString byte = '"' // text in quotes
+	kindOpen   byte = '!' // a quote that is never closed
+)
+
+// punctuation ends a word and is a token of its own.
+const punctuation = ":;,()[]|@\""
+
+// token is one piece of the text.
+type token struct {
+	kind  byte
+	text  string // of a string: without its quotes
+	line  int
+	start int  // where it begins in the text
+	first bool // nothing but blanks before it on its line
+	lines int  // line breaks inside, of a string
+}
+
+// scanner cuts the text into tokens.
+type scanner struct {
+	text string
+	pos  int
+	line int
+	head bool // nothing but blanks since the line began
+}
+
+func newScanner(text string) scanner { return scanner{text: text, line: 1, head: true} }
+
+// next gives the next token.
+func (s *scanner) next() token {
+	s.skipBlanks()
+	t := token{line: s.line, start: s.pos, first: s.head}
+	s.head = false
+	if s.pos >= len(s.text) {
+		return t
+	}
+	c := s.text[s.pos]
+	switch {
+	case c == '"':
+		s.quoted(&t)
+	case strings.IndexByte(punctuation, c) >= 0:
+		t.kind, t.text = c, s.text[s.pos:s.pos+1]
+		s.pos++
+	default:
+		end := s.pos
+		for end < len(s.text) && !endsWord(s.text[end]) {
+			end++
+		}
+		t.kind, t.text = kindWord, s.text[s.pos:end]
+		s.pos = end
+	}
+	return t
+}
+
+func endsWord(c byte) bool { return isBlank(c) || strings.IndexByte(punctuation, c) >= 0 }
+
+func isBlank(c byte) bool { return c <= ' ' }
+
+// skipBlanks goes to the next token, over white space and // comments.
+func (s *scanner) skipBlanks() {
+	for s.pos < len(s.text) {
+		c := s.text[s.pos]
+		switch {
+		case c == '\n' || c == '\r':
+			s.lineBreak()
+		case isBlank(c):
+			s.pos++
+		case c == '/' && strings.HasPrefix(s.text[s.pos:], "//"):
+			s.pos += lineLength(s.text[s.pos:])
+		default:
+			return
+		}
+	}
+}
+
+// lineBreak goes over one LF, CR or CRLF.
+func (s *scanner) lineBreak() {
+	if s.text[s.pos] == '\r' && strings.HasPrefix(s.text[s.pos:], "\r\n") {
+		s.pos++
+	}
+	s.pos++
+	s.line++
+	s.head = true
+}
+
+// lineLength gives how many bytes there are before the next line break.
+func lineLength(text string) int {
+	if n := strings.IndexAny(text, "\r\n"); n >= 0 {
+		return n
+	}
+	return len(text)
+}
+
+// quoted reads a string, which may span lines.
+func (s *scanner) quoted(t *token) {
+	begin := s.pos + 1
+	end, escaped := closingQuote(s.text, begin)
+	if end < 0 {
+		t.kind = kindOpen
+		s.pos = begin
+		return
+	}
+	t.kind, t.text = kindString, s.text[begin:end]
+	if escaped {
+		t.text = strings.ReplaceAll(t.text, `\"`, `"`)
+	}
+	for s.pos = begin; s.pos < end; {
+		n := lineLength(s.text[s.pos:end])
+		if s.pos += n; s.pos < end {
+			s.lineBreak()
+			t.lines++
+		}
+	}
+	s.pos, s.head = end+1, false
+}
+
+// closingQuote finds the quote that ends a string. \" is a quote inside the
+// string, unless the statement visibly ends there, as in "C:\";
+func closingQuote(text string, begin int) (end int, escaped bool) {
+	for i := begin; ; i++ {
+		n := strings.IndexByte(text[i:], '"')
+		if n < 0 {
+			return -1, false
+		}
+		i += n
+		if i == begin || text[i-1] != '\\' {
+			return i, escaped
+		}
+		rest := text[i+1:]
+		rest = strings.TrimSpace(rest[:lineLength(rest)])
+		if rest == ";" {
+			return i, escaped
+		}
+		escaped = true
+	}
+}
+
+// enclosed gives the text between the token that was just read and the next
+// close on the same line, and goes behind it.
+func (s *scanner) enclosed(from int, close byte) (string, bool) {
+	rest := s.text[from:]
+	n := strings.IndexByte(rest[:lineLength(rest)], close)
+	if n < 0 {
+		return "", false
+	}
+	s.pos = from + n + 1
+	return rest[:n], true
+}
+
+// toKeyword goes to the next line, after the one that holds position from, that begins with a keyword.
+func (s *scanner) toKeyword(from, line int) {
+	s.pos, s.line = from, line
+	for s.pos += lineLength(s.text[s.pos:]); s.pos < len(s.text); s.pos += lineLength(s.text[s.pos:]) {
+		s.lineBreak()
+		if isKeyword(leadingWord(s.text[s.pos:])) {
+			break
+		}
+	}
+	s.head = true
+}
+
+// leadingWord gives the first word of a line.
+func leadingWord(text string) string {
+	begin := 0
+	for begin < len(text) && (text[begin] == ' ' || text[begin] == '\t') {
+		begin++
+	}
+	end := begin
+	for end < len(text) && !endsWord(text[end]) {
+		end++
+	}
+	return text[begin:end]
+}
