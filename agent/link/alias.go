@@ -1,0 +1,43 @@
+package link
+
+// aliases maps topics to the topic aliases of one connection [MQTT-3.3.2.3.4].
+// Owned by the one writer: an alias means what the last packet that carried it
+// with a topic said, so the order of lookups must be that of packets.
+type aliases struct {
+	max   uint16 // the server's maximum, at most ours
+	slots []aliasSlot
+	clock uint64
+}
+
+type aliasSlot struct {
+	topic string
+	used  uint64
+}
+
+func newAliases(server uint16) aliases { return aliases{max: min(server, maxAliases)} }
+
+// of gives the alias to send for topic, and whether the server knows it, so that
+// the topic may stay empty. Alias 0 means none. When all are taken the one that
+// was not used for longest is given away.
+func (a *aliases) of(topic string) (alias uint16, known bool) {
+	if a.max == 0 {
+		return 0, false
+	}
+	a.clock++
+	oldest := 0
+	for i := range a.slots {
+		if a.slots[i].topic == topic {
+			a.slots[i].used = a.clock
+			return uint16(i + 1), true
+		}
+		if a.slots[i].used < a.slots[oldest].used {
+			oldest = i
+		}
+	}
+	if len(a.slots) < int(a.max) {
+		a.slots = append(a.slots, aliasSlot{topic, a.clock})
+		return uint16(len(a.slots)), false
+	}
+	a.slots[oldest] = aliasSlot{topic, a.clock}
+	return uint16(oldest + 1), false
+}

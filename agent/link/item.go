@@ -1,0 +1,110 @@
+package link
+
+import (
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+
+	"telltale.dev/agent/buffer"
+	"telltale.dev/protocol"
+)
+
+// kind says what an item is.
+type kind uint8
+
+const (
+	recordKind   kind = iota // a record of the buffer, at position
+	schemaKind               // a schema document
+	presenceKind             // birth or farewell
+)
+
+// item is something to publish at QoS 1, from the moment it is taken until the
+// server has it, it is set aside, or the connection ends.
+type item struct {
+	kind     kind
+	position buffer.Position // of a record
+	schema   protocol.SchemaHash
+	id       protocol.MessageID
+	samples  uint32
+	ordered  bool
+	created  time.Time
+	ttl      time.Duration // 0: for ever
+
+	topic, contentType, purpose string
+	priority                    protocol.Priority
+	payload                     []byte
+
+	sent    time.Time     // last
+	tries   int           // refused so many times
+	wait    time.Duration // the last wait between tries
+	due     time.Time     // of the next try
+	quota   bool          // held back since the server said that a quota is exceeded (0x97)
+	settled func()        // called when the item is done with; may be nil
+}
+
+func recordItem(e buffer.Entry) *item {
+	r := e.Record
+	return &item{
+		kind: recordKind, position: e.Position, schema: r.Schema, id: r.ID, samples: r.Samples, ordered: r.Ordered,
+		created: r.Created, ttl: r.TTL, topic: r.Topic, contentType: r.ContentType, purpose: r.Purpose,
+		priority: r.Priority, payload: r.Payload,
+	}
+}
+
+// remaining is how long the item is still of use; forever is true when it has no
+// end. A creation time in the future, or an unknown one, counts as now: the clock was set since.
+func (it *item) remaining(now time.Time) (left time.Duration, forever bool) {
+	if it.ttl == 0 {
+		return 0, true
+	}
+	if it.created.IsZero() || it.created.After(now) {
+		return it.ttl, false
+	}
+	return it.ttl - now.Sub(it.created), false
+}
+
+// properties are those of the publish, without the alias.
+func (it *item) properties(now time.Time) *paho.PublishProperties {
+	p := &paho.PublishProperties{ContentType: it.contentType}
+	if left, forever := it.remaining(now); !forever {
+		p.MessageExpiry = seconds(max(left, time.Second))
+	}
+	if name := it.priority.String(); name != "" {
+		p.User.Add(protocol.PropPriority, name)
+	}
+	if it.id.Seq != 0 {
+		p.User.Add(protocol.PropMessageID, it.id.String())
+	}
+	if it.purpose != "" {
+		p.User.Add(protocol.PropPurpose, it.purpose)
+	}
+	return p
+}
+
+// packetSize is the size in bytes of a PUBLISH at QoS 1 with these parts
+// [MQTT-3.3]. A topic alias counts as well as the whole topic, as in the first
+// packet that uses it.
+func packetSize(topic string, p *paho.PublishProperties, payload int) int {
+	const text = 2  // length before a string
+	properties := 3 // the alias
+	if p.MessageExpiry != nil {
+		properties += 5
+	}
+	if p.ContentType != "" {
+		properties += 1 + text + len(p.ContentType)
+	}
+	for _, u := range p.User {
+		properties += 1 + text + len(u.Key) + text + len(u.Value)
+	}
+	rest := text + len(topic) + 2 + varSize(properties) + properties + payload
+	return 1 + varSize(rest) + rest
+}
+
+// varSize is the size of a variable byte integer [MQTT-1.5.5].
+func varSize(n int) int {
+	size := 1
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
+}

@@ -1,0 +1,238 @@
+// Package link carries what waits in the buffer to the cloud, and documents
+// back, over MQTT v5.
+//
+// Each connection begins with a will ("lost"), a birth ("online") with the
+// same connection number, and the subscription of the vehicle's documents. Then a
+// window of QoS 1 publishes is kept under way, each tied to a position in
+// the buffer; only the server's PUBACK lets the buffer forget a record. Nothing
+// is remembered beyond a connection but the buffer itself: after a loss its
+// unacknowledged records are sent again, and the cloud de-duplicates.
+//
+// The package does not store, number, encode or judge the content of records
+// (buffer, batch, codec), and it does not apply documents (config). It does not
+// use paho's own session state, queue or connection manager: they would resend,
+// store or drop on their own account; see session.go.
+//
+// Read link.go for the life of the link, connection.go for that of one
+// connection, sender.go for the window, and order.go for what goes first.
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"telltale.dev/protocol"
+)
+
+// ticketsKept is how many TLS session tickets are kept, for all endpoints.
+const ticketsKept = 8
+
+// settledAfter: a connection that lasted so many times BackoffMin was a good one: the
+// back-off begins anew, at the same endpoint. A shorter one counts as a failed attempt.
+const settledAfter = 10
+
+// Link is the device's connection to the cloud.
+type Link struct {
+	cfg       Config
+	endpoints []endpoint
+	tickets   tls.ClientSessionCache
+	documents chan document
+	stats     counters
+
+	sleepMu sync.Mutex // guards what follows
+	asleep  bool       // say so at the end, instead of offline
+	wakes   time.Time
+
+	// Owned by Run.
+	number   uint64                                  // of the last attempt to connect
+	schemas  map[string]map[protocol.SchemaHash]bool // acknowledged in this boot, by endpoint
+	failures map[string]string                       // what was logged last about an endpoint
+	worth    map[string]string                       // the guarantee that was logged last
+}
+
+// document is a message from the cloud that waits for OnDocument.
+type document struct {
+	session *pahoSession // the connection it came on
+	publish *packets.Publish
+}
+
+// New checks the settings. It opens nothing.
+func New(cfg Config) (*Link, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	endpoints, err := cfg.parseEndpoints()
+	if err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	l := &Link{
+		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
+		documents: make(chan document, documentsQueue),
+		schemas:   map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
+	}
+	for _, e := range endpoints {
+		l.schemas[e.address] = map[protocol.SchemaHash]bool{}
+	}
+	return l, nil
+}
+
+// Run keeps the device connected until ctx ends. Then it waits DrainTime at most
+// for publishes under way, says goodbye (offline, or asleep) and returns nil.
+// It must be called once.
+func (l *Link) Run(ctx context.Context) error {
+	var applying sync.WaitGroup
+	applying.Go(func() { l.applyDocuments(ctx) })
+	defer applying.Wait()
+
+	wait := backoff{min: l.cfg.BackoffMin, max: l.cfg.BackoffMax, first: l.cfg.PowerJitter}
+	for at := 0; sleep(ctx, wait.next()); {
+		began := time.Now()
+		up, err := l.attempt(ctx, l.endpoints[at])
+		if ctx.Err() != nil {
+			return nil
+		}
+		l.failed(l.endpoints[at], up, err)
+		if up && time.Since(began) >= settledAfter*l.cfg.BackoffMin {
+			wait.reset()
+			continue
+		}
+		at = (at + 1) % len(l.endpoints)
+	}
+	return nil
+}
+
+// Asleep makes the graceful stop announce "asleep", with the time of waking
+// (zero: unknown), instead of "offline". It may be called at any time.
+func (l *Link) Asleep(wakes time.Time) {
+	l.sleepMu.Lock()
+	defer l.sleepMu.Unlock()
+	l.asleep, l.wakes = true, wakes
+}
+
+// lastWord is what the device says at the end.
+func (l *Link) lastWord() (protocol.PresenceState, time.Time) {
+	l.sleepMu.Lock()
+	defer l.sleepMu.Unlock()
+	if l.asleep {
+		return protocol.PresenceAsleep, l.wakes
+	}
+	return protocol.PresenceOffline, time.Time{}
+}
+
+// attempt connects once and stays until the connection ends. up is true when
+// there was one; err says why there is none any more, nil after a graceful stop.
+func (l *Link) attempt(ctx context.Context, e endpoint) (up bool, err error) {
+	l.number++
+	l.stats.add(func(s *Stats) { s.Endpoint, s.Connection = e.address, l.number })
+	var o offer
+	w, err := l.dial(ctx, e, &o)
+	if err != nil {
+		return false, &attemptError{err: err, offer: &o}
+	}
+	c, err := l.open(ctx, e, w)
+	if err != nil {
+		return false, &attemptError{err: err, offer: &o}
+	}
+	l.connected(c)
+	err = c.serve(ctx)
+	l.disconnected(c)
+	if err != nil {
+		err = &attemptError{err: err, offer: &o}
+	}
+	return true, err
+}
+
+// connected logs and counts a new connection.
+func (l *Link) connected(c *connection) {
+	l.stats.add(func(s *Stats) {
+		s.Connected, s.Since, s.Guarantee = true, time.Now(), c.guarantee
+		s.Window, s.InFlight, s.SetAside = c.limits.window, 0, 0
+	})
+	delete(l.failures, c.endpoint.address)
+	l.cfg.Log.Info("connected", "endpoint", c.endpoint.address, "connection", l.number, "window", c.limits.window, "topic_aliases", c.limits.aliases)
+	if worth, told := l.worth[c.endpoint.address]; told && worth == c.guarantee {
+		return
+	}
+	l.worth[c.endpoint.address] = c.guarantee
+	if c.guarantee != guaranteeStored {
+		l.cfg.Log.Warn("the server does not promise to store: the guarantee ends at this broker", "endpoint", c.endpoint.address)
+	}
+}
+
+func (l *Link) disconnected(c *connection) {
+	l.stats.add(func(s *Stats) {
+		s.Connected, s.Since, s.InFlight = false, time.Now(), 0
+		s.WireBytesUp += c.wire.sent.Load()
+		s.WireBytesDown += c.wire.received.Load()
+	})
+}
+
+// failed logs why there is no connection: once per kind of failure, not per attempt.
+func (l *Link) failed(e endpoint, up bool, err error) {
+	var a *attemptError
+	if !errors.As(err, &a) {
+		return
+	}
+	text, hint := explain(a.err, a.offer, time.Now())
+	l.stats.add(func(s *Stats) {
+		s.LastError = text
+		if up {
+			s.Losses++
+		}
+	})
+	what := "cannot connect: " + text
+	if up {
+		what = "connection lost: " + text
+	}
+	if l.failures[e.address] == what {
+		return
+	}
+	l.failures[e.address] = what
+	args := []any{"endpoint", e.address, "connection", l.number, "error", a.err}
+	if hint != "" {
+		args = append(args, "hint", hint)
+	}
+	l.cfg.Log.Warn(what, args...)
+}
+
+// applyDocuments hands documents over, one at a time, and tells the server when
+// it is done. It runs beside the connection, so that a slow OnDocument delays no
+// PUBACK of ours and no reconnect.
+func (l *Link) applyDocuments(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-l.documents:
+			topic, err := protocol.ParseTopic(d.publish.Topic)
+			if err != nil || topic.Kind != protocol.KindConfig || topic.Vehicle != l.cfg.Vehicle {
+				l.cfg.Log.Warn("message that is no document of this vehicle ignored", "bytes", len(d.publish.Payload))
+			} else {
+				l.stats.add(func(s *Stats) { s.Documents++ })
+				l.cfg.OnDocument(topic, d.publish.Payload)
+			}
+			if d.publish.QoS > 0 {
+				d.session.puback(d.publish.PacketID)
+			}
+		}
+	}
+}
+
+// sleep waits for d; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}

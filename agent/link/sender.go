@@ -1,0 +1,412 @@
+package link
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/eclipse/paho.golang/paho"
+
+	"telltale.dev/protocol"
+)
+
+var errNoAcks = errors.New("publishes stay unacknowledged: the link is half-open or the server stands still")
+
+// sender keeps a window of publishes under way on one connection, and decides
+// what each answer means. All of it is owned by the connection's loop: packets
+// leave in the order in which they get their aliases.
+//
+//	order ─► accept ─► send ─► under way ─► stored (Ack)
+//	           │         ▲        │ 0x80 0x83 0x97
+//	 schema not yet      └─ held ◄┘        0x87 0x90 0x99 ─► aside, until the next connection
+//	 acknowledged: held
+type sender struct {
+	l        *Link
+	order    *order
+	transmit func(*item, *paho.Publish) error
+	aliases  aliases
+	server   limits
+
+	window, grown int       // how many may be under way now; acknowledged since it last grew
+	halved        time.Time // when the window was last halved
+	inflight      int       // publishes under way,
+	bytes         int       // and their payload bytes
+	progress      time.Time // when one was last acknowledged, or sent while none was under way
+
+	first   []*item // go before all else: presence, schema documents, what did not fit
+	held    []*item // wait for their time, or for a place when it is over
+	waiting map[protocol.SchemaHash][]*item
+	known   map[protocol.SchemaHash]bool // acknowledged by this server in this boot; outlives the connection
+	refused map[protocol.SchemaHash]bool // in this connection
+	lanes   [2]laneState
+	paused  time.Time       // the buffer could not be read; try again then
+	told    map[string]bool // logged in this connection
+	readErr bool
+}
+
+// laneState counts what a lane holds back. A quota (0x97) holds the lane back
+// as a whole: it rests, and then tries again with as many as the window has places.
+type laneState struct {
+	held   int           // in held and waiting
+	quota  int           // of them, since a quota is exceeded
+	rested time.Time     // when it last began to rest
+	rest   time.Duration // how long
+}
+
+func (l *laneState) resting(now time.Time) bool { return now.Before(l.rested.Add(l.rest)) }
+
+// limits are what the server allows.
+type limits struct {
+	window    int // receive maximum, at most ours
+	maxPacket int // bytes; 0: any
+	aliases   uint16
+	retain    bool
+}
+
+func newSender(l *Link, server limits, known map[protocol.SchemaHash]bool, transmit func(*item, *paho.Publish) error) *sender {
+	return &sender{
+		l: l, order: newOrder(l.cfg.Buffer), transmit: transmit, aliases: newAliases(server.aliases), server: server,
+		window: server.window, waiting: map[protocol.SchemaHash][]*item{}, known: known,
+		refused: map[protocol.SchemaHash]bool{}, told: map[string]bool{},
+	}
+}
+
+// fill sends until the window is full or there is nothing to send. An error means that the connection is gone.
+func (s *sender) fill(now time.Time) error {
+	for s.inflight < s.window {
+		it := s.pick(now)
+		if it == nil {
+			return nil
+		}
+		if s.inflight > 0 && s.bytes+len(it.payload) > windowBytes {
+			s.first = slices.Insert(s.first, 0, it)
+			return nil
+		}
+		if err := s.send(it, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pick takes what goes next; nil when there is nothing now.
+func (s *sender) pick(now time.Time) *item {
+	if len(s.first) > 0 {
+		it := s.first[0]
+		s.first = slices.Delete(s.first, 0, 1)
+		return it
+	}
+	for lane := range s.lanes {
+		if it := s.pickHeld(lane, now); it != nil {
+			return it
+		}
+		if it := s.pickNew(lane, now); it != nil {
+			return it
+		}
+		if len(s.first) > 0 { // a schema document, for what pickNew found
+			return s.pick(now)
+		}
+	}
+	return nil
+}
+
+// pickHeld takes the item of the highest class whose wait is over.
+func (s *sender) pickHeld(lane int, now time.Time) *item {
+	best, resting := -1, s.lanes[lane].resting(now)
+	for i, it := range s.held {
+		if it.quota && resting {
+			continue
+		}
+		if laneOf(it.priority) == lane && !it.due.After(now) && (best < 0 || it.priority > s.held[best].priority) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	it := s.held[best]
+	s.held = slices.Delete(s.held, best, best+1)
+	s.release(it)
+	return it
+}
+
+// pickNew takes a record of the buffer. A lane that holds back many records, or
+// as many as the window has places since a quota is exceeded, takes no new ones.
+func (s *sender) pickNew(lane int, now time.Time) *item {
+	state := &s.lanes[lane]
+	for !now.Before(s.paused) && len(s.first) == 0 && !state.resting(now) && state.held < maxHeld && state.quota < s.window {
+		e, ok, err := s.order.next(lane)
+		if err != nil {
+			s.readFailed(err, now)
+			return nil
+		}
+		s.readErr = false
+		if !ok {
+			return nil
+		}
+		if it := recordItem(e); s.accept(it) {
+			return it
+		}
+	}
+	return nil
+}
+
+func (s *sender) readFailed(err error, now time.Time) {
+	s.paused = now.Add(readRetry)
+	if !s.readErr {
+		s.l.cfg.Log.Error("buffer cannot be read; trying again", "error", err)
+	}
+	s.readErr = true
+}
+
+// accept says whether a record can be sent now. If not it is set aside, or held
+// until its schema document, which goes first, is acknowledged.
+func (s *sender) accept(it *item) bool {
+	if it.topic == "" || strings.ContainsAny(it.topic, "+#\x00") || !utf8.ValidString(it.topic) {
+		s.setAside(it, "topic is not one to publish to")
+		return false
+	}
+	none := protocol.SchemaHash{}
+	if it.schema == none || s.known[it.schema] {
+		return true
+	}
+	if s.refused[it.schema] {
+		s.setAside(it, "its schema document was not accepted")
+		return false
+	}
+	if _, asked := s.waiting[it.schema]; !asked {
+		doc, ok := s.l.cfg.Schemas.Schema(it.schema)
+		if !ok {
+			s.refused[it.schema] = true
+			s.setAside(it, "its schema document is missing")
+			return false
+		}
+		topic := protocol.Topic{Kind: protocol.KindSchema, Vehicle: s.l.cfg.Vehicle, Schema: it.schema}
+		s.first = append(s.first, &item{
+			kind: schemaKind, schema: it.schema, topic: topic.String(), contentType: protocol.ContentSchema,
+			priority: it.priority, payload: doc,
+		})
+	}
+	s.waiting[it.schema] = append(s.waiting[it.schema], it)
+	s.lanes[laneOf(it.priority)].held++
+	return false
+}
+
+// send publishes it, unless it is expired or too large for the server.
+func (s *sender) send(it *item, now time.Time) error {
+	if left, forever := it.remaining(now); !forever && left <= 0 {
+		s.expire(it)
+		return nil
+	}
+	p := &paho.Publish{
+		QoS: 1, Topic: it.topic, Retain: it.kind == presenceKind && s.server.retain,
+		Properties: it.properties(now), Payload: it.payload,
+	}
+	if size := packetSize(p.Topic, p.Properties, len(p.Payload)); s.server.maxPacket > 0 && size > s.server.maxPacket {
+		s.l.stats.add(func(st *Stats) { st.TooLarge++ })
+		s.setAside(it, "larger than the server's maximum packet size")
+		return nil
+	}
+	if it.kind == recordKind { // the others are sent once
+		if alias, known := s.aliases.of(it.topic); alias != 0 {
+			p.Properties.TopicAlias = &alias
+			if known {
+				p.Topic = ""
+			}
+		}
+	}
+	if err := s.transmit(it, p); err != nil {
+		return err
+	}
+	if s.inflight == 0 {
+		s.progress = now
+	}
+	it.sent = now
+	s.inflight++
+	s.bytes += len(it.payload)
+	s.l.stats.add(func(st *Stats) {
+		st.Sent++
+		st.InFlight = s.inflight
+		st.PayloadBytes += uint64(len(it.payload))
+	})
+	return nil
+}
+
+// answered takes the server's answer to a publish.
+func (s *sender) answered(a ack, now time.Time) {
+	s.inflight--
+	s.bytes -= len(a.item.payload)
+	s.progress = now
+	switch judge(a.code) {
+	case stored:
+		s.stored(a.item)
+	case aside:
+		s.tell(a)
+		s.setAside(a.item, "refused by the server: "+codeText(a.code))
+	case overload:
+		s.tell(a)
+		s.slowDown(a.item, now)
+		s.retry(a.item, true, now) // with the lane
+	case later:
+		s.tell(a)
+		if a.item.tries+1 >= maxTries {
+			s.setAside(a.item, "refused by the server again and again: "+codeText(a.code))
+			break
+		}
+		s.retry(a.item, false, now)
+	}
+	s.l.stats.add(func(st *Stats) { st.InFlight, st.Window = s.inflight, s.window })
+}
+
+// tell logs a refusal, once per code and connection.
+func (s *sender) tell(a ack) {
+	code := codeText(a.code)
+	if !s.told[code] {
+		s.l.cfg.Log.Warn("server refuses messages", "code", code, "reason", printable(a.reason), "priority", a.item.priority.String())
+	}
+	s.told[code] = true
+}
+
+// stored lets the buffer forget the record, and opens the window: by one place
+// for each window that was acknowledged.
+func (s *sender) stored(it *item) {
+	if lane := &s.lanes[laneOf(it.priority)]; it.sent.After(lane.rested) {
+		lane.rest = 0
+	}
+	if s.grown++; s.grown >= s.window && s.window < s.server.window {
+		s.window, s.grown = s.window+1, 0
+	}
+	switch it.kind {
+	case recordKind:
+		s.l.cfg.Buffer.Ack(it.position)
+		s.l.stats.add(func(st *Stats) { st.Acked++ })
+		s.settle(it)
+	case schemaKind:
+		s.known[it.schema] = true
+		s.l.stats.add(func(st *Stats) { st.Schemas++ })
+		s.held = append(s.held, s.waiting[it.schema]...) // their time is over: due is zero
+		delete(s.waiting, it.schema)
+	case presenceKind:
+	}
+	if it.settled != nil {
+		it.settled()
+	}
+}
+
+// slowDown halves the window and lets the lane rest, once for all that was sent before.
+func (s *sender) slowDown(it *item, now time.Time) {
+	if it.sent.After(s.halved) {
+		s.window, s.grown, s.halved = max(s.window/2, 1), 0, now
+	}
+	if lane := &s.lanes[laneOf(it.priority)]; it.sent.After(lane.rested) {
+		lane.rest, lane.rested = s.longer(lane.rest), now
+	}
+}
+
+// longer draws the wait after one of last.
+func (s *sender) longer(last time.Duration) time.Duration {
+	lowest := s.l.cfg.BackoffMin
+	return decorrelated(lowest, max(min(s.l.cfg.BackoffMax, maxRetryWait), lowest), max(last, lowest))
+}
+
+// retry holds an item until its random wait, or the lane's rest, is over.
+func (s *sender) retry(it *item, quota bool, now time.Time) {
+	it.tries++
+	lane := &s.lanes[laneOf(it.priority)]
+	lane.held++
+	if it.quota = quota; quota {
+		lane.quota++
+		it.due = now
+	} else {
+		it.wait = s.longer(it.wait)
+		it.due = now.Add(it.wait)
+	}
+	s.held = append(s.held, it)
+	s.l.stats.add(func(st *Stats) { st.Retried++ })
+}
+
+// release takes an item out of the count of held ones.
+func (s *sender) release(it *item) {
+	lane := &s.lanes[laneOf(it.priority)]
+	lane.held--
+	if it.quota {
+		lane.quota--
+		it.quota = false
+	}
+}
+
+// setAside leaves a record in the buffer, for the next connection. What waits
+// for a schema document that is set aside is set aside, too.
+func (s *sender) setAside(it *item, why string) {
+	switch it.kind {
+	case recordKind:
+		s.l.stats.add(func(st *Stats) { st.SetAside++; st.SetAsideTotal++ })
+		if !s.told[why] {
+			s.l.cfg.Log.Warn("records set aside until the next connection", "reason", why, "first_seq", it.id.Seq, "bytes", len(it.payload))
+		}
+		s.told[why] = true
+		s.settle(it)
+	case schemaKind:
+		s.refused[it.schema] = true
+		held := s.waiting[it.schema]
+		delete(s.waiting, it.schema)
+		for _, record := range held {
+			s.release(record)
+			s.setAside(record, "its schema document was not accepted: "+why)
+		}
+	case presenceKind:
+		s.l.cfg.Log.Warn("presence was not accepted", "reason", why)
+		if it.settled != nil {
+			it.settled()
+		}
+	}
+}
+
+// expire lets the buffer forget a record that is of no use any more.
+func (s *sender) expire(it *item) {
+	if b, ok := s.l.cfg.Buffer.(Expirer); ok {
+		b.Expire(it.position)
+	} else {
+		s.l.cfg.Buffer.Ack(it.position)
+	}
+	s.l.stats.add(func(st *Stats) { st.Expired++; st.ExpiredSamples += uint64(it.samples) })
+	s.settle(it)
+}
+
+// settle lets the next ordered record go.
+func (s *sender) settle(it *item) {
+	if it.ordered {
+		s.order.settled(it.position.Class)
+	}
+}
+
+// overdue says whether the server has been silent about publishes for too long.
+func (s *sender) overdue(now time.Time) error {
+	if s.inflight > 0 && now.Sub(s.progress) >= s.l.cfg.AckTimeout {
+		return errNoAcks
+	}
+	return nil
+}
+
+// wakeAt is when the sender has something to do on its own account; zero: never.
+func (s *sender) wakeAt(now time.Time) time.Time {
+	var at time.Time
+	earlier := func(t time.Time) {
+		if t.After(now) && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if s.inflight > 0 {
+		earlier(s.progress.Add(s.l.cfg.AckTimeout))
+	}
+	earlier(s.paused)
+	for _, lane := range s.lanes {
+		earlier(lane.rested.Add(lane.rest))
+	}
+	for _, it := range s.held {
+		earlier(it.due)
+	}
+	return at
+}

@@ -1,0 +1,177 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/eclipse/paho.golang/packets"
+	paholog "github.com/eclipse/paho.golang/paho/log"
+	"github.com/eclipse/paho.golang/paho/session"
+)
+
+// Errors about a server that breaks the rules.
+var (
+	errReceiveMaximum = errors.New("the server sent more documents at once than we allow")
+	errDeliveryQoS    = errors.New("the server delivered with a quality of service or packet id that is not allowed")
+)
+
+// ack is the server's answer to a publish.
+type ack struct {
+	item   *item
+	code   byte
+	reason string
+}
+
+// pahoSession is what paho calls the session state, for one connection only. It
+// ties packet identifiers to items and hands their acknowledgements over. It
+// keeps nothing beyond the connection: publishes under way are forgotten, and
+// the buffer gives them again. (Receivers of QoS 1 keep no state either, so new
+// identifiers in an old session are fine [MQTT-4.3.2].)
+//
+// paho's own state would store each packet a second time, resend it on its own
+// account with aliases that mean nothing any more, and block instead of telling
+// that the window is full.
+type pahoSession struct {
+	wire *wire
+	acks chan ack // holds a full window, so that the reader never waits
+
+	mu      sync.Mutex // guards what follows
+	next    *item      // whose publish is being added; set by the one writer
+	pending map[uint16]*item
+	replies map[uint16]chan<- packets.ControlPacket // of SUBSCRIBE
+	last    uint16
+	ended   bool
+	goodbye *packets.Disconnect // the server's last word, or nil
+}
+
+var _ session.SessionManager = (*pahoSession)(nil)
+
+func newSession(w *wire, window int) *pahoSession {
+	return &pahoSession{
+		wire: w, acks: make(chan ack, window+1),
+		pending: map[uint16]*item{}, replies: map[uint16]chan<- packets.ControlPacket{},
+	}
+}
+
+// sending says whose publish comes next. The writer calls it before each publish.
+func (s *pahoSession) sending(it *item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = it
+}
+
+// AddToSession gives the packet an identifier. It never blocks: the sender keeps to the window.
+func (s *pahoSession) AddToSession(_ context.Context, p session.Packet, reply chan<- packets.ControlPacket) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return session.ErrNoConnection
+	}
+	for s.last++; s.last == 0 || s.taken(s.last); s.last++ { // ends: there are far more identifiers than maxWindow
+	}
+	p.SetIdentifier(s.last)
+	if p.Type() == packets.PUBLISH {
+		s.pending[s.last] = s.next
+		return nil
+	}
+	s.replies[s.last] = reply
+	return nil
+}
+
+func (s *pahoSession) taken(id uint16) bool {
+	return s.pending[id] != nil || s.replies[id] != nil
+}
+
+// PacketReceived takes what paho's reader received. Errors end the connection.
+func (s *pahoSession) PacketReceived(p *packets.ControlPacket, documents chan<- *packets.Publish) error {
+	switch content := p.Content.(type) {
+	case *packets.Puback:
+		s.acknowledged(content)
+	case *packets.Suback:
+		s.mu.Lock()
+		reply := s.replies[content.PacketID]
+		delete(s.replies, content.PacketID)
+		s.mu.Unlock()
+		if reply != nil {
+			reply <- *p // has room for one
+		}
+	case *packets.Publish:
+		if content.QoS > 1 || content.PacketID == 0 {
+			s.wire.fail(errDeliveryQoS)
+			return errDeliveryQoS
+		}
+		select {
+		case documents <- content:
+		default:
+			s.wire.fail(errReceiveMaximum)
+			return errReceiveMaximum
+		}
+	}
+	return nil // anything else answers what we never send
+}
+
+// acknowledged hands the answer over. An identifier that is not under way is ignored.
+func (s *pahoSession) acknowledged(p *packets.Puback) {
+	s.mu.Lock()
+	it := s.pending[p.PacketID]
+	delete(s.pending, p.PacketID)
+	s.mu.Unlock()
+	if it == nil {
+		return
+	}
+	a := ack{item: it, code: p.ReasonCode}
+	if p.Properties != nil {
+		a.reason = p.Properties.ReasonString
+	}
+	s.acks <- a
+}
+
+// puback tells the server that a document arrived. On an old connection it does nothing.
+func (s *pahoSession) puback(id uint16) {
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		return
+	}
+	_, _ = (&packets.Puback{Properties: &packets.Properties{}, PacketID: id}).WriteTo(s.wire)
+}
+
+// Ack does nothing: paho calls it when the document is queued, and puback answers when it is applied.
+func (s *pahoSession) Ack(*packets.Publish) error { return nil }
+
+// ConAckReceived implements session.SessionManager; there is nothing to send again.
+func (s *pahoSession) ConAckReceived(io.Writer, *packets.Connect, *packets.Connack) error { return nil }
+
+// ConnectionLost keeps the server's reason, if it gave one, and releases who waits.
+func (s *pahoSession) ConnectionLost(p *packets.Disconnect) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p != nil && s.goodbye == nil {
+		s.goodbye = p
+	}
+	s.ended = true
+	for id, reply := range s.replies {
+		delete(s.replies, id)
+		reply <- packets.ControlPacket{}
+	}
+	return nil
+}
+
+// farewell is what the server said last, or nil.
+func (s *pahoSession) farewell() *packets.Disconnect {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.goodbye
+}
+
+// Close implements session.SessionManager.
+func (s *pahoSession) Close() error { return s.ConnectionLost(nil) }
+
+// SetErrorLogger implements session.SessionManager; there is nothing to log.
+func (s *pahoSession) SetErrorLogger(paholog.Logger) {}
+
+// SetDebugLogger implements session.SessionManager; there is nothing to log.
+func (s *pahoSession) SetDebugLogger(paholog.Logger) {}
