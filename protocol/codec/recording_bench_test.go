@@ -13,7 +13,7 @@ func BenchmarkEverything(b *testing.B) {
 	for _, name := range []string{"rav4", "truck1", "canmod1"} {
 		b.Run(name, func(b *testing.B) {
 			r := load(b, name)
-			s, id, groups := r.schema(b, protocol.ModeAll)
+			s, id := r.schema(b, protocol.ModeAll)
 			e := codec.NewEncoder(s, id)
 			b.ReportAllocs()
 			bytes := 0
@@ -33,7 +33,7 @@ func BenchmarkEverything(b *testing.B) {
 					if e.Rows() > 0 && row.at-e.First() >= 10*time.Second.Microseconds() {
 						seal()
 					}
-					e.Add(groups[row.layout], row.at, row.raw)
+					e.Add(row.group, row.at, row.raw)
 				}
 				seal()
 			}
@@ -46,7 +46,7 @@ func BenchmarkEverything(b *testing.B) {
 func TestSchemaSize(t *testing.T) {
 	for name := range sources {
 		r := load(t, name)
-		s, _, _ := r.schema(t, protocol.ModeAll)
+		s, _ := r.schema(t, protocol.ModeAll)
 		doc, _, err := s.Encode()
 		if err != nil {
 			t.Fatal(err)

@@ -27,9 +27,9 @@ type recording struct {
 }
 
 type row struct {
-	at     int64 // µs
-	layout int
-	raw    []int64
+	at    int64 // µs
+	group int   // position of its layout in recording.layouts
+	raw   []int64
 }
 
 type source struct {
@@ -95,7 +95,10 @@ func (r *recording) read(t testing.TB, path string, bus map[string]int) {
 	}
 	defer z.Close()
 	raw := make([]int64, r.plan.MaxSignals())
-	seen := map[int]bool{}
+	groups := map[int]int{}
+	for g, l := range r.layouts {
+		groups[l] = g
+	}
 	lines := bufio.NewScanner(z)
 	for lines.Scan() {
 		var f can.Frame
@@ -111,17 +114,19 @@ func (r *recording) read(t testing.TB, path string, bus map[string]int) {
 		if layout < 0 {
 			continue
 		}
-		if r.plan.Layouts()[layout].Short && !seen[layout] {
-			seen[layout] = true
+		g, ok := groups[layout]
+		if !ok { // a short one
+			g = len(r.layouts)
+			groups[layout] = g
 			r.layouts = append(r.layouts, layout)
 		}
-		r.rows = append(r.rows, row{f.Time, layout, append([]int64(nil), raw[:n]...)})
+		r.rows = append(r.rows, row{f.Time, g, append([]int64(nil), raw[:n]...)})
 		r.samples += n
 	}
 }
 
-// schema gives the schema of everything and the group of each layout.
-func (r *recording) schema(t testing.TB, mode protocol.Mode) (*codec.Schema, protocol.SchemaID, map[int]int) {
+// schema gives the schema of everything; its groups are r.layouts.
+func (r *recording) schema(t testing.TB, mode protocol.Mode) (*codec.Schema, protocol.SchemaID) {
 	t.Helper()
 	s, positions := codec.SchemaOf(r.plan, "everything", "all", mode, r.hashes, r.layouts, func(int) bool { return true })
 	if len(positions) != len(r.layouts) {
@@ -131,9 +136,5 @@ func (r *recording) schema(t testing.TB, mode protocol.Mode) (*codec.Schema, pro
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups := map[int]int{}
-	for g, l := range r.layouts {
-		groups[l] = g
-	}
-	return s, hash.ID(), groups
+	return s, hash.ID()
 }

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"math"
@@ -101,8 +102,16 @@ func (s *Signal) document() signalDoc {
 		Name: s.Name, Unit: s.Unit, Message: s.Message, Bus: s.Bus,
 		ID: s.ID.Number(), Extended: s.ID.IsExtended(), J1939: s.J1939,
 		Start: s.Start, Length: s.Length, BigEndian: s.BigEndian, Signed: s.Signed, IEEE: s.IEEE,
-		Scale: s.Scale, Offset: s.Offset, Values: s.Values, VSS: s.VSS,
+		Scale: omit(s.Scale, "1"), Offset: omit(s.Offset, "0"), Values: s.Values, VSS: s.VSS,
 	}
+}
+
+// omit gives the empty text, which is not written, for what a reader assumes without it.
+func omit(text, assumed string) string {
+	if text == assumed {
+		return ""
+	}
+	return text
 }
 
 // ParseSchema reads a schema document. Only the bytes that Encode would write
@@ -152,7 +161,7 @@ func (d *schemaDoc) schema() (*Schema, error) {
 		s.Signals[i] = Signal{
 			Name: in.Name, Unit: in.Unit, Message: in.Message, Bus: in.Bus, ID: id, J1939: in.J1939,
 			Start: in.Start, Length: in.Length, BigEndian: in.BigEndian, Signed: in.Signed, IEEE: in.IEEE,
-			Scale: in.Scale, Offset: in.Offset, Values: in.Values, VSS: in.VSS,
+			Scale: cmp.Or(in.Scale, "1"), Offset: cmp.Or(in.Offset, "0"), Values: in.Values, VSS: in.VSS,
 		}
 		s.Signals[i].prepare()
 	}
