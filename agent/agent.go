@@ -158,7 +158,7 @@ const drainStep = 20 * time.Millisecond
 // drain waits until the buffer is empty, the link is down or Drain has passed.
 func (a *Agent) drain() {
 	for end := time.Now().Add(a.cfg.Drain); time.Now().Before(end); time.Sleep(drainStep) {
-		if a.buffer.Stats().Records == 0 || !a.link.Stats().Connected {
+		if a.buffer.Stats().Waiting.Records == 0 || !a.link.Stats().Connected {
 			return
 		}
 	}

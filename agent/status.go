@@ -10,9 +10,8 @@ type Status struct {
 	Unknown      uint64 `json:"frames_unknown"`
 	Samples      uint64 `json:"samples"` // on disk since the start
 	Batches      uint64 `json:"batches"` // on disk since the start
-	PayloadBytes uint64 `json:"payload_bytes"`
 	Waiting      uint64 `json:"waiting"` // records in the buffer
-	WaitingBytes int64  `json:"waiting_bytes"`
+	WaitingBytes uint64 `json:"waiting_bytes"`
 	Evicted      uint64 `json:"evicted"` // records
 	Connected    bool   `json:"connected"`
 	Connection   uint64 `json:"connection"` // counts from 1 within a boot
@@ -30,8 +29,8 @@ func (a *Agent) Status() Status {
 		Boot: a.boot.String(), Attached: a.frames.Attached(),
 		Received: made.Seen.Received, Dropped: made.Seen.Dropped,
 		Decoded: made.Seen.Decoded, Unknown: made.Seen.Unknown,
-		Samples: made.Samples, Batches: made.Batches, PayloadBytes: made.Bytes,
-		Waiting: waiting.Records, WaitingBytes: waiting.Bytes, Evicted: waiting.EvictedRecords,
+		Samples: made.Samples, Batches: made.Batches,
+		Waiting: waiting.Waiting.Records, WaitingBytes: waiting.Waiting.Bytes, Evicted: waiting.EvictedRecords,
 		Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
 		Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee, Error: sent.LastError,
 	}

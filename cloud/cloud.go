@@ -6,6 +6,7 @@ package cloud
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,7 +22,6 @@ import (
 	"telltale.dev/cloud/broker"
 	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/ingest"
-	"telltale.dev/cloud/lake"
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
@@ -76,17 +76,10 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	}
 	for _, open := range []func(context.Context) error{c.openRegistry, c.openState, c.openCampaigns, c.openIngest, c.openBroker, c.openAPI} {
 		if err := open(ctx); err != nil {
-			return nil, errors.Join(err, c.close())
+			return nil, errors.Join(err, c.backbone.Close())
 		}
 	}
 	return c, nil
-}
-
-func (c *Cloud) close() error {
-	for _, l := range c.lanes {
-		_ = l.lake.Close()
-	}
-	return c.backbone.Close()
 }
 
 // MQTTAddr is where vehicles connect.
@@ -116,7 +109,7 @@ func (c *Cloud) Run(ctx context.Context) error {
 
 	err := group.Wait()
 	stopBehind()
-	return errors.Join(err, processing.Wait(), c.close())
+	return errors.Join(err, processing.Wait(), c.backbone.Close())
 }
 
 // watchDisk ends with an error when the backbone can store nothing more.
@@ -172,8 +165,16 @@ func (c *Cloud) openBroker(context.Context) error {
 	if tlsConfig, err = ca.ServerTLS(c.cfg.Names); err != nil {
 		return err
 	}
-	c.broker, err = broker.New(broker.Config{Listen: c.cfg.MQTT, TLS: tlsConfig, Handler: handler{c}, Log: c.cfg.Log})
+	c.broker, err = broker.New(broker.Config{
+		Listen: c.cfg.MQTT, TLS: tlsConfig, Identify: identify, Handler: handler{c}, Log: c.cfg.Log,
+	})
 	return err
+}
+
+// identify reads from a certificate who its holder is.
+func identify(cert *x509.Certificate) (broker.Client, error) {
+	id, err := provisioning.CertificateIdentity(cert)
+	return broker.Client{Vehicle: id.Vehicle, Device: id.Device, Operator: id.Operator}, err
 }
 
 // bucket opens a key-value bucket.
@@ -187,7 +188,6 @@ func (c *Cloud) bucket(name string) (store, error) {
 
 // lane is one stream with what stands behind it.
 type lane struct {
-	lake      *lake.Lake
 	processor *ingest.Processor
 }
 
@@ -209,6 +209,7 @@ func (c *Cloud) openIngest(context.Context) error {
 		}
 		c.lanes = append(c.lanes, l)
 	}
+	c.replayer = &ingest.Replayer{Dead: stream{c.backbone, backbone.Dead}, Publisher: publisher}
 	c.front, err = ingest.NewFront(ingest.FrontConfig{
 		Publisher: publisher, Registry: c.registry, Schemas: schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
 	})

@@ -27,7 +27,7 @@ func (c *Cloud) openLane(name string, p publisher, schemas schemaStore) (*lane, 
 	if err != nil {
 		return nil, err
 	}
-	return &lane{lake: l, processor: processor}, nil
+	return &lane{processor: processor}, nil
 }
 
 // stateSink keeps the last known state and tells who watches.

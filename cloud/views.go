@@ -118,7 +118,7 @@ func (v views) History(vid, bus, message, signal string) ([]api.Point, bool) {
 func (v views) Ledger(vid string) []api.Boot {
 	lanes := make([][]ingest.Account, len(v.lanes))
 	for i, l := range v.lanes {
-		lanes[i] = l.processor.Accounts(protocol.VehicleID(vid))
+		lanes[i] = l.processor.Ledger().Accounts(protocol.VehicleID(vid))
 	}
 	list := []api.Boot{}
 	for _, a := range ingest.Merge(lanes...) {
@@ -145,8 +145,8 @@ func (c *Cloud) health() api.Health {
 		h.Problems["backbone"] = err.Error()
 	}
 	for _, l := range c.lanes {
-		if err := l.processor.Err(); err != nil {
-			h.Problems["ingest"] = err.Error()
+		if l.processor.Stats().Waiting {
+			h.Problems["ingest"] = "a stream waits for the lake or a sink; see the log"
 		}
 	}
 	h.OK = len(h.Problems) == 0

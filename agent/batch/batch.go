@@ -20,11 +20,11 @@ import (
 	"telltale.dev/protocol/codec"
 )
 
-// Store is the part of the buffer that batches go to. Append and Checkpoint
-// return when everything is on disk, and keep nothing of the records.
+// Store is the part of the buffer that batches go to. Commit puts sealed
+// batches and checkpoints of open ones on disk, all or nothing, before it
+// returns, and keeps nothing of the records.
 type Store interface {
-	Append(recs []buffer.Record, p buffer.Progress) error
-	Checkpoint(rec buffer.Record, p buffer.Progress) error
+	Commit(sealed, open []buffer.Record, p buffer.Progress) error
 	PendingEvicted() []protocol.SeqRange
 }
 
@@ -50,7 +50,6 @@ type Config struct {
 type Stats struct {
 	Batches  uint64 // sealed and on disk
 	Samples  uint64 // on disk, in batches and checkpoints
-	Bytes    uint64 // payload bytes of the batches
 	Failures uint64 // commits that had to be tried again
 	Seen     signals.Account
 }
@@ -58,7 +57,7 @@ type Stats struct {
 // Sealer makes batches.
 type Sealer struct {
 	cfg   Config
-	stats struct{ batches, samples, bytes, failures atomic.Uint64 }
+	stats struct{ batches, samples, failures atomic.Uint64 }
 	seen  struct{ received, dropped, decoded, unknown atomic.Uint64 }
 
 	// Owned by Run.
@@ -67,6 +66,7 @@ type Sealer struct {
 	account signals.Account
 	cut     signals.Account // as of the last commit that covered every open batch
 	sealed  uint64          // samples in sealed batches
+	bytes   uint64          // payload bytes of sealed batches
 	next    uint64          // sequence of the next new batch
 	drops   uint64          // dropped frames already declared in a batch
 	now     int64           // newest source time, µs
@@ -97,8 +97,7 @@ func New(cfg Config) *Sealer {
 // Stats may be called from any goroutine.
 func (s *Sealer) Stats() Stats {
 	return Stats{
-		Batches: s.stats.batches.Load(), Samples: s.stats.samples.Load(),
-		Bytes: s.stats.bytes.Load(), Failures: s.stats.failures.Load(),
+		Batches: s.stats.batches.Load(), Samples: s.stats.samples.Load(), Failures: s.stats.failures.Load(),
 		Seen: signals.Account{
 			Received: s.seen.received.Load(), Dropped: s.seen.dropped.Load(),
 			Decoded: s.seen.decoded.Load(), Unknown: s.seen.unknown.Load(),

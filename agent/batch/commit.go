@@ -60,13 +60,8 @@ func (s *Sealer) commit(ctx context.Context, seal func(*open) bool) error {
 	if !uncovered {
 		s.cut.CopyFrom(&s.account)
 	}
-	if err := s.persist(ctx, func() error { return s.appendAll(closing) }); err != nil {
+	if err := s.persist(ctx, func() error { return s.write(closing, lasting) }); err != nil {
 		return err
-	}
-	for _, o := range lasting {
-		if err := s.persist(ctx, func() error { return s.checkpoint(o) }); err != nil {
-			return err
-		}
 	}
 	s.open = slices.DeleteFunc(s.open, func(o *open) bool {
 		return !slices.Contains(s.rules, o.rule)
@@ -74,76 +69,69 @@ func (s *Sealer) commit(ctx context.Context, seal func(*open) bool) error {
 	return nil
 }
 
-// appendAll writes sealed batches in one transaction.
-func (s *Sealer) appendAll(closing []*open) error {
-	if len(closing) == 0 {
-		return nil
-	}
-	next := s.next
-	recs := make([]buffer.Record, 0, len(closing))
+// write puts sealed batches and checkpoints on disk in one transaction. Only
+// when that succeeded do the Sealer's own numbers move on.
+func (s *Sealer) write(closing, lasting []*open) error {
 	s.payload = s.payload[:0]
-	samples := uint64(0)
-	for i, o := range closing {
-		seq := o.seq
-		if seq == 0 {
-			seq, next = next, next+1
+	numbers := s.number(append(slices.Clone(closing), lasting...))
+	sealed, err := s.records(closing, numbers, true)
+	if err != nil {
+		return err
+	}
+	current, err := s.records(lasting, numbers[len(closing):], false)
+	if err != nil {
+		return err
+	}
+	p := s.progress(closing, lasting, sealed)
+	if err := s.cfg.Store.Commit(sealed, current, p); err != nil {
+		return err
+	}
+	s.next, s.bytes, s.drops = p.NextSeq, p.Bytes, s.account.Dropped
+	for _, o := range closing {
+		s.sealed += uint64(o.enc.Samples())
+		o.enc.Reset()
+		o.seq, o.committed = 0, 0
+	}
+	for i, o := range lasting {
+		o.seq, o.committed = numbers[len(closing)+i], o.enc.Samples()
+		o.due = s.now + s.interval(o.rule).Microseconds()
+	}
+	s.stats.batches.Add(uint64(len(sealed)))
+	s.stats.samples.Store(p.Samples)
+	return nil
+}
+
+// number gives each batch its sequence: the one of its checkpoint, or the next.
+func (s *Sealer) number(batches []*open) []uint64 {
+	numbers, next := make([]uint64, len(batches)), s.next
+	for i, o := range batches {
+		if numbers[i] = o.seq; o.seq == 0 {
+			numbers[i], next = next, next+1
 		}
-		h := s.header(o, seq)
-		if i == 0 {
+	}
+	return numbers
+}
+
+// records encodes batches. The first sealed one also declares what was lost since the last.
+func (s *Sealer) records(batches []*open, numbers []uint64, sealed bool) ([]buffer.Record, error) {
+	recs := make([]buffer.Record, 0, len(batches))
+	for i, o := range batches {
+		h := codec.Header{
+			Schema: o.rule.Hash.ID(),
+			ID:     protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: numbers[i]},
+		}
+		if sealed && i == 0 {
 			h.Evicted = s.cfg.Store.PendingEvicted()
+			h.Evicted = h.Evicted[:min(len(h.Evicted), codec.MaxEvicted)]
 			h.Drops = s.account.Dropped - s.drops
 		}
 		rec, err := s.record(o, h)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		recs = append(recs, rec)
-		samples += uint64(o.enc.Samples())
 	}
-	p := s.progress(next, samples)
-	for _, o := range closing {
-		p.Samples -= uint64(o.committed) // counted by their checkpoints so far
-	}
-	if err := s.cfg.Store.Append(recs, p); err != nil {
-		return err
-	}
-	s.next, s.sealed, s.drops = next, s.sealed+samples, s.account.Dropped
-	for i, o := range closing {
-		o.enc.Reset()
-		o.seq, o.committed = 0, 0
-		s.stats.bytes.Add(uint64(len(recs[i].Payload)))
-	}
-	s.stats.batches.Add(uint64(len(recs)))
-	s.stats.samples.Store(p.Samples)
-	return nil
-}
-
-// checkpoint writes the batch so far, in place of its last checkpoint.
-func (s *Sealer) checkpoint(o *open) error {
-	seq, next := o.seq, s.next
-	if seq == 0 {
-		seq, next = next, next+1
-	}
-	s.payload = s.payload[:0]
-	rec, err := s.record(o, s.header(o, seq))
-	if err != nil {
-		return err
-	}
-	p := s.progress(next, uint64(o.enc.Samples()-o.committed))
-	if err := s.cfg.Store.Checkpoint(rec, p); err != nil {
-		return err
-	}
-	s.next, o.seq, o.committed = next, seq, o.enc.Samples()
-	o.due = s.now + s.interval(o.rule).Microseconds()
-	s.stats.samples.Store(p.Samples)
-	return nil
-}
-
-func (s *Sealer) header(o *open, seq uint64) codec.Header {
-	return codec.Header{
-		Schema: o.rule.Hash.ID(),
-		ID:     protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: seq},
-	}
+	return recs, nil
 }
 
 // record encodes the batch behind s.payload.
@@ -162,16 +150,27 @@ func (s *Sealer) record(o *open, h codec.Header) (buffer.Record, error) {
 	}, nil
 }
 
-// progress is the account as of a commit that adds samples to what is on disk.
-func (s *Sealer) progress(next, samples uint64) buffer.Progress {
-	total := s.sealed + samples
-	for _, o := range s.open {
-		total += uint64(o.committed)
-	}
-	return buffer.Progress{
+// progress is the account as it will stand when closing and lasting are on disk.
+func (s *Sealer) progress(closing, lasting []*open, sealed []buffer.Record) buffer.Progress {
+	p := buffer.Progress{
 		Boot: s.cfg.Boot, Received: s.cut.Received, Dropped: s.cut.Dropped,
-		Decoded: s.cut.Decoded, Unknown: s.cut.Unknown, Seen: s.cut.Seen, Samples: total, NextSeq: next,
+		Decoded: s.cut.Decoded, Unknown: s.cut.Unknown, Seen: s.cut.Seen,
+		Samples: s.sealed, Bytes: s.bytes, NextSeq: s.next,
 	}
+	for _, o := range s.open {
+		if slices.Contains(closing, o) || slices.Contains(lasting, o) {
+			p.Samples += uint64(o.enc.Samples())
+			if o.seq == 0 {
+				p.NextSeq++
+			}
+		} else {
+			p.Samples += uint64(o.committed)
+		}
+	}
+	for i := range sealed {
+		p.Bytes += uint64(len(sealed[i].Payload))
+	}
+	return p
 }
 
 // ttl is the message expiry of a class.

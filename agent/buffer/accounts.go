@@ -15,6 +15,7 @@ const MaxBoots = 64
 const (
 	maxNotes        = 1 << 20
 	maxStoredRanges = 1 << 20
+	maxBuses        = 1 << 10
 )
 
 // The keys of the accounts in the bucket "now". Each value is a checksum, the
@@ -76,6 +77,7 @@ func (a *accounts) advance(p Progress) {
 		a.changedBoots = true
 	}
 	a.current = p
+	a.current.Seen = slices.Clone(p.Seen)
 }
 
 // all gives the accounts of all boots, oldest first.
@@ -216,7 +218,11 @@ func appendBoots(b []byte, list []Progress) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for _, p := range list {
 		b = append(b, p.Boot[:]...)
-		for _, n := range [...]uint64{p.Received, p.Dropped, p.Decoded, p.Unknown, p.Samples, p.NextSeq} {
+		for _, n := range [...]uint64{p.Received, p.Dropped, p.Decoded, p.Unknown, p.Samples, p.Bytes, p.NextSeq} {
+			b = binary.AppendUvarint(b, n)
+		}
+		b = binary.AppendUvarint(b, uint64(len(p.Seen)))
+		for _, n := range p.Seen {
 			b = binary.AppendUvarint(b, n)
 		}
 	}
@@ -228,7 +234,10 @@ func (d *decoder) boots() []Progress {
 	for range d.count(MaxBoots) {
 		p := Progress{Boot: protocol.BootID(d.bytes(8))}
 		p.Received, p.Dropped, p.Decoded = d.uvarint(), d.uvarint(), d.uvarint()
-		p.Unknown, p.Samples, p.NextSeq = d.uvarint(), d.uvarint(), d.uvarint()
+		p.Unknown, p.Samples, p.Bytes, p.NextSeq = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
+		for range d.count(maxBuses) {
+			p.Seen = append(p.Seen, d.uvarint())
+		}
 		list = append(list, p)
 	}
 	return list

@@ -82,6 +82,7 @@ type checkpoint struct {
 // tomb is a segment whose file is to go, or has gone but may come back with a power cut.
 type tomb struct {
 	seg     *segment
+	held    bool // to be kept until the next commit is on disk
 	removed bool // unlinked
 	synced  bool // and the directory is on disk, so it will not come back
 }
@@ -181,6 +182,9 @@ func (b *Buffer) Commit(appends, checkpoints []Record, p Progress) error {
 			c.bytes += len(list[i].Payload)
 			c.encoded = append(c.encoded, encodeRecord(&list[i]))
 		}
+	}
+	if len(p.Seen) > maxBuses {
+		return bad("progress", "expected at most %d buses, got %d", maxBuses, len(p.Seen))
 	}
 	if c.bytes > MaxAppend || len(c.encoded) > MaxRecords {
 		return bad("append", "expected at most %d bytes in %d records, got %d in %d", MaxAppend, MaxRecords, c.bytes, len(c.encoded))

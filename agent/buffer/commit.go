@@ -310,7 +310,7 @@ func (b *Buffer) writePart(g *group, p *part) (err error) {
 	path := filepath.Join(b.dir, p.seg.id.file())
 	db := p.seg.db // a writable segment stays open, and only the holder of the turn closes it
 	if p.fresh {
-		if db, err = createFile(path+suffixNew, b.segment+2*groupBytes); err != nil {
+		if db, err = createFile(path+suffixNew, 2*b.segment+overhead); err != nil {
 			return err
 		}
 		p.seg.db = db
@@ -388,6 +388,9 @@ func (b *Buffer) publish(g *group) {
 	b.accounts = g.accounts
 	b.losses = b.losses[g.losses:]
 	b.tombs = slices.DeleteFunc(b.tombs, func(t tomb) bool { return t.synced })
+	for i := range b.tombs {
+		b.tombs[i].held = false
+	}
 	b.saved = g.touched
 	b.stats.Commits++
 	for _, p := range g.parts {
@@ -445,6 +448,13 @@ func (b *Buffer) replaceCheckpoints(g *group) {
 	b.checkpoints = g.checkpoints
 }
 
+// doubtful says whether the commit that failed may be on disk as a whole. Then
+// all of it has to stay there until the next commit makes it void.
+func (g *group) doubtful() bool {
+	last := g.parts[len(g.parts)-1]
+	return last.started && (last.named || !last.fresh)
+}
+
 // abandon takes back a commit that went wrong. Nobody knows whether it is on
 // disk, so its segments are never written again, and the next commit says
 // that what they hold of this generation is void.
@@ -466,7 +476,7 @@ func (b *Buffer) abandon(g *group) {
 		p.seg.void = g.accounts.gen
 		doubtful = append(doubtful, p.seg)
 		if p.fresh {
-			b.tombs = append(b.tombs, tomb{seg: p.seg})
+			b.tombs = append(b.tombs, tomb{seg: p.seg, held: g.doubtful()})
 		} else {
 			p.seg.writable = false
 			delete(b.stale, p.seg)

@@ -230,7 +230,7 @@ func (b *Buffer) sweep() {
 	b.mu.Lock()
 	var list []*segment
 	for _, t := range b.tombs {
-		if !t.removed {
+		if !t.removed && !t.held {
 			list = append(list, t.seg)
 		}
 	}

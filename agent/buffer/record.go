@@ -81,7 +81,9 @@ type Progress struct {
 	Decoded  uint64          // frames decoded
 	Unknown  uint64          // frames with an unknown identifier
 	Samples  uint64          // samples in records appended or checkpointed so far
+	Bytes    uint64          // payload bytes of records appended so far
 	NextSeq  uint64          // sequence of the next record
+	Seen     []uint64        // received plus dropped of each bus: where in its sequence of frames the account stands
 }
 
 // Position is the place of a record. Within a class, append order is the

@@ -25,7 +25,7 @@ type image struct {
 	leftover []string // base names of files that were never committed
 	aside    []string // base names of files set aside earlier
 	losses   []item
-	withdrew bool
+	notes    map[segmentID]note
 }
 
 // readImage reads a directory without changing it.
@@ -60,9 +60,7 @@ func readImage(dir string) (*image, error) {
 		m.accounts.next[id.class] = max(m.accounts.next[id.class], id.number)
 	}
 	m.assemble(files)
-	for _, id := range m.corrupt {
-		m.losses = append(m.losses, searchFile(dir, id)...)
-	}
+	m.search(dir)
 	return m, nil
 }
 
@@ -74,13 +72,13 @@ func lacking(err error) bool {
 // assemble puts the files' words together.
 func (m *image) assemble(files []*loaded) {
 	m.withdrawIncomplete(files)
-	notes := m.newestAccounts(files)
+	m.newestAccounts(files)
 	slices.SortFunc(files, func(x, y *loaded) int {
 		return cmp.Or(cmp.Compare(x.id.class, y.id.class), cmp.Compare(x.id.number, y.id.number))
 	})
 	for _, l := range files {
 		m.accounts.gen = max(m.accounts.gen, l.last.gen)
-		n := notes[l.id]
+		n := m.notes[l.id]
 		s := &segment{id: l.id, void: n.void, promoted: n.promoted, acked: n.acked, bytes: l.bytes, damaged: l.lost > 0}
 		if n.void != 0 && n.void == l.last.gen {
 			l.withdraw()
@@ -122,13 +120,12 @@ func (m *image) withdrawIncomplete(files []*loaded) {
 		if !damaged && !l.last.decisive && l.last.gen > decided {
 			l.withdraw()
 			l.void = l.last.gen
-			m.withdrew = true
 		}
 	}
 }
 
 // newestAccounts takes each account from the highest generation that has it.
-func (m *image) newestAccounts(files []*loaded) map[segmentID]note {
+func (m *image) newestAccounts(files []*loaded) {
 	newest := map[string]account{}
 	for _, l := range files {
 		for key, a := range l.accounts {
@@ -138,7 +135,7 @@ func (m *image) newestAccounts(files []*loaded) map[segmentID]note {
 			m.accounts.gen = max(m.accounts.gen, a.gen)
 		}
 	}
-	notes := map[segmentID]note{}
+	m.notes = map[segmentID]note{}
 	next := m.accounts.next
 	if a, ok := newest[keyState]; ok {
 		list, err := m.accounts.parseState(a.body)
@@ -146,7 +143,7 @@ func (m *image) newestAccounts(files []*loaded) map[segmentID]note {
 			list = nil
 		}
 		for _, n := range list {
-			notes[n.id] = n
+			m.notes[n.id] = n
 		}
 	}
 	for i := range next {
@@ -159,7 +156,6 @@ func (m *image) newestAccounts(files []*loaded) map[segmentID]note {
 	if a, ok := newest[keyEvicted]; ok {
 		m.accounts.evicted, _ = parseEvicted(a.body)
 	}
-	return notes
 }
 
 // fill gives a segment its records. In the newest segment of a class the

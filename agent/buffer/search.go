@@ -9,40 +9,66 @@ import (
 	"telltale.dev/protocol"
 )
 
-// searchFile looks through a file that bbolt cannot open for the names of the
-// records in it, page by page. Only records with an intact header are found,
-// so what is found is true; it may contain records that were acknowledged.
-func searchFile(dir string, id segmentID) []item {
+// search looks through the corrupt files for records that are lost with them:
+// not acknowledged, and not stored anywhere else.
+func (m *image) search(dir string) {
+	if len(m.corrupt) == 0 {
+		return
+	}
+	known := map[protocol.MessageID]bool{}
+	for _, l := range m.lanes {
+		for _, s := range l {
+			for i := range s.items {
+				known[s.items[i].id] = true
+			}
+		}
+	}
+	for _, id := range m.corrupt {
+		n := m.notes[id]
+		if n.gone {
+			continue
+		}
+		for _, f := range searchFile(dir, id) {
+			if it := f.item; it.id.Seq != 0 && !known[it.id] && !n.acked.has(f.index) {
+				known[it.id] = true
+				m.losses = append(m.losses, it)
+			}
+		}
+	}
+}
+
+// found is a record that begins in a page.
+type found struct {
+	index int
+	item  item
+}
+
+// searchFile looks page by page through a file that bbolt cannot open. Only
+// records with an intact header are found, so what is found is true. Pages
+// that bbolt has replaced are looked at too; what they hold is the same.
+func searchFile(dir string, id segmentID) []found {
 	f, err := os.Open(filepath.Join(dir, id.file()))
 	if err != nil {
 		return nil
 	}
 	defer f.Close() //nolint:errcheck // only read
-	var list []item
-	seen := map[protocol.MessageID]bool{}
+	var list []found
 	page := make([]byte, pageSize)
 	for at := int64(2 * pageSize); at < maxSegment; at += pageSize {
 		if _, err := io.ReadFull(io.NewSectionReader(f, at, pageSize), page); err != nil {
 			break
 		}
-		for _, it := range searchPage(page) {
-			if !seen[it.id] && it.id.Seq != 0 {
-				seen[it.id] = true
-				it.lost = true
-				list = append(list, it)
-			}
-		}
+		list = searchPage(page, list)
 	}
 	return list
 }
 
-// searchPage gives the records that begin in a leaf page.
-func searchPage(page []byte) []item {
+// searchPage appends the records that begin in a leaf page.
+func searchPage(page []byte, list []found) []found {
 	flags, count := binary.LittleEndian.Uint16(page[8:]), int(binary.LittleEndian.Uint16(page[10:]))
 	if flags != boltLeaf || boltHeader+count*boltElement > len(page) {
-		return nil
+		return list
 	}
-	var list []item
 	for i := range count {
 		e, ok := parseElement(page, i, flags)
 		if !ok || e.bucket || len(e.key) != 6 || binary.BigEndian.Uint16(e.key[4:]) != 0 {
@@ -51,7 +77,9 @@ func searchPage(page []byte) []item {
 		chunks := [][]byte{e.value}
 		if r, err := decodeHeader(chunks); err == nil {
 			_, payload, _ := measure(chunks)
-			list = append(list, itemOf(&r, payload))
+			it := itemOf(&r, payload)
+			it.lost = true
+			list = append(list, found{index: int(binary.BigEndian.Uint32(e.key)), item: it})
 		}
 	}
 	return list

@@ -64,9 +64,8 @@ type Status struct {
 	Dropped      uint64 `json:"frames_dropped"`
 	Samples      uint64 `json:"samples"`
 	Batches      uint64 `json:"batches"`
-	PayloadBytes uint64 `json:"payload_bytes"`
 	Waiting      uint64 `json:"waiting"`
-	WaitingBytes int64  `json:"waiting_bytes"`
+	WaitingBytes uint64 `json:"waiting_bytes"`
 	Connected    bool   `json:"connected"`
 	Connection   uint64 `json:"connection"`
 	Acked        uint64 `json:"acked"`
@@ -241,23 +240,32 @@ func (v *Vehicle) Stop(ctx context.Context) error {
 
 // Account is what a stopped agent's folder says; see telltale-agent ledger.
 type Account struct {
-	Boots []struct {
-		Boot     string   `json:"boot"`
-		Received uint64   `json:"received"`
-		Dropped  uint64   `json:"dropped"`
-		Decoded  uint64   `json:"decoded"`
-		Unknown  uint64   `json:"unknown"`
-		Samples  uint64   `json:"samples"`
-		NextSeq  uint64   `json:"next_seq"`
-		Seen     []uint64 `json:"seen"` // of each bus, in the order of the command line
-	} `json:"boots"`
-	WaitingRecords uint64 `json:"waiting_records"`
-	WaitingSamples uint64 `json:"waiting_samples"`
-	Evicted        []struct {
-		Boot     string `json:"boot"`
-		From, To uint64
-	} `json:"evicted"`
-	EvictedSamples uint64 `json:"evicted_samples"`
+	Boots          []Boot  `json:"boots"`
+	WaitingRecords uint64  `json:"waiting_records"`
+	WaitingSamples uint64  `json:"waiting_samples"`
+	Evicted        []Range `json:"evicted"` // not yet declared to the cloud
+	EvictedSamples uint64  `json:"evicted_samples"`
+	LostSamples    uint64  `json:"lost_samples"` // damaged on disk
+}
+
+// Boot is the account of one start of the agent, as of its last commit.
+type Boot struct {
+	Boot     string   `json:"boot"`
+	Received uint64   `json:"received"`
+	Dropped  uint64   `json:"dropped"`
+	Decoded  uint64   `json:"decoded"`
+	Unknown  uint64   `json:"unknown"`
+	Samples  uint64   `json:"samples"`
+	Bytes    uint64   `json:"bytes"`
+	NextSeq  uint64   `json:"next_seq"`
+	Seen     []uint64 `json:"seen"` // received plus dropped of each bus, in the order of the command line
+}
+
+// Range is a run of sequences of one boot, both ends included.
+type Range struct {
+	Boot string `json:"boot"`
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
 }
 
 // Account asks the agent's program for the account of its folder. The agent must not run.

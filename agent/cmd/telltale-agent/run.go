@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/canbus"
 	"telltale.dev/hal/canbus/virtual"
-	"telltale.dev/hal/keystore/file"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
@@ -166,11 +166,20 @@ func (c *runCommand) vehicle(cfg *agent.Config, log *slog.Logger) error {
 
 // identity reads key and certificate; who we are is in the certificate.
 func (c *runCommand) identity(cfg *agent.Config, log *slog.Logger) error {
-	store, err := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Log: log})
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
 		return err
 	}
-	cfg.Vehicle, cfg.Device = store.Vehicle(), store.Device()
-	cfg.TLS = &tls.Config{}
+	pem, err := os.ReadFile(c.CA)
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	for _, u := range pair.Leaf.URIs {
+		parts := strings.Split(u.String(), ":")
+		cfg.Vehicle, cfg.Device = protocol.VehicleID(parts[2]), protocol.DeviceID(parts[3])
+	}
+	cfg.TLS = &tls.Config{RootCAs: pool, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}
 	return nil
 }

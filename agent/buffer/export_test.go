@@ -1,0 +1,47 @@
+package buffer
+
+import (
+	"io"
+
+	"go.etcd.io/bbolt"
+)
+
+// OpenFaulty opens a buffer whose file operations ask fault before ("commit",
+// "rename", "remove", "sync") and after they were done, and fail with what it says.
+func OpenFaulty(c Config, fault func(op string, done bool) error) (*Buffer, error) {
+	ops := realOps()
+	around := func(op string, do func() error) error {
+		if err := fault(op, false); err != nil {
+			return err
+		}
+		if err := do(); err != nil {
+			return err
+		}
+		return fault(op, true)
+	}
+	return open(c, fileOps{
+		commit: func(tx *bbolt.Tx) error { return around("commit", func() error { return ops.commit(tx) }) },
+		rename: func(from, to string) error { return around("rename", func() error { return ops.rename(from, to) }) },
+		remove: func(path string) error { return around("remove", func() error { return ops.remove(path) }) },
+		sync:   func(dir string) error { return around("sync", func() error { return ops.sync(dir) }) },
+	})
+}
+
+// CheckFile is checkFile.
+func CheckFile(file io.ReaderAt, size int64) error { return checkFile(file, size) }
+
+// EncodeRecord gives the chunks of a record, DecodeRecord the record.
+func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r) }
+func DecodeRecord(chunks [][]byte) (Record, error)   { return decodeRecord(chunks) }
+func ParseHeader(data []byte) (Record, error)        { return parseHeader(data) }
+func AppendHeader(dst []byte, r *Record) []byte      { return appendHeader(dst, r) }
+func ParseState(body []byte) (again []byte, e error) { return reencodeState(body) }
+
+func reencodeState(body []byte) ([]byte, error) {
+	var a accounts
+	notes, err := a.parseState(body)
+	if err != nil {
+		return nil, err
+	}
+	return a.appendState(nil, notes), nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"telltale.dev/protocol/dbc"
+	"telltale.dev/simulator/drive"
+	"telltale.dev/simulator/scenario"
+)
+
+// recording are the flags that say what to drive.
+type recording struct {
+	DBC   []string `name:"dbc" sep:"none" placeholder:"NAME=FILE" help:"A DBC file for a bus. May be repeated."`
+	J1939 []string `name:"j1939" placeholder:"NAME" help:"A bus whose frames are matched by PGN. May be repeated."`
+}
+
+type demoCommand struct {
+	playing
+	recording
+	Log    string  `required:"" type:"path" placeholder:"FILE" help:"candump or Vector ASC, plain or zstd."`
+	Speed  float64 `placeholder:"N" help:"Times the recorded speed. Default: the log in 60 s."`
+	Faults string  `enum:"none,tunnel,power,cloud,all" default:"all" help:"none, tunnel, power, cloud or all."`
+}
+
+// Run drives the log as one vehicle.
+func (c *demoCommand) Run(ctx context.Context) error {
+	buses, err := c.buses()
+	if err != nil {
+		return err
+	}
+	if c.Speed < 0 {
+		return fmt.Errorf("--speed: expected a positive number")
+	}
+	if err := c.advise(ctx, buses); err != nil {
+		return err
+	}
+	s := scenario.Demo(scenario.DemoConfig{Log: c.Log, Buses: buses, Speed: c.Speed, Faults: c.Faults})
+	return c.play(ctx, s)
+}
+
+// buses reads the flags into buses of a scenario.
+func (c *recording) buses() (map[string]scenario.Bus, error) {
+	buses := map[string]scenario.Bus{}
+	for _, arg := range c.DBC {
+		name, file, ok := strings.Cut(arg, "=")
+		if !ok || name == "" || file == "" {
+			return nil, fmt.Errorf("--dbc %s: expected NAME=FILE, such as can0=car.dbc", arg)
+		}
+		b := buses[name]
+		b.DBC = append(b.DBC, file)
+		buses[name] = b
+	}
+	if len(buses) == 0 {
+		return nil, fmt.Errorf("--dbc: expected at least one NAME=FILE, such as can0=car.dbc")
+	}
+	for _, name := range c.J1939 {
+		b, ok := buses[name]
+		if !ok {
+			return nil, fmt.Errorf("--j1939 %s: expected a bus that --dbc names", name)
+		}
+		b.J1939 = true
+		buses[name] = b
+	}
+	return buses, nil
+}
+
+// sources parses the DBC files; problems go to standard error.
+func sources(buses map[string]scenario.Bus) ([]dbc.Source, error) {
+	var list []dbc.Source
+	for _, name := range scenario.BusNames(buses) {
+		source := dbc.Source{Bus: name, J1939: buses[name].J1939}
+		for _, file := range buses[name].DBC {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, fmt.Errorf("--dbc: %w", err)
+			}
+			parsed, _, err := dbc.Parse(file, text)
+			if err != nil {
+				return nil, err
+			}
+			source.Files = append(source.Files, parsed)
+		}
+		list = append(list, source)
+	}
+	return list, nil
+}
+
+// demoTime is how long the log plays when no speed is given.
+const demoTime = 60 * time.Second
+
+// advise says which bus or DBC fits better when few identifiers match.
+func (c *demoCommand) advise(ctx context.Context, buses map[string]scenario.Bus) error {
+	list, err := sources(buses)
+	if err != nil {
+		return err
+	}
+	log, err := drive.Scan(ctx, c.Log)
+	if err != nil {
+		return err
+	}
+	for _, p := range log.Problems {
+		fmt.Fprintln(os.Stderr, p)
+	}
+	for _, line := range drive.Cover(log, list).Advice() {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/term"
+
+	"telltale.dev/simulator/ledger"
+	"telltale.dev/simulator/scenario"
+	"telltale.dev/simulator/world"
+)
+
+// playing are the flags of every command that plays a scenario.
+type playing struct {
+	Data  string `type:"path" placeholder:"DIR" help:"Keep everything there. Default: a new folder below .telltale."`
+	JSON  bool   `name:"json" help:"Print the ledger as one JSON object on the last line."`
+	JUnit string `name:"junit" type:"path" placeholder:"FILE" help:"Write the checks as JUnit XML."`
+}
+
+type runCommand struct {
+	playing
+	File string `arg:"" type:"path" help:"The scenario file."`
+}
+
+// Run plays the file.
+func (c *runCommand) Run(ctx context.Context) error {
+	s, err := scenario.Load(c.File)
+	if err != nil {
+		return err
+	}
+	return c.play(ctx, s)
+}
+
+// demoFlush is how long a sample may wait for its Parquet file in a demonstration.
+const demoFlush = 2 * time.Second
+
+// ErrNotAsExpected makes the exit code say that the scenario failed.
+var errNotAsExpected = errors.New("not everything was as expected")
+
+// play plays a scenario and shows how it went.
+func (c *playing) play(ctx context.Context, s *scenario.Scenario) error {
+	dir, err := c.folder(s.Name)
+	if err != nil {
+		return err
+	}
+	var out io.Writer = os.Stdout
+	if c.JSON {
+		out = os.Stderr // the last line of standard output is for programs
+	}
+	w, err := world.New(world.Config{Dir: dir, Flush: demoFlush, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	live := out == io.Writer(os.Stdout) && term.IsTerminal(int(os.Stdout.Fd()))
+	result, err := scenario.New(s, w, scenario.NewScreen(out, live)).Run(ctx)
+	if err != nil {
+		return fmt.Errorf("%w (logs in %s)", err, filepath.Join(dir, "logs"))
+	}
+	return c.show(result, w, out)
+}
+
+// show prints the result and where to look at the data.
+func (c *playing) show(result *scenario.Result, w *world.World, out io.Writer) error {
+	fmt.Fprintln(out)
+	result.Table(out)
+	files, err := ledger.ParquetFiles(w.Lake())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n  %d Parquet files in %s\n", len(files), relative(w.Lake()))
+	fmt.Fprintf(out, "  look at them:  %s lake %s\n\n", relative(os.Args[0]), relative(w.Lake()))
+	if c.JUnit != "" {
+		if err := c.writeJUnit(result); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		for _, l := range result.Ledgers {
+			if err := json.NewEncoder(os.Stdout).Encode(l); err != nil {
+				return err
+			}
+		}
+	}
+	if result.Failed() > 0 {
+		return errNotAsExpected
+	}
+	return nil
+}
+
+func (c *playing) writeJUnit(result *scenario.Result) error {
+	f, err := os.Create(c.JUnit)
+	if err != nil {
+		return fmt.Errorf("--junit: %w", err)
+	}
+	return errors.Join(result.JUnit(f), f.Close())
+}
+
+// folder is the data folder, a new one for each run unless the user chose one.
+func (c *playing) folder(name string) (string, error) {
+	if c.Data != "" {
+		return c.Data, nil
+	}
+	if err := os.MkdirAll(".telltale", 0o700); err != nil {
+		return "", fmt.Errorf("data folder: %w; choose another with --data", err)
+	}
+	dir, err := os.MkdirTemp(".telltale", name+"-")
+	if err != nil {
+		return "", fmt.Errorf("data folder: %w", err)
+	}
+	return filepath.Abs(dir)
+}
+
+// relative shortens a path below the working directory.
+func relative(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}

@@ -1,0 +1,69 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// expect waits until an expectation is met or its time is up, and notes how it went.
+func (e *Engine) expect(ctx context.Context, x *Expect) {
+	began := time.Now()
+	what, holds := e.condition(x)
+	err := errors.New("not looked at")
+	for end := began.Add(time.Duration(x.Within)); ; {
+		if err = holds(ctx); err == nil || time.Now().After(end) || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(step)
+	}
+	check := Check{What: what, Took: time.Since(began), Err: err}
+	e.mu.Lock()
+	e.checks = append(e.checks, check)
+	e.mu.Unlock()
+	if err != nil {
+		e.screen.Say("  FAIL    %s: %v", what, err)
+		return
+	}
+	e.screen.Say("          %s after %.1fs", what, check.Took.Seconds())
+}
+
+// condition says in words what is expected, and gives the test of it.
+func (e *Engine) condition(x *Expect) (what string, holds func(context.Context) error) {
+	switch {
+	case x.Presence != "":
+		return fmt.Sprintf("presence of %s is %s", x.Presence, x.State), func(ctx context.Context) error {
+			got, err := e.world.Presence(ctx, e.cars[x.Presence].Vehicle)
+			if err == nil && got != x.State {
+				err = fmt.Errorf("it is %s", got)
+			}
+			return err
+		}
+	case x.StateOf != "":
+		return fmt.Sprintf("state of %s has %s", x.StateOf, x.Signal), func(ctx context.Context) error {
+			known, err := e.world.KnownSignal(ctx, e.cars[x.StateOf].Vehicle, x.Signal)
+			if err == nil && !known {
+				err = errors.New("it is not known")
+			}
+			return err
+		}
+	case x.Campaign != "":
+		return fmt.Sprintf("campaign %s is %s", x.Campaign, x.Status), func(context.Context) error {
+			if e.ops == nil {
+				return errors.New("nothing was pushed")
+			}
+			r, ok := e.ops.Result(x.Campaign)
+			if !ok {
+				return errors.New("no result came")
+			}
+			if r.State != x.Status {
+				return fmt.Errorf("it is %s %s %s", r.State, r.Reason, r.Detail)
+			}
+			return nil
+		}
+	}
+	return "delivery of " + x.Delivery, func(context.Context) error {
+		return errors.New("delivery is looked at when everything has stopped: expected under finally")
+	}
+}
