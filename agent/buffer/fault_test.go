@@ -146,10 +146,22 @@ func crash(t testing.TB, dir string, without ...uint64) string {
 	return first
 }
 
+// memoryDir gives a directory in memory where there is one: the tests that
+// make hundreds of buffers need no real fsync.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "telltale-buffer-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // copyDir copies the files of a directory, and their holes as holes.
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
-	to := t.TempDir()
+	to := memoryDir(t)
 	entries, err := os.ReadDir(dir)
 	must(t, err)
 	for _, e := range entries {
@@ -202,7 +214,7 @@ func TestFaultTable(t *testing.T) {
 
 // runFault runs the scenario with the n-th operation failing; false when it has fewer.
 func runFault(t *testing.T, n int, done bool) bool {
-	c := buffer.Config{Dir: t.TempDir(), MaxBytes: 4 << 20, SegmentBytes: 64 << 10}
+	c := buffer.Config{Dir: memoryDir(t), MaxBytes: 4 << 20, SegmentBytes: 64 << 10}
 	count, failed := 0, ""
 	b, err := buffer.OpenFaulty(c, func(op string, after bool) error {
 		if !after {
