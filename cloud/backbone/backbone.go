@@ -38,7 +38,8 @@ type Config struct {
 	// Limits by name of stream. A missing one has no limits but the disk's.
 	Limits map[string]Limits
 	// MinFree is the space of the disk that streams never use, in bytes; buckets stop at half of it.
-	// Zero: 256 MiB. For Dir only: an external server has its own limits.
+	// Zero: 256 MiB; negative: no guard, so that a full disk is a failure that needs a restart.
+	// For Dir only: an external server has its own limits.
 	MinFree int64
 	// StartTimeout bounds Open. Zero: 30 s. Recovering a large data directory takes long after a crash.
 	StartTimeout time.Duration

@@ -41,9 +41,6 @@ func TestOpenErrors(t *testing.T) {
 			write(t, filepath.Join(dir, "jetstream"), "")
 			return backbone.Config{Dir: dir}
 		}, backbone.ErrStart, "jetstream"},
-		"too slow": {func(_ *testing.T, dir string) backbone.Config {
-			return backbone.Config{Dir: dir, StartTimeout: time.Nanosecond}
-		}, backbone.ErrStart, "within the time limit of 1ns"},
 		"nothing listens": {func(*testing.T, string) backbone.Config {
 			return backbone.Config{URL: "nats://somebody:secret@127.0.0.1:1", StartTimeout: 3 * time.Second}
 		}, backbone.ErrUnreachable, "at 127.0.0.1:1"},
@@ -141,5 +138,24 @@ func TestReopenKeepsAll(t *testing.T) {
 	info, err := second.Info(t.Context(), backbone.Up)
 	if err != nil || info.First != 1 || info.Last != 101 || info.Messages != 101 || info.Bytes < 100 {
 		t.Errorf("info: got %+v, %v, want 1 to 101", info, err)
+	}
+}
+
+// TestTooSlow wants Open to give up in time, and the directory free again once the slow start has ended.
+func TestTooSlow(t *testing.T) {
+	dir := t.TempDir()
+	_, err := backbone.Open(backbone.Config{Dir: dir, StartTimeout: time.Nanosecond})
+	if !errors.Is(err, backbone.ErrStart) || !strings.Contains(err.Error(), "within the time limit of 1ns") {
+		t.Fatalf("got %v, want %v within the time limit", err, backbone.ErrStart)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		b, err := backbone.Open(backbone.Config{Dir: dir})
+		if err == nil {
+			_ = b.Close()
+			return
+		}
+		if !errors.Is(err, backbone.ErrLocked) || time.Now().After(deadline) {
+			t.Fatalf("open again: got %v, want the lock to be released soon", err)
+		}
 	}
 }

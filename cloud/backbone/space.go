@@ -16,9 +16,9 @@ type space struct {
 }
 
 // allow refuses n more bytes with ErrFull when they would reach into part of the
-// reserve: 1 of all of it, 2 of half of it. Nil, for an external server, allows all.
+// reserve: 1 of all of it, 2 of half of it.
 func (s *space) allow(n int, part int64) error {
-	if s == nil {
+	if s.reserve < 0 {
 		return nil
 	}
 	free, err := freeBytes(s.path)
