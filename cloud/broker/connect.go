@@ -41,7 +41,7 @@ func (b *Broker) admit(c *connection, pk packets.Packet) byte {
 	if code := b.attach(c, w, settings(pk, expiry)); code != codeSuccess {
 		return code
 	}
-	c.admitted = true
+	c.admitted.Store(true)
 	b.leaveGate(c)
 	// The handshake's deadline ends here; Write sets its own from now on.
 	_ = c.SetWriteDeadline(time.Time{})

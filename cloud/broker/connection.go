@@ -24,7 +24,7 @@ type connection struct {
 	// Owned by serve, that is by the reader.
 	mochi    *mqtt.Client
 	leftGate bool
-	admitted bool
+	started  bool // the writer runs
 
 	// Written by admit, then read only.
 	key            string
@@ -34,7 +34,7 @@ type connection struct {
 	session        *session
 
 	kicked     atomic.Uint32 // kickedBit | reason code once the connection is to end
-	started    atomic.Bool   // the writer runs
+	admitted   atomic.Bool   // CONNECT was accepted: the writer runs or is about to
 	broken     atomic.Bool   // a write has failed: no farewell of TLS either
 	wake       chan struct{} // capacity 1: there may be something to write
 	closing    chan struct{} // closed when the reader has ended
@@ -99,7 +99,7 @@ func (c *connection) kick(code byte) {
 		return
 	}
 	c.broker.counters.disconnects[code].Add(1)
-	if !c.started.Load() {
+	if !c.admitted.Load() {
 		_ = c.Close()
 		return
 	}
@@ -111,7 +111,7 @@ func (c *connection) kick(code byte) {
 // mochi does not close the connection before.
 func (c *connection) hangUp(code byte) {
 	c.kick(code)
-	if c.started.Load() {
+	if c.started {
 		<-c.writerDone
 	}
 }
@@ -126,7 +126,7 @@ func (c *connection) signal() {
 
 // startWriter is called once CONNACK was written.
 func (c *connection) startWriter() {
-	c.started.Store(true)
+	c.started = true
 	c.signal()
 	go c.write() // stopWriter waits for it
 }
@@ -134,7 +134,7 @@ func (c *connection) startWriter() {
 // stopWriter ends the writer, if it runs, and waits for it. The reader has ended.
 func (c *connection) stopWriter() {
 	close(c.closing)
-	if c.started.Load() {
+	if c.started {
 		<-c.writerDone
 	}
 }

@@ -173,8 +173,9 @@ func (c *cloud) all() []broker.Publish {
 // stage is a running broker with its authority.
 type stage struct {
 	*broker.Broker
-	t  testing.TB
-	ca *authority
+	t    testing.TB
+	ca   *authority
+	stop func() // ends Run
 }
 
 func start(t testing.TB, handler broker.Handler, change func(*broker.Config)) *stage {
@@ -191,7 +192,7 @@ func start(t testing.TB, handler broker.Handler, change func(*broker.Config)) *s
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		select {
 		case err := <-ended:
@@ -202,7 +203,8 @@ func start(t testing.TB, handler broker.Handler, change func(*broker.Config)) *s
 			t.Error("Run did not return")
 		}
 	})
-	return &stage{Broker: b, t: t, ca: ca}
+	t.Cleanup(stop)
+	return &stage{Broker: b, t: t, ca: ca, stop: stop}
 }
 
 // raw is a client that speaks single packets.
@@ -422,3 +424,12 @@ func eventually(t testing.TB, what string, ok func() bool) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+func marshal(t testing.TB, v any) string {
+	t.Helper()
+	data, err := codec.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

@@ -104,7 +104,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 // acknowledgement of packet 0 instead, which it ignores.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := cl.Net.Conn.(*connection)
-	if !c.admitted {
+	if !c.admitted.Load() {
 		return pk, nil // CONNECT
 	}
 	switch pk.FixedHeader.Type {

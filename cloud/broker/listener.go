@@ -124,7 +124,7 @@ func (b *Broker) establish(c *connection) (err error) {
 		}
 	}()
 	err = b.server.EstablishConnection(listenerID, c)
-	if !c.admitted {
+	if !c.admitted.Load() {
 		b.counters.failedConnects.Add(1)
 	}
 	return err
