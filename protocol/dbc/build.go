@@ -13,13 +13,14 @@ import (
 type builder struct {
 	c        *compiler
 	message  *Message
-	first    int32       // global index of the message's first signal
-	need     []int       // by signal: bytes of payload up to its end
-	children [][]int32   // by signal: the signals it selects
-	nodes    []node      // the last one made is the root
-	paths    []path      //
-	layouts  []Layout    //
-	ops      [][]op      // by layout
+	first    int32     // global index of the message's first signal
+	need     []int     // by signal: bytes of payload up to its end
+	children [][]int32 // by signal: the signals it selects
+	root     int32     // node or path
+	nodes    []node
+	paths    []path
+	layouts  []Layout
+	programs []program   // by layout
 	sets     map[set]int // numbers the sets of signals
 	known    map[shown]int32
 	used     int // signals in paths so far
@@ -74,17 +75,18 @@ func (b *builder) unconditional() []int32 {
 
 // tree compiles the message; false when there are too many combinations.
 func (b *builder) tree() bool {
-	_, ok := b.step(b.unconditional(), b.unconditional(), 0)
+	var ok bool
+	b.root, ok = b.step(b.unconditional(), b.unconditional(), 0)
 	return ok
 }
 
 // common compiles the message as if only the signals in all frames existed.
 func (b *builder) common() {
-	b.path(b.unconditional())
+	b.root, _ = b.path(b.unconditional())
 }
 
 // step compiles what is left to find out, when signals are known to be in the
-// frame and the multiplexors among fresh are still to be looked at. It gives the node.
+// frame and the multiplexors among fresh are still to be looked at. It gives the node or path.
 func (b *builder) step(signals, fresh []int32, depth int) (int32, bool) {
 	at := slices.IndexFunc(fresh, func(s int32) bool { return len(b.children[s]) > 0 && b.need[s] <= can.MaxData })
 	if at < 0 {
@@ -97,8 +99,8 @@ func (b *builder) step(signals, fresh []int32, depth int) (int32, bool) {
 	}
 	unsigned := *b.message.Signals[selector]
 	unsigned.Signed = false // ranges are of the bits as they are
-	n := node{path: -1, need: int32(b.need[selector]), selector: newOp(&unsigned)}
-	made := map[string]int32{} // nodes by the signals that are selected
+	n := node{need: int32(b.need[selector]), selector: newOp(&unsigned)}
+	made := map[string]int32{} // node or path by the signals that are selected
 	for _, c := range cases {
 		next, seen := made[c.key]
 		if !seen {
@@ -171,9 +173,11 @@ func (b *builder) path(signals []int32) (int32, bool) {
 		number = b.sets[next]
 	}
 	way.layout = b.layout(number, list, ops, len(list) < len(signals))
+	if way.layout >= 0 {
+		way.program = b.programs[int(way.layout)-len(b.c.plan.layouts)]
+	}
 	b.paths = append(b.paths, way)
-	b.nodes = append(b.nodes, node{path: int32(len(b.c.plan.paths) + len(b.paths) - 1)})
-	return int32(len(b.c.plan.nodes) + len(b.nodes) - 1), true
+	return pathAt(int32(len(b.c.plan.paths) + len(b.paths) - 1)), true
 }
 
 // layout gives the layout of a set of signals, a new one when the message has none of it yet.
@@ -187,7 +191,7 @@ func (b *builder) layout(number int, signals []int32, ops []op, short bool) int3
 		l = int32(len(b.c.plan.layouts) + len(b.layouts))
 		b.known[key] = l
 		b.layouts = append(b.layouts, Layout{Message: len(b.c.plan.messages) - 1, Short: short, Signals: signals})
-		b.ops = append(b.ops, ops)
+		b.programs = append(b.programs, newProgram(ops))
 	}
 	return l
 }
@@ -197,11 +201,11 @@ func (b *builder) commit() {
 	p := b.c.plan
 	b.c.references += b.used
 	p.nodes = append(p.nodes, b.nodes...)
-	p.roots = append(p.roots, int32(len(p.nodes)-1))
+	p.roots = append(p.roots, b.root)
 	p.paths = append(p.paths, b.paths...)
 	p.layouts = append(p.layouts, b.layouts...)
-	p.ops = append(p.ops, b.ops...)
-	for _, ops := range b.ops {
-		p.maxSignals = max(p.maxSignals, len(ops))
+	p.programs = append(p.programs, b.programs...)
+	for _, l := range b.layouts {
+		p.maxSignals = max(p.maxSignals, len(l.Signals))
 	}
 }

@@ -4,99 +4,127 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 
 	"telltale.dev/protocol/can"
 )
 
-// op takes one signal out of a payload. It is 16 bytes, four to a cache line.
+// op takes one signal out of a payload: shift the 64-bit word that holds it
+// down, mask it, and extend its sign, where sign is the value of the sign bit or 0:
 //
-// The signal is in the 8 bytes from off on, read in its byte order as a 64-bit
-// word. left shifts it to the top, right down to the bottom, and with sign, the
-// value of its sign bit (0: unsigned), (v^sign)−sign extends it:
+//	word          . . . . s v v v v v . . . .
+//	>> shift      0 0 0 0 . . . . s v v v v v
+//	& mask        0 0 0 0 0 0 0 0 s v v v v v
+//	^ sign − sign s s s s s s s s s v v v v v
 //
-//	word      . . . . s v v v v v . . . .
-//	<< left   s v v v v v . . . . . . . .
-//	>> right  0 0 0 0 0 0 0 0 s v v v v v
-//	^ − sign  s s s s s s s s s v v v v v
-//
-// A signal of more than 57 bits may reach into a ninth byte; its op is wide.
+// The word is the eight bytes from off on, read little endian, or big endian
+// when big is 1. Layouts of classic frames (see program) read both words once.
 type op struct {
-	sign  uint64
-	off   uint8 // 0 to 56
-	left  uint8
-	right uint8
-	flags uint8
-	bits  uint8 // length, for wide ones
+	mask, sign uint64
+	shift      uint8 // 0 to 63
+	big        uint8 // 0 or 1
+	off        uint8 // 0 to 56
+	kind       uint8
 }
 
-// The flags of an op.
+// The kinds of an op.
 const (
-	opBig   uint8 = 1 << iota // big endian
-	opWide                    // in nine bytes
-	opFloat                   // IEEE 754, 32 bits; 64-bit ones need nothing done
-	opSlow  = opWide | opFloat
+	opWord  uint8 = iota // within one word
+	opNine               // of more than 57 bits, reaching into a ninth byte; shift is what lies before it in the first
+	opFloat              // within one word, IEEE 754 of 32 bits; those of 64 bits need nothing done
 )
 
 const lastWord = can.MaxData - 8 // the last place to read eight bytes from
 
+// program takes all signals of a layout.
+type program struct {
+	ops     []op
+	classic bool // all ops are opWord with off 0
+}
+
 // newOp compiles a signal that ends within can.MaxData bytes.
 func newOp(s *Signal) op {
-	o := op{right: uint8(64 - s.Length), bits: uint8(s.Length)}
+	o := op{mask: highest(s)}
 	if s.Signed && s.IEEE == 0 {
 		o.sign = 1 << (s.Length - 1)
 	}
-	if s.IEEE == 32 {
-		o.flags |= opFloat
-	}
 	start := s.Start
 	if s.BigEndian {
-		o.flags |= opBig
+		o.big = 1
 		start = networkBit(s.Start)
 	}
 	off := min(start/8, lastWord)
-	shift := start - off*8 // before the signal, in the order in which it grows
-	o.off = uint8(off)
+	before := start - off*8 // bits of the word before the signal, in the order in which it grows
 	switch {
-	case shift+s.Length > 64:
-		o.flags |= opWide
-		o.left = uint8(shift)
+	case before+s.Length > 64:
+		o.kind, o.shift = opNine, uint8(before)
+	case s.BigEndian && s.bytes() <= 8:
+		off, o.shift = 0, uint8(64-start-s.Length)
 	case s.BigEndian:
-		o.left = uint8(shift)
+		o.shift = uint8(64 - before - s.Length)
+	case s.bytes() <= 8:
+		off, o.shift = 0, uint8(start)
 	default:
-		o.left = uint8(64 - shift - s.Length)
+		o.shift = uint8(before)
+	}
+	o.off = uint8(off)
+	if s.IEEE == 32 {
+		o.kind = opFloat // never in nine bytes
 	}
 	return o
 }
 
-// take gives the raw value.
-func (o *op) take(data *[can.MaxData]byte) int64 {
-	if o.flags&opSlow != 0 {
-		return o.takeSlow(data)
-	}
-	w := binary.LittleEndian.Uint64(data[o.off:])
-	if o.flags&opBig != 0 {
-		w = bits.ReverseBytes64(w)
-	}
-	return int64((w<<(o.left&63)>>(o.right&63) ^ o.sign) - o.sign)
+func newProgram(ops []op) program {
+	return program{ops, !slices.ContainsFunc(ops, func(o op) bool { return o.kind != opWord || o.off > 0 })}
 }
 
-// takeSlow is take for wide signals and 32-bit floats.
-func (o *op) takeSlow(data *[can.MaxData]byte) int64 {
-	var v uint64
-	word := data[o.off:]
-	switch {
-	case o.flags&opWide == 0:
-		fast := *o
-		fast.flags &^= opSlow
-		v = uint64(fast.take(data))
-	case o.flags&opBig != 0:
-		v = binary.BigEndian.Uint64(word)<<o.left | uint64(word[8])>>(8-o.left)
-		v = v>>o.right ^ o.sign - o.sign
-	default:
-		v = binary.LittleEndian.Uint64(word)>>o.left | uint64(word[8])<<(64-o.left)
-		v = v<<o.right>>o.right ^ o.sign - o.sign
+// run writes the raw values to raw, which is as long as ops.
+func (p *program) run(data *[can.MaxData]byte, raw []int64) {
+	ops := p.ops
+	raw = raw[:len(ops)]
+	if !p.classic {
+		for i := range ops {
+			raw[i] = ops[i].take(data)
+		}
+		return
 	}
-	if o.flags&opFloat != 0 {
+	word := binary.LittleEndian.Uint64(data[:])
+	words := [2]uint64{word, bits.ReverseBytes64(word)}
+	for i := range ops {
+		o := &ops[i]
+		raw[i] = int64((words[o.big&1]>>(o.shift&63)&o.mask ^ o.sign) - o.sign)
+	}
+}
+
+// take gives one raw value.
+func (o *op) take(data *[can.MaxData]byte) int64 {
+	if o.kind != opWord {
+		return o.takeOther(data)
+	}
+	w := binary.LittleEndian.Uint64(data[o.off:])
+	if o.big != 0 {
+		w = bits.ReverseBytes64(w)
+	}
+	return int64((w>>(o.shift&63)&o.mask ^ o.sign) - o.sign)
+}
+
+// takeOther is take for signals in nine bytes and 32-bit floats.
+func (o *op) takeOther(data *[can.MaxData]byte) int64 {
+	word := data[o.off:]
+	var v uint64
+	switch {
+	case o.kind == opFloat:
+		plain := *o
+		plain.kind = opWord
+		v = uint64(plain.take(data))
+	case o.big != 0:
+		all := bits.OnesCount64(o.mask) + int(o.shift) // bits up to the end of the signal, 65 to 71
+		v = binary.BigEndian.Uint64(word)<<(all-64) | uint64(word[8])>>(72-all)
+	default:
+		v = binary.LittleEndian.Uint64(word)>>o.shift | uint64(word[8])<<(64-o.shift)
+	}
+	v = (v&o.mask ^ o.sign) - o.sign
+	if o.kind == opFloat {
 		v = math.Float64bits(float64(math.Float32frombits(uint32(v))))
 	}
 	return int64(v)

@@ -21,24 +21,24 @@ func (p *parser) link() {
 	}
 }
 
-// messagesOf gives the messages with an identifier as written; none is a problem of the statement.
+// messagesOf gives the messages with an identifier as written; none is a problem, but the statement could be read.
 func (p *parser) messagesOf(id uint32, line int, keyword string) []*draftMessage {
 	list := p.messages[id]
-	if len(list) == 0 && id != 0xC0000000 {
-		p.skip(line, "an identifier of a message of this file behind %s, found %d", keyword, id)
+	if len(list) == 0 && !p.lost[id] {
+		p.note(line, "an identifier of a message of this file behind %s, found %d", keyword, id)
 	}
 	return list
 }
 
-// signalsOf gives the signals of a name; none is a problem of the statement. With duplicates there are several.
+// signalsOf gives the signals of a name; none is a problem. With duplicates there are several.
 func (p *parser) signalsOf(id uint32, name string, line int, keyword string) []*draftSignal {
 	messages := p.messagesOf(id, line, keyword)
 	var list []*draftSignal
 	for _, m := range messages {
 		list = append(list, m.byName[name]...)
 	}
-	if len(list) == 0 && len(messages) > 0 {
-		p.skip(line, "a signal of message %s behind %s, found %s", clip(messages[0].Name), keyword, clip(name))
+	if len(list) == 0 && len(messages) > 0 && !messages[0].lost[name] {
+		p.note(line, "a signal of message %s behind %s, found %s", clip(messages[0].Name), keyword, clip(name))
 	}
 	return list
 }

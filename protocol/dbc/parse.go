@@ -21,6 +21,7 @@ func Parse(name string, text []byte) (*File, []Problem, error) {
 		file:     &File{Name: name, Hash: sha256.Sum256(text)},
 		problems: problems{file: name},
 		messages: map[uint32][]*draftMessage{},
+		lost:     map[uint32]bool{independentID: true},
 		tables:   map[string][]Value{},
 		enums:    map[string][]string{},
 		defaults: map[string]string{},
@@ -46,9 +47,10 @@ type parser struct {
 	file *File
 	problems
 
-	known    bool          // a statement of a DBC file was seen
-	message  *draftMessage // whose SG_ statements follow; nil: they are to be skipped
-	orphans  string        // why they are to be skipped; "": silently, the pseudo message
+	known    bool            // a statement of a DBC file was seen
+	message  *draftMessage   // whose SG_ statements follow; nil: they are to be skipped
+	orphans  bool            // with a wrong BO_, not with the pseudo message
+	lost     map[uint32]bool // identifiers of messages that were skipped
 	drafts   []*draftMessage
 	messages map[uint32][]*draftMessage // by identifier as written
 	tables   map[string][]Value         // VAL_TABLE_

@@ -8,10 +8,13 @@ import (
 
 // Limits of a signal's place. J1939 messages over the transport protocol have up to 1785 bytes (SAE J1939-21, 5.10).
 const (
-	maxLength   = 1785
-	maxStart    = maxLength*8 - 1
-	maxRawBits  = 64
-	independent = "VECTOR__INDEPENDENT_SIG_MSG" // holds the signals that are in no message
+	maxLength  = 1785
+	maxStart   = maxLength*8 - 1
+	maxRawBits = 64
+
+	// The pseudo message that holds the signals of no message.
+	independent   = "VECTOR__INDEPENDENT_SIG_MSG"
+	independentID = 0xC0000000
 )
 
 // draftMessage is a message while its file is read.
@@ -20,6 +23,7 @@ type draftMessage struct {
 	number  uint32 // as written
 	line    int
 	signals []*draftSignal
+	lost    map[string]bool           // names of signals that were skipped
 	byName  map[string][]*draftSignal // by the name as written; more than one: a duplicate
 	long    string                    // SystemMessageLongSymbol
 	format  string                    // VFrameFormat
@@ -32,7 +36,7 @@ type draftSignal struct {
 	line     int
 	muxed    bool // has mN
 	mux      int64
-	selector string     // of SG_MUL_VAL_
+	selector string     // of SG_MUL_VAL_; then of any
 	ranges   [][2]int64 // of SG_MUL_VAL_
 	long     string     // SystemSignalLongSymbol
 	spn      string
@@ -42,19 +46,21 @@ type draftSignal struct {
 // readMessage reads: BO_ identifier name : length transmitter
 func (p *parser) readMessage() {
 	line := p.last.line
-	p.message, p.orphans = nil, "" // of a wrong BO_, the SG_ are skipped with it
+	p.message, p.orphans = nil, false // of a wrong BO_, the SG_ are skipped with it
 	number := p.identifier()
 	name := p.word("a message name")
 	p.mark(':', "the message name")
 	length := p.integer("a message length in bytes", 0, 1<<31)
 	if p.err {
-		p.orphans = "a message whose BO_ statement can be read"
+		p.orphans = true
+		p.lost[number] = true
 		return
 	}
 	if p.tok.kind == kindWord && !isKeyword(p.tok.text) && !p.tok.first {
 		p.next() // the transmitter
 	}
-	if name == independent || number == 0xC0000000 {
+	if name == independent || number == independentID {
+		p.lost[number] = true
 		return
 	}
 	id := can.ID(number)
@@ -76,6 +82,7 @@ func (p *parser) readMessage() {
 	m := &draftMessage{
 		Message: &Message{ID: id, Name: readable(name), Length: int(length)},
 		number:  number, line: line, byName: map[string][]*draftSignal{},
+		lost: map[string]bool{},
 	}
 	p.message = m
 	p.drafts = append(p.drafts, m)
@@ -87,6 +94,7 @@ func (p *parser) readMessage() {
 func (p *parser) readSignal() {
 	d := &draftSignal{Signal: &Signal{}, line: p.last.line}
 	d.Name = readable(p.word("a signal name"))
+	defer p.loseSignal(d)
 	if p.tok.kind != ':' {
 		p.indicator(d)
 	}
@@ -111,11 +119,18 @@ func (p *parser) readSignal() {
 	p.addSignal(d)
 }
 
+// loseSignal remembers the name of a signal that is skipped, so that statements about it are no problems of their own.
+func (p *parser) loseSignal(d *draftSignal) {
+	if p.err && p.message != nil && d.Name != "" {
+		p.message.lost[d.Name] = true
+	}
+}
+
 // addSignal puts a signal into its message.
 func (p *parser) addSignal(d *draftSignal) {
 	m := p.message
 	if m == nil {
-		if p.orphans != "" {
+		if p.orphans {
 			p.file.Skipped++ // named once, with the message
 		}
 		return
@@ -137,6 +152,10 @@ func (p *parser) indicator(d *draftSignal) {
 	word := p.word(what)
 	if p.err {
 		return
+	}
+	if word == "m" {
+		p.note(p.last.line, `M for a multiplexor or a number behind m, found "m"; signal %s is taken as the multiplexor`, clip(d.Name))
+		word = "M"
 	}
 	digits, multiplexed := strings.CutPrefix(word, "m")
 	digits, multiplexor := strings.CutSuffix(digits, "M")

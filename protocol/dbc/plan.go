@@ -56,28 +56,31 @@ type Plan struct {
 	layouts    []Layout
 	maxSignals int
 
-	roots []int32 // node by message
-	nodes []node
-	paths []path
-	ops   [][]op // by layout
+	roots    []int32 // by message: node, or path when it has no multiplexor
+	nodes    []node
+	paths    []path
+	programs []program // by layout
 }
 
-// node is a step in finding out which signals a frame holds: a selector to look at, or the end of a path.
+// node is a multiplexor to look at in finding out which signals a frame holds.
+// Where it leads to is another node, or, below zero, pathAt of the path that is then known.
 type node struct {
-	path     int32 // ≥ 0: the end, position in paths
 	need     int32 // bytes of payload that the selector needs
 	selector op
-	starts   []uint64 // selector values from which on next counts, rising, the first 0; nil: dense
-	next     []int32  // nodes, by selector value when dense
-	other    int32    // node when the selector is not reached, or beyond next
+	starts   []uint64 // selector values from which on next counts, rising, the first 0; nil: next is by value
+	next     []int32
+	other    int32 // when the selector is not reached, or beyond next
 }
 
-// path is one way through the multiplexors. cuts[n] is the layout of a frame
-// of n bytes when n < len(cuts), and layout that of longer ones; negative: no signal.
+// path is one way through the multiplexors: how a frame is decoded that goes it.
 type path struct {
-	layout int32
-	cuts   []int32
+	program         // of whole frames
+	layout  int32   // of whole frames; negative: they hold no signal
+	cuts    []int32 // cuts[n]: layout of a frame of n bytes that is not whole
 }
+
+// pathAt turns the position of a path into the form of node.next, and back.
+func pathAt(n int32) int32 { return ^n }
 
 // Buses gives the names of the buses in the order of the sources.
 func (p *Plan) Buses() []string { return p.buses }
@@ -127,27 +130,25 @@ func (p *Plan) Decode(bus int, f *can.Frame, raw []int64) (layout int, n int) {
 	if f.Flags&can.Remote != 0 {
 		length = 0
 	}
-	at := &p.nodes[p.roots[message]]
-	for at.path < 0 {
-		at = &p.nodes[at.follow(f, length)]
+	at := p.roots[message]
+	for at >= 0 {
+		at = p.nodes[at].follow(f, length)
 	}
-	way := &p.paths[at.path]
-	chosen := way.layout
+	way := &p.paths[pathAt(at)]
+	chosen, code := way.layout, &way.program
 	if int(length) < len(way.cuts) {
-		chosen = way.cuts[length]
+		if chosen = way.cuts[length]; chosen >= 0 {
+			code = &p.programs[chosen]
+		}
 	}
 	if chosen < 0 {
 		return Uncovered, 0
 	}
-	ops := p.ops[chosen]
-	raw = raw[:len(ops)]
-	for i := range ops {
-		raw[i] = ops[i].take(&f.Data)
-	}
-	return int(chosen), len(ops)
+	code.run(&f.Data, raw)
+	return int(chosen), len(code.ops)
 }
 
-// follow gives the next node.
+// follow gives the next node or path.
 func (at *node) follow(f *can.Frame, length int32) int32 {
 	if length < at.need {
 		return at.other
