@@ -7,13 +7,18 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // maxDeadTries is how often a dead letter is offered to a stream that is full.
 // Beyond it the letter is given up and counted: one vehicle's garbage must not
 // stop everybody's data. Its id stays in the ledger, and its bytes stay in the
-// lane as long as the lane keeps messages.
-const maxDeadTries = 5
+// lane as long as the lane keeps messages. For deadPause after that a letter is
+// offered only once.
+const (
+	maxDeadTries = 4
+	deadPause    = 30 * time.Second
+)
 
 // bury writes a dead letter, which is sent before anything is committed, and
 // notes the id in the ledger. A replay that fails again is only counted: its
@@ -59,6 +64,10 @@ func oneLine(s string) string {
 // sendLetters puts the dead letters at hand on disk, all at once. Those that are
 // left when it returns are there because ctx ended.
 func (p *Processor) sendLetters(ctx context.Context) {
+	tries := maxDeadTries
+	if time.Since(p.deadFull) < deadPause {
+		tries = 1
+	}
 	for try := 1; len(p.letters) > 0; try++ {
 		errs := p.publishLetters()
 		full := error(nil)
@@ -67,7 +76,7 @@ func (p *Processor) sendLetters(ctx context.Context) {
 			if err == nil {
 				continue
 			}
-			if errors.Is(err, ErrFull) && try >= maxDeadTries {
+			if errors.Is(err, ErrFull) && try >= tries {
 				p.stats.deadLost.Add(1)
 				full = err
 				continue
@@ -77,9 +86,10 @@ func (p *Processor) sendLetters(ctx context.Context) {
 		clear(p.letters[len(left):])
 		p.letters = left
 		if full != nil {
+			p.deadFull = time.Now()
 			p.cfg.Log.Warn("dead letters given up", "err", full, "total", p.stats.deadLost.Load())
 		}
-		if len(left) > 0 && !sleep(ctx, min(retryMin<<min(try, 16), retryMax)) {
+		if len(left) > 0 && !sleep(ctx, min(retryMin<<min(try-1, 16), retryMax)) {
 			return
 		}
 	}

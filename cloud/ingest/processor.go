@@ -67,6 +67,8 @@ type Processor struct {
 	since   time.Time // when the first of them was read
 	letters []Message // dead letters of the messages in hand
 
+	deadFull time.Time // when the dead-letter stream was last found full
+
 	committed atomic.Uint64
 	stats     processorCounters
 }

@@ -53,41 +53,53 @@ type Replayed struct {
 const replayTries = 10
 
 // Replay puts back all dead letters that the filter picks and that were there
-// when it began, or came while it went on. It stops at the first one that the
-// stream does not take.
+// when it began. It stops at the first one that its stream does not take.
 func (r *Replayer) Replay(ctx context.Context, filter Filter) (Replayed, error) {
 	var sum Replayed
+	until := ^uint64(0)
+	if ended, ok := r.Dead.(Ended); ok {
+		last, err := ended.Last(ctx)
+		if err != nil {
+			return sum, fmt.Errorf("replay: %w", err)
+		}
+		until = last
+	}
 	seen := make(map[string]bool) // origins: a crash between letter and commit writes a second letter
-	for next := uint64(1); ; {
+	for next := uint64(1); next <= until; {
 		letters, err := r.Dead.Read(ctx, next, readMessages, DefaultPoll)
 		if err != nil {
 			return sum, fmt.Errorf("replay: %w", err)
 		}
 		if len(letters) == 0 {
-			return sum, nil
+			break
 		}
 		next = letters[len(letters)-1].Sequence + 1
-		var out []Message
-		for i := range letters {
-			sum.Read++
-			m := &letters[i]
-			if m.Header[HeaderSubject] == "" || !filter.picks(m) {
-				continue
-			}
-			if origin := m.Header[HeaderOrigin]; seen[origin] {
-				sum.Repeated++
-				continue
-			} else {
-				seen[origin] = true
-			}
-			out = append(out, revive(m))
-		}
-		n, err := r.publish(ctx, out)
+		n, err := r.publish(ctx, sum.pick(letters, filter, seen))
 		sum.Published += n
 		if err != nil {
 			return sum, fmt.Errorf("replay: %w", err)
 		}
 	}
+	return sum, nil
+}
+
+// pick makes the messages of the letters that the filter picks, and counts.
+func (sum *Replayed) pick(letters []Message, filter Filter, seen map[string]bool) (out []Message) {
+	for i := range letters {
+		sum.Read++
+		m := &letters[i]
+		if m.Header[HeaderSubject] == "" || !filter.picks(m) {
+			continue
+		}
+		origin := m.Header[HeaderOrigin]
+		if seen[origin] {
+			sum.Repeated++
+			continue
+		}
+		seen[origin] = true
+		out = append(out, revive(m))
+	}
+	return out
 }
 
 // revive makes the original message of a dead letter, marked by its origin.

@@ -1,0 +1,194 @@
+package ingest_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/lake"
+	"telltale.dev/protocol"
+)
+
+// The child of TestKill is this test binary again, with these set.
+const (
+	childEnv = "TELLTALE_INGEST_CHILD" // folder with the stream
+	rounds   = 30
+	batches  = 1200 // of each of two vehicles
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		if err := child(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// child processes the stream in dir until everything is in the lake.
+func child(dir string) error {
+	up, err := log{filepath.Join(dir, "up")}.load()
+	if err != nil {
+		return err
+	}
+	doc, err := os.ReadFile(filepath.Join(dir, "schema"))
+	if err != nil {
+		return err
+	}
+	l, err := lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), Stream: "UP"})
+	if err != nil {
+		return err
+	}
+	p, err := ingest.NewProcessor(ingest.ProcessorConfig{
+		Name: "UP", Stream: up, Lake: l, Schemas: oneSchema(doc),
+		Publisher: log{filepath.Join(dir, "dead")}, FlushRows: 500, Poll: time.Millisecond,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println(p.Checkpoint())
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	err = p.Flush(ctx)
+	cancel()
+	if err := <-ended; err != nil {
+		return err
+	}
+	return err
+}
+
+// oneSchema is a schema store with one document.
+type oneSchema []byte
+
+func (s oneSchema) PutSchema(context.Context, protocol.SchemaHash, []byte) error { return nil }
+func (s oneSchema) Schema(context.Context, protocol.SchemaID) ([]byte, error)    { return s, nil }
+
+// TestKill kills a processor at random moments. In the end each row is in the
+// files once, and the ledger is the one of a run without a kill.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	k := newMaker(t)
+	if err := os.WriteFile(filepath.Join(dir, "schema"), k.doc, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stream := prepare(t, k)
+	if err := (log{filepath.Join(dir, "up")}).append(stream...); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for range rounds {
+		if !runChild(t, dir, time.Duration(rand.IntN(60_000))*time.Microsecond) {
+			killed++
+		}
+	}
+	if !runChild(t, dir, time.Hour) {
+		t.Fatal("the last child did not end by itself")
+	}
+	t.Logf("%d of %d children were killed while they worked", killed, rounds)
+	if killed < rounds/2 {
+		t.Errorf("only %d children were killed while they worked: the stream is too short", killed)
+	}
+	count := stored(t, filepath.Join(dir, "lake"))
+	for _, vehicle := range []protocol.VehicleID{"car1", "car2"} {
+		for seq := uint64(1); seq <= batches; seq++ {
+			want := 2 * rowsPerBatch
+			if seq%100 == 50 { // garbage
+				want = 0
+			}
+			if got := count[string(vehicle)+"/"+k.id(seq).String()]; got != want {
+				t.Errorf("%s batch %d: got %d rows, want %d", vehicle, seq, got, want)
+			}
+		}
+	}
+	checkSameLedger(t, dir, k, stream)
+	dead, err := log{filepath.Join(dir, "dead")}.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	origins := map[string]bool{}
+	for _, m := range dead.all() {
+		origins[m.Header[ingest.HeaderOrigin]] = true
+	}
+	if want := 2 * batches / 100; len(origins) != want {
+		t.Errorf("dead letters: got %d different, want %d", len(origins), want)
+	}
+}
+
+// prepare makes the stream: two vehicles, over midnight, with duplicates and garbage.
+func prepare(t *testing.T, k *maker) (out []ingest.Message) {
+	t.Helper()
+	for seq := uint64(1); seq <= batches; seq++ {
+		payload := k.payload(seq)
+		if seq%100 == 50 {
+			payload = payload[:len(payload)/2]
+		}
+		for _, vehicle := range []protocol.VehicleID{"car1", "car2"} {
+			k.vehicle = vehicle
+			out = append(out, k.message(payload, k.id(seq).String()))
+		}
+		if seq%7 == 0 && seq%100 != 50 {
+			out = append(out, out[len(out)-2])
+		}
+	}
+	return out
+}
+
+// runChild kills the child some time after it has opened the lake. It says whether the child ended by itself.
+func runChild(t *testing.T, dir string, after time.Duration) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	if _, err := r.ReadString('\n'); err != nil {
+		t.Fatalf("the child did not open the lake: %v, %v", err, cmd.Wait())
+	}
+	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	_, _ = io.Copy(io.Discard, r)
+	err = cmd.Wait()
+	if err != nil && cmd.ProcessState.Exited() {
+		t.Fatalf("the child failed: %v", err)
+	}
+	return err == nil
+}
+
+// checkSameLedger holds the ledger on disk against that of an uninterrupted run.
+func checkSameLedger(t *testing.T, dir string, k *maker, stream []ingest.Message) {
+	t.Helper()
+	b := newBench(t)
+	for _, m := range stream {
+		b.up.Publish(m, func(uint64, error) {})
+	}
+	p, _ := b.start()
+	b.flush(p)
+	last, snapshot := openLake(t, filepath.Join(dir, "lake")).Checkpoint()
+	if last != uint64(len(stream)) || string(snapshot) != string(p.Ledger().Snapshot()) {
+		t.Errorf("checkpoint at %d of %d: the ledger differs from that of an uninterrupted run", last, len(stream))
+	}
+	for _, a := range p.Accounts("") {
+		if a.Stored != batches-batches/100 || a.Dead != batches/100 || len(a.Gaps) != 0 || (a.Duplicates > 0) != (a.Vehicle == "car1") {
+			t.Errorf("account of %s: got %+v", a.Vehicle, a.Counts)
+		}
+	}
+}

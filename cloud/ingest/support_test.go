@@ -1,0 +1,372 @@
+package ingest_test
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/lake"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// memory is a stream in memory that refuses what fail says.
+type memory struct {
+	mu       sync.Mutex // guards the rest
+	messages []ingest.Message
+	fail     func(m ingest.Message) error
+	added    chan struct{}
+}
+
+func newMemory() *memory { return &memory{added: make(chan struct{}, 1)} }
+
+func (s *memory) Publish(m ingest.Message, done func(uint64, error)) {
+	s.mu.Lock()
+	if s.fail != nil {
+		if err := s.fail(m); err != nil {
+			s.mu.Unlock()
+			done(0, err)
+			return
+		}
+	}
+	m.Sequence = uint64(len(s.messages) + 1)
+	m.Stored = time.Unix(1_700_000_000, 0)
+	m.Header = maps.Clone(m.Header)
+	s.messages = append(s.messages, m)
+	s.mu.Unlock()
+	select {
+	case s.added <- struct{}{}:
+	default:
+	}
+	done(m.Sequence, nil)
+}
+
+func (s *memory) Read(ctx context.Context, from uint64, limit int, wait time.Duration) ([]ingest.Message, error) {
+	if out := s.after(from, limit); len(out) > 0 || wait == 0 {
+		return out, nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timer.C:
+	case <-s.added:
+	}
+	return s.after(from, limit), nil
+}
+
+func (s *memory) after(from uint64, limit int) []ingest.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from > uint64(len(s.messages)) {
+		return nil
+	}
+	rest := s.messages[max(from, 1)-1:]
+	return append([]ingest.Message(nil), rest[:min(limit, len(rest))]...)
+}
+
+func (s *memory) Last(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return uint64(len(s.messages)), nil
+}
+
+func (s *memory) all() []ingest.Message { return s.after(1, 1<<30) }
+
+// lanes is the publisher of all streams: by the first word of the subject.
+type lanes map[string]*memory
+
+func (l lanes) Publish(m ingest.Message, done func(uint64, error)) {
+	word, _, _ := strings.Cut(m.Subject, ".")
+	l[word].Publish(m, done)
+}
+
+// schemas is a schema store in memory.
+type schemas struct {
+	mu   sync.Mutex // guards the rest
+	docs map[protocol.SchemaID][]byte
+	err  error
+	puts int
+}
+
+func (s *schemas) PutSchema(_ context.Context, hash protocol.SchemaHash, doc []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.puts++
+	if s.docs == nil {
+		s.docs = map[protocol.SchemaID][]byte{}
+	}
+	s.docs[hash.ID()] = append([]byte{}, doc...)
+	return nil
+}
+
+func (s *schemas) Schema(_ context.Context, id protocol.SchemaID) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	if doc, ok := s.docs[id]; ok {
+		return doc, nil
+	}
+	return nil, ingest.ErrSchemaNotFound
+}
+
+// registry says of each device what the function says.
+type registry func(protocol.VehicleID, protocol.DeviceID) error
+
+func (r registry) Active(v protocol.VehicleID, d protocol.DeviceID) error { return r(v, d) }
+
+func everybody(protocol.VehicleID, protocol.DeviceID) error { return nil }
+
+func openLake(tb testing.TB, dir string) *lake.Lake {
+	tb.Helper()
+	w, err := lake.Open(lake.Config{Dir: dir, Stream: "UP"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
+
+// testSchema has one group of two signals.
+func testSchema(tb testing.TB, campaign protocol.CampaignID) (doc []byte, hash protocol.SchemaHash) {
+	tb.Helper()
+	s := codec.Schema{
+		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
+		Signals: []codec.Signal{
+			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", ID: 0x100, Length: 16, Scale: "0.01"},
+			{Name: "Gear", Message: "Motion", Bus: "can0", ID: 0x100, Start: 16, Length: 4},
+		},
+		Groups: [][]uint32{{0, 1}},
+	}
+	doc, hash, err := s.Encode()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return doc, hash
+}
+
+// maker makes payloads of one vehicle's device.
+type maker struct {
+	tb      testing.TB
+	schema  *codec.Schema
+	doc     []byte
+	hash    protocol.SchemaHash
+	vehicle protocol.VehicleID
+	device  protocol.DeviceID
+	boot    protocol.BootID
+}
+
+func newMaker(tb testing.TB) *maker {
+	tb.Helper()
+	doc, hash := testSchema(tb, "everything")
+	s, err := codec.ParseSchema(doc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &maker{tb: tb, schema: s, doc: doc, hash: hash, vehicle: "car1", device: "tcu1", boot: protocol.BootID{1}}
+}
+
+const rowsPerBatch = 50 // 100 samples
+
+// start is 20 batches of a second before midnight.
+var start = time.Date(2026, 11, 23, 23, 59, 40, 0, time.UTC)
+
+func (k *maker) id(seq uint64) protocol.MessageID {
+	return protocol.MessageID{Device: k.device, Boot: k.boot, Seq: seq}
+}
+
+// payload is a batch of rowsPerBatch rows in second seq from start.
+func (k *maker) payload(seq uint64, edit ...func(*codec.Header)) []byte {
+	k.tb.Helper()
+	e := codec.NewEncoder(k.schema, k.hash.ID())
+	for i := range rowsPerBatch {
+		t := start.Add(time.Duration(seq)*time.Second + time.Duration(i)*10*time.Millisecond).UnixMicro()
+		e.Add(0, t, []int64{int64(seq), int64(i)})
+	}
+	h := codec.Header{Schema: k.hash.ID(), ID: k.id(seq)}
+	for _, f := range edit {
+		f(&h)
+	}
+	out, err := e.Encode(h, nil)
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	return out
+}
+
+// message is how the front stores a payload.
+func (k *maker) message(payload []byte, property string) ingest.Message {
+	t := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: k.vehicle, Campaign: "everything"}
+	m := ingest.Message{
+		Subject: "up.local." + string(k.vehicle) + ".telemetry",
+		Header: map[string]string{
+			ingest.HeaderTopic: t.String(), ingest.HeaderDevice: string(k.device),
+			ingest.HeaderReceived: strconv.FormatInt(start.UnixMicro(), 10),
+		},
+		Data: payload,
+	}
+	if property != "" {
+		m.Header[ingest.HeaderProperty+protocol.PropMessageID] = property
+	}
+	return m
+}
+
+// send stores batches in the stream.
+func (k *maker) send(s *memory, seqs ...uint64) {
+	for _, seq := range seqs {
+		s.Publish(k.message(k.payload(seq), k.id(seq).String()), func(uint64, error) {})
+	}
+}
+
+// bench is a processor with all its surroundings in memory, but for the lake.
+type bench struct {
+	tb      testing.TB
+	dir     string
+	up      *memory
+	dead    *memory
+	schemas *schemas
+	maker   *maker
+	config  func(*ingest.ProcessorConfig)
+}
+
+func newBench(tb testing.TB) *bench {
+	b := &bench{tb: tb, dir: tb.TempDir(), up: newMemory(), dead: newMemory(), schemas: &schemas{}, maker: newMaker(tb)}
+	if err := b.schemas.PutSchema(tb.Context(), b.maker.hash, b.maker.doc); err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// start runs a processor; stop ends it and waits.
+func (b *bench) start() (p *ingest.Processor, stop func() error) {
+	b.tb.Helper()
+	cfg := ingest.ProcessorConfig{
+		Name: "UP", Stream: b.up, Lake: openLake(b.tb, b.dir), Schemas: b.schemas, Publisher: b.dead,
+		FlushAge: time.Hour, Poll: 5 * time.Millisecond,
+	}
+	if b.config != nil {
+		b.config(&cfg)
+	}
+	p, err := ingest.NewProcessor(cfg)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	var once sync.Once
+	var result error
+	stop = func() error {
+		once.Do(func() { cancel(); result = <-ended })
+		return result
+	}
+	b.tb.Cleanup(func() { _ = stop() })
+	return p, stop
+}
+
+// flush runs until everything is in the lake.
+func (b *bench) flush(p *ingest.Processor) {
+	b.tb.Helper()
+	ctx, cancel := context.WithTimeout(b.tb.Context(), 10*time.Second)
+	defer cancel()
+	if err := p.Flush(ctx); err != nil {
+		b.tb.Fatalf("flush: %v", err)
+	}
+}
+
+// stored counts the rows of each batch as vehicle/device.boot.seq, reading the files.
+func stored(tb testing.TB, dir string) map[string]int {
+	tb.Helper()
+	type row struct {
+		Vehicle string `parquet:"vid"`
+		Device  string `parquet:"did"`
+		Boot    string `parquet:"boot"`
+		Seq     int64  `parquet:"seq"`
+		Time    int64  `parquet:"time,timestamp(microsecond)"`
+		Signal  string `parquet:"signal"`
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "date=*", "part-*.parquet"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	seen, count := map[row]bool{}, map[string]int{}
+	for _, name := range files {
+		rows, err := parquet.ReadFile[row](name)
+		if err != nil {
+			tb.Fatalf("%s: %v", filepath.Base(name), err)
+		}
+		for _, r := range rows {
+			if seen[r] {
+				tb.Fatalf("row %+v is there twice", r)
+			}
+			seen[r] = true
+			count[r.Vehicle+"/"+r.Device+"."+r.Boot+"."+strconv.FormatInt(r.Seq, 10)]++
+		}
+	}
+	return count
+}
+
+// log is a stream in a file that processes share: frames of a length and JSON.
+type log struct{ name string }
+
+func (l log) Publish(m ingest.Message, done func(uint64, error)) {
+	done(0, l.append(m))
+}
+
+func (l log) append(messages ...ingest.Message) (err error) {
+	var data []byte
+	for _, m := range messages {
+		body, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		data = append(binary.BigEndian.AppendUint32(data, uint32(len(body))), body...)
+	}
+	f, err := os.OpenFile(l.name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// load reads the file into a stream in memory, up to a torn end.
+func (l log) load() (*memory, error) {
+	out := newMemory()
+	data, err := os.ReadFile(l.name)
+	if errors.Is(err, os.ErrNotExist) {
+		return out, nil
+	}
+	for len(data) >= 4 && err == nil {
+		n := int(binary.BigEndian.Uint32(data))
+		if len(data) < 4+n {
+			break
+		}
+		var m ingest.Message
+		err = json.Unmarshal(data[4:4+n], &m)
+		out.Publish(m, func(uint64, error) {})
+		data = data[4+n:]
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return out, err
+}
