@@ -67,6 +67,7 @@ type Backbone struct {
 	replicas int
 	stats    counters
 	fault    *fault
+	outage   *outage
 	stop     context.CancelFunc // ends the lanes at once
 	running  sync.WaitGroup     // the lanes
 
@@ -98,7 +99,7 @@ func Open(cfg Config) (*Backbone, error) {
 	if cfg.StartTimeout <= 0 {
 		cfg.StartTimeout = startTimeout
 	}
-	b := &Backbone{log: cfg.Log, fault: newFault(cfg.Log), closed: make(chan struct{}), idle: map[string][]*Reader{}}
+	b := &Backbone{log: cfg.Log, fault: newFault(cfg.Log), outage: newOutage(), closed: make(chan struct{}), idle: map[string][]*Reader{}}
 	if err := b.open(cfg); err != nil {
 		b.shutdown()
 		return nil, err
@@ -289,7 +290,8 @@ func (b *Backbone) Failed() <-chan struct{} { return b.fault.failed }
 func (b *Backbone) Err() error { return b.fault.err() }
 
 // Close stores what waits, ends readers and watches, and stops the server. It
-// returns when all of that is done. Closing twice is harmless.
+// returns when all of that is done; what the server does not answer for within 20 s ends in
+// ErrUnknown. Closing twice is harmless.
 func (b *Backbone) Close() error {
 	b.closing.Do(b.shutdown)
 	return b.fault.err()
@@ -298,6 +300,9 @@ func (b *Backbone) Close() error {
 func (b *Backbone) shutdown() {
 	for _, l := range b.lanes {
 		l.close()
+	}
+	if b.stop != nil {
+		defer time.AfterFunc(closeTimeout, b.stop).Stop()
 	}
 	b.running.Wait()
 	close(b.closed)

@@ -3,7 +3,6 @@ package backbone_test
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -96,55 +95,56 @@ func plainJetStream(b *testing.B) jetstream.JetStream {
 	return js
 }
 
-// BenchmarkReader shows messages a second of 128 bytes read in a loop.
+// BenchmarkReader shows messages a second of 128 bytes, read in a loop of at most 500; one
+// iteration is one message.
 func BenchmarkReader(b *testing.B) {
 	const stored = 50_000
 	bb := open(b, backbone.Config{})
-	var all sync.WaitGroup
-	for range stored {
-		all.Add(1)
-		send(b, bb, backbone.Message{Subject: "up.s1.car.batch", Data: make([]byte, 128)}, all.Done)
-	}
-	all.Wait()
+	store(b, bb, stored, make([]byte, 128))
 	b.ReportAllocs()
-	read := 0
-	for b.Loop() { // one iteration reads one message
-		if read%stored == 0 {
-			b.StopTimer()
-			b.StartTimer()
-		}
-		read++
+	b.ResetTimer()
+	for left := b.N; left > 0; left -= stored {
+		readAll(b, bb, backbone.Up, 0, min(left, stored))
 	}
-	b.StopTimer()
-	start, n := time.Now(), 0
-	for range 4 {
-		n += len(readAll(b, bb, backbone.Up, 0, stored))
-	}
-	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "msgs/s")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 }
 
-// send publishes m, again when the queue is full.
-func send(b testing.TB, bb *backbone.Backbone, m backbone.Message, done func()) {
-	for {
-		busy := make(chan bool, 1)
-		bb.Publish(m, func(_ uint64, err error) {
-			if err == nil {
-				done()
+// store fills the stream with n messages, at most 2,000 on their way at once.
+func store(b *testing.B, bb *backbone.Backbone, n int, data []byte) {
+	b.Helper()
+	window := make(chan struct{}, 2000)
+	for range n {
+		window <- struct{}{}
+		bb.Publish(backbone.Message{Subject: "up.s1.car.batch", Data: data}, func(_ uint64, err error) {
+			if err != nil {
+				b.Error(err)
 			}
-			select {
-			case busy <- err != nil:
-			default:
-			}
+			<-window
 		})
-		select {
-		case again := <-busy:
-			if !again {
-				return
-			}
-			runtime.Gosched()
-			time.Sleep(time.Millisecond)
-		default:
-			return
-		}
 	}
+	for range cap(window) {
+		window <- struct{}{}
+	}
+}
+
+// BenchmarkBucket shows one writer and one reader of values of 200 bytes.
+func BenchmarkBucket(b *testing.B) {
+	k := bucket(b, open(b, backbone.Config{}), "vehicles")
+	value := make([]byte, 200)
+	b.Run("put", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := k.Put(b.Context(), "car", value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("get", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := k.Get(b.Context(), "car"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

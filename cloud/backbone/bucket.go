@@ -77,14 +77,14 @@ func (k *Bucket) Get(ctx context.Context, key string) (Entry, error) {
 
 // Put sets key whatever it held and gives the new revision.
 func (k *Bucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
-	return k.write(ctx, key, value, func(ctx context.Context, form string) (uint64, error) {
+	return k.write(ctx, key, value, ErrConflict, func(ctx context.Context, form string) (uint64, error) {
 		return k.kv.Put(ctx, form, value)
 	})
 }
 
 // Create sets key unless it has a value: then ErrExists.
 func (k *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
-	return k.write(ctx, key, value, func(ctx context.Context, form string) (uint64, error) {
+	return k.write(ctx, key, value, ErrExists, func(ctx context.Context, form string) (uint64, error) {
 		return k.kv.Create(ctx, form, value)
 	})
 }
@@ -94,7 +94,7 @@ func (k *Bucket) Update(ctx context.Context, key string, value []byte, rev uint6
 	if rev == 0 {
 		return 0, fmt.Errorf("update of bucket %s needs a revision; Create makes new keys: %w", k.name, ErrInvalid)
 	}
-	return k.write(ctx, key, value, func(ctx context.Context, form string) (uint64, error) {
+	return k.write(ctx, key, value, ErrConflict, func(ctx context.Context, form string) (uint64, error) {
 		return k.kv.Update(ctx, form, value, rev)
 	})
 }
@@ -102,7 +102,7 @@ func (k *Bucket) Update(ctx context.Context, key string, value []byte, rev uint6
 // Delete removes key if its revision still is rev (else ErrConflict); with rev
 // zero whatever it holds. Deleting a key without a value is no error then.
 func (k *Bucket) Delete(ctx context.Context, key string, rev uint64) error {
-	_, err := k.write(ctx, key, nil, func(ctx context.Context, form string) (uint64, error) {
+	_, err := k.write(ctx, key, nil, ErrConflict, func(ctx context.Context, form string) (uint64, error) {
 		if rev == 0 {
 			return 0, k.kv.Delete(ctx, form)
 		}
@@ -111,7 +111,10 @@ func (k *Bucket) Delete(ctx context.Context, key string, rev uint64) error {
 	return err
 }
 
-func (k *Bucket) write(ctx context.Context, key string, value []byte, do func(context.Context, string) (uint64, error)) (uint64, error) {
+// write checks what every write checks and runs do with the form of key; mismatch is the error when
+// the key is not at the revision that do expects.
+func (k *Bucket) write(ctx context.Context, key string, value []byte, mismatch error,
+	do func(context.Context, string) (uint64, error)) (uint64, error) {
 	form, err := encodeKey(key)
 	if err != nil {
 		return 0, err
@@ -129,7 +132,7 @@ func (k *Bucket) write(ctx context.Context, key string, value []byte, do func(co
 	defer cancel()
 	rev, err := do(ctx, form)
 	if err != nil {
-		return 0, fmt.Errorf("write to bucket %s: %w", k.name, k.writeError(ctx, err))
+		return 0, fmt.Errorf("write to bucket %s: %w", k.name, k.writeError(ctx, err, mismatch))
 	}
 	return rev, nil
 }
@@ -138,12 +141,10 @@ func (k *Bucket) write(ctx context.Context, key string, value []byte, do func(co
 // can still be withdrawn when data have filled the disk.
 const bucketPart = 2
 
-func (k *Bucket) writeError(ctx context.Context, err error) error {
+func (k *Bucket) writeError(ctx context.Context, err, mismatch error) error {
 	switch {
-	case errors.Is(err, jetstream.ErrKeyExists): // before the mismatch it wraps too
-		return ErrExists
-	case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
-		return ErrConflict
+	case errors.Is(err, jetstream.ErrKeyExists), errors.Is(err, jetstream.ErrKeyRevisionMismatch): // one code of the server
+		return mismatch
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return k.owner.orClosed(err)
 	}

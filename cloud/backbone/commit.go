@@ -39,6 +39,13 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
+	if l.owner.server == nil {
+		l.owner.outage.watch(ctx, cancel)
+		if !l.owner.writer.conn.IsConnected() {
+			l.finishAll(batch, errNoConnection)
+			return
+		}
+	}
 	start := time.Now()
 	if len(batch) < l.costs.breakEven() {
 		l.commitSingly(ctx, batch)
@@ -142,6 +149,9 @@ const (
 	codeInflight    = 10210 // too many batches in flight
 )
 
+// errNoConnection: nothing was sent, or nobody took it.
+var errNoConnection = fmt.Errorf("%w: no connection to the stream", ErrBusy)
+
 // classify wraps err of a publish in one of our errors.
 func (b *Backbone) classify(ctx context.Context, err error) error {
 	if failed := b.fault.err(); failed != nil {
@@ -154,7 +164,9 @@ func (b *Backbone) classify(ctx context.Context, err error) error {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: the server takes at most %d bytes", ErrTooLarge, b.writer.conn.MaxPayload())
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%w: no connection to the stream: %w", ErrBusy, err)
+		return errNoConnection
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%w: the connection was lost, or closing took too long", ErrUnknown)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: no answer within %v", ErrUnknown, commitTimeout)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,8 +28,9 @@ func (b *Backbone) connectURL(ctx context.Context, cfg Config, name string) (lin
 	options := []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.Timeout(min(time.Until(deadline), requestTimeout)),
 		// Without a connection a publish fails at once instead of waiting in memory.
-		nats.ReconnectBufSize(-1),
+		nats.ReconnectBufSize(-1), nats.ReconnectWait(outageWait),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.outage.happened()
 			if err != nil {
 				b.log.Warn("connection to nats server lost", "connection", name, "reason", err)
 			}
@@ -90,4 +92,34 @@ func (b *Backbone) checkServer(ctx context.Context, cfg Config) (int, error) {
 		return clusterReplicas, nil
 	}
 	return singleReplicas, nil
+}
+
+// outage tells the commits in flight that the connection was lost: their answers will never come.
+type outage struct {
+	mu   sync.Mutex // guards next
+	next chan struct{}
+}
+
+func newOutage() *outage { return &outage{next: make(chan struct{})} }
+
+// happened ends what watches now.
+func (o *outage) happened() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.next)
+	o.next = make(chan struct{})
+}
+
+// watch calls cancel at the next outage, unless ctx ends before. It returns at once.
+func (o *outage) watch(ctx context.Context, cancel context.CancelFunc) {
+	o.mu.Lock()
+	next := o.next
+	o.mu.Unlock()
+	go func() {
+		select {
+		case <-next:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 }

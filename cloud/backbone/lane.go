@@ -112,13 +112,6 @@ func (l *lane) queued() (messages, bytes int) {
 	return len(l.waiting), l.bytes
 }
 
-// isClosed tells whether no more messages come.
-func (l *lane) isClosed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closed
-}
-
 // finish tells one publisher.
 func (l *lane) finish(it *item, seq uint64, err error) {
 	if err != nil {

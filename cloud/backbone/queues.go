@@ -35,6 +35,10 @@ const (
 	requestTimeout = 10 * time.Second
 	// startTimeout is the default of Config.StartTimeout.
 	startTimeout = 30 * time.Second
+	// closeTimeout bounds the commits of Close, all together.
+	closeTimeout = 20 * time.Second
+	// outageWait is between attempts to connect to an external server again; nats.go adds up to 1 s for TLS, 0.1 s without.
+	outageWait = 500 * time.Millisecond
 	// reconnectWait is between attempts to connect to the embedded server again.
 	reconnectWait = 20 * time.Millisecond
 )
