@@ -45,10 +45,14 @@ type accounts struct {
 	boots   []Progress // of other boots, oldest first
 	evicted ranges     // not yet carried by a committed record
 	counts  Counts
-	next    [protocol.Priorities + 1]uint64 // number of the next segment, by class
+	next    [protocol.Priorities + 1]uint64 // number of the newest segment ever made, by class
+	ends    [protocol.Priorities + 1]end    // of the newest segment, by class
 
 	changedBoots, changedEvicted bool // since the last commit
 }
+
+// end says how many records a segment has had, to notice when its last commit is missing.
+type end struct{ number, records uint64 }
 
 // note is what the accounts say about one segment.
 type note struct {
@@ -131,8 +135,10 @@ func unseal(v []byte) (gen uint64, body []byte, err error) {
 }
 
 func (a *accounts) appendState(b []byte, notes []note) []byte {
-	for _, n := range a.next[1:] {
-		b = binary.AppendUvarint(b, n)
+	for class := range a.next[1:] {
+		b = binary.AppendUvarint(b, a.next[class+1])
+		b = binary.AppendUvarint(b, a.ends[class+1].number)
+		b = binary.AppendUvarint(b, a.ends[class+1].records)
 	}
 	for _, n := range a.counts.fields() {
 		b = binary.AppendUvarint(b, *n)
@@ -196,7 +202,7 @@ func (d *decoder) note() note {
 func (a *accounts) parseState(body []byte) ([]note, error) {
 	d := decoder{rest: body}
 	for i := range a.next[1:] {
-		a.next[i+1] = d.uvarint()
+		a.next[i+1], a.ends[i+1] = d.uvarint(), end{d.uvarint(), d.uvarint()}
 	}
 	for _, n := range a.counts.fields() {
 		*n = d.uvarint()

@@ -31,22 +31,24 @@ type checker struct {
 	file io.ReaderAt
 	size int64
 	high uint64 // pages in use
+	half bool   // one of the two meta pages is not valid
 	seen map[uint64]bool
 }
 
 // checkFile says whether bbolt can open and read the file safely. It says
 // nothing about the content of keys and values. The error wraps errDamaged
-// or comes from reading.
-func checkFile(file io.ReaderAt, size int64) error {
+// or comes from reading. When half is true, one of the two meta pages is not
+// valid: either the last commit was interrupted, or it is lost.
+func checkFile(file io.ReaderAt, size int64) (half bool, err error) {
 	if size < 4*pageSize || size > maxSegment {
-		return fmt.Errorf("file of %d bytes: %w", size, errDamaged)
+		return false, fmt.Errorf("file of %d bytes: %w", size, errDamaged)
 	}
 	c := checker{file: file, size: size, seen: map[uint64]bool{}}
 	root, err := c.meta()
 	if err != nil {
-		return err
+		return false, err
 	}
-	return c.page(root, 0)
+	return c.half, c.page(root, 0)
 }
 
 // meta reads both meta pages and gives the root page of the newer valid one.
@@ -65,6 +67,7 @@ func (c *checker) meta() (root uint64, err error) {
 		sum.Write(b[:56])
 		le := binary.LittleEndian
 		if le.Uint32(b) != boltMagic || le.Uint32(b[4:]) != boltVersion || le.Uint32(b[8:]) != pageSize || sum.Sum64() != le.Uint64(b[56:]) {
+			c.half = true
 			continue
 		}
 		if txid := le.Uint64(b[48:]); !found || txid > newest {

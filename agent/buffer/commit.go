@@ -204,6 +204,7 @@ func (b *Buffer) settle(g *group) error {
 			cp.key = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, g.accounts.gen), uint16(n))
 		}
 	}
+	g.end()
 	notes := b.notes()
 	for _, p := range g.parts {
 		if p.decisive || p.fresh {
@@ -212,6 +213,13 @@ func (b *Buffer) settle(g *group) error {
 	}
 	g.touched = b.touched
 	return nil
+}
+
+// end notes where the segments will end.
+func (g *group) end() {
+	for _, p := range g.parts {
+		g.accounts.ends[p.class] = end{number: p.seg.id.number, records: uint64(p.from + len(p.items))}
+	}
 }
 
 // inherit takes the class's other checkpoints over into a new segment.

@@ -28,7 +28,10 @@ func OpenFaulty(c Config, fault func(op string, done bool) error) (*Buffer, erro
 }
 
 // CheckFile is checkFile.
-func CheckFile(file io.ReaderAt, size int64) error { return checkFile(file, size) }
+func CheckFile(file io.ReaderAt, size int64) error {
+	_, err := checkFile(file, size)
+	return err
+}
 
 // EncodeRecord gives the chunks of a record, DecodeRecord the record.
 func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r) }

@@ -22,6 +22,7 @@ type loaded struct {
 	items    []item
 	versions []version // of checkpoints, oldest first
 	bytes    int64
+	half     bool   // a meta page is not valid: the last commit may be missing
 	lost     int    // damaged records and accounts
 	void     uint64 // the generation taken back; 0: none
 }
@@ -86,27 +87,28 @@ func itemOf(r *Record, payload int) item {
 // marked lost; an error means that nothing can be said about the file.
 func loadFile(dir string, id segmentID) (*loaded, error) {
 	path := filepath.Join(dir, id.file())
-	if err := checkPath(path); err != nil {
+	half, err := checkPath(path)
+	if err != nil {
 		return nil, err
 	}
 	db, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{id: id, accounts: map[string]account{}}
+	l := &loaded{id: id, half: half, accounts: map[string]account{}}
 	err = guard(func() error { return db.View(l.read) })
 	return l, errors.Join(err, db.Close())
 }
 
-func checkPath(path string) error {
+func checkPath(path string) (half bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close() //nolint:errcheck // only read
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return false, err
 	}
 	return checkFile(f, info.Size())
 }

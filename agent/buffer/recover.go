@@ -22,8 +22,9 @@ type image struct {
 	lanes    [protocol.Priorities + 1]lane
 	gone     []*segment // evicted or withdrawn as a whole: to be unlinked
 	corrupt  []segmentID
-	leftover []string // base names of files that were never committed
-	aside    []string // base names of files set aside earlier
+	short    []*segment // that miss their last commit
+	leftover []string   // base names of files that were never committed
+	aside    []string   // base names of files set aside earlier
 	losses   []item
 	notes    map[segmentID]note
 }
@@ -80,7 +81,7 @@ func (m *image) assemble(files []*loaded) {
 		m.accounts.gen = max(m.accounts.gen, l.last.gen)
 		n := m.notes[l.id]
 		s := &segment{id: l.id, void: n.void, promoted: n.promoted, acked: n.acked, bytes: l.bytes, damaged: l.lost > 0}
-		if n.void != 0 && n.void == l.last.gen {
+		if n.void != 0 && n.void == l.last.gen && l.void == 0 {
 			l.withdraw()
 		}
 		if l.void != 0 {
@@ -162,7 +163,12 @@ func (m *image) newestAccounts(files []*loaded) {
 // surviving checkpoints become records, and stay so.
 func (m *image) fill(s *segment, l *loaded) {
 	s.base = len(l.items)
-	if s == m.lanes[s.id.class].newest() || s.promoted {
+	newest := s == m.lanes[s.id.class].newest()
+	end := m.accounts.ends[s.id.class]
+	if l.half && !newest && s.void == 0 || newest && end.number == s.id.number && end.records > uint64(s.base) && s.void == 0 {
+		m.short = append(m.short, s)
+	}
+	if newest || s.promoted {
 		for _, v := range l.survivors() {
 			s.promoted = true
 			s.virtual = append(s.virtual, v.key)
@@ -195,6 +201,13 @@ func (b *Buffer) recover() error {
 	for _, name := range m.leftover {
 		if err := b.ops.remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return plain(err)
+		}
+	}
+	for _, l := range b.lanes {
+		for _, s := range l {
+			if s.damaged {
+				b.log.Warn("damaged buffer segment", "file", s.id.file())
+			}
 		}
 	}
 	b.touched++ // promotions, withdrawals and losses go with the first commit

@@ -9,12 +9,9 @@ import (
 	"telltale.dev/protocol"
 )
 
-// search looks through the corrupt files for records that are lost with them:
-// not acknowledged, and not stored anywhere else.
+// search looks through damaged files for records that are lost with them: not
+// acknowledged, and not stored anywhere else.
 func (m *image) search(dir string) {
-	if len(m.corrupt) == 0 {
-		return
-	}
 	known := map[protocol.MessageID]bool{}
 	for _, l := range m.lanes {
 		for _, s := range l {
@@ -23,17 +20,21 @@ func (m *image) search(dir string) {
 			}
 		}
 	}
-	for _, id := range m.corrupt {
+	take := func(id segmentID, from int) {
 		n := m.notes[id]
-		if n.gone {
-			continue
-		}
 		for _, f := range searchFile(dir, id) {
-			if it := f.item; it.id.Seq != 0 && !known[it.id] && !n.acked.has(f.index) {
+			if it := f.item; it.id.Seq != 0 && !known[it.id] && f.index >= from && !n.acked.has(f.index) && !n.gone {
 				known[it.id] = true
 				m.losses = append(m.losses, it)
 			}
 		}
+	}
+	for _, id := range m.corrupt {
+		take(id, 0)
+	}
+	for _, s := range m.short {
+		s.damaged = true
+		take(s.id, s.base)
 	}
 }
 

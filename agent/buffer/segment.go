@@ -62,7 +62,7 @@ type segment struct {
 	db       *bbolt.DB // nil: not open
 	writable bool      // made by this process, and no write to it went wrong
 	evicting bool      // chosen for eviction by the commit that runs
-	damaged  bool      // has lost records: set aside instead of unlinked
+	damaged  bool      // found damaged in some place: set aside instead of unlinked
 	promoted bool
 	void     uint64
 	bytes    int64 // used in the file

@@ -21,6 +21,7 @@ type Stats struct {
 	Acked              uint64
 	Commits            uint64
 	CommitErrors       uint64
+	Damaged            int    // segments in use with damage; set aside when their records are gone
 	SetAside           uint64 // corrupt segments: files found at Open and made since
 }
 
@@ -35,6 +36,9 @@ func (b *Buffer) Stats() Stats {
 		for _, s := range l {
 			st.Classes[class].plus(s.waiting)
 			st.Segments++
+			if s.damaged {
+				st.Damaged++
+			}
 			st.DiskBytes += s.bytes
 		}
 		st.Waiting.plus(st.Classes[class])
