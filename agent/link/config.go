@@ -94,6 +94,7 @@ const (
 	maxAliases     = 32        // topic aliases of ours, when the server allows as many
 	maxHeld        = 32        // records per lane that wait for a retry or a schema; full: the lane waits
 	maxTries       = 8         // tries of a record refused with 0x80 or 0x83 before it is set aside
+	sendBuffer     = 64 << 10  // bytes in the kernel: what is there can be overtaken by nothing urgent
 	maxInbound     = protocol.MaxPacket
 )
 

@@ -54,6 +54,9 @@ func (l *Link) open(ctx context.Context, e endpoint, w *wire) (*connection, erro
 	defer cancel()
 	connack, err := c.client.Connect(ctx, packet)
 	if err != nil {
+		if why := w.reason(); why != nil {
+			err = why
+		}
 		if connack != nil && connack.ReasonCode >= codeUnspecified {
 			p := connack.Properties
 			err = &codeError{packet: "connack", code: connack.ReasonCode, text: p.ReasonString, other: p.ServerReference}

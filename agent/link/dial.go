@@ -43,6 +43,9 @@ func (l *Link) dial(ctx context.Context, e endpoint, o *offer) (*wire, error) {
 	if err != nil {
 		return nil, &phaseError{phase: "connect", err: err}
 	}
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(sendBuffer) // the kernel's own size does, too
+	}
 	if !e.tls {
 		return newWire(raw, raw, l.cfg.AckTimeout), nil
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,14 +118,15 @@ func TestGracefulStopWaitsForAcknowledgements(t *testing.T) {
 
 func TestLossInMidWindowLosesNothing(t *testing.T) {
 	var s *server
-	n := 0
+	var count atomic.Int64
 	s = serve(t, &server{
 		connack: func(_ int, _ *packets.Connect, ca *packets.Connack) {
 			ca.Properties.TopicAliasMaximum = ptr(uint16(4))
 			ca.Properties.ReceiveMaximum = ptr(uint16(8))
 		},
 		answer: func(p publish) byte {
-			if n++; n%37 == 0 { // one goroutine at a time: a new connection comes after the old one ended
+			n := count.Add(1)
+			if n%37 == 0 {
 				s.mu.Lock()
 				s.conns[p.connection-1].Close()
 				s.mu.Unlock()

@@ -37,6 +37,7 @@ type server struct {
 	ln   net.Listener
 	addr string
 
+	narrow bool // the first connection's socket holds little
 	// The script; set before start. Nil means success.
 	connack func(connection int, c *packets.Connect, answer *packets.Connack)
 	answer  func(p publish) byte // PUBACK code
@@ -84,6 +85,9 @@ func serve(t *testing.T, s *server, cfg *tls.Config) *server {
 			c, err := ln.Accept()
 			if err != nil {
 				return
+			}
+			if tcp, ok := c.(*net.TCPConn); ok && s.narrow && s.connected() == 0 {
+				tcp.SetReadBuffer(4 << 10)
 			}
 			s.wg.Go(func() { s.connection(c) })
 		}

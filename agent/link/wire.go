@@ -39,6 +39,8 @@ type wire struct {
 	hurryMu sync.Mutex    // guards hurried
 	hurried time.Time     // no send may take longer; zero: no limit
 
+	broken atomic.Pointer[error] // why a send failed; nothing is sent any more
+
 	closeOnce sync.Once
 	closed    chan struct{}
 	failOnce  sync.Once
@@ -70,20 +72,27 @@ func (w *wire) Write(p []byte) (int, error) {
 // Unlock sends the packet.
 func (w *wire) Unlock() {
 	defer w.mu.Unlock()
-	if len(w.out) == 0 || w.failed.Load() {
+	if len(w.out) == 0 || w.failed.Load() || w.broken.Load() != nil {
 		return
 	}
 	w.setWriteDeadline(time.Now().Add(w.timeout))
 	n, err := w.Conn.Write(w.out)
 	w.sent.Add(uint64(n))
 	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		err = errStuck
-	}
-	if err != nil {
-		w.fail(fmt.Errorf("write: %w", err))
+	switch {
+	case err == nil:
+	case errors.As(err, &timeout) && timeout.Timeout():
+		w.fail(fmt.Errorf("write: %w", errStuck))
+	default:
+		// The other side has closed. Its reason may be waiting to be read, so the reader decides.
+		err = fmt.Errorf("write: %w", err)
+		w.broken.Store(&err)
+		_ = w.SetReadDeadline(time.Now().Add(lastWords))
 	}
 }
+
+// lastWords is how long the reader looks for the other side's reason after a send failed.
+const lastWords = 200 * time.Millisecond
 
 func (w *wire) setWriteDeadline(t time.Time) {
 	w.hurryMu.Lock()
@@ -110,7 +119,11 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.read(p)
 	w.received.Add(uint64(n))
 	if err != nil {
-		w.fail(fmt.Errorf("read: %w", err))
+		reason := fmt.Errorf("read: %w", err)
+		if sendErr := w.broken.Load(); sendErr != nil && !isAlert(err) {
+			reason = *sendErr
+		}
+		w.fail(reason)
 	}
 	return n, err
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"telltale.dev/protocol/can"
 )
@@ -58,30 +57,6 @@ func newASC() *asc { return &asc{} }
 // appendBus names the bus of a channel.
 func appendBus(dst []byte, channel int) []byte {
 	return strconv.AppendInt(append(dst, "can"...), int64(channel-1), 10)
-}
-
-// words walks over the words of a line.
-type words struct {
-	line []byte
-	pos  int // behind the current word
-	at   int // start of the current word
-}
-
-// next gives the next word, empty at the end of the line.
-func (w *words) next() []byte {
-	for w.pos < len(w.line) && w.line[w.pos] <= ' ' {
-		w.pos++
-	}
-	w.at = w.pos
-	for w.pos < len(w.line) && w.line[w.pos] > ' ' {
-		w.pos++
-	}
-	return w.line[w.at:w.pos]
-}
-
-// fail names the current word's column.
-func (w *words) fail(expected string) error {
-	return &can.SyntaxError{Column: w.at + 1, Expected: expected}
 }
 
 // parse reads one line. For a frame it gives the channel, from 1.
@@ -225,23 +200,9 @@ func (a *asc) flexible(w *words, f *can.Frame) (ascEvent, int, error) {
 		return ascOther, 0, err
 	}
 	f.Flags, f.Data = can.FD, [can.MaxData]byte{}
-	word = w.next()
-	if len(word) != 1 || word[0] != '0' && word[0] != '1' {
-		word = w.next() // that was the name of the message
-	}
-	if !bit(word, can.BRS, f) {
-		return ascOther, 0, w.fail("0 or 1 for the bit rate switch")
-	}
-	if !bit(w.next(), can.ESI, f) {
-		return ascOther, 0, w.fail("0 or 1 for the error state indicator")
-	}
-	dlc, ok := codeOfLength(w.next())
-	if !ok {
-		return ascOther, 0, w.fail("a data length code of 0 to F")
-	}
-	n, ok := number(w.next(), 10, can.MaxData)
-	if !ok || !can.ValidLength(n) {
-		return ascOther, 0, w.fail("0 to 8, 12, 16, 20, 24, 32, 48 or 64 bytes of data")
+	dlc, n, err := lengths(w, f)
+	if err != nil {
+		return ascOther, 0, err
 	}
 	if err := a.data(w, f, n); err != nil {
 		return ascOther, 0, err
@@ -255,6 +216,29 @@ func (a *asc) flexible(w *words, f *can.Frame) (ascEvent, int, error) {
 		}
 	}
 	return ascFrame, channel, nil
+}
+
+// lengths reads name (which may be missing), bit rate switch, error state, data length code and number of bytes.
+func lengths(w *words, f *can.Frame) (dlc, n int, err error) {
+	word := w.next()
+	if !isBit(word) {
+		word = w.next() // that was the name of the message
+	}
+	if !bit(word, can.BRS, f) {
+		return 0, 0, w.fail("0 or 1 for the bit rate switch")
+	}
+	if !bit(w.next(), can.ESI, f) {
+		return 0, 0, w.fail("0 or 1 for the error state indicator")
+	}
+	dlc, ok := codeOfLength(w.next())
+	if !ok {
+		return 0, 0, w.fail("a data length code of 0 to F")
+	}
+	n, ok = number(w.next(), 10, can.MaxData)
+	if !ok || !can.ValidLength(n) {
+		return 0, 0, w.fail("0 to 8, 12, 16, 20, 24, 32, 48 or 64 bytes of data")
+	}
+	return dlc, n, nil
 }
 
 // data reads n bytes.
@@ -328,93 +312,16 @@ func codeOfLength(word []byte) (int, bool) {
 	return number(word, 16, 15)
 }
 
+// isBit says whether word is 0 or 1.
+func isBit(word []byte) bool { return len(word) == 1 && (word[0] == '0' || word[0] == '1') }
+
 // bit sets flag for 1 and leaves it for 0.
 func bit(word []byte, flag can.Flags, f *can.Frame) bool {
-	if len(word) != 1 || word[0] != '0' && word[0] != '1' {
+	if !isBit(word) {
 		return false
 	}
 	if word[0] == '1' {
 		f.Flags |= flag
 	}
 	return true
-}
-
-// number reads an unsigned number up to most.
-func number(word []byte, base, most int) (v int, ok bool) {
-	if len(word) == 0 || len(word) > 10 {
-		return 0, false
-	}
-	for _, c := range word {
-		d := 99
-		switch {
-		case '0' <= c && c <= '9':
-			d = int(c - '0')
-		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			d = int(c|0x20-'a') + 10
-		}
-		if d >= base {
-			return 0, false
-		}
-		v = v*base + d
-	}
-	return v, v <= most
-}
-
-// seconds reads a decimal number of seconds as µs; more digits are cut.
-func seconds(word []byte) (int64, bool) {
-	var v, scale int64 = 0, 0
-	for i, c := range word {
-		switch {
-		case '0' <= c && c <= '9' && scale == 0:
-			if v = v*10 + int64(c-'0'); v > 999_999_999_999 {
-				return 0, false
-			}
-		case '0' <= c && c <= '9':
-			if scale > 1 {
-				scale /= 10
-				v += int64(c-'0') * scale
-			}
-		case c == '.' && scale == 0 && i > 0:
-			scale = 1_000_000
-			v *= scale
-		default:
-			return 0, false
-		}
-	}
-	if scale == 0 {
-		v *= 1_000_000
-	}
-	return v, len(word) > 0
-}
-
-// months by their first letters, as English and German Windows write them (in cp1252 the ä is no UTF-8 and becomes U+FFFD).
-var months = map[string]time.Month{
-	"jan": 1, "feb": 2, "mar": 3, "mär": 3, "m\uFFFDr": 3, "mrz": 3, "apr": 4, "may": 5, "mai": 5, "jun": 6, "jul": 7,
-	"aug": 8, "sep": 9, "oct": 10, "okt": 10, "nov": 11, "dec": 12, "dez": 12,
-}
-
-// date reads weekday, month, day, time, am or pm, year as µs since the epoch.
-func date(fields []string) (int64, bool) {
-	if len(fields) < 5 {
-		return 0, false
-	}
-	month, day, clock, year := strings.ToLower(fields[1]), strings.TrimRight(fields[2], "."), fields[3], fields[4]
-	layout := "2 15:4:5 2006"
-	if half := strings.ToLower(fields[4]); (half == "am" || half == "pm") && len(fields) > 5 {
-		layout, clock, year = "2 3:4:5 PM 2006", clock+" "+strings.ToUpper(half), fields[5]
-	}
-	t, err := time.Parse(layout, day+" "+clock+" "+year)
-	if err != nil {
-		return 0, false
-	}
-	for name, m := range months {
-		if strings.HasPrefix(month, name) && t.Day() <= time.Date(t.Year(), m+1, 0, 0, 0, 0, 0, time.UTC).Day() {
-			return t.AddDate(0, int(m)-1, 0).UnixMicro(), true
-		}
-	}
-	return 0, false
-}
-
-func equalFold(word []byte, text string) bool {
-	return len(word) == len(text) && bytes.EqualFold(word, []byte(text))
 }

@@ -79,18 +79,14 @@ func Cover(l *Log, sources []dbc.Source) (Coverage, error) {
 	for i := range l.Buses {
 		bus := &l.Buses[i]
 		of := BusCoverage{Bus: bus.Name, Frames: bus.Data}
-		for _, s := range sources {
-			if s.Bus != bus.Name {
-				continue
-			}
-			plan, _, err := dbc.Compile([]dbc.Source{s})
-			if err != nil {
-				return c, err
-			}
-			of.Known, of.J1939 = known(plan, bus), s.J1939
-			for _, f := range s.Files {
-				of.Files = append(of.Files, filepath.Base(f.Name))
-			}
+		given := merge(sources, bus.Name)
+		plan, _, err := dbc.Compile([]dbc.Source{given})
+		if err != nil {
+			return c, err
+		}
+		of.Known, of.J1939 = known(plan, bus), given.J1939
+		for _, f := range given.Files {
+			of.Files = append(of.Files, filepath.Base(f.Name))
 		}
 		c.Buses = append(c.Buses, of)
 		if line := advise(of, bus, candidates); line != "" {
@@ -103,6 +99,18 @@ func Cover(l *Log, sources []dbc.Source) (Coverage, error) {
 		}
 	}
 	return c, nil
+}
+
+// merge joins all that is given for one bus, which may be nothing.
+func merge(sources []dbc.Source, bus string) dbc.Source {
+	all := dbc.Source{Bus: bus}
+	for _, s := range sources {
+		if s.Bus == bus {
+			all.Files = append(all.Files, s.Files...)
+			all.J1939 = all.J1939 || s.J1939
+		}
+	}
+	return all
 }
 
 // candidates compiles each file by itself, plainly and as J1939.

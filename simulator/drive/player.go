@@ -137,7 +137,9 @@ func (p *Player) play(ctx context.Context, offset int64) error {
 				if err != nil {
 					return err
 				}
-				ready = buf[:n]
+				if ready = buf[:n]; len(r.Buses()) > len(p.wires) {
+					return fmt.Errorf("%s has changed: it has more buses than before", r.name)
+				}
 			}
 			n := p.gather(ready, offset, maxTick-count)
 			if n == 0 {

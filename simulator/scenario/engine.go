@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,9 +35,12 @@ type Engine struct {
 // car is a vehicle with its drive.
 type car struct {
 	*world.Vehicle
-	truth  *drive.Truth
-	player *drive.Player // nil until it drives
-	driven chan error    // the player's end
+	logs       map[string]*drive.Log
+	truth      *drive.Truth
+	everything bool          // it collects every sample
+	before     world.Account // its folder before the drive
+	player     *drive.Player // nil until it drives
+	driven     chan error    // the player's end
 }
 
 // New joins a scenario with a world that nothing runs in yet.
@@ -72,18 +76,20 @@ func (e *Engine) build(ctx context.Context) error {
 		return err
 	}
 	for _, def := range e.scenario.World.Vehicles {
-		cfg, err := e.scenario.vehicle(def)
+		c, cfg, err := e.prepare(ctx, def)
 		if err != nil {
 			return err
 		}
-		v, err := e.world.AddVehicle(ctx, cfg)
-		if err != nil {
+		if c.Vehicle, err = e.world.AddVehicle(ctx, cfg); err != nil {
 			return err
 		}
-		if err := v.Start(ctx); err != nil {
+		if c.before, err = c.AccountBefore(ctx); err != nil {
 			return err
 		}
-		e.cars[def.Name] = &car{Vehicle: v}
+		if err := c.Start(ctx); err != nil {
+			return err
+		}
+		e.cars[def.Name] = c
 	}
 	return nil
 }
@@ -101,12 +107,7 @@ func (s *Scenario) vehicle(def Vehicle) (world.VehicleConfig, error) {
 		}
 		cfg.Buses = append(cfg.Buses, b)
 	}
-	slices.SortFunc(cfg.Buses, func(a, b world.Bus) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(cfg.Buses, func(a, b world.Bus) int { return strings.Compare(a.Name, b.Name) })
 	return cfg, nil
 }
 
@@ -179,7 +180,7 @@ func (e *Engine) share() float64 {
 	share := 1.0
 	for _, c := range e.cars {
 		if c.player != nil {
-			share = min(share, c.player.Share())
+			share = min(share, c.player.Progress().Fraction)
 		}
 	}
 	return share

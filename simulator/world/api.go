@@ -57,3 +57,21 @@ func (w *World) KnownSignal(ctx context.Context, v *Vehicle, signal string) (boo
 	}
 	return false, nil
 }
+
+// Declared asks for the evicted ranges that a vehicle declared.
+func (w *World) Declared(ctx context.Context, v *Vehicle) ([]Range, error) {
+	var boots []struct {
+		Boot    string
+		Evicted [][2]uint64
+	}
+	if err := w.Ask(ctx, "/v1/vehicles/"+v.cfg.Vehicle+"/ledger", &boots); err != nil {
+		return nil, err
+	}
+	var list []Range
+	for _, b := range boots {
+		for _, r := range b.Evicted {
+			list = append(list, Range{Boot: b.Boot, From: r[0], To: r[1]})
+		}
+	}
+	return list, nil
+}

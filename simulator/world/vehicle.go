@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"telltale.dev/hal/canbus/virtual"
+	"telltale.dev/protocol/can"
 	"telltale.dev/simulator/fault"
 )
 
@@ -20,8 +22,10 @@ import (
 type VehicleConfig struct {
 	Vehicle, Device string
 	Buses           []Bus
-	Campaign        string        // file; empty: everything
-	Commit          time.Duration // what a power cut may cost, in source time; zero: the agent's default
+	Campaign        string // file; empty: everything
+	// Tap is given every frame on the buses; see virtual.Config.
+	Tap    func(bus string, first uint64, frames []can.Frame)
+	Commit time.Duration // what a power cut may cost, in source time; zero: the agent's default
 }
 
 // Bus is one bus and its DBC files.
@@ -86,7 +90,7 @@ func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, er
 	for i, b := range cfg.Buses {
 		names[i] = b.Name
 	}
-	if v.Hub, err = virtual.Listen("127.0.0.1:0", virtual.Config{Buses: names, Log: w.cfg.Log}); err != nil {
+	if v.Hub, err = virtual.Listen("127.0.0.1:0", virtual.Config{Buses: names, Tap: cfg.Tap, Log: w.cfg.Log}); err != nil {
 		return nil, err
 	}
 	if v.Link, err = fault.Listen(w.ports.MQTT); err != nil {
@@ -117,7 +121,7 @@ func (v *Vehicle) Arguments() []string {
 		"--cert", v.creds.Cert, "--key", v.creds.Key, "--ca", v.creds.CA,
 		// A demonstration must not wait for minutes until a dead link is noticed.
 		"--keep-alive", "4s", "--will-delay", "2s", "--session-expiry", "60s",
-		"--backoff-min", "200ms", "--backoff-max", "2s",
+		"--backoff-min", "200ms", "--backoff-max", "2s", "--drain", "20s",
 	}
 	for _, b := range v.cfg.Buses {
 		args = append(args, "--can", b.Name+"="+v.Hub.URL(b.Name))
@@ -284,6 +288,17 @@ func (v *Vehicle) Account(ctx context.Context) (Account, error) {
 	}
 	return a, nil
 }
+
+// AccountBefore is Account for a folder that may not be there yet.
+func (v *Vehicle) AccountBefore(ctx context.Context) (Account, error) {
+	if _, err := os.Stat(filepath.Join(v.dir, "buffer")); errors.Is(err, fs.ErrNotExist) {
+		return Account{}, nil
+	}
+	return v.Account(ctx)
+}
+
+// Device is the identifier of the vehicle's device.
+func (v *Vehicle) Device() string { return v.cfg.Device }
 
 // Buses gives the names of the vehicle's buses in order.
 func (v *Vehicle) Buses() []Bus { return v.cfg.Buses }

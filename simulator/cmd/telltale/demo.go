@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"telltale.dev/protocol/dbc"
 	"telltale.dev/simulator/drive"
@@ -89,9 +88,6 @@ func sources(buses map[string]scenario.Bus) ([]dbc.Source, error) {
 	return list, nil
 }
 
-// demoTime is how long the log plays when no speed is given.
-const demoTime = 60 * time.Second
-
 // advise says which bus or DBC fits better when few identifiers match.
 func (c *demoCommand) advise(ctx context.Context, buses map[string]scenario.Bus) error {
 	list, err := sources(buses)
@@ -105,8 +101,9 @@ func (c *demoCommand) advise(ctx context.Context, buses map[string]scenario.Bus)
 	for _, p := range log.Problems {
 		fmt.Fprintln(os.Stderr, p)
 	}
-	for _, line := range drive.Cover(log, list).Advice() {
+	coverage, err := drive.Cover(log, list)
+	for _, line := range coverage.Advice {
 		fmt.Fprintln(os.Stderr, line)
 	}
-	return nil
+	return err
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"telltale.dev/protocol/dbc"
+)
+
+type dbcCommand struct {
+	Check dbcCheckCommand `cmd:"" help:"Say what is in DBC files and what is wrong with them."`
+}
+
+type dbcCheckCommand struct {
+	Files []string `arg:"" type:"path" help:"DBC files."`
+}
+
+// Run prints one line for each file and one for each problem. Only a file that cannot be read at all is an error.
+func (c *dbcCheckCommand) Run() error {
+	unreadable := 0
+	for _, name := range c.Files {
+		text, err := os.ReadFile(name)
+		var file *dbc.File
+		var problems []dbc.Problem
+		if err == nil {
+			file, problems, err = dbc.Parse(name, text)
+		}
+		if err != nil {
+			fmt.Println(err)
+			unreadable++
+			continue
+		}
+		signals := 0
+		for _, m := range file.Messages {
+			signals += len(m.Signals)
+		}
+		fmt.Printf("%s: %d messages, %d signals, %d statements skipped\n", name, len(file.Messages), signals, file.Skipped)
+		_, compiled, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}}})
+		if err != nil {
+			fmt.Println(err)
+		}
+		for _, p := range append(problems, compiled...) {
+			fmt.Println(p)
+		}
+	}
+	if unreadable > 0 {
+		return errors.New("some files cannot be read")
+	}
+	return nil
+}

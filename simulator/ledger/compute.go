@@ -1,0 +1,232 @@
+package ledger
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"telltale.dev/hal/canbus/virtual"
+	"telltale.dev/simulator/drive"
+	"telltale.dev/simulator/world"
+)
+
+// Evidence is what the account of one vehicle is made from.
+type Evidence struct {
+	Device      string
+	Buses       []string // in the order of the agent's inputs
+	Truth       *drive.Truth
+	Attachments []virtual.Attachment
+	Starts      []world.Start
+	// Before and After are the agent's folder before and after the drive.
+	Before, After world.Account
+	// Declared are the evicted ranges that the vehicle declared to the cloud.
+	Declared  []world.Range
+	Lake      string // folder of the Parquet files
+	WireBytes int64
+	Took      time.Duration
+	// Everything says that the vehicle collected every sample, so that the truth says what must be stored.
+	Everything bool
+}
+
+// Compute adds everything up. The error is only for evidence that cannot be
+// read; see Ledger.Check for an account that does not add up.
+func Compute(e Evidence) (*Ledger, error) {
+	l := &Ledger{WireBytes: e.WireBytes, Seconds: e.Took.Seconds()}
+	boots := e.boots()
+	for _, b := range boots {
+		l.FramesReceived += b.Received
+		l.FramesDropped += b.Dropped
+		l.FramesDecoded += b.Decoded
+		l.FramesUnknown += b.Unknown
+		l.SamplesCollected += b.Samples
+		l.PayloadBytes += b.Bytes
+	}
+	l.SamplesEvicted = e.After.EvictedSamples - e.Before.EvictedSamples
+	all, powered, received := e.Truth.All(), e.powered(boots, false), e.powered(boots, true)
+	l.FramesSent = all.Frames
+	l.FramesUnpowered = all.Frames - powered.Frames
+	l.SamplesUnpowered = all.Samples - powered.Samples
+	if l.SamplesCollected > 0 {
+		l.BytesPerSample = float64(l.PayloadBytes) / float64(l.SamplesCollected)
+	}
+	stored, err := scanStored(e.Lake, e.Device, boots)
+	if err != nil {
+		return nil, err
+	}
+	l.SamplesStored, l.BatchesStored, l.Duplicated = stored.rows, uint64(len(stored.batches)), stored.duplicated
+	l.Lost = e.lost(boots, stored)
+	l.compare(e, received, stored)
+	return l, nil
+}
+
+// compare holds what the agent and the lake say against the player's truth.
+func (l *Ledger) compare(e Evidence, received drive.Sum, stored *stored) {
+	problem := func(format string, args ...any) { l.problems = append(l.problems, fmt.Sprintf(format, args...)) }
+	if received.Decoded != l.FramesDecoded || received.Unknown != l.FramesUnknown {
+		problem("the player decoded %d frames and did not know %d of what the agent received", received.Decoded, received.Unknown)
+	}
+	if e.After.WaitingRecords > 0 {
+		problem("%d batches still wait on the vehicle", e.After.WaitingRecords)
+	}
+	if e.After.LostSamples > e.Before.LostSamples {
+		problem("%d samples were damaged on the vehicle's disk", e.After.LostSamples-e.Before.LostSamples)
+	}
+	if !e.Everything {
+		return
+	}
+	if received.Samples != l.SamplesCollected {
+		problem("the player found %d samples in what the agent received", received.Samples)
+	}
+	if l.SamplesEvicted == 0 && received.Samples == stored.rows && received.Checksum != stored.checksum {
+		problem("the stored samples are not those that were sent")
+	}
+}
+
+// boots are the accounts of the starts of this drive; a start that never committed has none.
+func (e *Evidence) boots() []world.Boot {
+	var list []world.Boot
+	for _, b := range e.After.Boots {
+		if slices.ContainsFunc(e.Starts, func(s world.Start) bool { return s.Boot == b.Boot }) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// powered sums up the frames of the stretches that the agent had in its hands
+// and on its disk; without what the driver dropped when received is asked for.
+func (e *Evidence) powered(boots []world.Boot, received bool) (sum drive.Sum) {
+	for _, b := range boots {
+		i := slices.IndexFunc(e.Starts, func(s world.Start) bool { return s.Boot == b.Boot })
+		for k, bus := range e.Buses {
+			if k >= len(b.Seen) {
+				continue
+			}
+			sum = sum.Plus(e.stretch(e.Starts[i].PID, bus, b.Seen[k], received))
+		}
+	}
+	return sum
+}
+
+// stretch sums up the first seen frames that a process was given on a bus.
+// Usually it attached once; after a lost connection it goes on in the next attachment.
+func (e *Evidence) stretch(pid int, bus string, seen uint64, received bool) (sum drive.Sum) {
+	for _, a := range e.Attachments {
+		if a.PID != pid || a.Bus != bus || seen == 0 {
+			continue
+		}
+		end := min(a.First+seen, max(a.Next, a.First))
+		seen -= end - a.First
+		ranges := []virtual.Range{{First: a.First, End: end}}
+		if received {
+			ranges = without(ranges[0], a.Dropped)
+		}
+		sum = sum.Plus(e.Truth.Sum(bus, ranges...))
+	}
+	return sum
+}
+
+// without cuts the dropped ranges, which are in order, out of r.
+func without(r virtual.Range, dropped []virtual.Range) (kept []virtual.Range) {
+	at := r.First
+	for _, d := range dropped {
+		first, end := max(d.First, at), min(d.End, r.End)
+		if first >= end {
+			continue
+		}
+		if first > at {
+			kept = append(kept, virtual.Range{First: at, End: first})
+		}
+		at = end
+	}
+	if at < r.End {
+		kept = append(kept, virtual.Range{First: at, End: r.End})
+	}
+	return kept
+}
+
+// lost counts the sequences that were committed and are neither stored nor declared evicted.
+func (e *Evidence) lost(boots []world.Boot, s *stored) (n uint64) {
+	for _, b := range boots {
+		for seq := uint64(1); seq < b.NextSeq; seq++ {
+			if _, ok := s.batches[batch{b.Boot, seq}]; !ok && !e.evicted(b.Boot, seq) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (e *Evidence) evicted(boot string, seq uint64) bool {
+	holds := func(r world.Range) bool { return r.Boot == boot && r.From <= seq && seq <= r.To }
+	return slices.ContainsFunc(e.Declared, holds) || slices.ContainsFunc(e.After.Evicted, holds)
+}
+
+// batch identifies a batch of the device.
+type batch struct {
+	boot string
+	seq  uint64
+}
+
+// stored is what the Parquet files hold of this drive.
+type stored struct {
+	rows       uint64
+	duplicated uint64                    // batches whose rows are there twice
+	batches    map[batch]map[string]bool // → the date folders that hold rows of it
+	checksum   drive.Checksum
+}
+
+// scanStored reads the files. A batch's rows stand together in one file of each
+// date; a second run of them is a duplicate.
+func scanStored(lake, device string, boots []world.Boot) (*stored, error) {
+	s := &stored{batches: map[batch]map[string]bool{}}
+	mine := map[string]bool{}
+	for _, b := range boots {
+		mine[b.Boot] = true
+	}
+	keys := map[[3]string]uint64{}
+	var last batch
+	var lastFile string
+	err := ScanLake(lake, func(file string, r *Row) error {
+		if r.DID != device || !mine[r.Boot] {
+			return nil
+		}
+		if b := (batch{r.Boot, uint64(r.Seq)}); b != last || file != lastFile {
+			last, lastFile = b, file
+			s.begin(b, filepath.Base(filepath.Dir(file)))
+		}
+		name := [3]string{r.Bus, r.Message, r.Signal}
+		key, ok := keys[name]
+		if !ok {
+			key = drive.SignalKey(r.Bus, r.Message, r.Signal)
+			keys[name] = key
+		}
+		s.rows++
+		s.checksum += drive.SampleSum(key, floorMS(r.Time), r.Raw)
+		return nil
+	})
+	return s, err
+}
+
+// begin notes a run of rows of a batch.
+func (s *stored) begin(b batch, date string) {
+	dates := s.batches[b]
+	if dates == nil {
+		dates = map[string]bool{}
+		s.batches[b] = dates
+	}
+	if dates[date] {
+		s.duplicated++
+	}
+	dates[date] = true
+}
+
+// floorMS cuts µs to whole milliseconds, the unit of batches.
+func floorMS(us int64) int64 {
+	ms := us / 1000
+	if us%1000 < 0 {
+		ms--
+	}
+	return ms
+}

@@ -1,0 +1,151 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"telltale.dev/protocol/dbc"
+	"telltale.dev/simulator/drive"
+	"telltale.dev/simulator/world"
+)
+
+// defaultDrive is how long a log plays when the scenario does not say.
+const defaultDrive = 60 * time.Second
+
+// drive starts to play a log on a vehicle's buses.
+func (e *Engine) drive(ctx context.Context, a *Action) error {
+	c := e.cars[a.Drive]
+	if c.player != nil {
+		return fmt.Errorf("drive: %s drives already", a.Drive)
+	}
+	log := c.logs[a.Log]
+	speed := a.Speed
+	if speed == 0 {
+		lasts := time.Duration(a.Lasts)
+		if lasts == 0 {
+			lasts = defaultDrive
+		}
+		speed = max(float64(log.Duration())/float64(lasts), 1e-3)
+	}
+	player, err := drive.NewPlayer(drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: speed})
+	if err != nil {
+		return err
+	}
+	c.driven = make(chan error, 1)
+	go func() { c.driven <- player.Run(ctx) }()
+	e.mu.Lock()
+	c.player = player
+	e.mu.Unlock()
+	return nil
+}
+
+// prepare scans the logs that a vehicle will drive and compiles what its buses
+// mean. The vehicle gets every bus of its logs, also those without a DBC file:
+// their frames count as unknown.
+func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleConfig, error) {
+	c := &car{logs: map[string]*drive.Log{}, everything: def.Campaign == ""}
+	cfg, err := e.scenario.vehicle(def)
+	if err != nil {
+		return nil, cfg, err
+	}
+	for _, m := range e.scenario.Timeline {
+		for _, a := range m.Do {
+			c.everything = c.everything && a.Push == ""
+			if a.Drive != def.Name || c.logs[a.Log] != nil {
+				continue
+			}
+			log, err := drive.Scan(ctx, e.scenario.Path(a.Log))
+			if err != nil {
+				return nil, cfg, err
+			}
+			c.logs[a.Log] = log
+			for _, name := range log.Names() {
+				if !slices.ContainsFunc(cfg.Buses, func(b world.Bus) bool { return b.Name == name }) {
+					cfg.Buses = append(cfg.Buses, world.Bus{Name: name})
+				}
+			}
+		}
+	}
+	plan, err := compile(cfg.Buses)
+	if err != nil {
+		return nil, cfg, err
+	}
+	c.truth = drive.NewTruth(plan)
+	cfg.Tap = c.truth.Add
+	return c, cfg, nil
+}
+
+// compile makes the plan that agent and truth share the sources of.
+func compile(buses []world.Bus) (*dbc.Plan, error) {
+	sources := make([]dbc.Source, len(buses))
+	for i, b := range buses {
+		sources[i] = dbc.Source{Bus: b.Name, J1939: b.J1939}
+		for _, file := range b.DBC {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, fmt.Errorf("dbc: %w", err)
+			}
+			parsed, _, err := dbc.Parse(file, text)
+			if err != nil {
+				return nil, err
+			}
+			sources[i].Files = append(sources[i].Files, parsed)
+		}
+	}
+	plan, _, err := dbc.Compile(sources)
+	return plan, err
+}
+
+// watchEvery is how often the screen is redrawn.
+const watchEvery = 200 * time.Millisecond
+
+// watch keeps the screen up to date until ctx ends.
+func (e *Engine) watch(ctx context.Context) {
+	var before uint64
+	var rate float64
+	for tick := time.NewTicker(watchEvery); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+		v := e.view(ctx)
+		rate = 0.7*rate + 0.3*float64(v.Frames-before)/watchEvery.Seconds()
+		before, v.Rate = v.Frames, rate
+		e.screen.Show(v)
+	}
+}
+
+// view sums up all cars.
+func (e *Engine) view(ctx context.Context) View {
+	e.mu.Lock()
+	v := View{Name: e.scenario.Name, Elapsed: time.Since(e.began), Now: e.now, Powered: true, Presence: "unknown"}
+	cars := make([]*car, 0, len(e.cars))
+	for _, c := range e.cars {
+		cars = append(cars, c)
+		if c.player != nil {
+			v.Share = max(v.Share, c.player.Progress().Fraction)
+			v.Frames += c.player.Progress().Frames
+		}
+	}
+	e.mu.Unlock()
+	for _, c := range cars {
+		s := c.Status()
+		v.Samples += s.Samples
+		v.Waiting += s.Waiting
+		up, _ := c.Link.Bytes()
+		v.BytesUp += up
+		v.Powered = v.Powered && c.Running()
+		if presence, err := e.world.Presence(ctx, c.Vehicle); err == nil {
+			v.Presence = presence
+		} else if !errors.Is(err, context.Canceled) {
+			v.Presence = "cloud is away"
+		}
+	}
+	return v
+}
