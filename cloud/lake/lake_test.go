@@ -1,6 +1,7 @@
 package lake_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -176,30 +177,37 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// A part must not say anything about the order of values that are not numbers.
-func TestNoBoundsOfNaN(t *testing.T) {
+// TestFooters: each column chunk of each part names its column, and none says
+// anything about the order of values that may not be numbers.
+func TestFooters(t *testing.T) {
 	dir, s := t.TempDir(), schema(t)
-	w := open(t, dir)
-	b := &codec.Batch{Rows: []codec.GroupRows{{Group: 1, Time: []int64{0, 1}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), 0}}}}}
-	b.ID.Seq = 1
-	appendAll(t, w, s, b)
-	if err := w.Commit(1, nil); err != nil {
-		t.Fatal(err)
+	l := open(t, dir)
+	for i := range uint64(3) {
+		b := &codec.Batch{Rows: []codec.GroupRows{{Group: 1, Time: []int64{0, 1}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), 0}}}}}
+		b.ID.Seq = i + 1
+		appendAll(t, l, s, b)
+		if err := l.Commit(i+1, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
-	f, err := os.Open(filepath.Join(dir, parts(t, dir)[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	info, _ := f.Stat()
-	p, err := parquet.OpenFile(f, info.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, c := range p.Metadata().RowGroups[0].Columns {
-		st := c.MetaData.Statistics
-		if p.Schema().Columns()[i][0] == "value" && (len(st.MinValue) > 0 || len(st.MaxValue) > 0 || len(st.Min) > 0) {
-			t.Errorf("value has bounds %x to %x, want none", st.MinValue, st.MaxValue)
+	for _, part := range parts(t, dir) {
+		data, err := os.ReadFile(filepath.Join(dir, part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range p.Metadata().RowGroups[0].Columns {
+			want := p.Schema().Columns()[i]
+			if got := []string(c.MetaData.PathInSchema); !slices.Equal(got, want) {
+				t.Errorf("%s column %d: got path %q, want %q", part, i, got, want)
+			}
+			st := c.MetaData.Statistics
+			if want[0] == "value" && (len(st.MinValue) > 0 || len(st.MaxValue) > 0 || len(st.Min) > 0) {
+				t.Errorf("%s: value has bounds %x to %x, want none", part, st.MinValue, st.MaxValue)
+			}
 		}
 	}
 }

@@ -68,41 +68,32 @@ func null(column int) parquet.Value { return parquet.NullValue().Level(0, 0, col
 
 // partWriter writes files of rows, reusing its buffers. The zero value is ready.
 type partWriter struct {
-	file   *parquet.GenericWriter[rowType]
 	values [columns][]parquet.Value
 }
 
 // write writes a whole file of rows to out.
+//
+// Each file has a writer of its own: parquet-go v0.32's Reset wipes the names of
+// the columns from the footers of all later files, which readers that go by
+// these names refuse.
 func (p *partWriter) write(out io.Writer, rows []row, batches []batchRef, signals []signalRef) error {
-	if p.file == nil {
-		p.file = parquet.NewGenericWriter[rowType](out,
-			parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
-			parquet.PageBufferSize(pageBytes),
-			parquet.DictionaryMaxBytes(maxDictionary),
-			parquet.SkipPageBounds("value"), // NaN has no place in an order
-			parquet.CreatedBy("telltale", "1", ""),
-		)
-		for c := range p.values {
-			p.values[c] = make([]parquet.Value, chunkRows)
-		}
-	} else {
-		p.file.Reset(out)
-	}
+	file := parquet.NewGenericWriter[rowType](out,
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
+		parquet.PageBufferSize(pageBytes),
+		parquet.DictionaryMaxBytes(maxDictionary),
+		parquet.SkipPageBounds("value"), // NaN has no place in an order
+		parquet.CreatedBy("telltale", "1", ""),
+	)
 	for start := 0; start < len(rows); start += rowGroupRows {
-		if err := p.writeGroup(rows[start:min(start+rowGroupRows, len(rows))], batches, signals); err != nil {
-			p.file = nil // of unknown state
+		if err := p.writeGroup(file, rows[start:min(start+rowGroupRows, len(rows))], batches, signals); err != nil {
 			return fmt.Errorf("row group: %w", err)
 		}
 	}
-	if err := p.file.Close(); err != nil {
-		p.file = nil
-		return err
-	}
-	return nil
+	return file.Close()
 }
 
-func (p *partWriter) writeGroup(rows []row, batches []batchRef, signals []signalRef) error {
-	writers := p.file.ColumnWriters()
+func (p *partWriter) writeGroup(file *parquet.GenericWriter[rowType], rows []row, batches []batchRef, signals []signalRef) error {
+	writers := file.ColumnWriters()
 	for len(rows) > 0 {
 		n := min(chunkRows, len(rows))
 		p.fill(rows[:n], batches, signals)
@@ -113,11 +104,16 @@ func (p *partWriter) writeGroup(rows []row, batches []batchRef, signals []signal
 		}
 		rows = rows[n:]
 	}
-	return p.file.Flush()
+	return file.Flush()
 }
 
 // fill turns rows into columns.
 func (p *partWriter) fill(rows []row, batches []batchRef, signals []signalRef) {
+	if p.values[0] == nil {
+		for c := range p.values {
+			p.values[c] = make([]parquet.Value, chunkRows)
+		}
+	}
 	for i := range rows {
 		r := &rows[i]
 		b, s := &batches[r.batch], &signals[r.signal]
