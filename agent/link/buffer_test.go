@@ -13,6 +13,7 @@ import (
 
 // The real buffer, on disk, over two boots and a link that breaks again and again.
 func TestDrainsTheRealBuffer(t *testing.T) {
+	t.Parallel()
 	const records = 200
 	dir := t.TempDir()
 	open := func() *buffer.Buffer {
@@ -47,7 +48,7 @@ func TestDrainsTheRealBuffer(t *testing.T) {
 	add(b, records/2, records*3/4)
 	s.cut()
 	add(b, records*3/4, records+1)
-	eventually(t, "buffer is empty", func() bool { return b.Stats().Records == 0 })
+	eventually(t, "buffer is empty", func() bool { return b.Stats().Waiting.Records == 0 })
 	r.stop()
 	if err := b.Close(); err != nil {
 		t.Error(err)

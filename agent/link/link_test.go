@@ -48,6 +48,7 @@ func TestRecordsArriveWithTheirProperties(t *testing.T) {
 }
 
 func TestWillAndBirthCarryRisingConnectionNumbers(t *testing.T) {
+	t.Parallel()
 	s := serve(t, &server{}, nil)
 	r := start(t, newMemory(), func(c *link.Config) { c.Endpoints = []string{"mqtt://" + s.addr} })
 	for n := range 3 {
@@ -98,6 +99,7 @@ func TestAsleepIsAnnounced(t *testing.T) {
 }
 
 func TestGracefulStopWaitsForAcknowledgements(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	s := serve(t, &server{answer: func(p publish) byte {
 		if string(p.payload) == "slow-0" {
@@ -117,6 +119,7 @@ func TestGracefulStopWaitsForAcknowledgements(t *testing.T) {
 }
 
 func TestLossInMidWindowLosesNothing(t *testing.T) {
+	t.Parallel()
 	var s *server
 	var count atomic.Int64
 	s = serve(t, &server{
@@ -182,6 +185,7 @@ func noAnswerLater(s *server, p publish) byte {
 }
 
 func TestPoisonedRecordsDoNotBlock(t *testing.T) {
+	t.Parallel()
 	for _, code := range []byte{0x87, 0x90, 0x99, 0x80, 0x83} {
 		t.Run(fmt.Sprintf("%02x", code), func(t *testing.T) {
 			s := serve(t, &server{answer: func(p publish) byte {
@@ -206,6 +210,7 @@ func TestPoisonedRecordsDoNotBlock(t *testing.T) {
 }
 
 func TestQuotaSlowsTheLinkDown(t *testing.T) {
+	t.Parallel()
 	until := time.Now().Add(400 * time.Millisecond)
 	s := serve(t, &server{answer: func(p publish) byte {
 		if p.user["pr"] == "CS1" && time.Now().Before(until) {

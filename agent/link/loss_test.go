@@ -103,7 +103,7 @@ func TestHalfOpenLinkIsNoticedByKeepAlive(t *testing.T) {
 	p := newProxy(t, s.addr)
 	r := start(t, newMemory(), func(c *link.Config) {
 		c.Endpoints = []string{"mqtt://" + p.addr}
-		c.KeepAlive = time.Second
+		c.KeepAlive, c.Timeout = time.Second, 300*time.Millisecond
 	})
 	eventually(t, "birth", func() bool { return len(s.received()) == 1 })
 	time.Sleep(1200 * time.Millisecond)
@@ -121,6 +121,7 @@ func TestHalfOpenLinkIsNoticedByKeepAlive(t *testing.T) {
 }
 
 func TestHalfOpenLinkIsNoticedByMissingAcknowledgements(t *testing.T) {
+	t.Parallel()
 	s := serve(t, &server{answer: func(p publish) byte {
 		if p.connection == 1 && p.topic.Kind != protocol.KindPresence {
 			return noAnswer
@@ -141,6 +142,7 @@ func TestHalfOpenLinkIsNoticedByMissingAcknowledgements(t *testing.T) {
 
 // A peer that reads nothing fills the socket's buffers: the writer is stuck.
 func TestStuckWriteIsNoticed(t *testing.T) {
+	t.Parallel()
 	block := make(chan struct{})
 	s := serve(t, &server{narrow: true, answer: func(p publish) byte {
 		if p.connection == 1 && p.topic.Kind != protocol.KindPresence {
@@ -292,6 +294,7 @@ func TestDocumentsAreAcknowledgedWhenApplied(t *testing.T) {
 
 // What a server must not send ends the connection with a clear word, and never more.
 func TestBadServers(t *testing.T) {
+	t.Parallel()
 	publish := func(id uint16, qos byte) []byte {
 		var b bytes.Buffer
 		(&packets.Publish{Topic: "v1/veh-1/down/config/x", QoS: qos, PacketID: id, Properties: &packets.Properties{}}).WriteTo(&b)

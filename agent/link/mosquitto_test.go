@@ -147,6 +147,7 @@ func TestPlainMosquitto(t *testing.T) {
 	applied := make(chan string, 4)
 	r := start(t, buf, func(c *link.Config) {
 		c.Endpoints, c.KeepAlive, c.Schemas = []string{"mqtts://" + tunnel.addr}, time.Second, docs
+		c.Timeout = 500 * time.Millisecond
 		c.WillDelay = time.Nanosecond // a second on the wire
 		c.TLS = &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.leaf(-day, day)}}
 		c.OnDocument = func(topic protocol.Topic, doc []byte) { applied <- topic.Name + "=" + string(doc) }
@@ -196,6 +197,7 @@ func TestPlainMosquitto(t *testing.T) {
 
 // Mosquitto names no authorities, so our certificate is sent, and refused after the handshake.
 func TestMosquittoRefusesForeignCertificates(t *testing.T) {
+	t.Parallel()
 	ca, foreign := newAuthority(t, "ours"), newAuthority(t, "foreign")
 	addr := mosquitto(t, ca)
 	r := start(t, newMemory(), func(c *link.Config) {

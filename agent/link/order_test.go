@@ -50,6 +50,7 @@ func TestHotLaneGoesFirst(t *testing.T) {
 }
 
 func TestLiveGoesBeforeTheBacklogWhichDrainsBeside(t *testing.T) {
+	t.Parallel()
 	for _, class := range []protocol.Priority{protocol.CS3, protocol.CS1} {
 		t.Run(class.String(), func(t *testing.T) {
 			const old, live = 300, 30
@@ -85,6 +86,7 @@ func TestLiveGoesBeforeTheBacklogWhichDrainsBeside(t *testing.T) {
 
 // A flood of live records that fills the window must not stop the backlog.
 func TestLiveDoesNotStarveTheBacklog(t *testing.T) {
+	t.Parallel()
 	const old, live = 20, 400
 	s := serve(t, slowly(4, 200*time.Microsecond, &server{}), nil)
 	buf := newMemory()
@@ -128,6 +130,7 @@ func inOrder(t *testing.T, got []string, prefix string) {
 // Ordered records stay in order, one at a time, over refusals, losses and new
 // live records, while others overtake them.
 func TestOrderedRecordsStayInOrder(t *testing.T) {
+	t.Parallel()
 	var s *server
 	var count atomic.Int64
 	s = &server{answer: func(p publish) byte {

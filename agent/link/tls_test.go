@@ -110,6 +110,7 @@ func TestMutualTLS(t *testing.T) {
 }
 
 func TestTLSFailuresSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	ca, foreign := newAuthority(t, "ours"), newAuthority(t, "foreign")
 	good := ca.leaf(-day, day)
 	for _, c := range []struct {
@@ -160,6 +161,7 @@ func TestTLSFailuresSayWhatIsWrong(t *testing.T) {
 }
 
 func TestSilentServersTimeOut(t *testing.T) {
+	t.Parallel()
 	ca := newAuthority(t, "ours")
 	ln, err := net.Listen("tcp", "127.0.0.1:0") // accepts in the kernel and says nothing
 	if err != nil {
