@@ -56,7 +56,7 @@ func (g *GroupRows) Has(c, row int) bool {
 // batch has another schema's columns, else ErrMalformed, ErrLimit or ErrVersion.
 // The caller must have found schema by ParseHeader(payload).Schema.
 func Decode(payload []byte, schema *Schema) (*Batch, error) {
-	plain, err := Unpack(payload, MaxPlain)
+	plain, err := unpackBatch(payload)
 	if err != nil {
 		return nil, fmt.Errorf("batch: %w", err)
 	}

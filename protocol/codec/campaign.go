@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/fxamacker/cbor/v2"
 	"go.yaml.in/yaml/v3"
 
 	"telltale.dev/protocol"
@@ -37,7 +38,27 @@ func ParseCampaign(doc []byte) (*protocol.Campaign, error) {
 	return c, nil
 }
 
-func campaignCBOR(doc []byte, c *protocol.Campaign) error { return Unmarshal(doc, c) }
+func campaignCBOR(doc []byte, c *protocol.Campaign) error {
+	err := Unmarshal(doc, c)
+	var unknown *cbor.UnknownFieldError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	// The cbor package knows the position only; the yaml package names the field.
+	var fields any
+	if Unmarshal(doc, &fields) != nil {
+		return err
+	}
+	text, yamlErr := yaml.Marshal(fields)
+	if yamlErr != nil {
+		return err
+	}
+	if named := campaignYAML(text, new(protocol.Campaign)); named != nil {
+		_, after, _ := strings.Cut(named.Error(), ": ") // without the line
+		return fmt.Errorf("%s: %w", strings.TrimSuffix(after, ": "+ErrMalformed.Error()), ErrMalformed)
+	}
+	return err
+}
 
 func campaignYAML(doc []byte, c *protocol.Campaign) error {
 	if !utf8.Valid(doc) || bytes.IndexByte(doc, 0) >= 0 {
@@ -57,17 +78,36 @@ func campaignYAML(doc []byte, c *protocol.Campaign) error {
 	return nil
 }
 
-// goType is how the yaml package names a type of ours; a reader of the document does not know it.
-var goType = regexp.MustCompile(` (?:in type|into) \*?[a-z]+\.?[A-Za-z]*$`)
+// mismatch and unknownField are how the yaml package speaks of Go types, which a reader of the document does not know.
+var (
+	mismatch     = regexp.MustCompile(`cannot unmarshal .* into (\S+)$`)
+	unknownField = regexp.MustCompile(`field (\S+) not found in type \S+$`)
+)
 
 // plainYAML gives the first complaint of the yaml package, line first, without names of Go types.
 func plainYAML(err error) string {
-	var list *yaml.TypeError
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	var list *yaml.TypeError
 	if errors.As(err, &list) && len(list.Errors) > 0 {
 		text = list.Errors[0]
 	}
-	text = goType.ReplaceAllString(text, "")
-	text = strings.ReplaceAll(text, "cannot unmarshal ", "did not expect ")
-	return strings.ReplaceAll(text, "not found", "is not known")
+	if m := mismatch.FindStringSubmatchIndex(text); m != nil {
+		return text[:m[0]] + "expected " + kindOf(text[m[2]:m[3]])
+	}
+	return unknownField.ReplaceAllString(text, "field $1 is not known")
+}
+
+// kindOf says in words what a field of a Go type takes.
+func kindOf(goType string) string {
+	switch {
+	case strings.HasPrefix(goType, "uint"):
+		return "a whole number from 0"
+	case goType == "bool":
+		return "true or false"
+	case goType == "string", strings.HasSuffix(goType, "ID"):
+		return "text"
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
+	}
+	return "fields"
 }

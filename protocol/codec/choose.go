@@ -5,11 +5,11 @@ import "math"
 // columnWriter writes columns in the coding that should become shortest. Its
 // slices are scratch memory.
 type columnWriter struct {
-	values    []int64
-	res       [4][]uint64 // residuals of each transform
-	bitmap    []byte
-	coded     []byte
-	histogram [256]uint32
+	values []int64
+	res    [4][]uint64 // residuals of each transform
+	bitmap []byte
+	coded  []byte
+	prices prices
 }
 
 // resize gives a slice of length n that reuses s's memory when it can.
@@ -59,7 +59,7 @@ func (w *columnWriter) code(dst []byte, values []int64, times bool) []byte {
 	for _, v := range values {
 		low = min(low, v)
 	}
-	best := choice{cost: math.Inf(1)}
+	best := choice{cost: math.MaxFloat32}
 	w.consider(&best, values, offset, low)
 	w.consider(&best, values, delta, low)
 	if times && len(values) > 2 {
@@ -75,7 +75,7 @@ type choice struct {
 	base               [2]int64
 	res                []uint64
 	width              int // bits
-	cost               float64
+	cost               float32
 }
 
 func (c *choice) append(dst []byte) []byte {
@@ -94,74 +94,13 @@ func (w *columnWriter) consider(best *choice, values []int64, transform coding, 
 	*scratch = resize(*scratch, len(values))
 	c.base, c.res = residuals(*scratch, values, transform, low)
 	c.width = widthOf(c.res)
-	c.packing, c.cost = w.packingFor(c.res, c.width)
+	c.packing, c.cost = w.prices.packing(c.res, c.width)
 	for _, b := range c.base {
 		if b != 0 {
-			c.cost += float64(uvarintLen(zigzag(b)))
+			c.cost += float32(uvarintLen(zigzag(b)))
 		}
 	}
 	if c.cost < best.cost {
 		*best = c
 	}
-}
-
-// fewRows is the number of residuals up to which varints are as good as anything.
-const fewRows = 8
-
-// packingFor gives the packing of the lowest estimated cost in bytes after zstd.
-func (w *columnWriter) packingFor(res []uint64, width int) (packing coding, cost float64) {
-	if width == 0 {
-		return packZero, 0
-	}
-	packing, cost = packVarint, float64(varintsLen(res))
-	if len(res) <= fewRows {
-		return packing, cost
-	}
-	if c := w.planesCost(res, width); c < cost {
-		packing, cost = packPlanes, c
-	}
-	if c := float64(1 + (len(res)*width+7)/8); width <= maxBits && c < cost {
-		packing, cost = packBits, c
-	}
-	if runs := countRuns(res); runs < len(res)/4 {
-		if c := w.runsCost(res, runs); c < cost {
-			packing, cost = packRuns, c
-		}
-	}
-	return packing, cost
-}
-
-func varintsLen(res []uint64) int {
-	n := 0
-	for _, r := range res {
-		n += uvarintLen(r)
-	}
-	return n
-}
-
-func (w *columnWriter) planesCost(res []uint64, width int) float64 {
-	cost := 1.0
-	for shift := 0; shift < width; shift += 8 {
-		clear(w.histogram[:])
-		for _, r := range res {
-			w.histogram[byte(r>>shift)]++
-		}
-		cost += w.entropy(len(res))
-	}
-	return cost
-}
-
-func (w *columnWriter) runsCost(res []uint64, runs int) float64 {
-	return 1 + 1.5*float64(runs)
-}
-
-// entropy is the order-0 entropy of the histogram in bytes.
-func (w *columnWriter) entropy(total int) float64 {
-	sum := float64(total) * math.Log2(float64(total))
-	for _, n := range w.histogram {
-		if n > 1 {
-			sum -= float64(n) * math.Log2(float64(n))
-		}
-	}
-	return sum / 8
 }

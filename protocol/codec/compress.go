@@ -12,10 +12,10 @@ import (
 // zstdMagic begins a compressed payload (RFC 8878, 3.1.1). No batch and no document begins so.
 const zstdMagic = "\x28\xB5\x2F\xFD"
 
-// windowSize is the window of our encoder; maxWindow what is accepted from others.
 const (
-	windowSize = 64 << 10
-	maxWindow  = 8 << 20
+	windowSize = 64 << 10 // of our encoder; more gains nothing on batches and costs heap
+	maxWindow  = 8 << 20  // accepted from others
+	maxForeign = 1 << 20  // bytes of a batch in a frame that our encoder did not make
 )
 
 // compressor writes zstd frames with one encoder that is made at the first use.
@@ -119,10 +119,14 @@ func Unpack(data []byte, limit int) ([]byte, error) {
 	if h.FrameContentSize > uint64(min(limit, MaxPlain)) {
 		return nil, fmt.Errorf("zstd frame of %d bytes, expected at most %d: %w", h.FrameContentSize, limit, ErrLimit)
 	}
+	const smallestBlock, largestBlock = 4, 128 << 10 // RFC 8878, 3.1.1.2: a head and one repeated byte
+	if h.FrameContentSize > uint64(len(data)/smallestBlock+1)*largestBlock {
+		return nil, malformed("zstd frame", "expected enough blocks for its content size")
+	}
 	return decompress(data, int(h.FrameContentSize))
 }
 
-// decompress reads a frame into memory that grows with what really comes, not with what the header promises.
+// decompress reads a frame of exactly size bytes.
 func decompress(data []byte, size int) ([]byte, error) {
 	d, ok := decoders.Get().(*zstd.Decoder)
 	if !ok {
@@ -137,4 +141,20 @@ func decompress(data []byte, size int) ([]byte, error) {
 		return nil, malformed("zstd frame", "expected as many bytes as its header says")
 	}
 	return plain, nil
+}
+
+// unpackBatch is Unpack for a batch. Only a frame that shows a batch's header
+// before it is decompressed may hold more than maxForeign.
+func unpackBatch(payload []byte) ([]byte, error) {
+	limit := MaxPlain
+	if compressed(payload) {
+		limit = maxForeign
+		if block, ok := firstBlock(payload); ok {
+			r := reader{data: block}
+			if _, _, err := r.header(); err == nil {
+				limit = MaxPlain
+			}
+		}
+	}
+	return Unpack(payload, limit)
 }

@@ -3,6 +3,7 @@ package codec
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/fxamacker/cbor/v2"
@@ -76,11 +77,18 @@ func describe(err error) error {
 	var unknown *cbor.UnknownFieldError
 	switch {
 	case errors.As(err, &field) && field.StructFieldName != "":
-		return fmt.Errorf("field %s: %s does not fit", field.StructFieldName, field.CBORType)
+		name := field.StructFieldName[strings.LastIndexByte(field.StructFieldName, '.')+1:]
+		return fmt.Errorf("field %s: %s does not fit", name, field.CBORType)
 	case errors.As(err, &unknown):
-		return fmt.Errorf("field %d of the document is not known", unknown.Index+1)
+		return fmt.Errorf("field number %d of a map is not known%w", unknown.Index+1, hidden{err})
 	case errors.As(err, &extra):
 		return errors.New("bytes are left over at the end")
 	}
 	return err
 }
+
+// hidden keeps an error for errors.As without showing its text.
+type hidden struct{ error }
+
+func (hidden) Error() string   { return "" }
+func (h hidden) Unwrap() error { return h.error }

@@ -186,7 +186,7 @@ func parseHeader(payload []byte) (Header, error) {
 			return h, nil
 		}
 	}
-	plain, err := Unpack(payload, MaxPlain)
+	plain, err := unpackBatch(payload)
 	if err != nil {
 		return Header{}, err
 	}

@@ -38,7 +38,10 @@ func Inspect(data []byte, schema func(protocol.SchemaID) (*Schema, bool)) (any, 
 }
 
 func inspect(data []byte, schema func(protocol.SchemaID) (*Schema, bool)) (any, string, error) {
-	plain, err := Unpack(data, MaxPlain)
+	plain, err := unpackBatch(data)
+	if errors.Is(err, ErrLimit) {
+		plain, err = Unpack(data, MaxSchemaSize)
+	}
 	if err != nil {
 		return nil, "", err
 	}

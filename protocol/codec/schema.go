@@ -114,12 +114,13 @@ func omit(text, assumed string) string {
 	return text
 }
 
-// ParseSchema reads a schema document. Only the bytes that Encode would write
-// are accepted, so that a document has one hash. The error wraps ErrMalformed,
-// ErrLimit or ErrVersion.
+// ParseSchema reads a schema document, also one that Pack compressed. Only the
+// bytes that Encode would write are accepted, so that a document has one hash.
+// The error wraps ErrMalformed, ErrLimit or ErrVersion.
 func ParseSchema(doc []byte) (*Schema, error) {
-	if len(doc) > MaxSchemaSize {
-		return nil, fmt.Errorf("schema of %d bytes, expected at most %d: %w", len(doc), MaxSchemaSize, ErrLimit)
+	doc, err := Unpack(doc, MaxSchemaSize)
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
 	}
 	var d schemaDoc
 	if err := Unmarshal(doc, &d); err != nil {
