@@ -222,10 +222,11 @@ func TestFullQueue(t *testing.T) {
 		r := device.subscribed(func(c *paho.Connect) { c.Properties.ReceiveMaximum = ptr(uint16(1)) })
 		s.Deliver(document(0))
 		first := r.message() // not acknowledged: everything else waits
+		s.Deliver(document(1))
 		for range 20 {
 			s.Deliver(broker.Message{Topic: configTopic, Payload: []byte("q0")})
 		}
-		for i := 1; i < 10; i++ {
+		for i := 2; i < 10; i++ {
 			s.Deliver(document(i))
 		}
 		if got := s.Stats(); got.DroppedQoS0 != 20 || got.CutSessions != 0 || got.Queued != 10 {

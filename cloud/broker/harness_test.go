@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -210,8 +211,11 @@ func start(t testing.TB, handler broker.Handler, change func(*broker.Config)) *s
 // raw is a client that speaks single packets.
 type raw struct {
 	*tls.Conn
-	t testing.TB
+	t  testing.TB
+	in *bufio.Reader
 }
+
+func newRaw(conn *tls.Conn, t testing.TB) *raw { return &raw{conn, t, bufio.NewReader(conn)} }
 
 func (s *stage) dial(config *tls.Config) *raw {
 	s.t.Helper()
@@ -220,7 +224,7 @@ func (s *stage) dial(config *tls.Config) *raw {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = conn.NetConn().Close() })
-	return &raw{conn, s.t}
+	return newRaw(conn, s.t)
 }
 
 // connectPacket is the CONNECT of an MQTT 5 client.
@@ -269,6 +273,14 @@ func (r *raw) send(kind byte, content paho.Packet) {
 
 func (r *raw) trySend(kind byte, content paho.Packet) error {
 	var buf bytes.Buffer
+	if err := appendPacket(&buf, kind, content); err != nil {
+		return err
+	}
+	_, err := r.Write(buf.Bytes())
+	return err
+}
+
+func appendPacket(buf *bytes.Buffer, kind byte, content paho.Packet) error {
 	pk := paho.ControlPacket{FixedHeader: paho.FixedHeader{Type: kind}, Content: content}
 	switch kind {
 	case paho.SUBSCRIBE, paho.UNSUBSCRIBE:
@@ -286,16 +298,13 @@ func (r *raw) trySend(kind byte, content paho.Packet) error {
 			pk.Flags |= 8
 		}
 	}
-	if _, err := pk.WriteTo(&buf); err != nil {
-		return err
-	}
-	_, err := r.Write(buf.Bytes())
+	_, err := pk.WriteTo(buf)
 	return err
 }
 
 func (r *raw) tryRead(timeout time.Duration) (*paho.ControlPacket, error) {
 	_ = r.SetReadDeadline(time.Now().Add(timeout))
-	return paho.ReadPacket(r)
+	return paho.ReadPacket(r.in)
 }
 
 func (r *raw) read() *paho.ControlPacket {

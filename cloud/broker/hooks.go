@@ -83,6 +83,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if !ok || pk.FixedHeader.Type != packets.Connack {
 		return pk
 	}
+	// A client that wants no problem information (paho's default) still may get reason
+	// string and user properties here [MQTT-3.1.2-29].
+	pk.Mods.DisallowProblemInfo = false
 	if pk.ReasonCode != codeSuccess {
 		// MQTT 3.1.1 has other numbers (2 to 5); they are counted as they are sent.
 		h.broker.counters.connects[pk.ReasonCode].Add(1)
