@@ -73,7 +73,7 @@ var foreign = []magic{
 func unpack(in io.Reader, head []byte, name string) (plain io.Reader, done func(), err error) {
 	switch {
 	case bytes.HasPrefix(head, []byte("\x28\xB5\x2F\xFD")):
-		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: zstd: %w", name, err)
 		}

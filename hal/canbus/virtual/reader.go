@@ -81,21 +81,3 @@ func (r *reader) attachment() Attachment {
 		Dropped: slices.Clone(r.dropped), Sent: r.sent, Ended: r.ended, End: r.end,
 	}
 }
-
-// Received gives the frames that the reader got when it says that it has
-// received n: the first n from First on that were not dropped. It is exact for readers that send nothing.
-func (a Attachment) Received(n uint64) []Range {
-	var got []Range
-	at := a.First
-	for _, hole := range append(slices.Clone(a.Dropped), Range{First: 1<<64 - 1}) {
-		if end := min(hole.First, at+n); end > at {
-			got = append(got, Range{at, end})
-			n -= end - at
-		}
-		at = hole.End
-		if n == 0 {
-			break
-		}
-	}
-	return got
-}

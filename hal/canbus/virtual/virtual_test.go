@@ -336,17 +336,3 @@ func TestSendRefusesImpossibleFrames(t *testing.T) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
-
-func TestAttachmentReceived(t *testing.T) {
-	a := virtual.Attachment{First: 10, Dropped: []virtual.Range{{10, 12}, {20, 30}}}
-	for _, c := range []struct {
-		n    uint64
-		want string
-	}{
-		{0, "[]"}, {1, "[{12 13}]"}, {8, "[{12 20}]"}, {9, "[{12 20} {30 31}]"}, {108, "[{12 20} {30 130}]"},
-	} {
-		if got := fmt.Sprint(a.Received(c.n)); got != c.want {
-			t.Errorf("%d received: got %s, want %s", c.n, got, c.want)
-		}
-	}
-}
