@@ -191,7 +191,7 @@ func ackSome(t *testing.T, b *buffer.Buffer, acked map[protocol.MessageID]bool) 
 // of the data pages before the first sync, then all of them with the meta
 // page torn, then all. The commit is there as a whole or not at all.
 func TestPowerCut(t *testing.T) {
-	c := buffer.Config{Dir: memoryDir(t)}
+	c := buffer.Config{Dir: memoryDir(t), SegmentBytes: 128 << 10}
 	b := open(t, c)
 	must(t, b.Append([]buffer.Record{record(protocol.CS1, 1, 10_000), record(protocol.CS1, 2, 300)}, progress(2)))
 	before := readPages(t, c.Dir)
@@ -246,6 +246,3 @@ func readPages(t *testing.T, dir string) [][]byte {
 	must(t, err)
 	return slices.Collect(slices.Chunk(data, 4096))
 }
-
-func childFull() error { return nil }
-func childHold() error { return nil }

@@ -88,7 +88,7 @@ func TestDamagedSegment(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var places []int
 	for i := range 3 * 4096 / 16 { // headers of the meta pages and the first page
-		if i%16 < 6 || i%8 == 0 {
+		if i%256 < 6 || i%32 == 0 {
 			places = append(places, i*16+rnd.IntN(16))
 		}
 	}

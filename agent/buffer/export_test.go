@@ -48,3 +48,9 @@ func reencodeState(body []byte) ([]byte, error) {
 	}
 	return a.appendState(nil, notes), nil
 }
+
+// SampleState gives an encoded state with something in each field.
+func SampleState() []byte {
+	a := accounts{gen: 7, current: Progress{Samples: 5, NextSeq: 9, Seen: []uint64{1, 2}}, counts: Counts{LostRecords: 3}}
+	return a.appendState(nil, []note{{id: segmentID{class: 2, number: 9}, void: 4, promoted: true, acked: bits{^uint64(0), 5}}})
+}

@@ -1,0 +1,157 @@
+package buffer_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"telltale.dev/agent/buffer"
+	"telltale.dev/protocol"
+)
+
+// fillUp appends until the device is full and checks that the error is clear,
+// nothing of a failed append is visible, and reading and acknowledging go
+// on; then it makes room and checks that appends work again.
+func fillUp(dir string, room func() error) error {
+	c := buffer.Config{Dir: dir, MaxBytes: 64 << 20, SegmentBytes: 1 << 20}
+	b, err := buffer.Open(c)
+	if err != nil {
+		return err
+	}
+	seq, failures := uint64(1), 0
+	for ; failures < 3; seq++ {
+		err := b.Append([]buffer.Record{record(protocol.CS1, seq, 30_000), record(protocol.CS4, 100_000+seq, 100)}, progress(seq))
+		if err != nil {
+			if !errors.Is(err, buffer.ErrFull) || !strings.HasPrefix(err.Error(), "buffer: disk full: ") || strings.Contains(err.Error(), dir) {
+				return fmt.Errorf("unclear error: %w", err)
+			}
+			failures++
+			seq--
+		}
+		if seq > 2000 {
+			return errors.New("the device is never full")
+		}
+	}
+	if err := expect(b, seq-1); err != nil {
+		return err
+	}
+	entries, err := b.Read(buffer.Position{}, protocol.CS1, 1, 0)
+	if err != nil {
+		return err
+	}
+	b.Ack(entries[0].Position)
+	if err := room(); err != nil {
+		return err
+	}
+	for ; failures > 0; failures-- {
+		if err := b.Append([]buffer.Record{record(protocol.CS1, seq, 30_000), record(protocol.CS4, 100_000+seq, 100)}, progress(seq)); err != nil {
+			return fmt.Errorf("append with room again: %w", err)
+		}
+		seq++
+	}
+	if err := b.Close(); err != nil {
+		return err
+	}
+	if b, err = buffer.Open(c); err != nil {
+		return err
+	}
+	defer b.Close() //nolint:errcheck // only read
+	b.Ack(entries[0].Position)
+	return expect(b, seq-1)
+}
+
+// expect checks that CS1 holds 1 (or 2) to last, CS4 the same, and the account says last.
+func expect(b *buffer.Buffer, last uint64) error {
+	for _, class := range []protocol.Priority{protocol.CS1, protocol.CS4} {
+		entries, err := b.Read(buffer.Position{}, class, 10_000, 0)
+		if err != nil {
+			return err
+		}
+		first := entries[0].Record.ID.Seq % 100_000
+		for i, e := range entries {
+			if e.Record.ID.Seq%100_000 != first+uint64(i) {
+				return fmt.Errorf("%s: record %d has sequence %d", class, i, e.Record.ID.Seq)
+			}
+		}
+		if first > 2 || first+uint64(len(entries))-1 != last {
+			return fmt.Errorf("%s: %d records from sequence %d, want up to %d", class, len(entries), first, last)
+		}
+	}
+	if p := b.Boots(); p[0].NextSeq != last+1 {
+		return fmt.Errorf("account says %d, want %d", p[0].NextSeq, last+1)
+	}
+	return nil
+}
+
+// TestFullDevice fills a small file system; it needs root on Linux.
+func TestFullDevice(t *testing.T) {
+	dir := t.TempDir()
+	if err := mountSmall(dir); err != nil {
+		t.Skipf("mount a small file system: %v", err)
+	}
+	t.Cleanup(func() { _ = unmount(dir) })
+	ballast := filepath.Join(dir, "ballast")
+	must(t, os.WriteFile(ballast, make([]byte, 1<<20), 0o600))
+	must(t, fillUp(filepath.Join(dir, "agent"), func() error { return os.Remove(ballast) }))
+}
+
+// TestFileSizeLimit lets the system refuse growth in a child process.
+func TestFileSizeLimit(t *testing.T) {
+	out, err := childCommand(t, "full", t.TempDir(), 1).Output()
+	if err != nil {
+		t.Fatalf("child: %v: %s", err, out)
+	}
+}
+
+// childFull appends under a limit that lets no segment be made, then without it.
+func childFull() error {
+	signal.Ignore(syscall.SIGXFSZ)
+	b, err := buffer.Open(buffer.Config{Dir: os.Getenv(envDir)})
+	if err != nil {
+		return err
+	}
+	defer b.Close() //nolint:errcheck // the process ends
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = 40_000
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	r := []buffer.Record{record(protocol.CS1, 1, 30_000), record(protocol.CS4, 100_001, 30_000)}
+	for range 3 {
+		if err := b.Append(r, progress(1)); !errors.Is(err, buffer.ErrFull) {
+			return fmt.Errorf("got %w, want disk full", err)
+		}
+	}
+	if names, _ := filepath.Glob(filepath.Join(os.Getenv(envDir), "cs*")); len(names) > 0 {
+		return fmt.Errorf("left over: %s", names)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	if err := b.Append(r, progress(1)); err != nil {
+		return fmt.Errorf("append with room again: %w", err)
+	}
+	return expect(b, 1)
+}
+
+// childHold holds the directory until it is killed.
+func childHold() error {
+	b, err := buffer.Open(buffer.Config{Dir: os.Getenv(envDir)})
+	if err != nil {
+		return err
+	}
+	fmt.Println("held")
+	select {
+	case <-b.Appended():
+	}
+	return nil
+}
