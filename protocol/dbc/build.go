@@ -11,19 +11,20 @@ import (
 // of which are paths, and each path has a layout for each length of the frame at which more signals fit.
 // Positions in its own slices become positions in the plan by adding what the plan has already.
 type builder struct {
-	c        *compiler
-	message  *Message
-	first    int32     // global index of the message's first signal
-	need     []int     // by signal: bytes of payload up to its end
-	children [][]int32 // by signal: the signals it selects
-	root     int32     // node or path
-	nodes    []node
-	paths    []path
-	layouts  []Layout
-	programs []program   // by layout
-	sets     map[set]int // numbers the sets of signals
-	known    map[shown]int32
-	used     int // signals in paths so far
+	c          *compiler
+	message    *Message
+	first      int32     // global index of the message's first signal
+	need       []int     // by signal: bytes of payload up to its end
+	children   [][]int32 // by signal: the signals it selects
+	root       int32     // node or path
+	nodes      []node
+	paths      []path
+	layouts    []Layout
+	programs   []program   // by layout
+	sets       map[set]int // numbers the sets of signals
+	known      map[shown]int32
+	selections map[int32][]selection // by selector, as cases gave them
+	used       int                   // signals in paths, and cases, so far
 }
 
 // set is a set of signals in their order: the number of the set without the last one, and the last one.
@@ -42,7 +43,7 @@ func newBuilder(c *compiler, m *Message) *builder {
 	b := &builder{
 		c: c, message: m, first: int32(len(c.plan.signals) - len(m.Signals)),
 		need: make([]int, len(m.Signals)), children: make([][]int32, len(m.Signals)),
-		sets: map[set]int{}, known: map[shown]int32{},
+		sets: map[set]int{}, known: map[shown]int32{}, selections: map[int32][]selection{},
 	}
 	selectors := map[string]int{}
 	for i, s := range m.Signals {
@@ -94,7 +95,8 @@ func (b *builder) step(signals, fresh []int32, depth int) (int32, bool) {
 	}
 	selector, rest := fresh[at], fresh[at+1:]
 	cases, ok := b.cases(selector)
-	if !ok || depth >= maxDepth {
+	b.used += len(cases)
+	if !ok || depth >= maxDepth || b.used > maxReferences {
 		return 0, false
 	}
 	unsigned := *b.message.Signals[selector]

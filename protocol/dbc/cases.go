@@ -28,6 +28,9 @@ type edge struct {
 //
 // The first selection starts at 0. It is false when the selections together are larger than a plan may be.
 func (b *builder) cases(selector int32) ([]selection, bool) {
+	if list, ok := b.selections[selector]; ok {
+		return list, true
+	}
 	edges := b.edges(selector)
 	list := []selection{{}}
 	active := map[int32]int{}
@@ -60,6 +63,7 @@ func (b *builder) cases(selector int32) ([]selection, bool) {
 			list = append(list, now)
 		}
 	}
+	b.selections[selector] = list
 	return list, true
 }
 

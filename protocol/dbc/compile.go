@@ -11,7 +11,7 @@ import (
 const (
 	maxPaths      = 4096    // ways through the multiplexors of one message
 	maxReferences = 1 << 19 // signals in all these ways together
-	maxAll        = 1 << 23 // the same for the whole plan
+	maxAll        = 1 << 22 // the same for the whole plan
 	maxDepth      = 64      // multiplexors that one frame depends on
 )
 
@@ -121,6 +121,7 @@ func (c *compiler) message(bus int, s Source, m chosen) {
 	if !b.tree() {
 		c.add(m.file.Name, 0, false, "at most %d combinations of multiplexed signals in message %s; only those in all frames are decoded",
 			maxPaths, clip(m.message.Name))
+		c.references += maxReferences // a bounded number of failures is paid for
 		b = newBuilder(c, m.message)
 		b.common()
 	}

@@ -53,7 +53,7 @@ func (p *parser) setValues(id uint32, name string, line int, table string, value
 		}
 	}
 	for _, s := range signals {
-		s.Values = sortedValues(values)
+		s.Values = values
 	}
 }
 

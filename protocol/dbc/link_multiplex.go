@@ -7,11 +7,12 @@ import (
 
 // setMultiplex applies one SG_MUL_VAL_. Several for one signal and selector add up.
 func (p *parser) setMultiplex(id uint32, name, selector string, ranges [][2]int64, line int) {
-	for _, d := range p.signalsOf(id, name, line, "SG_MUL_VAL_") {
-		switch {
-		case len(p.signalsOf(id, selector, line, "SG_MUL_VAL_")) == 0:
-			return // named there
-		case d.selector != "" && d.selector != selector:
+	signals := p.signalsOf(id, name, line, "SG_MUL_VAL_")
+	if len(signals) == 0 || len(p.signalsOf(id, selector, line, "SG_MUL_VAL_")) == 0 {
+		return // named there
+	}
+	for _, d := range signals {
+		if d.selector != "" && d.selector != selector {
 			p.skip(line, "one multiplexor for signal %s, found %s beside %s", clip(name), clip(selector), clip(d.selector))
 			return
 		}

@@ -47,7 +47,9 @@ type parser struct {
 	file *File
 	problems
 
-	known    bool            // a statement of a DBC file was seen
+	again    int             // bytes that were read again to recover
+	known    bool            // a statement of a DBC file was read
+	signals  int             // so far
 	message  *draftMessage   // whose SG_ statements follow; nil: they are to be skipped
 	orphans  bool            // with a wrong BO_, not with the pseudo message
 	lost     map[uint32]bool // identifiers of messages that were skipped
@@ -93,9 +95,9 @@ func (p *parser) statement() {
 	if start.kind != kindWord || read == nil {
 		p.fail("a statement such as BO_, SG_ or VAL_, found %s", start.describe())
 	} else {
-		p.known = true
 		p.next()
 		read()
+		p.known = p.known || !p.err && !isIgnored(start.text)
 	}
 	if p.err {
 		p.recover(start)
@@ -142,11 +144,21 @@ func (p *parser) reader(keyword string) func() {
 // swallowed statements, so that it begins again behind the first line then.
 func (p *parser) recover(start token) {
 	p.file.Skipped++
-	from, line := p.tok.start, p.tok.line
-	if p.last.lines > 0 && p.last.start >= start.start || p.tok.kind == kindOpen {
-		from, line = start.start, start.line
-	} else if p.atEnd() && p.tok.first {
-		return
+	switch {
+	case p.tok.kind == kindOpen || p.last.lines > 0 && p.last.start >= start.start:
+		p.resume(start)
+	case !p.atEnd() || !p.tok.first:
+		p.resume(p.tok)
+	}
+}
+
+// resume goes on at the first statement behind the line of a token. It goes back for it only as long as
+// the whole text is not read more than a few times.
+func (p *parser) resume(behind token) {
+	const most = 4
+	from, line := behind.start, behind.line
+	if p.again += p.scan.pos - from; p.again > most*len(p.scan.text) {
+		from, line = p.scan.pos, p.scan.line
 	}
 	p.scan.toKeyword(from, line)
 	p.next()
@@ -245,16 +257,25 @@ func (p *parser) object() string {
 
 // close reads the semicolon. Without one, the next statement ends this one.
 func (p *parser) close() {
-	if p.err || p.atEnd() {
-		return
-	}
-	if p.tok.kind == ';' {
+	switch {
+	case p.err || p.atEnd():
+	case p.tok.kind == ';':
 		p.next()
-		return
+	case p.last.lines > 0:
+		// more likely a quote is missing, and the text over several lines holds statements
+		p.err = true
+		p.add(p.file.Name, p.last.line, true, "\";\" behind a text over several lines, found %s", p.tok.describe())
+	default:
+		p.note(p.tok.line, "\";\" at the end of the statement, found %s; the rest of the line is ignored", p.tok.describe())
+		p.resume(p.tok)
 	}
-	p.note(p.tok.line, "\";\" at the end of the statement, found %s; the rest of the line is ignored", p.tok.describe())
-	p.scan.toKeyword(p.tok.start, p.tok.line)
-	p.next()
+}
+
+// closeWith reads the semicolon; if the statement was right, apply, unless nil, is called when all messages are read.
+func (p *parser) closeWith(apply func()) {
+	if p.close(); !p.err && apply != nil {
+		p.later = append(p.later, apply)
+	}
 }
 
 // ignore goes to the end of a statement that is not needed.

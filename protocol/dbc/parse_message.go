@@ -11,6 +11,8 @@ const (
 	maxLength  = 1785
 	maxStart   = maxLength*8 - 1
 	maxRawBits = 64
+	maxSignals = 1 << 18 // in a file
+	maxAlike   = 64      // messages of one identifier, and signals of one name in a message
 
 	// The pseudo message that holds the signals of no message.
 	independent   = "VECTOR__INDEPENDENT_SIG_MSG"
@@ -53,7 +55,9 @@ func (p *parser) readMessage() {
 	length := p.integer("a message length in bytes", 0, 1<<31)
 	if p.err {
 		p.orphans = true
-		p.lost[number] = true
+		if name != "" {
+			p.lost[number] = true
+		}
 		return
 	}
 	if p.tok.kind == kindWord && !isKeyword(p.tok.text) && !p.tok.first {
@@ -72,6 +76,11 @@ func (p *parser) readMessage() {
 	case !id.IsExtended() && id > can.StandardMask:
 		p.note(line, "bit 31 set in an identifier above 0x7FF, found 0x%X; message %s is taken as extended", number, clip(name))
 		id |= can.Extended
+	}
+	if len(p.messages[number]) >= maxAlike {
+		p.skip(line, "at most %d messages with identifier %d", maxAlike, number)
+		p.orphans = true
+		return
 	}
 	if len(p.messages[number]) > 0 {
 		p.note(line, "each identifier once, found %d again; frames are decoded as message %s", number, clip(name))
@@ -133,6 +142,10 @@ func (p *parser) addSignal(d *draftSignal) {
 		if p.orphans {
 			p.file.Skipped++ // named once, with the message
 		}
+		return
+	}
+	if p.signals++; p.signals > maxSignals || len(m.byName[d.Name]) >= maxAlike {
+		p.skip(d.line, "at most %d signals in a file and %d of one name in message %s", maxSignals, maxAlike, clip(m.Name))
 		return
 	}
 	if len(m.byName[d.Name]) > 0 {

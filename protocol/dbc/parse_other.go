@@ -1,8 +1,6 @@
 package dbc
 
-import (
-	"strings"
-)
+import "strings"
 
 // readVersion reads: VERSION "text"
 func (p *parser) readVersion() {
@@ -13,9 +11,8 @@ func (p *parser) readVersion() {
 func (p *parser) readNewSymbols() {
 	p.mark(':', "NS_")
 	for !p.err && p.tok.kind == kindWord {
-		rest := p.scan.text[p.scan.pos:]
-		rest = strings.TrimSpace(rest[:lineLength(rest)])
-		if p.tok.first && isKeyword(p.tok.text) && rest != "" || strings.HasPrefix(rest, ":") {
+		then := p.scan.following()
+		if p.tok.first && isKeyword(p.tok.text) && then != 0 || then == ':' {
 			return
 		}
 		p.next()
@@ -39,26 +36,23 @@ func (p *parser) readNodes() {
 // readComment reads: CM_ [BO_ identifier | SG_ identifier name | BU_ node | EV_ variable] "text" ;
 func (p *parser) readComment() {
 	line := p.last.line
+	var apply func()
 	switch p.object() {
 	case "BO_":
 		id := p.identifier()
 		text := p.text("a comment")
-		if !p.err {
-			p.later = append(p.later, func() {
-				for _, m := range p.messagesOf(id, line, "CM_") {
-					m.Comment = text
-				}
-			})
+		apply = func() {
+			for _, m := range p.messagesOf(id, line, "CM_") {
+				m.Comment = text
+			}
 		}
 	case "SG_":
 		id, name := p.identifier(), readable(p.word("a signal name"))
 		text := p.text("a comment")
-		if !p.err {
-			p.later = append(p.later, func() {
-				for _, s := range p.signalsOf(id, name, line, "CM_") {
-					s.Comment = text
-				}
-			})
+		apply = func() {
+			for _, s := range p.signalsOf(id, name, line, "CM_") {
+				s.Comment = text
+			}
 		}
 	case "BU_", "EV_":
 		p.word("a name")
@@ -66,7 +60,7 @@ func (p *parser) readComment() {
 	default:
 		p.text("a comment")
 	}
-	p.close()
+	p.closeWith(apply)
 }
 
 // readTable reads: VAL_TABLE_ name { raw "text" } ;
@@ -75,7 +69,7 @@ func (p *parser) readTable() {
 	values := p.entries()
 	p.close()
 	if !p.err {
-		p.tables[name] = values
+		p.tables[name] = sortedValues(values)
 	}
 }
 
@@ -97,11 +91,8 @@ func (p *parser) readValues() {
 	} else {
 		values = p.entries()
 	}
-	p.close()
-	if p.err {
-		return
-	}
-	p.later = append(p.later, func() { p.setValues(id, name, line, table, values) })
+	values = sortedValues(values)
+	p.closeWith(func() { p.setValues(id, name, line, table, values) })
 }
 
 // entries reads pairs of a raw value and a text.
@@ -148,27 +139,24 @@ func (p *parser) readDefault() {
 // readAttribute reads: BA_ "attribute" [BO_ identifier | SG_ identifier name | BU_ node | EV_ variable] value ;
 func (p *parser) readAttribute() {
 	line := p.last.line
+	var apply func()
 	name := p.text("an attribute name")
 	switch p.object() {
 	case "BO_":
 		id := p.identifier()
 		value := p.attributeValue()
-		if !p.err {
-			p.later = append(p.later, func() { p.setMessageAttribute(name, id, value, line) })
-		}
+		apply = func() { p.setMessageAttribute(name, id, value, line) }
 	case "SG_":
 		id, signal := p.identifier(), readable(p.word("a signal name"))
 		value := p.attributeValue()
-		if !p.err {
-			p.later = append(p.later, func() { p.setSignalAttribute(name, id, signal, value, line) })
-		}
+		apply = func() { p.setSignalAttribute(name, id, signal, value, line) }
 	case "BU_", "EV_":
 		p.word("a name")
 		p.attributeValue()
 	default:
 		p.attributeValue()
 	}
-	p.close()
+	p.closeWith(apply)
 }
 
 // attributeValue reads a string or a number.
@@ -193,11 +181,7 @@ func (p *parser) readMultiplex() {
 			break
 		}
 	}
-	p.close()
-	if p.err {
-		return
-	}
-	p.later = append(p.later, func() { p.setMultiplex(id, name, selector, ranges, line) })
+	p.closeWith(func() { p.setMultiplex(id, name, selector, ranges, line) })
 }
 
 // valueRange reads low-high, with or without blanks.
@@ -228,9 +212,5 @@ func (p *parser) readFloat() {
 		p.next()
 	}
 	kind := p.integer("a value type", 0, 3)
-	p.close()
-	if p.err {
-		return
-	}
-	p.later = append(p.later, func() { p.setFloat(id, name, int(kind), line) })
+	p.closeWith(func() { p.setFloat(id, name, int(kind), line) })
 }

@@ -10,13 +10,13 @@ var (
 	// ErrNotDBC: the text holds not one statement of a DBC file.
 	ErrNotDBC = errors.New("no DBC statement found; expected a file with VERSION, BU_, BO_ …")
 	// ErrTooLarge: the text is longer than MaxText.
-	ErrTooLarge = errors.New("larger than a DBC file may be (64 MiB)")
+	ErrTooLarge = errors.New("larger than a DBC file may be (16 MiB)")
 )
 
 // Limits that keep time and memory in proportion to the text.
 const (
 	// MaxText is the longest text Parse reads, in bytes.
-	MaxText = 64 << 20
+	MaxText = 16 << 20
 	// MaxProblems is how many problems Parse and Compile name each; the last one says how many more there were.
 	MaxProblems = 1000
 )

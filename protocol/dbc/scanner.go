@@ -1,6 +1,9 @@
 package dbc
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // The kinds of a token; punctuation is its own kind.
 const (
@@ -29,6 +32,7 @@ type scanner struct {
 	pos  int
 	line int
 	head bool // nothing but blanks since the line began
+	open int  // from here on there is no closing quote; 0: not known
 }
 
 func newScanner(text string) scanner { return scanner{text: text, line: 1, head: true} }
@@ -101,9 +105,13 @@ func lineLength(text string) int {
 // quoted reads a string, which may span lines.
 func (s *scanner) quoted(t *token) {
 	begin := s.pos + 1
-	end, escaped := closingQuote(s.text, begin)
+	end, escaped := -1, false
+	if s.open == 0 || begin < s.open {
+		end, escaped = closingQuote(s.text, begin)
+	}
 	if end < 0 {
 		t.kind = kindOpen
+		s.open = min(begin, cmp.Or(s.open, begin))
 		s.pos = begin
 		return
 	}
@@ -130,28 +138,44 @@ func closingQuote(text string, begin int) (end int, escaped bool) {
 			return -1, false
 		}
 		i += n
-		if i == begin || text[i-1] != '\\' {
-			return i, escaped
-		}
-		rest := text[i+1:]
-		rest = strings.TrimSpace(rest[:lineLength(rest)])
-		if rest == ";" {
+		if text[i-1] != '\\' || endsStatement(text[i+1:]) {
 			return i, escaped
 		}
 		escaped = true
 	}
 }
 
-// enclosed gives the text between the token that was just read and the next
-// close on the same line, and goes behind it.
+// endsStatement says whether only a semicolon stands on the rest of the line. Far blanks are not looked at.
+func endsStatement(rest string) bool {
+	const most = 32
+	rest, found := strings.CutPrefix(strings.TrimLeft(rest[:min(len(rest), most)], " \t"), ";")
+	rest = strings.TrimLeft(rest, " \t")
+	return found && (rest == "" || rest[0] == '\n' || rest[0] == '\r')
+}
+
+// enclosed gives the text from a position up to the next close on the same line, and goes behind it.
 func (s *scanner) enclosed(from int, close byte) (string, bool) {
-	rest := s.text[from:]
+	const most = 256
+	rest := s.text[from:min(from+most, len(s.text))]
 	n := strings.IndexByte(rest[:lineLength(rest)], close)
 	if n < 0 {
 		return "", false
 	}
 	s.pos = from + n + 1
 	return rest[:n], true
+}
+
+// following gives the next character on the line that is no blank, 0 at the end of the line.
+func (s *scanner) following() byte {
+	for _, c := range []byte(s.text[s.pos:]) {
+		switch {
+		case c == '\n' || c == '\r':
+			return 0
+		case !isBlank(c):
+			return c
+		}
+	}
+	return 0
 }
 
 // toKeyword goes to the next line, after the one that holds position from, that begins with a keyword.
