@@ -39,12 +39,10 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	if l.owner.server == nil {
-		l.owner.outage.watch(ctx, cancel)
-		if !l.owner.writer.conn.IsConnected() {
-			l.finishAll(batch, errNoConnection)
-			return
-		}
+	l.owner.outage.watch(ctx, cancel)
+	if !l.owner.writer.conn.IsConnected() {
+		l.finishAll(batch, errNoConnection)
+		return
 	}
 	start := time.Now()
 	if len(batch) < l.costs.breakEven() {

@@ -140,8 +140,7 @@ func (e *embedded) stop() {
 
 // connectEmbedded connects within the process.
 func (b *Backbone) connectEmbedded(_ context.Context, _ Config, name string) (link, error) {
-	conn, err := nats.Connect("", nats.InProcessServer(b.server.server), nats.Name(name), nats.MaxReconnects(-1),
-		nats.ReconnectBufSize(-1), nats.ReconnectWait(reconnectWait), nats.ErrorHandler(b.clientError(name)))
+	conn, err := nats.Connect("", append(b.connectOptions(name), nats.InProcessServer(b.server.server), nats.ReconnectWait(reconnectWait))...)
 	if err != nil {
 		return link{}, fmt.Errorf("%w: connect: %w", ErrStart, err)
 	}

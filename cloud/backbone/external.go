@@ -25,19 +25,10 @@ const atomicLevel = 2
 // connectURL connects to a server that somebody else runs.
 func (b *Backbone) connectURL(ctx context.Context, cfg Config, name string) (link, error) {
 	deadline, _ := ctx.Deadline()
-	options := []nats.Option{
-		nats.Name(name), nats.MaxReconnects(-1), nats.Timeout(min(time.Until(deadline), requestTimeout)),
-		// Without a connection a publish fails at once instead of waiting in memory.
-		nats.ReconnectBufSize(-1), nats.ReconnectWait(outageWait),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			b.outage.happened()
-			if err != nil {
-				b.log.Warn("connection to nats server lost", "connection", name, "reason", err)
-			}
-		}),
+	options := append(b.connectOptions(name),
+		nats.Timeout(min(time.Until(deadline), requestTimeout)), nats.ReconnectWait(outageWait),
 		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connection to nats server is back", "connection", name) }),
-		nats.ErrorHandler(b.clientError(name)),
-	}
+	)
 	if cfg.Credentials != "" {
 		options = append(options, nats.UserCredentials(cfg.Credentials))
 	}
@@ -48,10 +39,20 @@ func (b *Backbone) connectURL(ctx context.Context, cfg Config, name string) (lin
 	return newLink(conn)
 }
 
-// clientError logs what the client library cannot return.
-func (b *Backbone) clientError(name string) nats.ErrHandler {
-	return func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		b.log.Warn("nats client", "connection", name, "reason", err)
+// connectOptions are those of every connection, within the process too.
+func (b *Backbone) connectOptions(name string) []nats.Option {
+	return []nats.Option{
+		nats.Name(name), nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1), // without a connection a publish fails at once instead of waiting in memory
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.outage.happened()
+			if err != nil {
+				b.log.Warn("connection to nats server lost", "connection", name, "reason", err)
+			}
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.log.Warn("nats client", "connection", name, "reason", err)
+		}),
 	}
 }
 
