@@ -75,8 +75,8 @@ func (e *Encoder) AddChanged(group int, t int64, raw []int64, present []uint64) 
 		e.refuse("rows without a bitmap")
 		return
 	}
-	if group >= 0 && group < len(e.groups) && len(present) != e.groups[group].words {
-		e.refuse("a bitmap as wide as the group")
+	if words := (len(raw) + 63) / 64; len(present) != words || len(raw)%64 != 0 && present[words-1]>>(len(raw)%64) != 0 {
+		e.refuse("a bitmap as wide as the row")
 		return
 	}
 	if g := e.row(group, t, len(raw)); g != nil {
@@ -96,6 +96,9 @@ func (e *Encoder) row(group int, t int64, width int) *groupBuffer {
 	switch {
 	case group < 0 || group >= len(e.groups) || width != e.groups[group].width:
 		e.refuse("a group of the schema and a value for each of its signals")
+		return nil
+	case t < -maxTime || t > maxTime:
+		e.refuse("a time near the Unix epoch")
 		return nil
 	case e.rows >= MaxRows || e.cells+width > MaxSamples:
 		if e.err == nil {

@@ -19,6 +19,7 @@ const (
 	maxName       = 512     // bytes of a name, unit or value text in a schema
 	maxDecimal    = 64      // bytes of a scale or offset in a schema
 	maxTick       = 60_000_000
+	maxTime       = 1 << 61 // µs before and after the Unix epoch; differences cannot overflow
 )
 
 // Errors that callers branch on. They are wrapped by errors that name the place.
