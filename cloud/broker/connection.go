@@ -25,6 +25,7 @@ type connection struct {
 	mochi    *mqtt.Client
 	leftGate bool
 	started  bool // the writer runs
+	arrivals uint64
 
 	// Written by admit, then read only.
 	key            string

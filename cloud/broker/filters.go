@@ -13,6 +13,26 @@ type subscription struct {
 	retainAsPublished bool
 }
 
+// Match says whether a filter that the broker has accepted covers a topic (section
+// 4.7 of the standard). Handlers use it to answer Retained.
+func Match(filter, topic string) bool {
+	for {
+		f, filterLeft, moreFilter := strings.Cut(filter, "/")
+		level, topicLeft, moreTopic := strings.Cut(topic, "/")
+		switch {
+		case f == "#":
+			return true
+		case f != "+" && f != level:
+			return false
+		case !moreTopic:
+			return !moreFilter || filterLeft == "#"
+		case !moreFilter:
+			return false
+		}
+		filter, topic = filterLeft, topicLeft
+	}
+}
+
 // filters is the tree of all subscriptions, one level of a topic per level of nodes.
 type filters struct {
 	mu   sync.RWMutex // guards root and all below

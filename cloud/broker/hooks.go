@@ -80,6 +80,9 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 // OnPacketEncode completes what mochi writes itself.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c, ok := cl.Net.Conn.(*connection)
+	if ok && pk.FixedHeader.Type == packets.Disconnect {
+		h.broker.counters.disconnects[pk.ReasonCode].Add(1)
+	}
 	if !ok || pk.FixedHeader.Type != packets.Connack {
 		return pk
 	}

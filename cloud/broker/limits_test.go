@@ -76,6 +76,7 @@ func TestPortInUse(t *testing.T) {
 
 // TestSlowStrangers: neither a silent socket nor a silent TLS client stays.
 func TestSlowStrangers(t *testing.T) {
+	t.Parallel()
 	s := start(t, &cloud{}, func(c *broker.Config) { c.ConnectTimeout = 300 * time.Millisecond })
 	socket, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -41,6 +42,9 @@ func newWill(client Client, pk packets.Packet) (*will, byte) {
 	if !ok {
 		return nil, codeQuota
 	}
+	if p.ContentType == "" { // paho.golang v0.23 leaves it out of wills
+		p.ContentType = protocol.ContentPresence
+	}
 	return &will{
 		presence: presence,
 		delay:    time.Duration(p.WillDelayInterval) * time.Second,
@@ -75,8 +79,13 @@ func parsePresence(client Client, payload []byte) (protocol.Presence, error) {
 type presenceEvent struct {
 	client   Client
 	presence protocol.Presence
-	will     *will // not published yet; nil for what the device published itself
+	arrival  uint64 // order within the connection; see willArrival
+	will     *will  // not published yet; nil for what the device published itself
 }
+
+// willArrival puts the will after everything else of its connection: a birth that
+// is stored only after the will has come no longer counts.
+const willArrival = math.MaxUint64
 
 // presenceBook calls Handler.Presence in order for each device, and only for
 // connections that no newer one has followed.
@@ -91,6 +100,7 @@ type presenceBook struct {
 // presenceLane is the order of events of one device.
 type presenceLane struct {
 	newest  uint64 // number of the newest connection
+	arrived uint64 // highest arrival among its events so far
 	waiting []presenceEvent
 	atWork  bool
 	over    bool // the session is gone: forget the lane when it is empty
@@ -110,8 +120,10 @@ func (b *presenceBook) connect(key string, connection uint64) {
 		lane = &presenceLane{}
 		b.lanes[key] = lane
 	}
-	lane.newest = max(lane.newest, connection)
 	lane.over = false
+	if connection > lane.newest {
+		lane.newest, lane.arrived = connection, 0
+	}
 }
 
 // forget drops the lane of a device whose session is gone, unless a connection
@@ -134,9 +146,10 @@ func (b *presenceBook) post(key string, e presenceEvent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	lane := b.lanes[key]
-	if lane == nil || lane.newest != e.client.Connection {
+	if lane == nil || lane.newest != e.client.Connection || e.arrival < lane.arrived {
 		return
 	}
+	lane.arrived = e.arrival
 	lane.waiting = append(lane.waiting, e)
 	if !lane.atWork {
 		lane.atWork = true

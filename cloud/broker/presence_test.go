@@ -199,6 +199,48 @@ func TestPresenceThatIsNotStoredDoesNotCount(t *testing.T) {
 	handler.wantNothing(t, quiet)
 }
 
+// TestBirthStoredAfterTheWill: the store was slow, and the device is lost by now.
+func TestBirthStoredAfterTheWill(t *testing.T) {
+	store := make(chan func(byte), 2)
+	handler := &cloud{presences: make(chan presenceCall, 8)}
+	handler.publish = func(p broker.Publish, done func(byte)) {
+		if p.ContentType == protocol.ContentPresence { // the birth here has none
+			done(0)
+			return
+		}
+		store <- done
+	}
+	s := start(t, handler, nil)
+	r, _ := s.join(s.ca.client("urn:dev:v:d"), connectPacket("d", func(c *paho.Connect) {
+		withWill(t, "v", "d", 0)(c)
+		c.Properties.SessionExpiryInterval = ptr(uint32(30))
+	}))
+	birth := presencePayload(t, "d", protocol.PresenceOnline)
+	r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: presenceTopic, Payload: birth})
+	stored := <-store
+	_ = r.NetConn().Close()
+	handler.want(t, protocol.PresenceLost)
+	stored(0)
+	handler.wantNothing(t, quiet)
+}
+
+// TestAnnouncementsStoredOutOfOrder: the newest counts last.
+func TestAnnouncementsStoredOutOfOrder(t *testing.T) {
+	store := make(chan func(byte), 2)
+	handler := &cloud{presences: make(chan presenceCall, 8)}
+	handler.publish = func(_ broker.Publish, done func(byte)) { store <- done }
+	s := start(t, handler, nil)
+	r := s.device("v", "d")
+	for i, state := range []protocol.PresenceState{protocol.PresenceOnline, protocol.PresenceAsleep} {
+		r.send(paho.PUBLISH, &paho.Publish{PacketID: uint16(i + 1), QoS: 1, Topic: presenceTopic, Payload: presencePayload(t, "d", state)})
+	}
+	first, second := <-store, <-store
+	second(0)
+	handler.want(t, protocol.PresenceAsleep)
+	first(0)
+	handler.wantNothing(t, quiet)
+}
+
 // TestShutDownPublishesNoWill: after a restart presence is unknown, not lost.
 func TestShutDownPublishesNoWill(t *testing.T) {
 	handler := &cloud{presences: make(chan presenceCall, 8)}

@@ -115,7 +115,7 @@ func (b *Broker) due(s *session, now time.Time) {
 	if w != nil && !closing {
 		client := s.client
 		client.Connection = number
-		b.presence.post(s.key, presenceEvent{client: client, presence: w.presence, will: w})
+		b.presence.post(s.key, presenceEvent{client: client, presence: w.presence, arrival: willArrival, will: w})
 	}
 	if !expired {
 		b.schedule.set(s, next)

@@ -265,6 +265,9 @@ func FuzzTree(f *testing.F) {
 			if want := matchPlain(strings.Split(filter, "/"), strings.Split(topic, "/")); got[i] != want {
 				t.Errorf("%q on %q: got %v, want %v", filter, topic, got[i], want)
 			}
+			if one := broker.Match(filter, topic); one != got[i] {
+				t.Errorf("Match(%q, %q): got %v, the tree says %v", filter, topic, one, got[i])
+			}
 		}
 		if left != 0 {
 			t.Errorf("%d nodes left after removing every subscription", left)

@@ -15,6 +15,7 @@ type upload struct {
 	connection *connection
 	id         uint16 // packet identifier; 0 for QoS 0
 	size       int64
+	arrival    uint64             // counts the publishes of the connection
 	presence   *protocol.Presence // of a presence topic
 	called     atomic.Bool        // done was called
 
@@ -55,7 +56,8 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 		b.refuse(c, pk, code)
 		return
 	}
-	u := &upload{connection: c, id: pk.PacketID, size: int64(len(pk.Payload)), presence: presence}
+	c.arrivals++
+	u := &upload{connection: c, id: pk.PacketID, size: int64(len(pk.Payload)), arrival: c.arrivals, presence: presence}
 	if !b.reserve(u.size) {
 		b.refuse(c, pk, codeQuota)
 		return
@@ -185,7 +187,7 @@ func (u *upload) done(code byte) {
 	if code >= refusedFrom {
 		b.counters.refused[code].Add(1)
 	} else if u.presence != nil {
-		b.presence.post(c.key, presenceEvent{client: c.client, presence: *u.presence})
+		b.presence.post(c.key, presenceEvent{client: c.client, presence: *u.presence, arrival: u.arrival})
 	}
 	c.finish(u, code)
 }

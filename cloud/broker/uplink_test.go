@@ -341,6 +341,33 @@ func TestVersion3ClientIsCutOnRefusal(t *testing.T) {
 	}
 }
 
+// TestVersion3ClientWaits: it does not know our receive maximum, so it is not cut.
+func TestVersion3ClientWaits(t *testing.T) {
+	h := newHeld()
+	s := start(t, h, func(c *broker.Config) { c.ReceiveMaximum = 2 })
+	r := s.dial(s.ca.client("urn:dev:v:d"))
+	if _, err := r.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01d")); err != nil {
+		t.Fatal(err)
+	}
+	readBytes(t, r.Conn, 4)
+	for id := byte(1); id <= 5; id++ {
+		if _, err := r.Write(append([]byte("\x32\x11\x00\x0dv1/v/up/state\x00"), id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{2, 2, 1} {
+		eventually(t, "window", func() bool { return h.len() == want })
+		time.Sleep(20 * time.Millisecond)
+		if got := h.len(); got != want {
+			t.Errorf("the handler holds %d, want %d", got, want)
+		}
+		h.release()
+	}
+	if got, want := readBytes(t, r.Conn, 20), "\x40\x02\x00\x01\x40\x02\x00\x02\x40\x02\x00\x03\x40\x02\x00\x04\x40\x02\x00\x05"; got != want {
+		t.Errorf("pubacks: got %x, want %x", got, want)
+	}
+}
+
 func readBytes(t *testing.T, conn *tls.Conn, n int) string {
 	t.Helper()
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
