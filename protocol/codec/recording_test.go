@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -27,9 +29,10 @@ type recording struct {
 }
 
 type row struct {
-	at    int64 // µs
-	group int   // position of its layout in recording.layouts
-	raw   []int64
+	at      int64 // µs
+	group   int   // position of its layout in recording.layouts
+	raw     []int64
+	present []uint64 // ModeOnChange
 }
 
 type source struct {
@@ -120,7 +123,7 @@ func (r *recording) read(t testing.TB, path string, bus map[string]int) {
 			groups[layout] = g
 			r.layouts = append(r.layouts, layout)
 		}
-		r.rows = append(r.rows, row{f.Time, g, append([]int64(nil), raw[:n]...)})
+		r.rows = append(r.rows, row{at: f.Time, group: g, raw: append([]int64(nil), raw[:n]...)})
 		r.samples += n
 	}
 }
@@ -137,4 +140,97 @@ func (r *recording) schema(t testing.TB, mode protocol.Mode) (*codec.Schema, pro
 		t.Fatal(err)
 	}
 	return s, hash.ID()
+}
+
+// TestRecordings: every sample of the recordings comes back, times cut to milliseconds.
+func TestRecordings(t *testing.T) {
+	for _, name := range names {
+		for _, mode := range []protocol.Mode{protocol.ModeAll, protocol.ModeOnChange} {
+			t.Run(name+" "+string(mode), func(t *testing.T) {
+				r := load(t, name)
+				s, id := r.schema(t, mode)
+				rows := r.rows
+				if mode == protocol.ModeOnChange {
+					rows = r.changes(s)
+				}
+				e := codec.NewEncoder(s, id)
+				next := 0
+				drive(e, rows, 10*time.Second, func() {
+					b, payload := recode(t, e, s)
+					if size := e.Size(); size < len(payload)/3 || size > 3*len(payload)+1000 {
+						t.Errorf("got size %d for %d bytes", size, len(payload))
+					}
+					verify(t, b, rows[next:next+e.Rows()])
+					next += e.Rows()
+					e.Reset()
+				})
+			})
+		}
+	}
+}
+
+// verify checks that the batch holds exactly these rows.
+func verify(t *testing.T, b *codec.Batch, rows []row) {
+	t.Helper()
+	groups, at := map[int]*codec.GroupRows{}, map[int]int{}
+	for i := range b.Rows {
+		groups[b.Rows[i].Group] = &b.Rows[i]
+	}
+	for _, want := range rows {
+		g, i := groups[want.group], at[want.group]
+		at[want.group]++
+		if g.Time[i] != want.at/1000*1000 {
+			t.Fatalf("got time %d, want %d", g.Time[i], want.at)
+		}
+		for c, v := range want.raw {
+			there := want.present == nil || want.present[c/64]>>(c%64)&1 == 1
+			if g.Has(c, i) != there || there && g.Columns[c][i] != v {
+				t.Fatalf("group %d row %d column %d: got %d, want %d", want.group, i, c, g.Columns[c][i], v)
+			}
+		}
+	}
+}
+
+// TestSchemaSize keeps an eye on the documents of everything: they must fit an MQTT packet.
+func TestSchemaSize(t *testing.T) {
+	for _, name := range names {
+		s, _ := load(t, name).schema(t, protocol.ModeAll)
+		doc, _, err := s.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed, err := codec.Pack(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := codec.ParseSchema(packed); err != nil || !reflect.DeepEqual(again, s) {
+			t.Errorf("%s: got another schema from the packed document, error %v", name, err)
+		}
+		t.Logf("%s: %d signals in %d groups: %d bytes, packed %d", name, len(s.Signals), len(s.Groups), len(doc), len(packed))
+		if len(doc) > protocol.MaxPacket {
+			t.Errorf("%s: got %d bytes", name, len(doc))
+		}
+	}
+}
+
+// TestNoAllocation: once an Encoder has seen a batch, rows cost no allocation.
+func TestNoAllocation(t *testing.T) {
+	r := load(t, "rav4")
+	s, id := r.schema(t, protocol.ModeAll)
+	e := codec.NewEncoder(s, id)
+	payload := make([]byte, 0, 1<<20)
+	batch := func() {
+		for i := range r.rows[:12_000] {
+			e.Add(r.rows[i].group, r.rows[i].at, r.rows[i].raw)
+		}
+		var err error
+		if payload, err = e.Encode(header, payload[:0]); err != nil {
+			t.Fatal(err)
+		}
+		e.Reset()
+	}
+	batch()
+	if got := testing.AllocsPerRun(5, batch); got > 2 {
+		t.Errorf("got %v allocations for a batch of 12,000 rows", got)
+	}
 }
