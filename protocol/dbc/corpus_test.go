@@ -28,29 +28,7 @@ type corpusFile struct {
 // corpus reads testdata/dbc-corpus.tar.zst and its table.
 func corpus(t testing.TB) []corpusFile {
 	t.Helper()
-	archive, err := os.Open("testdata/dbc-corpus.tar.zst")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer archive.Close()
-	plain, err := zstd.NewReader(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plain.Close()
-	texts := map[string][]byte{}
-	for files := tar.NewReader(plain); ; {
-		header, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if texts[path.Clean(header.Name)], err = io.ReadAll(files); err != nil {
-			t.Fatal(err)
-		}
-	}
+	texts := unpack(t)
 	rows, err := os.ReadFile("testdata/dbc-corpus.tsv")
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +46,34 @@ func corpus(t testing.TB) []corpusFile {
 		list = append(list, f)
 	}
 	return list
+}
+
+// unpack gives the texts of the corpus by name.
+func unpack(t testing.TB) map[string][]byte {
+	t.Helper()
+	archive, err := os.Open("testdata/dbc-corpus.tar.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	plain, err := zstd.NewReader(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	texts := map[string][]byte{}
+	for files := tar.NewReader(plain); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return texts
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if texts[path.Clean(header.Name)], err = io.ReadAll(files); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func atoi(t testing.TB, s string) int {
@@ -123,10 +129,7 @@ func TestCorpus(t *testing.T) {
 			if named := countSkipped(problems); named != file.Skipped {
 				t.Errorf("got %d problems of skipped statements, want %d", named, file.Skipped)
 			}
-			t.Logf("%d messages, %d signals, %d of %d statements skipped", messages, signals, file.Skipped, file.Statements)
-			for _, p := range problems {
-				t.Log(p)
-			}
+			t.Logf("%d messages, %d signals, %d of %d statements skipped: %v", messages, signals, file.Skipped, file.Statements, problems)
 			if file.Skipped == 0 {
 				whole++
 			} else if signals > 0 {

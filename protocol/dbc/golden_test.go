@@ -209,18 +209,7 @@ func compareSignals(t *testing.T, name string, plan *dbc.Plan, tallies []sums) {
 		if unit := plan.Signals()[i].Unit; unit != row[6] {
 			t.Errorf("%s: got unit %q, want %q", key, unit, row[6])
 		}
-		if sum := hex.EncodeToString(got.hash.Sum(nil)); strconv.Itoa(got.samples) != row[7] || sum != row[12] {
-			t.Errorf("%s: got %d samples %s, want %s samples %s", key, got.samples, sum, row[7], row[12])
-		}
-		for k, v := range []float64{got.first, got.low, got.high} {
-			if want := number(t, row[8+k]); v != want {
-				t.Errorf("%s: got %s %v, want %v", key, []string{"first", "min", "max"}[k], v, want)
-			}
-		}
-		mean, want := got.Σ/float64(got.samples), number(t, row[11])
-		if math.Abs(mean-want) > 1e-9*max(1, math.Abs(want)) { // they sum in another order
-			t.Errorf("%s: got mean %v, want %v", key, mean, want)
-		}
+		got.compare(t, key, row)
 	}
 	for i, s := range plan.Signals() {
 		if key := s.Bus + "\t" + s.Message + "\t" + s.Name; tallies[i].samples > 0 && !skip[key] {
@@ -228,6 +217,24 @@ func compareSignals(t *testing.T, name string, plan *dbc.Plan, tallies []sums) {
 		}
 	}
 	t.Logf("%d signals with %d samples compared", len(rows), samples)
+}
+
+// compare compares with one row of the golden file.
+func (s *sums) compare(t *testing.T, key string, row []string) {
+	t.Helper()
+	got := *s
+	if sum := hex.EncodeToString(got.hash.Sum(nil)); strconv.Itoa(got.samples) != row[7] || sum != row[12] {
+		t.Errorf("%s: got %d samples %s, want %s samples %s", key, got.samples, sum, row[7], row[12])
+	}
+	for k, v := range []float64{got.first, got.low, got.high} {
+		if want := number(t, row[8+k]); v != want {
+			t.Errorf("%s: got %s %v, want %v", key, []string{"first", "min", "max"}[k], v, want)
+		}
+	}
+	mean, want := got.Σ/float64(got.samples), number(t, row[11])
+	if math.Abs(mean-want) > 1e-9*max(1, math.Abs(want)) { // they sum in another order
+		t.Errorf("%s: got mean %v, want %v", key, mean, want)
+	}
 }
 
 // table reads a golden file without its heading.

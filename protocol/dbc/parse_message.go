@@ -1,6 +1,7 @@
 package dbc
 
 import (
+	"math"
 	"strings"
 
 	"telltale.dev/protocol/can"
@@ -52,7 +53,7 @@ func (p *parser) readMessage() {
 	number := p.identifier()
 	name := p.word("a message name")
 	p.mark(':', "the message name")
-	length := p.integer("a message length in bytes", 0, 1<<31)
+	length := p.integer("a message length in bytes", 0, math.MaxInt32)
 	if p.err {
 		p.orphans = true
 		if name != "" {
@@ -67,36 +68,46 @@ func (p *parser) readMessage() {
 		p.lost[number] = true
 		return
 	}
-	id := can.ID(number)
-	switch {
-	case id.IsExtended() && id.Number() > uint32(can.ExtendedMask):
-		p.note(line, "an identifier of at most 29 bits and bit 31, found %d; message %s matches no frame", number, clip(name))
-	case !id.IsExtended() && id > can.ExtendedMask:
-		p.note(line, "an identifier of at most 29 bits, found %d; message %s matches no frame", number, clip(name))
-	case !id.IsExtended() && id > can.StandardMask:
-		p.note(line, "bit 31 set in an identifier above 0x7FF, found 0x%X; message %s is taken as extended", number, clip(name))
-		id |= can.Extended
-	}
-	if len(p.messages[number]) >= maxAlike {
-		p.skip(line, "at most %d messages with identifier %d", maxAlike, number)
+	p.addMessage(&draftMessage{
+		Message: &Message{Name: readable(name), Length: int(length)},
+		number:  number, line: line,
+		byName: map[string][]*draftSignal{}, lost: map[string]bool{},
+	})
+}
+
+// addMessage puts a message into the file.
+func (p *parser) addMessage(m *draftMessage) {
+	alike := p.messages[m.number]
+	if len(alike) >= maxAlike {
+		p.skip(m.line, "at most %d messages with identifier %d", maxAlike, m.number)
 		p.orphans = true
 		return
 	}
-	if len(p.messages[number]) > 0 {
-		p.note(line, "each identifier once, found %d again; frames are decoded as message %s", number, clip(name))
+	if len(alike) > 0 {
+		p.note(m.line, "each identifier once, found %d again; frames are decoded as message %s", m.number, clip(m.Name))
 	}
-	if length > maxLength {
-		p.note(line, "a message of at most %d bytes, found %d in message %s", maxLength, length, clip(name))
+	if m.Length > maxLength {
+		p.note(m.line, "a message of at most %d bytes, found %d in message %s", maxLength, m.Length, clip(m.Name))
 	}
-	m := &draftMessage{
-		Message: &Message{ID: id, Name: readable(name), Length: int(length)},
-		number:  number, line: line, byName: map[string][]*draftSignal{},
-		lost: map[string]bool{},
-	}
+	p.setIdentifier(m)
 	p.message = m
 	p.drafts = append(p.drafts, m)
-	p.messages[number] = append(p.messages[number], m)
+	p.messages[m.number] = append(alike, m)
 	p.file.Messages = append(p.file.Messages, m.Message)
+}
+
+// setIdentifier sets the identifier of a message from the number as written.
+func (p *parser) setIdentifier(m *draftMessage) {
+	m.ID = can.ID(m.number)
+	switch {
+	case m.ID.IsExtended() && m.ID.Number() > uint32(can.ExtendedMask):
+		p.note(m.line, "an identifier of at most 29 bits and bit 31, found %d; message %s matches no frame", m.number, clip(m.Name))
+	case !m.ID.IsExtended() && m.ID > can.ExtendedMask:
+		p.note(m.line, "an identifier of at most 29 bits, found %d; message %s matches no frame", m.number, clip(m.Name))
+	case !m.ID.IsExtended() && m.ID > can.StandardMask:
+		p.note(m.line, "bit 31 set in an identifier above 0x7FF, found 0x%X; message %s is taken as extended", m.number, clip(m.Name))
+		m.ID |= can.Extended
+	}
 }
 
 // readSignal reads: SG_ name [multiplexing] : start|length@order sign (factor,offset) [min|max] "unit" receivers

@@ -100,24 +100,29 @@ func TestSparseSelector(t *testing.T) {
 	}
 }
 
-func TestLookup(t *testing.T) {
-	parse := func(name, text string) *dbc.File {
-		f, _, err := dbc.Parse(name, []byte(text))
+// oneByte writes a message of one byte with one signal.
+func oneByte(id uint32, name string) string {
+	return fmt.Sprintf("BO_ %d %s: 1 X\n SG_ %s_s : 0|8@1+ (1,0) [0|1] \"\" X\n", id, name, name)
+}
+
+const ext = 1 << 31
+
+// buses compiles a car's bus of two files, a truck's bus and a bus of which nothing is known.
+func buses(t *testing.T) *dbc.Plan {
+	t.Helper()
+	parse := func(name string, texts ...string) *dbc.File {
+		f, _, err := dbc.Parse(name, []byte(strings.Join(texts, "")))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return f
 	}
-	signal := func(id uint32, name string) string {
-		return fmt.Sprintf("BO_ %d %s: 1 X\n SG_ %s_s : 0|8@1+ (1,0) [0|1] \"\" X\n", id, name, name)
-	}
-	const ext = 1 << 31
-	first := parse("first.dbc", signal(0, "Zero")+signal(0x7FF, "Last")+signal(ext|0, "ZeroExt")+signal(ext|0x7FF, "LastExt")+
-		signal(ext|0x1FFFFFFF, "Highest")+signal(0x800, "Missing31")+signal(0xFFFFFFFF, "Nowhere")+signal(5, "Once")+signal(5, "Again")+
-		signal(6, "InBoth")+"BO_ 7 Empty: 8 X\nBO_ 3221225472 VECTOR__INDEPENDENT_SIG_MSG: 0 X\n SG_ i : 0|8@1+ (1,0) [0|1] \"\" X\n")
-	second := parse("second.dbc", signal(6, "Replaces"))
-	truck := parse("truck.dbc", signal(ext|0x18FEF1FE, "CCVS")+signal(ext|0x0CF004FE, "EEC1")+signal(ext|0x0C0000FE, "TSC1")+
-		signal(ext|0x18FF0102, "PropA")+signal(ext|0x18FF0103, "PropB")+signal(0x123, "Classic"))
+	first := parse("first.dbc", oneByte(0, "Zero"), oneByte(0x7FF, "Last"), oneByte(ext|0, "ZeroExt"), oneByte(ext|0x7FF, "LastExt"),
+		oneByte(ext|0x1FFFFFFF, "Highest"), oneByte(0x800, "Missing31"), oneByte(0xFFFFFFFF, "Nowhere"), oneByte(5, "Once"), oneByte(5, "Again"),
+		oneByte(6, "InBoth"), "BO_ 7 Empty: 8 X\nBO_ 3221225472 VECTOR__INDEPENDENT_SIG_MSG: 0 X\n SG_ i : 0|8@1+ (1,0) [0|1] \"\" X\n")
+	second := parse("second.dbc", oneByte(6, "Replaces"))
+	truck := parse("truck.dbc", oneByte(ext|0x18FEF1FE, "CCVS"), oneByte(ext|0x0CF004FE, "EEC1"), oneByte(ext|0x0C0000FE, "TSC1"),
+		oneByte(ext|0x18FF0102, "PropA"), oneByte(ext|0x18FF0103, "PropB"), oneByte(0x123, "Classic"))
 	plan, problems, err := dbc.Compile([]dbc.Source{
 		{Bus: "can0", Files: []*dbc.File{first, second}},
 		{Bus: "can1", Files: []*dbc.File{truck}, J1939: true},
@@ -129,9 +134,11 @@ func TestLookup(t *testing.T) {
 	if len(problems) != 1 || !strings.Contains(problems[0].String(), `message "Replaces" replaces "InBoth"`) {
 		t.Errorf("got problems %v, want one on InBoth", problems)
 	}
-	if got := fmt.Sprint(plan.Buses()); got != "[can0 can1 can2]" {
-		t.Errorf("got buses %s", got)
-	}
+	return plan
+}
+
+func TestLookup(t *testing.T) {
+	plan := buses(t)
 	tests := []struct {
 		bus  int
 		id   can.ID
@@ -152,6 +159,10 @@ func TestLookup(t *testing.T) {
 			t.Errorf("bus %d %X: got %q, want %q", test.bus, uint32(test.id), got, test.want)
 		}
 	}
+}
+
+func TestNoData(t *testing.T) {
+	plan := buses(t)
 	remote := frame(0, "\x09")
 	remote.Flags = can.Remote
 	if got := decoded(plan, 0, remote); got != "uncovered" {
@@ -160,6 +171,13 @@ func TestLookup(t *testing.T) {
 	remote.Flags = can.Error
 	if got := decoded(plan, 0, remote); got != "unknown" {
 		t.Errorf("error frame: got %q", got)
+	}
+}
+
+func TestMessages(t *testing.T) {
+	plan := buses(t)
+	if got := fmt.Sprint(plan.Buses()); got != "[can0 can1 can2]" {
+		t.Errorf("got buses %s", got)
 	}
 	for _, m := range plan.Messages() {
 		if len(m.Signals) == 0 {
