@@ -41,34 +41,20 @@ func TestConnackSaysWhatTheBrokerDoes(t *testing.T) {
 	}
 }
 
-func TestRefusedConnects(t *testing.T) {
-	handler := &cloud{connect: func(c broker.Client) error {
-		switch c.Vehicle {
-		case "unknown":
-			return fmt.Errorf("registry: %w", broker.ErrNotRegistered)
-		case "suspended":
-			return broker.ErrNotActive
-		case "starting":
-			return broker.ErrUnavailable
-		case "broken":
-			return errors.New("disk")
-		case "busy":
-			return broker.ErrBusy
-		}
-		return nil
-	}}
-	s := start(t, handler, nil)
+type refusedConnect struct {
+	name, uri, id string
+	change        func(*paho.Connect)
+	want          byte
+}
+
+func refusedConnects(t *testing.T) []refusedConnect {
 	will := func(change func(*paho.Connect)) func(*paho.Connect) {
 		return func(c *paho.Connect) {
 			withWill(t, "v", "d", 0)(c)
 			change(c)
 		}
 	}
-	cases := []struct {
-		name, uri, id string
-		change        func(*paho.Connect)
-		want          byte
-	}{
+	return []refusedConnect{
 		{"not registered", "urn:dev:unknown:d", "d", nil, 0x87},
 		{"not active", "urn:dev:suspended:d", "d", nil, 0x87},
 		{"unavailable", "urn:dev:starting:d", "d", nil, 0x88},
@@ -91,6 +77,26 @@ func TestRefusedConnects(t *testing.T) {
 		{"will naming another device", "urn:dev:v:d", "d", will(func(c *paho.Connect) { c.WillMessage = presencePayload(t, "e", protocol.PresenceLost) }), 0x99},
 		{"will of an operator", "urn:ops:anna", "anna", will(func(*paho.Connect) {}), 0x87},
 	}
+}
+
+func TestRefusedConnects(t *testing.T) {
+	handler := &cloud{connect: func(c broker.Client) error {
+		switch c.Vehicle {
+		case "unknown":
+			return fmt.Errorf("registry: %w", broker.ErrNotRegistered)
+		case "suspended":
+			return broker.ErrNotActive
+		case "starting":
+			return broker.ErrUnavailable
+		case "broken":
+			return errors.New("disk")
+		case "busy":
+			return broker.ErrBusy
+		}
+		return nil
+	}}
+	s := start(t, handler, nil)
+	cases := refusedConnects(t)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := s.dial(s.ca.client(c.uri))

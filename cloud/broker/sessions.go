@@ -7,35 +7,15 @@ import (
 // attach gives a connection its session: the one that waits under its key, or a new
 // one. A connection that has it is told 0x8E, and its will never counts.
 func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
-	number := c.client.Connection
-	b.mu.Lock()
-	old := b.sessions[c.key]
-	s := old
-	switch {
-	case b.closing:
-		b.mu.Unlock()
-		return codeUnavailable
-	case old != nil && old.current > number:
-		b.mu.Unlock()
-		return codeUnavailable // a newer connection of this client was faster
-	case old == nil && len(b.sessions) >= b.cfg.MaxSessions:
-		b.mu.Unlock()
-		return codeQuota
-	case old == nil || settings.clean:
-		s = &session{broker: b, key: c.key, client: c.client, subscribed: make(map[string]subscription)}
-		b.sessions[c.key] = s
+	old, s, code := b.claim(c, w, settings)
+	if code != codeSuccess {
+		return code
 	}
-	if old == nil || !old.attached {
-		b.connected++
-	}
-	s.current, s.attached, s.will, s.expiry = number, true, w, settings.expiry
-	b.mu.Unlock()
-
 	if old != nil {
 		b.schedule.clear(old)
 	}
 	if c.client.Device != "" {
-		b.presence.connect(c.key, number)
+		b.presence.connect(c.key, c.client.Connection)
 	}
 	if old != nil && old != s {
 		b.endSession(old, codeTakenOver)
@@ -50,6 +30,32 @@ func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
 	c.session = s
 	c.sessionPresent = old == s
 	return codeSuccess
+}
+
+// claim is the part of attach that is atomic: old is the session that was there, s
+// the one to use, maybe the same.
+func (b *Broker) claim(c *connection, w *will, settings sessionSettings) (old, s *session, code byte) {
+	number := c.client.Connection
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old = b.sessions[c.key]
+	s = old
+	switch {
+	case b.closing:
+		return nil, nil, codeUnavailable
+	case old != nil && old.current > number:
+		return nil, nil, codeUnavailable // a newer connection of this client was faster
+	case old == nil && len(b.sessions) >= b.cfg.MaxSessions:
+		return nil, nil, codeQuota
+	case old == nil || settings.clean:
+		s = &session{broker: b, key: c.key, client: c.client, subscribed: make(map[string]subscription)}
+		b.sessions[c.key] = s
+	}
+	if old == nil || !old.attached {
+		b.connected++
+	}
+	s.current, s.attached, s.will, s.expiry = number, true, w, settings.expiry
+	return old, s, codeSuccess
 }
 
 // detach is the end of a connection: its session starts to wait, or ends, and its

@@ -140,6 +140,48 @@ func TestWhoMayPublish(t *testing.T) {
 	operator.alive()
 }
 
+// aliased publishes with QoS 1 and a topic alias; answered wants its PUBACK.
+func aliased(r *raw, id, alias uint16, topic string) {
+	r.t.Helper()
+	r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: topic, Payload: []byte("x"),
+		Properties: &paho.Properties{TopicAlias: &alias}})
+}
+
+func answered(r *raw, id uint16, code byte) {
+	r.t.Helper()
+	if got, gotCode := r.puback(); got != id || gotCode != code {
+		r.t.Errorf("puback: got id %d code %#x, want id %d code %#x", got, gotCode, id, code)
+	}
+}
+
+// TestAliasSmuggle: an alias that was last set to a foreign topic stays refused.
+func TestAliasSmuggle(t *testing.T) {
+	handler := &cloud{}
+	s := start(t, handler, nil)
+	t.Run("smuggle", func(t *testing.T) {
+		r := s.device("v", "d2")
+		aliased(r, 1, 1, "v1/v/up/state")
+		answered(r, 1, 0)
+		aliased(r, 2, 1, "v1/other/up/state")
+		answered(r, 2, 0x87)
+		before := len(handler.all())
+		aliased(r, 3, 1, "")
+		answered(r, 3, 0x87)
+		if got := len(handler.all()); got != before {
+			t.Errorf("the handler got %d publishes more, want none", got-before)
+		}
+	})
+	t.Run("smuggle by $SYS", func(t *testing.T) {
+		r := s.device("v", "d3")
+		aliased(r, 1, 1, "v1/v/up/state")
+		answered(r, 1, 0)
+		aliased(r, 2, 1, "$SYS/x")
+		if got := r.closed(); got != 0x90 {
+			t.Errorf("disconnect: got %#x, want 0x90", got)
+		}
+	})
+}
+
 func TestTopicAliases(t *testing.T) {
 	var revoked atomic.Bool
 	handler := &cloud{publish: func(p broker.Publish, done func(byte)) {
@@ -150,57 +192,25 @@ func TestTopicAliases(t *testing.T) {
 		done(0)
 	}}
 	s := start(t, handler, nil)
-	aliased := func(r *raw, id, alias uint16, topic string) {
-		r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: topic, Payload: []byte("x"),
-			Properties: &paho.Properties{TopicAlias: &alias}})
-	}
-	want := func(r *raw, id uint16, code byte) {
-		t.Helper()
-		if got, gotCode := r.puback(); got != id || gotCode != code {
-			t.Errorf("puback: got id %d code %#x, want id %d code %#x", got, gotCode, id, code)
-		}
-	}
 	t.Run("resolved", func(t *testing.T) {
 		r := s.device("v", "d1")
 		aliased(r, 1, 32, "v1/v/up/state")
-		want(r, 1, 0)
+		answered(r, 1, 0)
 		aliased(r, 2, 32, "")
-		want(r, 2, 0)
+		answered(r, 2, 0)
 		all := handler.all()
 		if got := all[len(all)-1].Topic.Kind; got != protocol.KindState {
 			t.Errorf("topic: got %v, want state", got)
 		}
 	})
-	t.Run("smuggle", func(t *testing.T) {
-		r := s.device("v", "d2")
-		aliased(r, 1, 1, "v1/v/up/state")
-		want(r, 1, 0)
-		aliased(r, 2, 1, "v1/other/up/state")
-		want(r, 2, 0x87)
-		before := len(handler.all())
-		aliased(r, 3, 1, "")
-		want(r, 3, 0x87)
-		if got := len(handler.all()); got != before {
-			t.Errorf("the handler got %d publishes more, want none", got-before)
-		}
-	})
-	t.Run("smuggle by $SYS", func(t *testing.T) {
-		r := s.device("v", "d3")
-		aliased(r, 1, 1, "v1/v/up/state")
-		want(r, 1, 0)
-		aliased(r, 2, 1, "$SYS/x")
-		if got := r.closed(); got != 0x90 {
-			t.Errorf("disconnect: got %#x, want 0x90", got)
-		}
-	})
 	t.Run("revoke while aliased", func(t *testing.T) {
 		r := s.device("v", "d4")
 		aliased(r, 1, 1, "v1/v/up/state")
-		want(r, 1, 0)
+		answered(r, 1, 0)
 		revoked.Store(true)
 		defer revoked.Store(false)
 		aliased(r, 2, 1, "")
-		want(r, 2, 0x87)
+		answered(r, 2, 0x87)
 	})
 	for name, alias := range map[string]uint16{"never set": 7, "beyond the maximum": 33} {
 		t.Run(name, func(t *testing.T) {
