@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 )
 
 // Reason codes of a PUBACK [MQTT-5.0, 3.4.2.1]. What the vehicle does about each
@@ -210,11 +211,13 @@ func (f *Front) stored(size uint64, err error) byte {
 	return CodeInternal
 }
 
-// schema keeps a schema document under its hash. It is not parsed: what it says
+// schema keeps a schema document under its hash, which is that of the document as
+// it was before it was compressed for the wire. It is not parsed: what it says
 // is the Processor's business.
 func (f *Front) schema(u *Upload) byte {
-	hash := protocol.SchemaHash(sha256.Sum256(u.Payload))
-	if hash != u.Topic.Schema {
+	doc, err := codec.Unpack(u.Payload, codec.MaxSchemaSize)
+	hash := protocol.SchemaHash(sha256.Sum256(doc))
+	if err != nil || hash != u.Topic.Schema {
 		f.stats.invalid.Add(1)
 		return CodePayloadInvalid
 	}
@@ -224,7 +227,7 @@ func (f *Front) schema(u *Upload) byte {
 	if !known {
 		ctx, cancel := context.WithTimeout(context.Background(), schemaTimeout)
 		defer cancel()
-		if err := f.cfg.Schemas.PutSchema(ctx, hash, u.Payload); err != nil {
+		if err := f.cfg.Schemas.PutSchema(ctx, hash, doc); err != nil {
 			return f.stored(0, fmt.Errorf("schema document: %w", err))
 		}
 		f.remember(hash)

@@ -251,8 +251,7 @@ func (l *Ledger) bound(d *device) {
 func (b *boot) settle() {
 	sets := []*Ranges{&b.received, &b.evicted, &b.dead}
 	slices.SortStableFunc(sets, func(x, y *Ranges) int { return len(y.spans) - len(x.spans) })
-	upTo, _ := sets[0].forget()
-	b.settled = max(b.settled, upTo)
+	b.settled = max(b.settled, sets[0].forget())
 	for _, r := range sets {
 		r.Remove(Span{1, b.settled})
 	}

@@ -74,8 +74,8 @@ type Processor struct {
 }
 
 type processorCounters struct {
-	messages, batches, samples, bytes, others, duplicates, replayed, dead, deadLost, sinkLost, waits atomic.Uint64
-	waiting                                                                                          atomic.Bool
+	messages, batches, samples, bytes, others, duplicates, replayed, dead, deadLost, sinkLost, waits, skipped atomic.Uint64
+	waiting                                                                                                   atomic.Bool
 }
 
 // ProcessorStats counts since the start of the process.
@@ -90,6 +90,7 @@ type ProcessorStats struct {
 	Dead       uint64 `json:"dead"`       // dead letters
 	DeadLost   uint64 `json:"dead_lost"`  // dead letters that the dead-letter stream did not take
 	SinkLost   uint64 `json:"sink_lost"`  // batches that a sink did not take
+	Skipped    uint64 `json:"skipped"`    // messages that the stream deleted unread
 	Waits      uint64 `json:"waits"`      // times that something made the processor wait
 	Waiting    bool   `json:"waiting"`    // now
 	Checkpoint uint64 `json:"checkpoint"` // last message in the lake for good
@@ -206,6 +207,7 @@ func (p *Processor) step(ctx context.Context, wait time.Duration) (n int) {
 		if m.Sequence < p.next {
 			continue
 		}
+		p.notice(m.Sequence)
 		if p.pending == 0 {
 			p.since = time.Now()
 		}
@@ -221,6 +223,18 @@ func (p *Processor) step(ctx context.Context, wait time.Duration) (n int) {
 	}
 	p.sendLetters(ctx)
 	return n
+}
+
+// notice counts messages that the stream deleted before they were read. That is
+// data lost for the lake, by limits of the stream that are too small.
+func (p *Processor) notice(sequence uint64) {
+	gone := sequence - p.next
+	if gone == 0 {
+		return
+	}
+	if p.stats.skipped.Add(gone) == gone {
+		p.cfg.Log.Warn("the stream deleted messages before they were read, more are only counted", "from", p.next, "messages", gone)
+	}
 }
 
 // due says whether it is time to commit.
@@ -347,6 +361,6 @@ func (p *Processor) Stats() ProcessorStats {
 		Messages: s.messages.Load(), Batches: s.batches.Load(), Samples: s.samples.Load(), Bytes: s.bytes.Load(),
 		Others: s.others.Load(), Duplicates: s.duplicates.Load(), Replayed: s.replayed.Load(),
 		Dead: s.dead.Load(), DeadLost: s.deadLost.Load(), SinkLost: s.sinkLost.Load(),
-		Waits: s.waits.Load(), Waiting: s.waiting.Load(), Checkpoint: p.committed.Load(),
+		Skipped: s.skipped.Load(), Waits: s.waits.Load(), Waiting: s.waiting.Load(), Checkpoint: p.committed.Load(),
 	}
 }

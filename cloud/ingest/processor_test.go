@@ -390,6 +390,18 @@ func TestFlushByRowsAndAge(t *testing.T) {
 	})
 }
 
+// TestTrimmed: messages that the stream deleted unread are counted, and the rest goes on.
+func TestTrimmed(t *testing.T) {
+	b := newBench(t)
+	b.maker.send(b.up, 1, 2, 3, 4)
+	b.up.messages = append(b.up.messages[:1], b.up.messages[2:]...)
+	p, _ := b.start()
+	wait(t, "the messages left", func() bool { return p.Stats().Batches == 3 })
+	if got := p.Stats().Skipped; got != 1 {
+		t.Errorf("skipped: got %d, want 1", got)
+	}
+}
+
 func TestStreamReplaced(t *testing.T) {
 	b := newBench(t)
 	b.maker.send(b.up, 1, 2)

@@ -125,21 +125,12 @@ func (r *Ranges) Missing(from uint64) (gaps Ranges) {
 	return gaps
 }
 
-// forget drops the older half of the runs and returns the highest sequence it
-// dropped and how many members that were.
-func (r *Ranges) forget() (upTo, members uint64) {
+// forget drops the older half of the runs and returns the highest sequence it dropped.
+func (r *Ranges) forget() (upTo uint64) {
 	n := (len(r.spans) + 1) / 2
-	for _, s := range r.spans[:n] {
-		members += s.Len()
-		upTo = s.To
+	if n > 0 {
+		upTo = r.spans[n-1].To
 	}
 	r.spans = slices.Delete(r.spans, 0, n)
-	return upTo, members
-}
-
-// cut drops every member up to and including seq and returns how many that were.
-func (r *Ranges) cut(seq uint64) (members uint64) {
-	before := r.Count()
-	r.Remove(Span{1, seq})
-	return before - r.Count()
+	return upTo
 }

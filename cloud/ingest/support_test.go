@@ -72,10 +72,10 @@ func (s *memory) Read(ctx context.Context, from uint64, limit int, wait time.Dur
 func (s *memory) after(from uint64, limit int) []ingest.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if from > uint64(len(s.messages)) {
-		return nil
+	rest := s.messages
+	for len(rest) > 0 && rest[0].Sequence < from {
+		rest = rest[1:]
 	}
-	rest := s.messages[max(from, 1)-1:]
 	return append([]ingest.Message(nil), rest[:min(limit, len(rest))]...)
 }
 

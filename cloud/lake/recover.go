@@ -60,16 +60,14 @@ func (l *Lake) recover() error {
 	if err != nil {
 		return err
 	}
-	beyond, any, err := l.partsBeyond()
+	beyond, some, err := l.partsBeyond()
 	if err != nil {
 		return err
 	}
-	if !found {
+	if !found && some {
 		// A commit writes parts before the checkpoint, so a new lake gets one at
 		// once: parts without a checkpoint mean that somebody lost it.
-		if any {
-			return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts away: %w", l.checkpointName(), ErrCheckpoint)
-		}
+		return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts away: %w", l.checkpointName(), ErrCheckpoint)
 	}
 	if err := l.removeUnfinished(); err != nil {
 		return err
@@ -88,7 +86,7 @@ func (l *Lake) recover() error {
 
 // partsBeyond lists the stream's parts that the checkpoint does not cover, as
 // date/name, and says whether there are parts of the stream at all.
-func (l *Lake) partsBeyond() (beyond []string, any bool, err error) {
+func (l *Lake) partsBeyond() (beyond []string, some bool, err error) {
 	dates, err := os.ReadDir(l.cfg.Dir)
 	if err != nil {
 		return nil, false, err
@@ -106,7 +104,7 @@ func (l *Lake) partsBeyond() (beyond []string, any bool, err error) {
 			if !ok || stream != l.cfg.Stream {
 				continue
 			}
-			any = true
+			some = true
 			if last <= l.last {
 				continue
 			}
@@ -116,7 +114,7 @@ func (l *Lake) partsBeyond() (beyond []string, any bool, err error) {
 			beyond = append(beyond, filepath.Join(date.Name(), f.Name()))
 		}
 	}
-	return beyond, any, nil
+	return beyond, some, nil
 }
 
 // remove deletes parts and syncs their folders: a deletion undone by a power cut
