@@ -5,7 +5,8 @@ import "errors"
 // Errors of Publish and of writing to a bucket. With ErrBusy, ErrFull,
 // ErrTooLarge, ErrInvalid and ErrRefused nothing was stored.
 var (
-	// ErrBusy: the queue is full, because messages come faster than the disk takes them. Try again later.
+	// ErrBusy: the queue is full, because messages come faster than the disk takes them, or there is no
+	// connection to an external server. Try again later.
 	ErrBusy = errors.New("backbone is busy")
 	// ErrFull: the limit of the stream or the reserve of free disk space is reached. Try again when space was made.
 	ErrFull = errors.New("backbone is full")
