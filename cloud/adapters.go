@@ -10,6 +10,7 @@ import (
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 )
 
 // store gives rooms that keep entries by key a bucket of the backbone.
@@ -49,16 +50,28 @@ func (s schemaStore) PutSchema(ctx context.Context, hash protocol.SchemaHash, do
 	case !errors.Is(err, ingest.ErrSchemaNotFound):
 		return err
 	}
-	return ingestError(s.Put(ctx, hash.ID().String(), document))
+	packed, err := codec.Pack(document)
+	if err != nil {
+		return err
+	}
+	return ingestError(s.Put(ctx, hash.ID().String(), packed))
 }
 
 // Schema implements ingest.Schemas.
 func (s schemaStore) Schema(ctx context.Context, id protocol.SchemaID) ([]byte, error) {
-	entry, err := s.bucket.Get(ctx, id.String())
+	return s.find(ctx, id.String())
+}
+
+// find is Schema by the identifier's hexadecimal digits.
+func (s schemaStore) find(ctx context.Context, id string) ([]byte, error) {
+	entry, err := s.bucket.Get(ctx, id)
 	if errors.Is(err, backbone.ErrNotFound) {
 		return nil, ingest.ErrSchemaNotFound
 	}
-	return entry.Value, ingestError(err)
+	if err != nil {
+		return nil, err
+	}
+	return codec.Unpack(entry.Value, codec.MaxSchemaSize)
 }
 
 // publisher lets ingest write to the backbone's streams.

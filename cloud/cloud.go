@@ -55,6 +55,7 @@ type Cloud struct {
 	registry  *registry.Registry
 	states    *state.States
 	snapshots store
+	schemas   schemaStore
 	campaigns *campaign.Campaigns
 	lanes     []*lane
 	front     *ingest.Front
@@ -105,7 +106,6 @@ func (c *Cloud) Run(ctx context.Context) error {
 	for _, l := range c.lanes {
 		processing.Go(func() error { defer stopIntake(); return l.processor.Run(behind) })
 	}
-	processing.Go(func() error { return c.keepSnapshots(behind) })
 
 	err := group.Wait()
 	stopBehind()
@@ -197,13 +197,13 @@ func (c *Cloud) openIngest(context.Context) error {
 	if err != nil {
 		return err
 	}
-	schemas := schemaStore{bucket}
+	c.schemas = schemaStore{bucket}
 	publisher := publisher{c.backbone}
 	if err := os.MkdirAll(filepath.Join(c.cfg.Dir, "lake"), 0o700); err != nil {
 		return fmt.Errorf("lake: %w", err)
 	}
 	for _, name := range []string{backbone.Up, backbone.Low} {
-		l, err := c.openLane(name, publisher, schemas)
+		l, err := c.openLane(name, publisher)
 		if err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func (c *Cloud) openIngest(context.Context) error {
 	}
 	c.replayer = &ingest.Replayer{Dead: stream{c.backbone, backbone.Dead}, Publisher: publisher}
 	c.front, err = ingest.NewFront(ingest.FrontConfig{
-		Publisher: publisher, Registry: c.registry, Schemas: schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
+		Publisher: publisher, Registry: c.registry, Schemas: c.schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
 	})
 	return err
 }

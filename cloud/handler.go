@@ -87,7 +87,9 @@ func (h handler) operate(p broker.Publish) byte {
 // Presence implements broker.Handler.
 func (h handler) Presence(client broker.Client, p protocol.Presence) {
 	now := time.Now().UTC()
-	h.states.SetPresence(client.Vehicle, state.Presence{Device: p.Device, State: p.State, Since: now, Boot: p.Boot})
+	h.states.SetPresence(client.Vehicle, state.Presence{
+		Device: p.Device, State: p.State, Since: now, Boot: p.Boot, Connection: p.Connection, Agent: p.Agent,
+	})
 	h.live.Publish(string(client.Vehicle), api.PresenceEvent{Time: now, Device: string(p.Device), Presence: string(p.State)})
 }
 
@@ -116,7 +118,8 @@ func (h handler) Retained(filter string) []broker.Message {
 
 func presenceMessage(vid protocol.VehicleID, p state.Presence) broker.Message {
 	payload, _ := codec.Marshal(protocol.Presence{
-		Version: 1, State: p.State, Device: p.Device, Boot: p.Boot, At: p.Since.UnixMilli(),
+		Version: 1, State: p.State, Device: p.Device, Boot: p.Boot,
+		Connection: p.Connection, At: p.Since.UnixMilli(), Agent: p.Agent,
 	})
 	topic := protocol.Topic{Kind: protocol.KindPresence, Vehicle: vid, Device: p.Device}
 	return broker.Message{Topic: topic.String(), Payload: payload, ContentType: protocol.ContentPresence, Retain: true, QoS: 1}

@@ -14,13 +14,13 @@ import (
 )
 
 // openLane joins one stream with its processor.
-func (c *Cloud) openLane(name string, p publisher, schemas schemaStore) (*lane, error) {
+func (c *Cloud) openLane(name string, p publisher) (*lane, error) {
 	l, err := lake.Open(lake.Config{Dir: filepath.Join(c.cfg.Dir, "lake"), Stream: name, Log: c.cfg.Log})
 	if err != nil {
 		return nil, err
 	}
 	processor, err := ingest.NewProcessor(ingest.ProcessorConfig{
-		Name: name, Stream: stream{c.backbone, name}, Publisher: p, Schemas: schemas, Lake: l,
+		Name: name, Stream: stream{c.backbone, name}, Publisher: p, Schemas: c.schemas, Lake: stateFirst{l, c},
 		Sinks: []ingest.Sink{stateSink{c}}, OtherSinks: []ingest.OtherSink{statusSink{c}},
 		FlushAge: c.cfg.Flush, Log: c.cfg.Log,
 	})
@@ -70,23 +70,17 @@ func (s statusSink) Receive(_ context.Context, m *ingest.Other) error {
 	return nil
 }
 
-// snapshotEvery is how often changed state goes to disk. What a crash loses is
-// applied again from the stream only as far back as the lake's last commit, so
-// it must not be longer than the lake's flush by much.
-const snapshotEvery = 5 * time.Second
+// stateFirst saves the changed state before each commit of the lake: batches
+// behind a commit are never offered again, so their state must be on disk by then.
+type stateFirst struct {
+	*lake.Lake
+	cloud *Cloud
+}
 
-// keepSnapshots saves changed state until ctx ends, and once more then.
-func (c *Cloud) keepSnapshots(ctx context.Context) error {
-	tick := time.NewTicker(snapshotEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return c.states.Save(context.WithoutCancel(ctx), c.snapshots)
-		case <-tick.C:
-			if err := c.states.Save(ctx, c.snapshots); err != nil && ctx.Err() == nil {
-				c.cfg.Log.Warn("state snapshot not written; trying again", "error", err)
-			}
-		}
+// Commit implements ingest.Lake.
+func (l stateFirst) Commit(last uint64, ledger []byte) error {
+	if err := l.cloud.states.Save(context.Background(), l.cloud.snapshots); err != nil {
+		return err
 	}
+	return l.Lake.Commit(last, ledger)
 }

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"telltale.dev/cloud/api"
@@ -21,6 +22,13 @@ func (c *Cloud) openAPI(context.Context) (err error) {
 				list = append(list, api.Campaign{ID: string(doc.Metadata.ID), Revision: doc.Metadata.Revision})
 			}
 			return list
+		},
+		Schema: func(ctx context.Context, id string) ([]byte, error) {
+			doc, err := c.schemas.find(ctx, id)
+			if errors.Is(err, ingest.ErrSchemaNotFound) {
+				return nil, nil
+			}
+			return doc, err
 		},
 		Live: c.live, Health: c.health, Metrics: c.metrics(), Log: c.cfg.Log,
 	})

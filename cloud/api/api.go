@@ -49,10 +49,12 @@ type Config struct {
 	States     States
 	Deliveries Deliveries
 	Campaigns  func() []Campaign
-	Live       *Live
-	Health     func() Health
-	Metrics    http.Handler
-	Log        *slog.Logger
+	// Schema gives a schema document by the 16 hexadecimal digits that batches carry; nil when there is none.
+	Schema  func(ctx context.Context, id string) ([]byte, error)
+	Live    *Live
+	Health  func() Health
+	Metrics http.Handler
+	Log     *slog.Logger
 }
 
 // Server serves the API.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/sse"
+
+	"telltale.dev/protocol"
 )
 
 // output is the answer of a route.
@@ -22,6 +24,7 @@ func (s *Server) routes(api huma.API) {
 	s.stateRoutes(api)
 	s.deliveryRoutes(api)
 	s.eventRoutes(api)
+	s.schemaRoutes(api)
 	huma.Get(api, "/v1/campaigns", func(context.Context, *struct{}) (*output[[]Campaign], error) {
 		return &output[[]Campaign]{s.cfg.Campaigns()}, nil
 	}, about("list-campaigns", "Campaigns in force"))
@@ -33,6 +36,25 @@ func (s *Server) routes(api huma.API) {
 		}
 		return out, nil
 	}, about("health", "Whether the cloud can do its work (503 when not)"))
+}
+
+type schemaPath struct {
+	ID string `path:"id" pattern:"^[0-9a-f]{16}$" doc:"start of the document's SHA-256, as batches carry it"`
+}
+
+type schemaOutput struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+func (s *Server) schemaRoutes(api huma.API) {
+	huma.Get(api, "/v1/schemas/{id}", func(ctx context.Context, in *schemaPath) (*schemaOutput, error) {
+		doc, err := s.cfg.Schema(ctx, in.ID)
+		if err == nil && doc == nil {
+			return nil, huma.Error404NotFound("no schema with this identifier")
+		}
+		return &schemaOutput{ContentType: protocol.ContentSchema, Body: doc}, err
+	}, about("get-schema", "A schema document: what the columns of a batch mean (CBOR)"))
 }
 
 type healthOutput struct {

@@ -50,6 +50,9 @@ type Presence struct {
 	State  protocol.PresenceState `json:"state"`
 	Since  time.Time              `json:"since"`
 	Boot   protocol.BootID        `json:"boot"`
+	// Connection and Agent are as the device said last; see protocol.Presence.
+	Connection uint64 `json:"connection"`
+	Agent      string `json:"agent"`
 }
 
 // States may be used from any goroutine.

@@ -15,11 +15,14 @@ import (
 type commands struct {
 	Demo     demoCommand     `cmd:"" help:"Drive a recording through faults and add up the ledger."`
 	Run      runCommand      `cmd:"" help:"Play a scenario file."`
+	Up       upCommand       `cmd:"" help:"Keep a cloud and a driving vehicle running until Ctrl-C."`
 	Decode   decodeCommand   `cmd:"" help:"Decode a log: a tab-separated line for each signal."`
 	DBC      dbcCommand      `cmd:"" name:"dbc" help:"Look at DBC files."`
 	Vehicles vehiclesCommand `cmd:"" help:"List the vehicles of a cloud."`
 	State    stateCommand    `cmd:"" help:"Show the last known state of a vehicle."`
 	Watch    watchCommand    `cmd:"" help:"Follow a vehicle live."`
+	Inspect  inspectCommand  `cmd:"" help:"Show a batch or document as JSON."`
+	Lake     lakeCommand     `cmd:"" help:"Sum up the Parquet files of a lake."`
 	Cert     certCommand     `cmd:"" help:"Issue a development certificate and show how to use it."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"telltale.dev/simulator/drive"
+	"telltale.dev/simulator/recordings"
+	"telltale.dev/simulator/scenario"
+	"telltale.dev/simulator/world"
+)
+
+type upCommand struct {
+	recording
+	Data  string  `type:"path" default:".telltale" placeholder:"DIR" help:"Keep everything there."`
+	MQTT  string  `name:"mqtt" default:"127.0.0.1:8883" help:"Where the broker listens."`
+	HTTP  string  `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
+	Empty bool    `help:"The cloud alone."`
+	Log   string  `type:"path" placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
+	Speed float64 `default:"1" help:"Times the recorded speed."`
+}
+
+// upVehicle is the vehicle that drives, and its device.
+const upVehicle, upDevice = "anna", "tcu-a"
+
+// Run keeps everything running until Ctrl-C.
+func (c *upCommand) Run(ctx context.Context) error {
+	w, err := world.New(world.Config{Dir: c.Data, MQTT: c.MQTT, HTTP: c.HTTP, Flush: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	err = c.keep(ctx, w)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return errors.Join(err, w.Close(stop))
+}
+
+func (c *upCommand) keep(ctx context.Context, w *world.World) error {
+	if err := w.StartCloud(ctx); err != nil {
+		return err
+	}
+	ops, err := w.Operator(ctx, "ops")
+	if err != nil {
+		return err
+	}
+	driven := make(chan error, 1)
+	var v *world.Vehicle
+	if !c.Empty {
+		if v, err = c.start(ctx, w, driven); err != nil {
+			return err
+		}
+	}
+	if err := c.hints(ctx, w, ops, v); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-driven:
+			return err
+		case <-time.After(time.Second):
+			if err := w.Failure(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// start makes the vehicle and lets it drive.
+func (c *upCommand) start(ctx context.Context, w *world.World, driven chan<- error) (*world.Vehicle, error) {
+	path, buses, err := c.what()
+	if err != nil {
+		return nil, err
+	}
+	log, err := drive.Scan(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice}
+	for _, name := range scenario.BusNames(buses) {
+		cfg.Buses = append(cfg.Buses, world.Bus{Name: name, DBC: buses[name].DBC, J1939: buses[name].J1939})
+	}
+	v, err := w.AddVehicle(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.Start(ctx); err != nil {
+		return nil, err
+	}
+	player, err := drive.NewPlayer(drive.PlayerConfig{Log: log, Hub: v.Hub, Speed: c.Speed, Start: time.Now(), Loop: true})
+	if err != nil {
+		return nil, err
+	}
+	go func() { driven <- player.Run(ctx) }()
+	return v, nil
+}
+
+// what is the log and its DBC files: the user's, or the one that is carried along.
+func (c *upCommand) what() (string, map[string]scenario.Bus, error) {
+	if c.Log != "" {
+		buses, err := c.buses()
+		return c.Log, buses, err
+	}
+	carried, err := recordings.RAV4(filepath.Join(c.Data, "recordings"))
+	if err != nil {
+		return "", nil, err
+	}
+	buses := map[string]scenario.Bus{}
+	for name, file := range carried.DBC {
+		buses[name] = scenario.Bus{DBC: []string{file}}
+	}
+	return carried.Log, buses, nil
+}
+
+// hints prints lines that work when pasted.
+func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credentials, v *world.Vehicle) error {
+	p := w.Ports()
+	host, port, _ := strings.Cut(p.MQTT, ":")
+	broker := fmt.Sprintf("-V 5 -h %s -p %s %s", host, port, mosquittoFiles(relative(ops.Cert), relative(ops.Key), relative(ops.CA)))
+	campaign := filepath.Join(c.Data, "slow.yaml")
+	if err := os.WriteFile(campaign, []byte(slowCampaign), 0o600); err != nil {
+		return err
+	}
+	fmt.Printf("cloud   http://%s   mqtts://%s   data in %s\n\n", p.HTTP, p.MQTT, relative(c.Data))
+	fmt.Printf("curl http://%s/v1/vehicles\n", p.HTTP)
+	if v != nil {
+		fmt.Printf("curl http://%s/v1/vehicles/%s/state\n", p.HTTP, upVehicle)
+		fmt.Printf("curl -N http://%s/v1/vehicles/%s/events\n", p.HTTP, upVehicle)
+	}
+	fmt.Printf("mosquitto_sub %s -t 'v1/+/up/#' -F '%%t %%x' | %s inspect\n", broker, relative(os.Args[0]))
+	fmt.Printf("mosquitto_sub %s -t 'v1/ops/config/campaign/+/result'\n", broker)
+	fmt.Printf("mosquitto_pub %s -q 1 -t v1/ops/config/campaign/slow -f %s\n", broker, relative(campaign))
+	if v != nil {
+		second, err := w.Device(ctx, "bert", "tcu-b", filepath.Join(c.Data, "bert", "identity"))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s\n", secondVehicle(w, v, second, filepath.Join(c.Data, "bert")))
+	}
+	fmt.Println("\nCtrl-C ends it.")
+	return nil
+}
+
+// secondVehicle is the agent's command line for another car on the same buses.
+func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, dir string) string {
+	args := []string{relative(w.AgentProgram()), "run", "--data", relative(dir), "--endpoint", w.Ports().MQTT,
+		"--cert", relative(creds.Cert), "--key", relative(creds.Key), "--ca", relative(creds.CA)}
+	for _, b := range v.Buses() {
+		args = append(args, "--can", "'"+b.Name+"="+v.Hub.URL(b.Name)+"'")
+		for _, file := range b.DBC {
+			args = append(args, "--dbc", b.Name+"="+relative(file))
+		}
+		if b.J1939 {
+			args = append(args, "--j1939", b.Name)
+		}
+	}
+	return strings.Join(args, " ")
+}
+
+// slowCampaign is an example to push: one value a second of each signal.
+const slowCampaign = `apiVersion: campaigns.v1
+kind: Campaign
+metadata: {id: slow, revision: 1}
+spec:
+  collect:
+    - {id: grid, every: 1s}
+  encoding: {batch: {age: 10s}}
+`
