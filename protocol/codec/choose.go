@@ -26,21 +26,13 @@ func (w *columnWriter) room(n int) []int64 {
 	return w.values
 }
 
-// append writes a column of values.
-func (w *columnWriter) append(dst []byte, values []int64) []byte {
+// append writes a column of values. Times mostly rise evenly, and are tried in more codings.
+func (w *columnWriter) append(dst []byte, values []int64, times bool) []byte {
 	if constant(values) {
 		return appendInt(dst, values[0])
 	}
-	w.coded = w.code(w.coded[:0], values, false)
-	return appendBytes(dst, w.coded)
-}
-
-// appendTimes writes a column of times, which mostly rise evenly.
-func (w *columnWriter) appendTimes(dst []byte, values []int64) []byte {
-	if constant(values) {
-		return appendInt(dst, values[0])
-	}
-	w.coded = w.code(w.coded[:0], values, true)
+	best := w.choose(values, times)
+	w.coded = best.append(w.coded[:0])
 	return appendBytes(dst, w.coded)
 }
 
@@ -53,8 +45,9 @@ func constant(values []int64) bool {
 	return true
 }
 
-// code writes values, at least one, in the coding chosen for them.
-func (w *columnWriter) code(dst []byte, values []int64, times bool) []byte {
+// choose gives the best coding for values, of which there is at least one. Its
+// residuals are valid until the next call.
+func (w *columnWriter) choose(values []int64, times bool) choice {
 	low := values[0]
 	for _, v := range values {
 		low = min(low, v)
@@ -66,7 +59,7 @@ func (w *columnWriter) code(dst []byte, values []int64, times bool) []byte {
 		w.consider(&best, values, bend, low)
 		w.consider(&best, values, line, low)
 	}
-	return best.append(dst)
+	return best
 }
 
 // choice is a coding with its estimated cost in bytes.

@@ -224,7 +224,7 @@ func (e *Encoder) appendGroup(dst []byte, id int, g *groupBuffer, t0 int64) []by
 	for i, t := range g.times {
 		values[i] = t - t0
 	}
-	dst = e.col.appendTimes(dst, values)
+	dst = e.col.append(dst, values, true)
 	for c := range g.width {
 		values := e.col.room(n)
 		if e.changes {
@@ -234,7 +234,7 @@ func (e *Encoder) appendGroup(dst []byte, id int, g *groupBuffer, t0 int64) []by
 		for i := range values {
 			values[i] = g.values[i*g.width+c]
 		}
-		dst = e.col.append(dst, values)
+		dst = e.col.append(dst, values, false)
 	}
 	return dst
 }

@@ -100,7 +100,7 @@ func (w *columnWriter) appendChanged(dst []byte, values []int64, g *groupBuffer,
 	case 0:
 		return append(dst, simpleNull)
 	case rows:
-		return w.append(dst, values)
+		return w.append(dst, values, false)
 	}
 	w.coded = w.coded[:0]
 	if uvarintLen(uint64(count))+gapBytes < len(w.bitmap) {
@@ -110,7 +110,8 @@ func (w *columnWriter) appendChanged(dst []byte, values []int64, g *groupBuffer,
 	} else {
 		w.coded = append(append(w.coded, byte(sparseBitmap)), w.bitmap...)
 	}
-	w.coded = w.code(w.coded, values[:count], false)
+	best := w.choose(values[:count], false)
+	w.coded = best.append(w.coded)
 	return appendBytes(dst, w.coded)
 }
 

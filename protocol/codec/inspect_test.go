@@ -1,0 +1,95 @@
+package codec_test
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+func TestInspect(t *testing.T) {
+	payload, s := sample(t, protocol.ModeOnChange, 100)
+	plain, err := codec.Unpack(payload, codec.MaxPlain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, _, err := s.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nan := schemaOf(protocol.ModeAll, 1)
+	nan.Signals[0].IEEE = 64
+	e := codec.NewEncoder(nan, protocol.SchemaID{})
+	e.Add(0, 5000, []int64{int64(math.Float64bits(math.NaN()))})
+	broken, err := e.Encode(header, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything := protocol.Everything()
+	tests := []struct {
+		name   string
+		data   []byte
+		schema *codec.Schema
+		what   string
+		want   []string
+	}{
+		{"batch", payload, s, codec.FoundBatch, []string{`"device":"tcu-a"`, `"seq":7`, `"drops":1234`, `"from":3`, `"message":"SPEED"`, `"signal":"speed"`, `"value":[-3`, `"start":"2023-11-14T22:13:20Z"`}},
+		{"uncompressed batch", plain, s, codec.FoundBatch, []string{`"value":[-3`}},
+		{"batch and a newline", append(plain, '\n'), s, codec.FoundBatch, []string{`"value":[-3`}},
+		{"batch of an unknown schema", payload, nil, codec.FoundBatch, []string{`"device":"tcu-a"`, `"drops":1234`, `schema is not known`, `"rows":100`, `"coding 0x`, `"absent"`}},
+		{"no number", broken, nan, codec.FoundBatch, []string{`"value":[null]`}},
+		{"schema", doc, nil, codec.FoundSchema, []string{`"mode":"onchange"`, `"scale":"0.1"`, `"extended":true`, `"-1":"on"`}},
+		{"presence", cborOf(t, protocol.Presence{Version: 1, State: protocol.PresenceLost, Device: "t3", Boot: protocol.BootID{0xAB}, Connection: 4}), nil, codec.FoundPresence,
+			[]string{`"state":"lost"`, `"boot":"ab00000000000000"`, `"conn":4`}},
+		{"status", cborOf(t, protocol.DocumentStatus{Version: 1, Document: "campaigns", Results: []protocol.DocumentResult{{ID: "x", Revision: 2, State: protocol.CampaignRejected, Reason: protocol.ReasonUnknownSignal}}}), nil, codec.FoundStatus,
+			[]string{`"document":"campaigns"`, `"state":"REJECTED"`, `"reason":"UNKNOWN_SIGNAL"`}},
+		{"campaign list", cborOf(t, protocol.CampaignSet{Version: 1, Revision: 8, Campaigns: []protocol.Campaign{everything}}), nil, codec.FoundCampaigns, []string{`"revision":8`, `"id":"everything"`}},
+		{"campaign in CBOR", cborOf(t, everything), nil, codec.FoundCampaign, []string{`"id":"everything"`}},
+		{"campaign in YAML", []byte(campaignYAML), nil, codec.FoundCampaign, []string{`"every":"1s"`}},
+		{"any map", []byte{0xA2, 0x20, 0x41, 0xFF, 0x61, 'a', 0x82, 0xF5, 0xF6}, nil, codec.FoundCBOR, []string{`"-1":"ff"`, `"a":[true,null]`}},
+		{"any array", []byte{0x82, 0x01, 0x61, 'x'}, nil, codec.FoundCBOR, []string{`[1,"x"]`}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			v, what, err := codec.Inspect(test.data, func(protocol.SchemaID) (*codec.Schema, bool) { return test.schema, test.schema != nil })
+			if err != nil || what != test.what {
+				t.Fatalf("got %q, error %v; want %q", what, err, test.what)
+			}
+			text, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(string(text), want) {
+					t.Errorf("got %s, want it to contain %s", text, want)
+				}
+			}
+		})
+	}
+}
+
+func TestInspectRefuses(t *testing.T) {
+	unknown := func(protocol.SchemaID) (*codec.Schema, bool) { return nil, false }
+	for name, test := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"nothing":          {nil, "at least one byte"},
+		"a broken batch":   {batchOf(t, []any{0, 1})[:30], "batch"},
+		"YAML gone wrong":  {[]byte("kind: Campaign\nmetadate: {}\n"), "line 2: field metadate is not known"},
+		"bytes left over":  {[]byte{0xA0, 0x01}, "left over"},
+		"a broken schema":  {cborOf(t, map[string]any{"signals": 1, "groups": 2}), "schema"},
+		"a broken zstd":    {[]byte("\x28\xB5\x2F\xFDxxxxxxxxxxx"), "zstd"},
+		"a presence of 40": {cborOf(t, map[string]any{"state": 40, "conn": 1}), "field state"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, _, err := codec.Inspect(test.data, unknown)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, error %v; want an error with %q", v, err, test.want)
+			}
+		})
+	}
+}
