@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -128,14 +129,20 @@ func parseEndpoint(s string) (endpoint, error) {
 		rest = strings.TrimSuffix(after, "/")
 	}
 	u, err := url.Parse("//" + rest)
-	if err != nil || u.Hostname() == "" || u.Path != "" || u.User != nil || u.RawQuery != "" {
+	if err != nil || u.Hostname() == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return e, fmt.Errorf("endpoint %q: expected host:port or mqtts://host:port", s)
 	}
 	if u.Port() != "" {
 		port = u.Port()
 	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return e, fmt.Errorf("endpoint %q: port %q, expected 1 to 65535", s, port)
+	}
 	e.host = u.Hostname()
 	e.address = net.JoinHostPort(e.host, port)
+	if _, _, err := net.SplitHostPort(e.address); err != nil {
+		return e, fmt.Errorf("endpoint %q: expected host:port or mqtts://host:port", s)
+	}
 	return e, nil
 }
 

@@ -3,7 +3,9 @@ package link
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -167,6 +169,9 @@ func (c *connection) end() error {
 	_ = c.wire.Close()
 	<-c.client.Done()
 	c.collect()
+	if c.endedByOther() {
+		c.l.strike(c.session.underWay())
+	}
 	if p := c.session.farewell(); p != nil {
 		e := &codeError{packet: "disconnect", code: p.ReasonCode}
 		if p.Properties != nil {
@@ -178,6 +183,13 @@ func (c *connection) end() error {
 		return &phaseError{phase: "connected", err: err}
 	}
 	return &phaseError{phase: "connected", err: errClosed}
+}
+
+// endedByOther says whether the other side ended the connection, rather than silence or our own wish.
+func (c *connection) endedByOther() bool {
+	err := c.wire.reason()
+	return c.session.farewell() != nil || err != nil &&
+		(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
 // farewell waits for publishes under way, says that the device goes, and

@@ -35,12 +35,14 @@ type memory struct {
 	acked    map[buffer.Position]int
 	appended chan struct{}
 	seq      uint64
+	count    map[protocol.Priority]int // records ever added
+	handed   map[buffer.Position]bool  // positions that Read gave
 }
 
 var _ link.Buffer = (*memory)(nil)
 
 func newMemory() *memory {
-	return &memory{classes: map[protocol.Priority][]buffer.Entry{}, acked: map[buffer.Position]int{}, appended: make(chan struct{}, 1)}
+	return &memory{classes: map[protocol.Priority][]buffer.Entry{}, acked: map[buffer.Position]int{}, count: map[protocol.Priority]int{}, handed: map[buffer.Position]bool{}, appended: make(chan struct{}, 1)}
 }
 
 const segmentRecords = 10
@@ -57,7 +59,8 @@ func (m *memory) add(recs ...buffer.Record) {
 			r.Topic = protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: vid, Campaign: "all"}.String()
 		}
 		r.ContentType, r.ID, r.Samples = protocol.ContentTelemetry, protocol.MessageID{Device: did, Boot: boot, Seq: m.seq}, 10
-		n := len(m.classes[r.Priority])
+		n := m.count[r.Priority]
+		m.count[r.Priority]++
 		pos := buffer.Position{Class: r.Priority, Segment: uint64(1 + n/segmentRecords), Index: uint32(n % segmentRecords)}
 		m.classes[r.Priority] = append(m.classes[r.Priority], buffer.Entry{Position: pos, Record: r})
 	}
@@ -80,6 +83,7 @@ func (m *memory) Read(after buffer.Position, class protocol.Priority, maxRecords
 			break
 		}
 		found = append(found, e)
+		m.handed[e.Position] = true
 	}
 	return found, nil
 }
@@ -101,6 +105,26 @@ func (m *memory) Ack(pos buffer.Position) {
 }
 
 func (m *memory) Appended() <-chan struct{} { return m.appended }
+
+// forget drops acknowledged records of the first segments, as a buffer does.
+func (m *memory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for class, entries := range m.classes {
+		n := 0
+		for n < len(entries) && m.acked[entries[n].Position] > 0 {
+			n++
+		}
+		m.classes[class] = entries[n:]
+	}
+}
+
+// taken is the number of records that Read gave.
+func (m *memory) taken() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.handed)
+}
 
 // left is the number of records that wait.
 func (m *memory) left() int {

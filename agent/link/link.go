@@ -27,6 +27,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
 )
 
@@ -51,6 +52,7 @@ type Link struct {
 
 	// Owned by Run.
 	number   uint64                                  // of the last attempt to connect
+	strikes  map[buffer.Position]int                 // see suspects.go
 	schemas  map[string]map[protocol.SchemaHash]bool // acknowledged in this boot, by endpoint
 	failures map[string]string                       // what was logged last about an endpoint
 	worth    map[string]string                       // the guarantee that was logged last
@@ -74,8 +76,8 @@ func New(cfg Config) (*Link, error) {
 	}
 	l := &Link{
 		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
-		documents: make(chan document, documentsQueue),
-		schemas:   map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
+		documents: make(chan document, documentsQueue), strikes: map[buffer.Position]int{},
+		schemas: map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
 	}
 	for _, e := range endpoints {
 		l.schemas[e.address] = map[protocol.SchemaHash]bool{}
@@ -174,28 +176,33 @@ func (l *Link) disconnected(c *connection) {
 	})
 }
 
-// failed logs why there is no connection: once per kind of failure, not per attempt.
+// failed logs and counts why there is no connection.
 func (l *Link) failed(e endpoint, up bool, err error) {
 	var a *attemptError
 	if !errors.As(err, &a) {
 		return
 	}
 	text, hint := explain(a.err, a.offer, time.Now())
+	what := "cannot connect: " + text
+	if up {
+		what = "connection lost: " + text
+	}
+	l.complain(e, what, hint, a.err)
 	l.stats.add(func(s *Stats) {
 		s.LastError = text
 		if up {
 			s.Losses++
 		}
 	})
-	what := "cannot connect: " + text
-	if up {
-		what = "connection lost: " + text
-	}
+}
+
+// complain logs a failure: once per kind of failure, not per attempt.
+func (l *Link) complain(e endpoint, what, hint string, err error) {
 	if l.failures[e.address] == what {
 		return
 	}
 	l.failures[e.address] = what
-	args := []any{"endpoint", e.address, "connection", l.number, "error", a.err}
+	args := []any{"endpoint", e.address, "connection", l.number, "error", err}
 	if hint != "" {
 		args = append(args, "hint", hint)
 	}

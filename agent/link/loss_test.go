@@ -164,6 +164,35 @@ func TestStuckWriteIsNoticed(t *testing.T) {
 	eventually(t, "all acknowledged", func() bool { return buf.left() == 0 })
 }
 
+// A record that makes the server end the connection each time holds up nobody.
+func TestDeadlyRecordGoesLast(t *testing.T) {
+	t.Parallel()
+	var s *server
+	var healed atomic.Bool
+	s = serve(t, &server{answer: func(p publish) byte {
+		if string(p.payload) == "bad-3" && !healed.Load() {
+			s.mu.Lock()
+			s.conns[p.connection-1].Close()
+			s.mu.Unlock()
+			return noAnswer
+		}
+		time.Sleep(200 * time.Microsecond)
+		return 0
+	}}, nil)
+	buf := newMemory()
+	buf.add(numbered("bad", 100, protocol.CS5)...)
+	buf.add(numbered("good", 100, protocol.CS1)...)
+	r := start(t, buf, func(c *link.Config) { c.Endpoints, c.Window = []string{"mqtt://" + s.addr}, 64 })
+	eventually(t, "all but one acknowledged", func() bool { return buf.left() == 1 })
+	buf.add(numbered("live", 10, protocol.CS3)...)
+	eventually(t, "all but one acknowledged again", func() bool { return buf.left() == 1 && complete(s.received(), "live-9") })
+	healed.Store(true)
+	eventually(t, "all acknowledged", func() bool { return buf.left() == 0 })
+	if n := r.log.count("record is sent last"); n == 0 {
+		t.Error("log: nothing about the suspect")
+	}
+}
+
 func TestEndpointsAreTriedInTurn(t *testing.T) {
 	busy := serve(t, &server{connack: func(_ int, _ *packets.Connect, ca *packets.Connack) { ca.ReasonCode = 0x89 }}, nil)
 	good := serve(t, &server{}, nil)
@@ -211,16 +240,17 @@ func TestServersLimitsAreKept(t *testing.T) {
 		ca.Properties.MaximumPacketSize = ptr(uint32(1000))
 	}}, nil) // the server reports what is beyond
 	buf := newMemory()
-	for i := range 40 {
-		payload := bytes.Repeat([]byte{'p'}, 780+8*i) // headers and properties are about 150 bytes
+	const large = 250
+	for i := range large {
+		payload := bytes.Repeat([]byte{'p'}, 780+i) // headers and properties are about 150 bytes
 		buf.add(buffer.Record{Payload: payload, Topic: "v1/veh-1/up/telemetry/" + string(rune('a'+i%3)), Purpose: "p"})
 	}
 	buf.add(buffer.Record{Payload: []byte("small")})
 	r := start(t, buf, func(c *link.Config) { c.Endpoints = []string{"mqtt://" + s.addr} })
 	eventually(t, "small one acknowledged", func() bool { return complete(s.received(), "small") && r.Stats().InFlight == 0 })
 	st := r.Stats()
-	if st.TooLarge == 0 || st.TooLarge == 40 || int(st.TooLarge) != buf.left() || st.SetAside != st.TooLarge {
-		t.Errorf("too large: got %d of 40, %d left: want some, and those left", st.TooLarge, buf.left())
+	if st.TooLarge == 0 || st.TooLarge == large || int(st.TooLarge) != buf.left() || st.SetAside != st.TooLarge {
+		t.Errorf("too large: got %d of %d, %d left: want some, and those left", st.TooLarge, large, buf.left())
 	}
 	largest := 0
 	for _, p := range s.received() {

@@ -188,6 +188,37 @@ func TestOrderedRecordsStayInOrder(t *testing.T) {
 	}
 }
 
+// Live ordered records wait for the backlog, are not forgotten, and hold up no others.
+func TestLiveOrderedRecordsFollowTheBacklog(t *testing.T) {
+	t.Parallel()
+	s := serve(t, slowly(4, 300*time.Microsecond, &server{}), nil)
+	buf := newMemory()
+	add := func(n int, names ...string) {
+		for i := range n {
+			for _, name := range names {
+				buf.add(buffer.Record{Priority: protocol.CS4, Ordered: strings.HasPrefix(name, "st"), Payload: fmt.Appendf(nil, "%s-%d", name, i)})
+			}
+		}
+	}
+	add(100, "old", "st-old")
+	start(t, buf, func(c *link.Config) { c.Endpoints = []string{"mqtt://" + s.addr} })
+	eventually(t, "backlog begins to drain", func() bool { return complete(s.received(), "old-0") })
+	add(50, "live", "st-live")
+	eventually(t, "all acknowledged", func() bool { return buf.left() == 0 })
+	got := payloads(s.received())
+	if s.connected() != 1 || len(got) != 300 {
+		t.Errorf("%d connections, %d publishes: want 1 and 300", s.connected(), len(got))
+	}
+	inOrder(t, got, "st-old")
+	inOrder(t, got, "st-live")
+	if slices.Index(got, "st-live-0") < slices.Index(got, "st-old-99") {
+		t.Error("a live status came before the last one of the backlog")
+	}
+	if slices.Index(got, "live-49") > slices.Index(got, "st-old-99") {
+		t.Error("live records waited for the backlog's statuses")
+	}
+}
+
 func TestSchemaIsAcknowledgedBeforeItsFirstBatch(t *testing.T) {
 	var s *server
 	answered := make(chan struct{})
@@ -207,7 +238,7 @@ func TestSchemaIsAcknowledgedBeforeItsFirstBatch(t *testing.T) {
 	buf := newMemory()
 	docs := schemas{}
 	hash, other := docs.put("schema document"), protocol.SchemaHash{9}
-	for i := range 50 {
+	for i := range 300 {
 		buf.add(buffer.Record{Schema: hash, Payload: fmt.Appendf(nil, "batch-%d", i)})
 	}
 	buf.add(buffer.Record{Payload: []byte("free"), Priority: protocol.CS1}, buffer.Record{Schema: other, Payload: []byte("unknown schema"), Priority: protocol.CS5})
@@ -216,6 +247,9 @@ func TestSchemaIsAcknowledgedBeforeItsFirstBatch(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	if got := payloads(s.received()); len(got) != 1 {
 		t.Errorf("before the schema was acknowledged came %v, want only the record without", got)
+	}
+	if n := buf.taken(); n > 100 {
+		t.Errorf("records in memory while the schema is not acknowledged: got %d of 302, want a bound", n)
 	}
 	close(answered)
 	eventually(t, "batches acknowledged", func() bool { return buf.left() == 1 })

@@ -10,6 +10,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 )
 
 var errNoAcks = errors.New("publishes stay unacknowledged: the link is half-open or the server stands still")
@@ -35,15 +36,17 @@ type sender struct {
 	bytes         int       // and their payload bytes
 	progress      time.Time // when one was last acknowledged, or sent while none was under way
 
-	first   []*item // go before all else: presence, schema documents, what did not fit
-	held    []*item // wait for their time, or for a place when it is over
-	waiting map[protocol.SchemaHash][]*item
-	known   map[protocol.SchemaHash]bool // acknowledged by this server in this boot; outlives the connection
-	refused map[protocol.SchemaHash]bool // in this connection
-	lanes   [2]laneState
-	paused  time.Time       // the buffer could not be read; try again then
-	told    map[string]bool // logged in this connection
-	readErr bool
+	suspects []*item // records that may be why connections ended; see suspects.go
+	alone    bool    // one of them is under way
+	first    []*item // go before all else: presence, schema documents, what did not fit
+	held     []*item // wait for their time, or for a place when it is over
+	waiting  map[protocol.SchemaHash][]*item
+	known    map[protocol.SchemaHash]bool // acknowledged by this server in this boot; outlives the connection
+	refused  map[protocol.SchemaHash]bool // in this connection
+	lanes    [2]laneState
+	paused   time.Time       // the buffer could not be read; try again then
+	told     map[string]bool // logged in this connection
+	readErr  bool
 }
 
 // laneState counts what a lane holds back. A quota (0x97) holds the lane back
@@ -75,8 +78,11 @@ func newSender(l *Link, server limits, known map[protocol.SchemaHash]bool, trans
 
 // fill sends until the window is full or there is nothing to send. An error means that the connection is gone.
 func (s *sender) fill(now time.Time) error {
-	for s.inflight < s.window {
-		it := s.pick(now)
+	for s.inflight < s.window && !s.alone {
+		it, alone := s.pick(now), false
+		if it == nil {
+			it, alone = s.pickSuspect(), true
+		}
 		if it == nil {
 			return nil
 		}
@@ -87,6 +93,7 @@ func (s *sender) fill(now time.Time) error {
 		if err := s.send(it, now); err != nil {
 			return err
 		}
+		s.alone = alone && s.inflight > 0 // it may have been dropped instead
 	}
 	return nil
 }
@@ -170,7 +177,7 @@ func (s *sender) accept(it *item) bool {
 	}
 	none := protocol.SchemaHash{}
 	if it.schema == none || s.known[it.schema] {
-		return true
+		return !s.suspect(it)
 	}
 	if s.refused[it.schema] {
 		s.setAside(it, "its schema document was not accepted")
@@ -183,10 +190,14 @@ func (s *sender) accept(it *item) bool {
 			s.setAside(it, "its schema document is missing")
 			return false
 		}
+		packed, err := codec.Pack(doc)
+		if err != nil {
+			packed = doc
+		}
 		topic := protocol.Topic{Kind: protocol.KindSchema, Vehicle: s.l.cfg.Vehicle, Schema: it.schema}
 		s.first = append(s.first, &item{
 			kind: schemaKind, schema: it.schema, topic: topic.String(), contentType: protocol.ContentSchema,
-			priority: it.priority, payload: doc,
+			priority: it.priority, payload: packed,
 		})
 	}
 	s.waiting[it.schema] = append(s.waiting[it.schema], it)
@@ -237,6 +248,8 @@ func (s *sender) send(it *item, now time.Time) error {
 // answered takes the server's answer to a publish.
 func (s *sender) answered(a ack, now time.Time) {
 	s.inflight--
+	s.alone = false
+	delete(s.l.strikes, a.item.position)
 	s.bytes -= len(a.item.payload)
 	s.progress = now
 	switch judge(a.code) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -126,6 +128,13 @@ func (s *pahoSession) acknowledged(p *packets.Puback) {
 		a.reason = p.Properties.ReasonString
 	}
 	s.acks <- a
+}
+
+// underWay gives the items without an answer.
+func (s *pahoSession) underWay() []*item {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.pending))
 }
 
 // puback tells the server that a document arrived. On an old connection it does nothing.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,13 +22,13 @@ import (
 
 // authority is a certificate authority of the test.
 type authority struct {
-	t    *testing.T
+	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pool *x509.CertPool
 }
 
-func newAuthority(t *testing.T, name string) *authority {
+func newAuthority(t testing.TB, name string) *authority {
 	t.Helper()
 	a := &authority{t: t, pool: x509.NewCertPool()}
 	template := &x509.Certificate{
@@ -94,8 +95,15 @@ const day = 24 * time.Hour
 
 func TestMutualTLS(t *testing.T) {
 	ca := newAuthority(t, "ours")
+	var resumed atomic.Int32
 	s := serve(t, &server{}, &tls.Config{
 		Certificates: []tls.Certificate{ca.leaf(-day, day)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if state.DidResume {
+				resumed.Add(1)
+			}
+			return nil
+		},
 	})
 	buf := newMemory()
 	buf.add(numbered("r", 10, 0)...)
@@ -107,6 +115,9 @@ func TestMutualTLS(t *testing.T) {
 	s.cut()
 	eventually(t, "second connection", func() bool { return s.connected() == 2 && r.Stats().Connected })
 	r.stop()
+	if n := resumed.Load(); n != 1 {
+		t.Errorf("resumed sessions: got %d, want 1: the second connection must cost no signature", n)
+	}
 }
 
 func TestTLSFailuresSayWhatIsWrong(t *testing.T) {
