@@ -16,6 +16,7 @@ const (
 	DefaultMaxBytes = 256 << 20
 	MinMaxBytes     = 1 << 20
 	minSegment      = 64 << 10
+	maxSegmentBytes = 256 << 20
 	maxDefault      = 4 << 20 // of SegmentBytes
 	MaxAppend       = 8 << 20 // payload bytes of one Append
 	MaxRecords      = maxItems
@@ -138,8 +139,8 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 	if c.MaxBytes < MinMaxBytes {
 		return nil, fmt.Errorf("buffer: max bytes: expected at least %d, got %d", MinMaxBytes, c.MaxBytes)
 	}
-	if c.SegmentBytes < minSegment || c.SegmentBytes > c.MaxBytes/4 {
-		return nil, fmt.Errorf("buffer: segment bytes: expected %d to a quarter of max bytes, got %d", minSegment, c.SegmentBytes)
+	if c.SegmentBytes < minSegment || c.SegmentBytes > min(c.MaxBytes/4, maxSegmentBytes) {
+		return nil, fmt.Errorf("buffer: segment bytes: expected %d to a quarter of max bytes and at most %d, got %d", minSegment, maxSegmentBytes, c.SegmentBytes)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -122,8 +122,7 @@ func (b *Buffer) assign(g *group, c *change) {
 	for i := range c.appends {
 		r := &c.appends[i]
 		it := itemOf(r, len(r.Payload))
-		g.supersede(r.ID)
-		if g.dropped[r.Priority] {
+		if open := g.supersede(r.ID); g.dropped[r.Priority] && !open { // the room of its checkpoint is taken anyway
 			g.accounts.drop(&it)
 			continue
 		}
@@ -142,17 +141,19 @@ func (b *Buffer) assign(g *group, c *change) {
 	}
 }
 
-// supersede forgets the checkpoint of a record that is appended.
-func (g *group) supersede(id protocol.MessageID) {
+// supersede forgets the checkpoint of a record that is appended; false when there was none.
+func (g *group) supersede(id protocol.MessageID) (found bool) {
 	for sl, cp := range g.checkpoints {
 		if id.Seq == 0 || cp.item.id != id {
 			continue
 		}
 		delete(g.checkpoints, sl)
+		found = true
 		for _, p := range g.parts {
 			p.puts = slices.DeleteFunc(p.puts, func(o *checkpoint) bool { return o == cp })
 		}
 	}
+	return found
 }
 
 func cloneChunks(chunks [][]byte) [][]byte {

@@ -3,6 +3,7 @@ package buffer_test
 import (
 	"bufio"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,4 +132,13 @@ func TestClosed(t *testing.T) {
 		t.Errorf("read: got %v, want ErrClosed", err)
 	}
 	b.Ack(buffer.Position{Class: protocol.CS1, Segment: 1})
+}
+
+func TestInspectNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	_, err := buffer.Inspect(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("got %v, want fs.ErrNotExist", err)
+	}
+	oneLine(t, err, dir, "VERSION")
 }

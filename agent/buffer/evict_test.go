@@ -168,3 +168,20 @@ func TestCarriedRangesComeBack(t *testing.T) {
 		t.Fatalf("pending after they were carried: got %v, want none", got)
 	}
 }
+
+// TestDroppedCheckpoint closes an open batch of a low class into a buffer full of higher ones.
+func TestDroppedCheckpoint(t *testing.T) {
+	c := buffer.Config{Dir: memoryDir(t), MaxBytes: 1 << 20, SegmentBytes: 64 << 10}
+	b := open(t, c)
+	must(t, b.Checkpoint(record(protocol.CS0, 1, 3000), progress(1)))
+	for seq := uint64(2); seq <= 150; seq++ {
+		must(t, b.Append([]buffer.Record{record(protocol.CS6, seq, 8000)}, progress(seq)))
+	}
+	for seq := uint64(151); seq <= 160; seq++ {
+		must(t, b.Append([]buffer.Record{record(protocol.CS0, seq, 8000)}, progress(seq)))
+	}
+	must(t, b.Append([]buffer.Record{record(protocol.CS0, 1, 3000)}, progress(160)))
+	account(t, b, 160)
+	crashed := open(t, buffer.Config{Dir: copyDir(t, c.Dir), MaxBytes: 1 << 20, SegmentBytes: 64 << 10})
+	account(t, crashed, 160)
+}

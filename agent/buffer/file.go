@@ -165,8 +165,8 @@ func getChunks(tx *bbolt.Tx, name, prefix []byte, dst [][]byte) ([][]byte, error
 // plain takes the directories out of an error of the file system, and says
 // clearly when the device has no room.
 func plain(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
 	}
 	full := isFull(err)
 	var p *fs.PathError

@@ -150,8 +150,6 @@ func childHold() error {
 		return err
 	}
 	fmt.Println("held")
-	select {
-	case <-b.Appended():
-	}
+	<-b.Appended() // never: it waits to be killed
 	return nil
 }

@@ -58,10 +58,15 @@ func lockDir(dir string, shared bool) (*os.File, error) {
 func checkVersion(dir string) (missing bool, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, versionFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		names, err := filepath.Glob(filepath.Join(dir, "*"+suffixSegment))
-		if err != nil || len(names) > 0 {
-			return false, fmt.Errorf("buffer: %s: %w: segments without a %s file, expected %q",
-				filepath.Base(dir), ErrVersion, versionFile, versionText)
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return false, plain(err)
+		}
+		for _, e := range entries {
+			if _, ok := parseFile(e.Name()); ok {
+				return false, fmt.Errorf("buffer: %s: %w: segments without a %s file, expected %q",
+					filepath.Base(dir), ErrVersion, versionFile, versionText)
+			}
 		}
 		return true, nil
 	}

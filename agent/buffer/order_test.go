@@ -2,8 +2,10 @@ package buffer_test
 
 import (
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 
 	"telltale.dev/agent/buffer"
@@ -164,6 +166,24 @@ func TestSpaceReturned(t *testing.T) {
 	if st := b.Stats(); full < 10<<20 || st.DiskBytes > 128<<10 || st.Segments != 1 {
 		t.Errorf("%d bytes when full, %d in %d segments when drained; want at most 128 KiB in 1", full, st.DiskBytes, st.Segments)
 	}
+	if got := allocated(t, c.Dir); got > 256<<10 {
+		t.Errorf("the directory takes %d bytes when drained, want at most 256 KiB", got)
+	}
+}
+
+// allocated is what the files of a directory take on the device, without their holes.
+func allocated(t testing.TB, dir string) (bytes int64) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		info, err := e.Info()
+		must(t, err)
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			bytes += int64(st.Blocks) * 512
+		}
+	}
+	return bytes
 }
 
 // TestCheckpointBecomesRecord crashes with open batches of two classes.

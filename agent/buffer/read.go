@@ -141,7 +141,7 @@ func (b *Buffer) readPick(p pick, entries []Entry) ([]Entry, error) {
 	case errors.Is(err, errDamaged):
 		entries, lost, err = entries[:had], p.index, nil
 	case err != nil:
-		return entries[:had], err
+		return entries[:had], plain(err)
 	}
 	if len(lost) > 0 {
 		b.lose(p.seg, lost)
@@ -202,7 +202,7 @@ func (b *Buffer) Ack(pos Position) {
 	}
 	b.touched++
 	b.stats.Acked++
-	retired := b.retire(pos.Class)
+	retired := s.waiting.Records == 0 && b.retire(pos.Class)
 	b.mu.Unlock()
 	if retired {
 		b.sweep()
@@ -213,16 +213,19 @@ func (b *Buffer) Ack(pos Position) {
 // the lane to the tombs; under mu. It says whether there is something to sweep.
 func (b *Buffer) retire(class protocol.Priority) bool {
 	l := b.lanes[class]
-	kept := make(lane, 0, len(l))
-	for i, s := range l {
-		if i < len(l)-1 && s.waiting.Records == 0 && !s.evicting {
+	newest := l.newest()
+	done := func(s *segment) bool { return s != newest && s.waiting.Records == 0 && !s.evicting }
+	before := len(b.tombs)
+	for _, s := range l {
+		if done(s) {
 			b.tombs = append(b.tombs, tomb{seg: s})
-			continue
 		}
-		kept = append(kept, s)
 	}
-	b.lanes[class] = kept
-	return len(kept) < len(l)
+	if len(b.tombs) == before {
+		return false
+	}
+	b.lanes[class] = slices.DeleteFunc(l, done)
+	return true
 }
 
 // sweep closes and unlinks the files of tombs. What fails is tried again after the next commit.
@@ -250,6 +253,9 @@ func (b *Buffer) sweep() {
 		b.mu.Lock()
 		for i := range b.tombs {
 			b.tombs[i].removed = b.tombs[i].removed || b.tombs[i].seg == s
+		}
+		if s.damaged {
+			b.stats.SetAside++
 		}
 		b.mu.Unlock()
 	}
@@ -280,7 +286,7 @@ func (b *Buffer) handle(s *segment) (*bbolt.DB, error) {
 		if _, gone := b.opened(s); gone != nil {
 			return nil, gone
 		}
-		return nil, plain(err)
+		return nil, err
 	}
 	b.mu.Lock()
 	out := []*segment{{db: db}}
