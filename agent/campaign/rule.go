@@ -76,15 +76,22 @@ func (r *Rule) takes(layout dbc.Layout) bool {
 	return false
 }
 
+// maxSchema leaves room for topic and properties in the largest packet, in bytes.
+const maxSchema = protocol.MaxPacket - 1<<10
+
 // build makes schema and tables from r.layouts.
 func (r *Rule) build(plan *dbc.Plan, hashes [][32]byte) (err error) {
 	r.Schema, r.take = codec.SchemaOf(plan, r.Campaign, r.ID, r.Mode, hashes, r.layouts, func(s int) bool { return r.selected[s] })
 	if r.doc, r.Hash, err = r.Schema.Encode(); err != nil {
 		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
 	}
-	if len(r.doc) > protocol.MaxPacket-1024 {
-		return fmt.Errorf("rule %s: schema of %d signals has %d bytes, expected at most %d: choose fewer signals in spec.signals: %w",
-			r.ID, len(r.Schema.Signals), len(r.doc), protocol.MaxPacket-1024, protocol.ErrCampaign)
+	wire, err := codec.Pack(r.doc)
+	if err != nil {
+		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
+	}
+	if len(wire) > maxSchema {
+		return fmt.Errorf("rule %s: the schema of %d signals has %d bytes, expected at most %d: choose fewer signals in spec.signals: %w",
+			r.ID, len(r.Schema.Signals), len(wire), maxSchema, protocol.ErrCampaign)
 	}
 	r.groups = make([]int32, len(plan.Layouts()))
 	for l := range r.groups {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +15,8 @@ import (
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/canbus"
 	"telltale.dev/hal/canbus/virtual"
+	"telltale.dev/hal/keystore"
+	"telltale.dev/hal/keystore/file"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
@@ -166,20 +166,18 @@ func (c *runCommand) vehicle(cfg *agent.Config, log *slog.Logger) error {
 
 // identity reads key and certificate; who we are is in the certificate.
 func (c *runCommand) identity(cfg *agent.Config, log *slog.Logger) error {
-	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	store, err := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Log: log})
 	if err != nil {
 		return err
 	}
-	pem, err := os.ReadFile(c.CA)
-	if err != nil {
-		return err
+	log.Info("key store", "protection", store.Protection())
+	uris := store.Chain()[0].URIs
+	if len(uris) != 1 {
+		return fmt.Errorf("--cert: expected one URI of the form urn:dev:vehicle:device, found %d", len(uris))
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem)
-	for _, u := range pair.Leaf.URIs {
-		parts := strings.Split(u.String(), ":")
-		cfg.Vehicle, cfg.Device = protocol.VehicleID(parts[2]), protocol.DeviceID(parts[3])
+	if cfg.Vehicle, cfg.Device, err = protocol.ParseDeviceURN(uris[0].String()); err != nil {
+		return fmt.Errorf("--cert: %w", err)
 	}
-	cfg.TLS = &tls.Config{RootCAs: pool, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}
-	return nil
+	cfg.TLS, err = keystore.TLSConfig(store, store.Roots(), "")
+	return err
 }
