@@ -166,7 +166,7 @@ func (d *decoder) account(rows uint64, width int) error {
 	if rows < 1 {
 		return d.fail("at least one row")
 	}
-	if rows > MaxRows || d.rows+int(rows) > MaxRows || d.columns+width > MaxColumns || d.cells+int(rows)*width > MaxSamples {
+	if rows > MaxRows || d.rows+int(rows) > MaxRows || d.columns+width > MaxColumns || int64(d.cells)+int64(rows)*int64(width) > MaxSamples {
 		return fmt.Errorf("byte %d of the batch: %d rows of %d columns: %w", d.pos, rows, width, ErrLimit)
 	}
 	d.rows += int(rows)

@@ -19,7 +19,7 @@ func sample(t testing.TB, mode protocol.Mode, rows int) ([]byte, *codec.Schema) 
 	s, id := known(t, schemaOf(mode, 3, 1, 2))
 	e := codec.NewEncoder(s, id)
 	for i := range rows {
-		at, v := int64(1_700_000_000_000_000+i*10_100), int64(i)
+		at, v := 1_700_000_000_000_000+int64(i)*10_100, int64(i)
 		raws := [][]int64{{v, v % 5, -9}, {v / 30}, {v * v * v, -v}}
 		if mode == protocol.ModeOnChange {
 			e.AddChanged(0, at, raws[0], []uint64{uint64(1 + i%3)})
@@ -52,7 +52,7 @@ func array(t testing.TB, elements ...any) []byte {
 
 // batchOf makes an uncompressed batch with these groups.
 func batchOf(t testing.TB, groups ...any) []byte {
-	return array(t, 1, make([]byte, 8), "tcu-a", make([]byte, 8), 7, 1_700_000_000_000, groups)
+	return array(t, 1, make([]byte, 8), "tcu-a", make([]byte, 8), 7, int64(1_700_000_000_000), groups)
 }
 
 // allocated is how many bytes run allocates.
