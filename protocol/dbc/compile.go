@@ -112,8 +112,8 @@ func (c *compiler) choose(s Source) []chosen {
 // message adds one message with its signals and layouts.
 func (c *compiler) message(bus int, s Source, m chosen) {
 	p := c.plan
-	first := len(p.signals)
-	p.messages = append(p.messages, MessageInfo{Bus: bus, J1939: m.byGroup, Message: m.message, First: first})
+	m.message = decodable(m.message)
+	p.messages = append(p.messages, MessageInfo{Bus: bus, J1939: m.byGroup, Message: m.message, First: len(p.signals)})
 	for _, sig := range m.message.Signals {
 		p.signals = append(p.signals, SignalInfo{Bus: s.Bus, Message: m.message.Name, Frame: m.message.ID, J1939: m.byGroup, Signal: sig})
 	}
@@ -126,4 +126,15 @@ func (c *compiler) message(bus int, s Source, m chosen) {
 		b.common()
 	}
 	b.commit()
+}
+
+// decodable gives the message without the signals that do not fit into a raw value.
+func decodable(m *Message) *Message {
+	tooLong := func(s *Signal) bool { return s.Length > maxRawBits }
+	if !slices.ContainsFunc(m.Signals, tooLong) {
+		return m
+	}
+	less := *m
+	less.Signals = slices.DeleteFunc(slices.Clone(m.Signals), tooLong)
+	return &less
 }

@@ -41,7 +41,8 @@ type Signal struct {
 	Name    string // the SystemSignalLongSymbol when there is one
 	Unit    string
 	Comment string
-	// Start and Length in bits; see the package comment. Length is 1 to 64.
+	// Start and Length in bits; see the package comment. A signal of more than 64 bits, a text for
+	// instance, is in the File but in no Plan.
 	Start, Length     int
 	BigEndian, Signed bool
 	IEEE              int // 0: integer; 32 or 64: floating point number of so many bits

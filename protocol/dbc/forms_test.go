@@ -63,8 +63,11 @@ var faults = []struct {
 	{"start", `SG_ S : x|8@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a start bit from 0 to 14279, found "x" skipped`}},
 	{"far start", `SG_ S : 99999|8@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a start bit from 0 to 14279, found "99999" skipped`}},
 	{"negative start", `SG_ S : -1|8@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a start bit from 0 to 14279, found "-1" skipped`}},
-	{"no length", `SG_ S : 0|0@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a signal length in bits from 1 to 64, found "0" skipped`}},
-	{"long", `SG_ S : 0|65@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a signal length in bits from 1 to 64, found "65" skipped`}},
+	{"no length", `SG_ S : 0|0@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a signal length in bits from 1 to 14280, found "0" skipped`}},
+	{"long", "SG_ S : 0|65@1+ (1,0) [0|1] \"\" X", "1 A 8; S 0|65@1+(1,0)\n", []string{
+		`2: expected signal "S" within the 8 bytes of message "A", found 9; it is decoded from frames that are long enough`,
+		`2: expected at most 64 bits in signal "S" of message "A", found 65; it is not decoded`}},
+	{"much too long", `SG_ S : 0|99999@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a signal length in bits from 1 to 14280, found "99999" skipped`}},
 	{"order", `SG_ S : 0|8@2+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a byte order and sign such as 1+ or 0-, found "2+" skipped`}},
 	{"not a number", `SG_ S : 0|8@1+ (nan,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a factor and an offset, two finite decimal numbers, found "(nan,0)" skipped`}},
 	{"infinite", `SG_ S : 0|8@1+ (1,1e999) [0|1] "" X`, "1 A 8\n", []string{`2: expected a factor and an offset, two finite decimal numbers, found "(1,1e999)" skipped`}},

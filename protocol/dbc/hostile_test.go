@@ -45,7 +45,7 @@ func hostile() map[string]string {
 		"open strings":         message + strings.Repeat("CM_ \"\n", size/6),
 		"escaped quotes":       message + strings.Repeat("BU_ \\\"\n", size/6),
 		"escaped quotes, open": message + "CM_ \"\n" + strings.Repeat("VAL_ 1 a \\\"\n", size/10),
-		"escaped, closed":      message + "CM_ \"\n" + strings.Repeat("BU_ \\\"\n", size/6) + "\"",
+		"escaped, closed":      message + "CM_ \"\n" + strings.Repeat("BU_ \\\"\n", size) + "\" x",
 		"one line":             message + strings.Repeat("SG_ a:0|1@1+(1,0)[0|0]\"\" ", size/26),
 		"one line of quotes":   message + strings.Repeat("\\\" ", size/3),
 		"new symbols":          "NS_ :" + strings.Repeat(" A", size/2) + "\n" + message,

@@ -67,8 +67,8 @@ func (p *parser) rootSelector(m *draftMessage) *draftSignal {
 
 // attach makes d depend on selector.
 func (p *parser) attach(m *draftMessage, d, selector *draftSignal, ranges [][2]int64) {
-	if selector.IEEE != 0 {
-		p.drop(d, "an integer as multiplexor of signal %s in message %s, found the floating point %s",
+	if selector.IEEE != 0 || selector.Length > maxRawBits {
+		p.drop(d, "an integer of at most 64 bits as multiplexor of signal %s in message %s, found %s",
 			clip(d.Name), clip(m.Name), clip(selector.Name))
 		return
 	}

@@ -11,7 +11,8 @@ import (
 const (
 	maxLength  = 1785
 	maxStart   = maxLength*8 - 1
-	maxRawBits = 64
+	maxBits    = maxLength * 8
+	maxRawBits = 64      // of a signal that can be decoded
 	maxSignals = 1 << 18 // in a file
 	maxAlike   = 64      // messages of one identifier, and signals of one name in a message
 
@@ -121,7 +122,7 @@ func (p *parser) readSignal() {
 	p.mark(':', "the signal name")
 	d.Start = int(p.integer("a start bit", 0, maxStart))
 	p.mark('|', "the start bit")
-	d.Length = int(p.integer("a signal length in bits", 1, maxRawBits))
+	d.Length = int(p.integer("a signal length in bits", 1, maxBits))
 	p.mark('@', "the signal length")
 	p.byteOrder(d.Signal)
 	p.scaling(d.Signal)
@@ -165,6 +166,9 @@ func (p *parser) addSignal(d *draftSignal) {
 	if d.bytes() > m.Length {
 		p.note(d.line, "signal %s within the %d bytes of message %s, found %d; it is decoded from frames that are long enough",
 			clip(d.Name), m.Length, clip(m.Name), d.bytes())
+	}
+	if d.Length > maxRawBits {
+		p.note(d.line, "at most %d bits in signal %s of message %s, found %d; it is not decoded", maxRawBits, clip(d.Name), clip(m.Name), d.Length)
 	}
 	m.signals = append(m.signals, d)
 	m.byName[d.Name] = append(m.byName[d.Name], d)

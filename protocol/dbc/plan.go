@@ -27,10 +27,10 @@ type SignalInfo struct {
 
 // MessageInfo is one message of a plan.
 type MessageInfo struct {
-	Bus   int  // position in the sources
-	J1939 bool // matched by parameter group
-	*Message
-	First int // global index of its first signal; the others follow in the order of Signals
+	Bus      int  // position in the sources
+	J1939    bool // matched by parameter group
+	*Message      // without its signals of more than 64 bits
+	First    int  // global index of its first signal; the others follow in the order of Signals
 }
 
 // Layout is one exact set of signals that arrive together: a message, what its

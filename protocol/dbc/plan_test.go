@@ -79,6 +79,23 @@ func TestMultiplexing(t *testing.T) {
 	}
 }
 
+// TestLateSelector has a selector behind what it selects, so that a short frame holds the one without the other;
+// what lies in the buffer behind the frame's end must not be taken for it.
+func TestLateSelector(t *testing.T) {
+	plan := compileText(t, `BO_ 1 A: 8 X
+ SG_ M M : 16|8@1+ (1,0) [0|1] "" X
+ SG_ a m0 : 0|8@1+ (1,0) [0|1] "" X
+ SG_ b m1 : 8|8@1+ (1,0) [0|1] "" X
+ SG_ common : 0|4@1+ (1,0) [0|1] "" X
+`, false)
+	for data, want := range map[string]string{"\x01\x02\x00": "A a=1 common=1 M=0", "\x01\x02": "A short common=1", "\x01": "A short common=1"} {
+		if got := decoded(plan, 0, frame(1, data)); got != want {
+			t.Errorf("%X: got %q, want %q", data, got, want)
+		}
+	}
+	compareRandom(t, plan, 1000)
+}
+
 // TestSparseSelector has selector values too far apart for a table.
 func TestSparseSelector(t *testing.T) {
 	for _, sign := range []string{"+", "-"} {
@@ -203,6 +220,25 @@ func TestTransport(t *testing.T) {
 	}
 	if n := len(plan.Signals()); n != 3 {
 		t.Errorf("got %d signals, want 3", n)
+	}
+}
+
+// TestLongSignal has a text of 17 bytes, which is read but not decoded, between two signals that are.
+func TestLongSignal(t *testing.T) {
+	file, problems, err := dbc.Parse("a.dbc", []byte("BO_ 1 A: 32 X\n SG_ a : 0|8@1+ (1,0) [0|1] \"\" X\n"+
+		" SG_ VIN : 8|136@1+ (1,0) [0|1] \"\" X\n SG_ b : 144|8@1+ (1,0) [0|1] \"\" X\n"))
+	if err != nil || len(problems) != 1 || file.Skipped != 0 || len(file.Messages[0].Signals) != 3 {
+		t.Fatalf("got %v %v, want three signals and one problem", problems, err)
+	}
+	plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := decoded(plan, 0, frame(1, strings.Repeat("\x05", 32))), "A a=5 b=5"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if len(plan.Signals()) != 2 || len(file.Messages[0].Signals) != 3 {
+		t.Errorf("got %d signals in the plan and %d in the file, want 2 and 3", len(plan.Signals()), len(file.Messages[0].Signals))
 	}
 }
 

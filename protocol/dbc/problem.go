@@ -29,8 +29,11 @@ type Problem struct {
 	Skipped  bool   // the statement was left out; otherwise it was used as Expected says
 }
 
-// String gives "file:line: expected …".
+// String gives "file:line: expected …", or "file: expected …" when no line is known.
 func (p Problem) String() string {
+	if p.Line == 0 {
+		return fmt.Sprintf("%s: expected %s", p.File, p.Expected)
+	}
 	return fmt.Sprintf("%s:%d: expected %s", p.File, p.Line, p.Expected)
 }
 
