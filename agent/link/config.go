@@ -186,12 +186,18 @@ func (c Config) check() error {
 		return errors.New("boot id: expected one drawn at start")
 	case c.Buffer == nil || c.Schemas == nil:
 		return errors.New("buffer and schemas: expected both")
+	case c.Window < 1 || c.Window > maxWindow:
+		return fmt.Errorf("window %d: expected 1 to %d", c.Window, maxWindow)
+	}
+	return c.checkTimes()
+}
+
+func (c Config) checkTimes() error {
+	switch {
 	case c.KeepAlive < time.Second || c.KeepAlive > math.MaxUint16*time.Second:
 		return fmt.Errorf("keep-alive %v: expected 1 s to 18 h", c.KeepAlive)
 	case c.SessionExpiry <= c.WillDelay || c.WillDelay < 0 || c.SessionExpiry > math.MaxUint32*time.Second:
 		return fmt.Errorf("session expiry %v, will delay %v: expected the expiry to be the longer one", c.SessionExpiry, c.WillDelay)
-	case c.Window < 1 || c.Window > maxWindow:
-		return fmt.Errorf("window %d: expected 1 to %d", c.Window, maxWindow)
 	case c.BackoffMin <= 0 || c.BackoffMax < c.BackoffMin:
 		return fmt.Errorf("back-off %v to %v: expected a range above zero", c.BackoffMin, c.BackoffMax)
 	case c.Timeout < 0 || c.AckTimeout < 0 || c.DrainTime < 0:

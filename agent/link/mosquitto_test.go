@@ -164,18 +164,7 @@ func TestPlainMosquitto(t *testing.T) {
 	if _, err := o.Publish(t.Context(), doc); err != nil {
 		t.Fatal(err)
 	}
-	expect := func(want string) {
-		t.Helper()
-		select {
-		case got := <-applied:
-			if got != want {
-				t.Errorf("document: got %q, want %q", got, want)
-			}
-		case <-time.After(5 * time.Second):
-			t.Error("the document does not arrive")
-		}
-	}
-	expect("campaigns=doc")
+	expect(t, applied, "campaigns=doc")
 
 	tunnel.strand() // the broker sends the will, and we notice the silence
 	eventually(t, "will", func() bool { return slices.Contains(o.states(t), "lost1") })
@@ -183,7 +172,7 @@ func TestPlainMosquitto(t *testing.T) {
 	buf.add(numbered("late", 20, protocol.CS3)...)
 	tunnel.frozen.Store(false)
 	eventually(t, "all acknowledged after the tunnel", func() bool { return buf.left() == 0 })
-	expect("campaigns=doc") // retained: again at each subscription
+	expect(t, applied, "campaigns=doc") // retained: again at each subscription
 	r.stop()
 	eventually(t, "offline", func() bool {
 		states := o.states(t)
@@ -192,6 +181,18 @@ func TestPlainMosquitto(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond) // longer than the will delay
 	if states := o.states(t); !strings.HasPrefix(states[len(states)-1], "offline") {
 		t.Errorf("presence: got %v, want no will after offline", states)
+	}
+}
+
+func expect(t *testing.T, documents <-chan string, want string) {
+	t.Helper()
+	select {
+	case got := <-documents:
+		if got != want {
+			t.Errorf("document: got %q, want %q", got, want)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the document does not arrive")
 	}
 }
 

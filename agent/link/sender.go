@@ -53,7 +53,6 @@ type sender struct {
 // as a whole: it rests, and then tries again with as many as the window has places.
 type laneState struct {
 	held   int           // in held and waiting
-	quota  int           // of them, since a quota is exceeded
 	rested time.Time     // when it last began to rest
 	rest   time.Duration // how long
 }
@@ -139,11 +138,11 @@ func (s *sender) pickHeld(lane int, now time.Time) *item {
 	return it
 }
 
-// pickNew takes a record of the buffer. A lane that holds back many records, or
-// as many as the window has places since a quota is exceeded, takes no new ones.
+// pickNew takes a record of the buffer. A lane that rests, or that holds
+// back many records, takes no new ones.
 func (s *sender) pickNew(lane int, now time.Time) *item {
 	state := &s.lanes[lane]
-	for !now.Before(s.paused) && len(s.first) == 0 && !state.resting(now) && state.held < maxHeld && state.quota < s.window {
+	for !now.Before(s.paused) && len(s.first) == 0 && !state.resting(now) && state.held < maxHeld {
 		e, ok, err := s.order.next(lane)
 		if err != nil {
 			s.readFailed(err, now)
@@ -329,10 +328,8 @@ func (s *sender) retry(it *item, quota bool, now time.Time) {
 	it.tries++
 	lane := &s.lanes[laneOf(it.priority)]
 	lane.held++
-	if it.quota = quota; quota {
-		lane.quota++
-		it.due = now
-	} else {
+	it.quota, it.due = quota, now
+	if !quota {
 		it.wait = s.longer(it.wait)
 		it.due = now.Add(it.wait)
 	}
@@ -344,10 +341,7 @@ func (s *sender) retry(it *item, quota bool, now time.Time) {
 func (s *sender) release(it *item) {
 	lane := &s.lanes[laneOf(it.priority)]
 	lane.held--
-	if it.quota {
-		lane.quota--
-		it.quota = false
-	}
+	it.quota = false
 }
 
 // setAside leaves a record in the buffer, for the next connection. What waits
