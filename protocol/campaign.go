@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"strconv"
 	"strings"
@@ -262,7 +263,7 @@ func ParseSize(s string) (int, error) {
 		}
 	}
 	n, err := strconv.Atoi(digits)
-	if err != nil || n < 0 || n > (1<<62)/factor {
+	if err != nil || n < 0 || n > math.MaxInt/factor {
 		return 0, fmt.Errorf("size %.16q: expected a number of B, KiB, MiB or GiB", s)
 	}
 	return n * factor, nil
