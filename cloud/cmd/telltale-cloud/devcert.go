@@ -16,22 +16,56 @@ type devCertCommand struct {
 	Out   string        `type:"path" default:"." placeholder:"DIR" help:"Where to write NAME.crt, NAME.key and ca.crt."`
 	Role  string        `enum:"device,operator" default:"device" help:"device or operator."`
 	Valid time.Duration `default:"2160h" help:"Validity from now."`
-	Names []string      `arg:"" help:"VID DID for a device; NAME for an operator."`
+	Names []string      `arg:"" help:"VID DID for a device, and again for each further one; NAME for an operator."`
 }
 
-// Run issues the certificate.
+// Run issues the certificates.
 func (c *devCertCommand) Run() error {
-	ca, err := provisioning.OpenCA(filepath.Join(c.Data, "ca"))
-	if err != nil {
-		return err
+	if c.Role == "operator" && len(c.Names) != 1 {
+		return errors.New("dev-cert --role operator: expected one NAME")
 	}
-	creds, name, err := c.issue(ca)
+	if c.Role == "device" && len(c.Names)%2 != 0 {
+		return errors.New("dev-cert: expected VID and DID, in pairs")
+	}
+	ca, err := provisioning.OpenCA(filepath.Join(c.Data, "ca"))
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.Out, 0o700); err != nil {
 		return err
 	}
+	if c.Role == "operator" {
+		creds, err := ca.IssueOperator(c.Names[0], c.Valid)
+		if err != nil {
+			return err
+		}
+		return c.write(c.Names[0], creds)
+	}
+	for i := 0; i < len(c.Names); i += 2 {
+		if err := c.device(ca, c.Names[i], c.Names[i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *devCertCommand) device(ca *provisioning.CA, vehicle, device string) error {
+	vid, err := protocol.ParseVehicleID(vehicle)
+	if err != nil {
+		return err
+	}
+	did, err := protocol.ParseDeviceID(device)
+	if err != nil {
+		return err
+	}
+	creds, err := ca.IssueDevice(vid, did, c.Valid)
+	if err != nil {
+		return err
+	}
+	return c.write(device, creds)
+}
+
+func (c *devCertCommand) write(name string, creds provisioning.Credentials) error {
 	for _, f := range []struct {
 		name string
 		data []byte
@@ -42,27 +76,4 @@ func (c *devCertCommand) Run() error {
 		}
 	}
 	return nil
-}
-
-func (c *devCertCommand) issue(ca *provisioning.CA) (provisioning.Credentials, string, error) {
-	if c.Role == "operator" {
-		if len(c.Names) != 1 {
-			return provisioning.Credentials{}, "", errors.New("dev-cert --role operator: expected one NAME")
-		}
-		creds, err := ca.IssueOperator(c.Names[0], c.Valid)
-		return creds, c.Names[0], err
-	}
-	if len(c.Names) != 2 {
-		return provisioning.Credentials{}, "", errors.New("dev-cert: expected VID and DID")
-	}
-	vid, err := protocol.ParseVehicleID(c.Names[0])
-	if err != nil {
-		return provisioning.Credentials{}, "", err
-	}
-	did, err := protocol.ParseDeviceID(c.Names[1])
-	if err != nil {
-		return provisioning.Credentials{}, "", err
-	}
-	creds, err := ca.IssueDevice(vid, did, c.Valid)
-	return creds, string(did), err
 }

@@ -24,6 +24,7 @@ type commands struct {
 	Inspect  inspectCommand  `cmd:"" help:"Show a batch or document as JSON."`
 	Lake     lakeCommand     `cmd:"" help:"Sum up the Parquet files of a lake."`
 	Cert     certCommand     `cmd:"" help:"Issue a development certificate and show how to use it."`
+	Fleet    fleetCommand    `cmd:"" help:"Drive many light vehicles at once: load for a cloud or another broker."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

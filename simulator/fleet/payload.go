@@ -1,0 +1,140 @@
+package fleet
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/codec"
+)
+
+// payloads makes what vehicles publish. Methods are called by all vehicles at once.
+type payloads interface {
+	// template is a vehicle's publish, without its payload.
+	template(v Identity) *packets.ControlPacket
+	// fill gives the publish its payload, in place of or appended to buf[:0], and
+	// returns the memory for the next one.
+	fill(p *packets.Publish, id protocol.MessageID, buf []byte) ([]byte, error)
+}
+
+func newPayloads(random int) (payloads, error) {
+	if random > 0 {
+		return newNoise(random), nil
+	}
+	return newBatches()
+}
+
+// noise are random bytes under an event topic: nobody tries to decode them.
+type noise struct {
+	size  int
+	block []byte
+}
+
+// noiseVariety is how many different payloads there are.
+const noiseVariety = 4096
+
+func newNoise(size int) *noise {
+	n := &noise{size: size, block: make([]byte, size+noiseVariety)}
+	seeded := rand.NewChaCha8([32]byte{}) // the same in each run
+	_, _ = seeded.Read(n.block)           // never fails
+	return n
+}
+
+func (n *noise) template(v Identity) *packets.ControlPacket {
+	topic := protocol.Topic{Kind: protocol.KindEvent, Vehicle: v.Vehicle, Name: "load"}
+	return publish(topic.String(), "", packets.User{Key: protocol.PropPriority, Value: protocol.CS5.String()})
+}
+
+func (n *noise) fill(p *packets.Publish, id protocol.MessageID, buf []byte) ([]byte, error) {
+	from := int(id.Seq * 31 % noiseVariety)
+	p.Payload = n.block[from : from+n.size]
+	return buf, nil
+}
+
+// A synthetic batch: two seconds of eight signals at ten samples a second.
+const (
+	batchSignals  = 8
+	batchRows     = 20
+	batchInterval = 100 * time.Millisecond
+
+	campaign protocol.CampaignID = "fleet"
+)
+
+// batches are real ones of a small made-up schema, each with an id of its own.
+type batches struct {
+	document []byte
+	hash     protocol.SchemaHash
+	rows     [batchRows][batchSignals]int64
+	// encoders are shared, because each has more than a megabyte of memory for zstd.
+	encoders chan *codec.Encoder
+}
+
+func newBatches() (*batches, error) {
+	schema := syntheticSchema()
+	b := &batches{encoders: make(chan *codec.Encoder, runtime.GOMAXPROCS(0))}
+	var err error
+	if b.document, b.hash, err = schema.Encode(); err != nil {
+		return nil, fmt.Errorf("synthetic schema: %w", err)
+	}
+	for range cap(b.encoders) {
+		b.encoders <- codec.NewEncoder(schema, b.hash.ID())
+	}
+	for r := range b.rows {
+		for s := range b.rows[r] { // a slow wave with a little noise, different for each signal
+			wave := math.Sin(float64(r)/float64(3+s)) * 400
+			b.rows[r][s] = 2000 + int64(wave) + rand.Int64N(8)
+		}
+	}
+	return b, nil
+}
+
+func syntheticSchema() *codec.Schema {
+	s := &codec.Schema{
+		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: codec.DefaultTick, Mode: protocol.ModeAll,
+		Groups: [][]uint32{make([]uint32, batchSignals)},
+	}
+	for i := range batchSignals {
+		s.Groups[0][i] = uint32(i)
+		s.Signals = append(s.Signals, codec.Signal{
+			Name: fmt.Sprintf("synthetic_%d", i+1), Unit: "1", Message: "synthetic", Bus: "can0", ID: can.ID(0x100),
+			Start: 16 * i, Length: 16, Scale: "0.1", Offset: "0",
+		})
+	}
+	return s
+}
+
+// schema is the publish of the schema document, which comes before the first batch.
+func (b *batches) schema(v Identity) (*packets.ControlPacket, error) {
+	topic := protocol.Topic{Kind: protocol.KindSchema, Vehicle: v.Vehicle, Schema: b.hash}
+	p := publish(topic.String(), protocol.ContentSchema, packets.User{Key: protocol.PropPriority, Value: protocol.CS4.String()})
+	payload, err := codec.Pack(b.document)
+	p.Content.(*packets.Publish).Payload = payload
+	return p, err
+}
+
+func (b *batches) template(v Identity) *packets.ControlPacket {
+	topic := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: v.Vehicle, Campaign: campaign}
+	return publish(topic.String(), protocol.ContentTelemetry,
+		packets.User{Key: protocol.PropPriority, Value: protocol.CS1.String()},
+		packets.User{Key: protocol.PropMessageID})
+}
+
+func (b *batches) fill(p *packets.Publish, id protocol.MessageID, buf []byte) ([]byte, error) {
+	p.Properties.User[1].Value = id.String()
+	e := <-b.encoders
+	defer func() { b.encoders <- e }()
+	e.Reset()
+	t := time.Now().Add(-batchRows * batchInterval).UnixMicro()
+	for r := range b.rows {
+		e.Add(0, t+int64(r)*batchInterval.Microseconds(), b.rows[r][:])
+	}
+	payload, err := e.Encode(codec.Header{ID: id}, buf[:0])
+	p.Payload = payload
+	return payload, err
+}
