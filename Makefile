@@ -21,7 +21,7 @@ tools:
 	@have=$$($(GO) env GOVERSION 2>/dev/null | sed 's/^go//; s/[^0-9.].*//'); \
 	 if [ "$$(printf '%s\n%s\n' "$(WANT)" "$$have" | sort -V | head -n 1)" != "$(WANT)" ]; then \
 	   echo "make: Go $(WANT) or newer is needed; found Go $${have:-unknown}" >&2; exit 1; fi
-	@$(GO) mod download -x >/dev/null 2>&1 || { \
+	@$(GO) list -deps ./... >/dev/null 2>&1 || { \
 	   echo "make: Go modules cannot be downloaded; expected a reachable module proxy (go env GOPROXY) or a filled module cache" >&2; exit 1; }
 
 build: tools ## build the three programs into bin/
