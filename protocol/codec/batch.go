@@ -198,7 +198,7 @@ func (d *decoder) column(g *GroupRows, c int) error {
 	if err != nil || present == nil {
 		return err
 	}
-	if d.schema.Mode != protocol.ModeOnChange {
+	if d.schema.Mode == protocol.ModeAll {
 		return d.fail("a value in each row")
 	}
 	if g.Present == nil {

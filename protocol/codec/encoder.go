@@ -13,7 +13,7 @@ import (
 type Encoder struct {
 	schema  *Schema
 	id      protocol.SchemaID
-	changes bool // ModeOnChange
+	sparse  bool // rows have bitmaps: every mode but ModeAll
 	groups  []groupBuffer
 
 	rows, samples int
@@ -33,13 +33,13 @@ type groupBuffer struct {
 	words   int      // of a row's bitmap
 	times   []int64  // ticks since the Unix epoch
 	values  []int64  // row by row
-	present []uint64 // row by row; ModeOnChange only
+	present []uint64 // row by row; not in ModeAll
 }
 
 // NewEncoder makes an Encoder for batches of schema, whose document's hash
 // begins with id. The schema must be one that Schema.Encode accepts.
 func NewEncoder(schema *Schema, id protocol.SchemaID) *Encoder {
-	e := &Encoder{schema: schema, id: id, changes: schema.Mode == protocol.ModeOnChange}
+	e := &Encoder{schema: schema, id: id, sparse: schema.Mode != protocol.ModeAll}
 	e.groups = make([]groupBuffer, len(schema.Groups))
 	for i, members := range schema.Groups {
 		e.groups[i].width = len(members)
@@ -54,7 +54,7 @@ func NewEncoder(schema *Schema, id protocol.SchemaID) *Encoder {
 // cut to the schema's tick by floor. A row that does not fit the schema or is
 // over a limit is not kept, and makes the next Encode fail.
 func (e *Encoder) Add(group int, t int64, raw []int64) {
-	if e.changes {
+	if e.schema.Mode == protocol.ModeOnChange {
 		e.refuse("bitmaps of changed signals")
 		return
 	}
@@ -64,14 +64,25 @@ func (e *Encoder) Add(group int, t int64, raw []int64) {
 			e.estimate.add(raw, g.values[n-len(raw):])
 		}
 		g.values = append(g.values, raw...)
+		if e.sparse {
+			g.present = appendOnes(g.present, len(raw))
+		}
 	}
 }
 
-// AddChanged takes a row of a ModeOnChange schema. Bit i of present (bit i%64
-// of word i/64) says that signal i of the group changed; the raw values of the
-// others are not kept. Otherwise it is like Add.
+// appendOnes appends a bitmap of n ones.
+func appendOnes(bitmap []uint64, n int) []uint64 {
+	for ; n > 0; n -= 64 {
+		bitmap = append(bitmap, ^uint64(0)>>max(64-n, 0))
+	}
+	return bitmap
+}
+
+// AddChanged takes a row of a ModeOnChange or ModeGrid schema. Bit i of present
+// (bit i%64 of word i/64) says that signal i of the group has a value in the row;
+// the raw values of the others are not kept. Otherwise it is like Add.
 func (e *Encoder) AddChanged(group int, t int64, raw []int64, present []uint64) {
-	if !e.changes {
+	if !e.sparse {
 		e.refuse("rows without a bitmap")
 		return
 	}
@@ -227,7 +238,7 @@ func (e *Encoder) appendGroup(dst []byte, id int, g *groupBuffer, t0 int64) []by
 	dst = e.col.append(dst, values, true)
 	for c := range g.width {
 		values := e.col.room(n)
-		if e.changes {
+		if e.sparse {
 			dst = e.col.appendChanged(dst, values, g, c)
 			continue
 		}

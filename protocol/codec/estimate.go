@@ -18,7 +18,7 @@ const (
 	firstCost     = 1.0 / 12 // bytes of a changed bit until learned
 	lowestCost    = 1.0 / 32 // what is learned is kept within these bounds,
 	highestCost   = 1.0 / 6  // so that one odd batch does not spoil the next
-	changedSample = 12       // bits that a sample in ModeOnChange counts as
+	changedSample = 12       // bits that a sample in a row with a bitmap counts as
 )
 
 func (s *estimator) reset() { s.changed = 0 }

@@ -79,7 +79,7 @@ func readGaps(present []uint64, rows int, p *payload) (count int, err error) {
 	return int(n), nil
 }
 
-// appendChanged writes column c of a group in ModeOnChange; values has room for each row.
+// appendChanged writes column c of a group whose rows have bitmaps; values has room for each row.
 func (w *columnWriter) appendChanged(dst []byte, values []int64, g *groupBuffer, c int) []byte {
 	rows := len(values)
 	w.bitmap = resize(w.bitmap, (rows+7)/8)
