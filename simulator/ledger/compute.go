@@ -50,7 +50,7 @@ func Compute(e Evidence) (*Ledger, error) {
 	if l.SamplesCollected > 0 {
 		l.BytesPerSample = float64(l.PayloadBytes) / float64(l.SamplesCollected)
 	}
-	stored, err := scanStored(e.Lake, e.Device, boots)
+	stored, err := scanStored(e.Lake, e.Device, e.started())
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +72,11 @@ func (l *Ledger) compare(e Evidence, received drive.Sum, stored *stored) {
 	if e.After.LostSamples > e.Before.LostSamples {
 		problem("%d samples were damaged on the vehicle's disk", e.After.LostSamples-e.Before.LostSamples)
 	}
+	for i, s := range e.Starts {
+		if on := e.onDisk(s.Boot); s.Committed > on {
+			problem("start %d of the agent told of %d samples on its disk, which has %d", i+1, s.Committed, on)
+		}
+	}
 	if !e.Everything {
 		return
 	}
@@ -92,6 +97,27 @@ func (e *Evidence) boots() []world.Boot {
 		}
 	}
 	return list
+}
+
+// started are the boots of all starts of this drive, also those that the agent's folder does not know.
+func (e *Evidence) started() map[string]bool {
+	list := map[string]bool{}
+	for _, s := range e.Starts {
+		if s.Boot != "" {
+			list[s.Boot] = true
+		}
+	}
+	return list
+}
+
+// onDisk is what the agent's folder says of the samples of one boot.
+func (e *Evidence) onDisk(boot string) uint64 {
+	for _, b := range e.After.Boots {
+		if b.Boot == boot {
+			return b.Samples
+		}
+	}
+	return 0
 }
 
 // powered sums up the frames of the stretches that the agent had in its hands
@@ -179,12 +205,8 @@ type stored struct {
 
 // scanStored reads the files. A batch's rows stand together in one file of each
 // date; a second run of them is a duplicate.
-func scanStored(lake, device string, boots []world.Boot) (*stored, error) {
+func scanStored(lake, device string, mine map[string]bool) (*stored, error) {
 	s := &stored{batches: map[batch]map[string]bool{}}
-	mine := map[string]bool{}
-	for _, b := range boots {
-		mine[b.Boot] = true
-	}
 	keys := map[[3]string]uint64{}
 	var last batch
 	var lastFile string

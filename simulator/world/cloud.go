@@ -22,6 +22,14 @@ type cloudReady struct {
 
 // StartCloud starts the cloud and waits until it serves. Started again, it takes the same ports.
 func (w *World) StartCloud(ctx context.Context) error {
+	if err := w.LaunchCloud(); err != nil {
+		return err
+	}
+	return w.AwaitCloud(ctx)
+}
+
+// LaunchCloud starts the cloud and does not wait.
+func (w *World) LaunchCloud() error {
 	mqtt, http := w.ports.MQTT, w.ports.HTTP
 	if mqtt == "" {
 		mqtt, http = orFree(w.cfg.MQTT), orFree(w.cfg.HTTP)
@@ -43,13 +51,19 @@ func (w *World) StartCloud(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.cloud, w.ready = p, ready
+	return nil
+}
+
+// AwaitCloud waits until a launched cloud serves.
+func (w *World) AwaitCloud(ctx context.Context) error {
+	p := w.cloud
 	select {
-	case r := <-ready:
-		w.cloud = p
+	case r := <-w.ready:
 		w.ports.MQTT, w.ports.HTTP = r.MQTT, r.HTTP
 		return w.writePorts()
 	case <-p.done:
-		return p.failure()
+		return errors.Join(p.failure(), ctx.Err())
 	case <-time.After(startWait):
 		p.kill()
 		return fmt.Errorf("telltale-cloud was not ready within %v: %s", startWait, p.tail.last())
@@ -70,6 +84,17 @@ func orFree(addr string) string {
 func (w *World) KillCloud() {
 	if w.cloud != nil {
 		w.cloud.kill()
+	}
+}
+
+// CloudRunning says whether the cloud is powered.
+func (w *World) CloudRunning() bool { return w.cloud != nil && w.cloud.running() }
+
+// FreezeCloud stops the cloud where it is, as a power cut does: it will never
+// run again, and sees nothing of what happens to its disk before KillCloud.
+func (w *World) FreezeCloud() {
+	if w.cloud != nil {
+		w.cloud.freeze()
 	}
 }
 

@@ -103,6 +103,12 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// freeze keeps the process from running on; only kill ends it then.
+func (p *process) freeze() {
+	p.expect()
+	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+}
+
 // stop asks the process to end and waits for it.
 func (p *process) stop(ctx context.Context) error {
 	if !p.running() {

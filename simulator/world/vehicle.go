@@ -26,6 +26,7 @@ type VehicleConfig struct {
 	// Tap is given every frame on the buses; see virtual.Config.
 	Tap    func(bus string, first uint64, frames []can.Frame)
 	Commit time.Duration // what a power cut may cost, in source time; zero: the agent's default
+	Flags  []string      // further arguments of the agent; of a flag given twice the last one counts
 }
 
 // Bus is one bus and its DBC files.
@@ -58,6 +59,8 @@ type Vehicle struct {
 type Start struct {
 	PID  int
 	Boot string // empty until the agent has told it
+	// Committed is the most samples that the agent said it has on disk.
+	Committed uint64
 }
 
 // Status is what an agent reports of itself; see telltale-agent run --report.
@@ -138,21 +141,35 @@ func (v *Vehicle) Arguments() []string {
 	if v.cfg.Commit > 0 {
 		args = append(args, "--commit", v.cfg.Commit.String(), "--commit-urgent", min(v.cfg.Commit, time.Second).String())
 	}
-	return args
+	return append(args, v.cfg.Flags...)
 }
 
 // Start powers the agent on and waits until it reads all buses.
 func (v *Vehicle) Start(ctx context.Context) error {
+	if err := v.Launch(); err != nil {
+		return err
+	}
+	return v.Await(ctx)
+}
+
+// Launch powers the agent on and does not wait.
+func (v *Vehicle) Launch() error {
 	args := append(v.Arguments(), "--report", reportEvery.String())
+	v.mu.Lock() // its first report must not come before the start is in the list
+	defer v.mu.Unlock()
 	p, err := startProcess("telltale-agent", v.world.agent, v.world.logFile("agent-"+v.Name), v.report, args...)
 	if err != nil {
 		return err
 	}
-	v.mu.Lock()
 	v.agent = p
 	v.starts = append(v.starts, Start{PID: p.cmd.Process.Pid})
 	v.status = Status{}
-	v.mu.Unlock()
+	return nil
+}
+
+// Await waits until a launched agent reads all buses.
+func (v *Vehicle) Await(ctx context.Context) error {
+	p := v.agent
 	for end := time.Now().Add(startWait); ; time.Sleep(5 * time.Millisecond) {
 		switch {
 		case v.Status().Attached == len(v.cfg.Buses):
@@ -176,7 +193,8 @@ func (v *Vehicle) report(line []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.status = s
-	v.starts[len(v.starts)-1].Boot = s.Boot
+	start := &v.starts[len(v.starts)-1]
+	start.Boot, start.Committed = s.Boot, max(start.Committed, s.Samples)
 }
 
 // Status is the agent's last report. It may be called from any goroutine.
@@ -209,6 +227,10 @@ func (v *Vehicle) failure() error {
 	}
 	return p.failure()
 }
+
+// Freeze stops the agent where it is, as a power cut does: it will never run
+// again, and sees nothing of what happens to its disk before Kill.
+func (v *Vehicle) Freeze() { v.agent.freeze() }
 
 // Kill cuts the power: SIGKILL.
 func (v *Vehicle) Kill() { v.agent.kill() }

@@ -23,6 +23,8 @@ type Config struct {
 	Dir string
 	// MQTT and HTTP are the cloud's addresses; empty means a free loopback port.
 	MQTT, HTTP string
+	// Programs is the folder of telltale-agent and telltale-cloud; empty: beside our own program, or on PATH.
+	Programs string
 	// Flush bounds how long a sample may wait for its Parquet file.
 	Flush time.Duration
 	Log   *slog.Logger
@@ -49,6 +51,7 @@ type World struct {
 	agent    string // program
 	cloudBin string // program
 	cloud    *process
+	ready    <-chan cloudReady // of the cloud that was launched last
 	ports    Ports
 	vehicles []*Vehicle
 }
@@ -57,10 +60,10 @@ type World struct {
 func New(cfg Config) (*World, error) {
 	w := &World{cfg: cfg}
 	var err error
-	if w.agent, err = FindProgram("telltale-agent"); err != nil {
+	if w.agent, err = cfg.program("telltale-agent"); err != nil {
 		return nil, err
 	}
-	if w.cloudBin, err = FindProgram("telltale-cloud"); err != nil {
+	if w.cloudBin, err = cfg.program("telltale-cloud"); err != nil {
 		return nil, err
 	}
 	if err := claim(cfg.Dir); err != nil {
@@ -68,6 +71,13 @@ func New(cfg Config) (*World, error) {
 	}
 	w.ports = Ports{Version: 1}
 	return w, w.writePorts()
+}
+
+func (c *Config) program(name string) (string, error) {
+	if c.Programs == "" {
+		return FindProgram(name)
+	}
+	return exec.LookPath(filepath.Join(c.Programs, name))
 }
 
 // FindProgram looks beside our own program, then on PATH.
@@ -118,6 +128,9 @@ func (w *World) writePorts() error {
 
 // Dir is the data folder.
 func (w *World) Dir() string { return w.cfg.Dir }
+
+// AgentProgram is the path of telltale-agent.
+func (w *World) AgentProgram() string { return w.agent }
 
 // Lake is the folder of the Parquet files.
 func (w *World) Lake() string { return filepath.Join(w.cfg.Dir, "cloud", "lake") }

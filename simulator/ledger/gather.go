@@ -1,0 +1,68 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"telltale.dev/simulator/drive"
+	"telltale.dev/simulator/world"
+)
+
+// Drive is what a vehicle's driver knows.
+type Drive struct {
+	Truth      *drive.Truth
+	Before     world.Account // of the agent's folder before the drive
+	Everything bool          // the vehicle collects every sample
+	Took       time.Duration
+}
+
+// handoverStep is how often Gather looks whether everything is handed over.
+const handoverStep = 20 * time.Millisecond
+
+// Gather ends a drive: it waits at most within until the vehicle has handed
+// over everything, stops it and then the cloud, and collects the evidence. What
+// still waits when the time is up shows in the account.
+func Gather(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, within time.Duration) (Evidence, error) {
+	var none Evidence
+	if !v.Running() {
+		return none, errors.Join(w.Failure(), fmt.Errorf("delivery of %s: expected it powered at the end", v.Name))
+	}
+	drained, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := v.Hub.Drain(drained); err != nil {
+		return none, fmt.Errorf("delivery of %s: the agent does not read its buses: %w", v.Name, err)
+	}
+	for s := v.Status(); (s.Waiting > 0 || !s.Connected) && drained.Err() == nil; s = v.Status() {
+		if err := w.Failure(); err != nil {
+			return none, err
+		}
+		time.Sleep(handoverStep)
+	}
+	if err := v.Stop(ctx); err != nil {
+		return none, err
+	}
+	e := Evidence{
+		Device: v.Device(), Truth: d.Truth, Attachments: v.Hub.Attachments(), Starts: v.Starts(),
+		Before: d.Before, Lake: w.Lake(), Took: d.Took, Everything: d.Everything,
+	}
+	for _, b := range v.Buses() {
+		e.Buses = append(e.Buses, b.Name)
+	}
+	var err error
+	if e.After, err = v.Account(ctx); err != nil {
+		return none, err
+	}
+	if e.After.EvictedSamples > d.Before.EvictedSamples {
+		if e.Declared, err = w.Declared(ctx, v); err != nil {
+			return none, err
+		}
+	}
+	if err := w.StopCloud(ctx); err != nil {
+		return none, err
+	}
+	up, down := v.Link.Bytes()
+	e.WireBytes = up + down
+	return e, nil
+}
