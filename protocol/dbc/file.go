@@ -38,7 +38,7 @@ type Message struct {
 
 // Signal is one SG_ statement with what the rest of the file says about it.
 type Signal struct {
-	Name    string // the SystemSignalLongSymbol when there is one
+	Name    string // the SystemSignalLongSymbol when there is one; NAME@START when a message has several of one name
 	Unit    string
 	Comment string
 	// Start and Length in bits; see the package comment. A signal of more than 64 bits, a text for

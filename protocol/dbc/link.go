@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,6 +130,7 @@ func (p *parser) finish(m *draftMessage) {
 		}
 		m.Signals = append(m.Signals, d.Signal)
 	}
+	distinguish(m.Signals)
 	if m.long != "" {
 		m.Name = m.long
 	}
@@ -145,6 +147,44 @@ func (p *parser) finish(m *draftMessage) {
 		return
 	}
 	m.CycleTime = time.Duration(ms * float64(time.Millisecond))
+}
+
+// distinguish gives signals of one name that can arrive together a name of
+// their own, NAME@START, since nobody could tell their values apart. A @ occurs in no name of a DBC file.
+func distinguish(signals []*Signal) {
+	byName := map[string][]*Signal{}
+	for _, s := range signals {
+		byName[s.Name] = append(byName[s.Name], s)
+	}
+	var unclear []*Signal
+	for _, s := range signals {
+		namesakes := byName[s.Name]
+		together := func(o *Signal) bool { return o != s && !apart(s.Mux, o.Mux) }
+		if !s.Multiplexor && (len(namesakes) > maxNamesakes || slices.ContainsFunc(namesakes, together)) {
+			unclear = append(unclear, s)
+		}
+	}
+	for _, s := range unclear {
+		s.Name += "@" + strconv.Itoa(s.Start)
+	}
+}
+
+// maxNamesakes is how many signals of one name are compared with each other; more are all told apart.
+const maxNamesakes = 256
+
+// apart says whether no frame selects both: ranges of one multiplexor that do not meet.
+func apart(a, b *Mux) bool {
+	if a == nil || b == nil || a.Selector != b.Selector {
+		return false
+	}
+	for _, r := range a.Ranges {
+		for _, q := range b.Ranges {
+			if r[0] <= q[1] && q[0] <= r[1] {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // enumText gives the text of an enumerated message attribute, whose value is an index or the text itself.
