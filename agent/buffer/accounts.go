@@ -30,7 +30,7 @@ const (
 
 // Counts are totals since the directory was made.
 type Counts struct {
-	EvictedRecords uint64 // dropped to keep the size bound, never delivered
+	EvictedRecords uint64 // dropped to keep the size bound or expired, never delivered
 	EvictedSamples uint64
 	EvictedBytes   uint64 // payload bytes
 	LostRecords    uint64 // damaged on disk and never delivered, as far as known

@@ -63,7 +63,8 @@ type Buffer struct {
 	lanes       [protocol.Priorities + 1]lane
 	accounts    accounts
 	checkpoints map[slot]*checkpoint
-	losses      []item // found damaged, not yet in the accounts
+	losses      []item   // found damaged, not yet in the accounts
+	expired     []expiry // forgotten by Expire, not yet in the accounts
 	tombs       []tomb
 	recent      []*segment // sealed and open for reading, the latest last
 	touched     uint64     // counts changes of the accounts outside commits

@@ -24,6 +24,7 @@ type group struct {
 	victims     []*segment
 	dropped     [protocol.Priorities + 1]bool // classes whose incoming records find no room
 	losses      int                           // of Buffer.losses, contained in accounts
+	expired     int                           // of Buffer.expired, likewise
 	touched     uint64
 }
 
@@ -110,6 +111,7 @@ func (b *Buffer) begin(g *group) {
 		g.accounts.lose(&b.losses[i])
 	}
 	g.losses = len(b.losses)
+	b.addExpired(g)
 	g.write = b.touched != b.saved
 	for _, c := range g.changes {
 		g.write = g.write || !c.flush
@@ -206,6 +208,7 @@ func (b *Buffer) settle(g *group) error {
 		}
 	}
 	g.end()
+	b.addExpired(g) // also those since begin: notes says that they are acknowledged
 	notes := b.notes()
 	for _, p := range g.parts {
 		if p.decisive || p.fresh {
@@ -396,6 +399,7 @@ func (b *Buffer) publish(g *group) {
 	g.accounts.changedBoots, g.accounts.changedEvicted = false, false
 	b.accounts = g.accounts
 	b.losses = b.losses[g.losses:]
+	b.settleExpired(g.expired)
 	b.tombs = slices.DeleteFunc(b.tombs, func(t tomb) bool { return t.synced })
 	for i := range b.tombs {
 		b.tombs[i].held = false

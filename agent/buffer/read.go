@@ -214,7 +214,7 @@ func (b *Buffer) Ack(pos Position) {
 func (b *Buffer) retire(class protocol.Priority) bool {
 	l := b.lanes[class]
 	newest := l.newest()
-	done := func(s *segment) bool { return s != newest && s.waiting.Records == 0 && !s.evicting }
+	done := func(s *segment) bool { return s != newest && s.waiting.Records == 0 && s.unsaved == 0 && !s.evicting }
 	before := len(b.tombs)
 	for _, s := range l {
 		if done(s) {

@@ -74,6 +74,7 @@ type segment struct {
 	virtual [][]byte
 	acked   bits
 	waiting Waiting
+	unsaved int // expired records that no commit has declared yet
 }
 
 // Waiting counts records that are not yet acknowledged.

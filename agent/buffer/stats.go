@@ -19,6 +19,7 @@ type Stats struct {
 	AppendedBytes      uint64                           // of payload
 	CheckpointsWritten uint64
 	Acked              uint64
+	Expired            uint64 // records; contained in EvictedRecords
 	Commits            uint64
 	CommitErrors       uint64
 	Damaged            int    // segments in use with damage; set aside when their records are gone
@@ -51,6 +52,9 @@ func (b *Buffer) account() accounts {
 	a := b.accounts
 	for i := range b.losses {
 		a.lose(&b.losses[i])
+	}
+	for i := range b.expired {
+		a.expire(&b.expired[i])
 	}
 	return a
 }
