@@ -78,7 +78,7 @@ var faults = []struct {
 	{"name with a blank", `SG_ My S : 0|8@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected ":" or a multiplexing indicator such as M, m3 or m3M, found "S" skipped`}},
 	{"cut off", "SG_ S : 0|8@1+", "1 A 8\n", []string{`3: expected the factor and offset in (), found "BO_" skipped`}},
 	{"beyond the message", `SG_ S : 60|8@1+ (1,0) [0|1] "" X`, "1 A 8; S 60|8@1+(1,0)\n", []string{`2: expected signal "S" within the 8 bytes of message "A", found 9; it is decoded from frames that are long enough`}},
-	{"duplicate signal", "SG_ S : 0|8@1+ (1,0) [0|1] \"\" X\n SG_ S : 8|8@1+ (1,0) [0|1] \"\" X", "1 A 8; S 0|8@1+(1,0); S 8|8@1+(1,0)\n",
+	{"duplicate signal", "SG_ S : 0|8@1+ (1,0) [0|1] \"\" X\n SG_ S : 8|8@1+ (1,0) [0|1] \"\" X", "1 A 8; S@0 0|8@1+(1,0); S@8 8|8@1+(1,0)\n",
 		[]string{`3: expected each signal name once in message "A", found "S" again; both are decoded`}},
 	{"message identifier", "BO_ x C: 8 X\n SG_ S : 0|8@1+ (1,0) [0|1] \"\" X", "1 A 8\n", []string{`2: expected a message identifier from 0 to 4294967295, found "x" skipped`}},
 	{"message without length", "BO_ 3 C: X\n SG_ S : 0|8@1+ (1,0) [0|1] \"\" X\nCM_ SG_ 3 S \"c\";", "1 A 8\n", []string{`2: expected a message length in bytes from 0 to 2147483647, found "X" skipped`}},

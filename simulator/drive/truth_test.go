@@ -94,16 +94,12 @@ func TestTruthIsGolden(t *testing.T) {
 				t.Errorf("got %.2f %% decoded, want %.1f", got, d.decodable)
 			}
 			want, got, total := golden(t, d.name), map[string]uint64{}, uint64(0)
-			namesakes := map[string]int{} // the golden files leave out signals that share their name within a message
-			for _, s := range plan.Signals() {
-				namesakes[s.Bus+" "+s.Message+" "+s.Name]++
-			}
 			for bus := range d.sources {
 				for i, n := range truth.Signals(bus, virtual.Range{End: truth.Frames(bus)}) {
 					s := plan.Signals()[i]
 					name := s.Bus + " " + s.Message + " " + s.Name
 					total += n
-					if n > 0 && namesakes[name] == 1 {
+					if n > 0 && !strings.Contains(s.Name, "@") { // the golden files leave out namesakes within a message
 						got[name] += n
 					}
 				}
