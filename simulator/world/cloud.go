@@ -58,8 +58,12 @@ func (w *World) LaunchCloud() error {
 // AwaitCloud waits until a launched cloud serves.
 func (w *World) AwaitCloud(ctx context.Context) error {
 	p := w.cloud
+	if w.ready == nil { // it served already
+		return p.failure()
+	}
 	select {
 	case r := <-w.ready:
+		w.ready = nil
 		w.ports.MQTT, w.ports.HTTP = r.MQTT, r.HTTP
 		return w.writePorts()
 	case <-p.done:
