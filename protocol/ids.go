@@ -166,3 +166,25 @@ type SeqRange struct {
 
 // Len is the number of sequences in r.
 func (r SeqRange) Len() uint64 { return r.To - r.From + 1 }
+
+// deviceURN begins the URI by which a certificate names a device.
+const deviceURN = "urn:dev:"
+
+// ParseDeviceURN reads "urn:dev:{vid}:{did}", the one identity in a device's
+// certificate. The error wraps ErrID and does not repeat s.
+func ParseDeviceURN(s string) (VehicleID, DeviceID, error) {
+	rest, ok := strings.CutPrefix(s, deviceURN)
+	vehicle, device, both := strings.Cut(rest, ":")
+	if !ok || !both {
+		return "", "", fmt.Errorf("device identity: expected %svehicle:device: %w", deviceURN, ErrID)
+	}
+	vid, err := ParseVehicleID(vehicle)
+	if err != nil {
+		return "", "", fmt.Errorf("device identity: %w", err)
+	}
+	did, err := ParseDeviceID(device)
+	if err != nil {
+		return "", "", fmt.Errorf("device identity: %w", err)
+	}
+	return vid, did, nil
+}

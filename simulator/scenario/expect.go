@@ -11,7 +11,7 @@ import (
 func (e *Engine) expect(ctx context.Context, x *Expect) {
 	began := time.Now()
 	what, holds := e.condition(x)
-	err := errors.New("not looked at")
+	var err error
 	for end := began.Add(time.Duration(x.Within)); ; {
 		if err = holds(ctx); err == nil || time.Now().After(end) || ctx.Err() != nil {
 			break
