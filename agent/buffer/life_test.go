@@ -112,8 +112,9 @@ func (l *life) ack() {
 		return
 	}
 	entries := all(l.t, l.b, classes[l.rnd.IntN(len(classes))])
+	everything := l.rnd.IntN(2) == 0
 	for _, e := range entries {
-		if l.rnd.IntN(3) == 0 {
+		if everything || l.rnd.IntN(3) == 0 {
 			l.b.Ack(e.Position)
 			l.acked[e.Record.ID.Seq] = true
 			for _, r := range e.Record.Evicted {
@@ -205,7 +206,7 @@ func TestRandomLife(t *testing.T) {
 				switch l.rnd.IntN(30) {
 				case 0:
 					l.restart()
-				case 1:
+				case 1, 6, 7:
 					l.crash()
 				case 2, 3, 4:
 					l.ack()
