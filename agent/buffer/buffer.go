@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"telltale.dev/protocol"
@@ -118,7 +119,7 @@ func open(c Config, ops fileOps) (*Buffer, error) {
 	}
 	missing, err := checkVersion(b.dir)
 	if err == nil && missing {
-		err = writeVersion(b.dir)
+		err = errors.Join(writeVersion(b.dir), plain(syncDir(filepath.Dir(b.dir)))) // the directory's own name too
 	}
 	if err == nil {
 		err = b.recover()
