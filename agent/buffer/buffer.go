@@ -114,12 +114,15 @@ func open(c Config, ops fileOps) (*Buffer, error) {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, plain(err)
 	}
+	if err := syncDir(filepath.Dir(b.dir)); err != nil { // the directory's own name
+		return nil, plain(err)
+	}
 	if b.lock, err = lockDir(b.dir, false); err != nil {
 		return nil, err
 	}
 	missing, err := checkVersion(b.dir)
 	if err == nil && missing {
-		err = errors.Join(writeVersion(b.dir), plain(syncDir(filepath.Dir(b.dir)))) // the directory's own name too
+		err = writeVersion(b.dir)
 	}
 	if err == nil {
 		err = b.recover()
