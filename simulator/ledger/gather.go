@@ -34,25 +34,16 @@ func Gather(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, with
 	if err := v.Hub.Drain(drained); err != nil {
 		return none, fmt.Errorf("delivery of %s: the agent does not read its buses: %w", v.Name, err)
 	}
-	for s := v.Status(); (s.Waiting > 0 || !s.Connected) && drained.Err() == nil; s = v.Status() {
-		if err := w.Failure(); err != nil {
-			return none, err
-		}
-		time.Sleep(handoverStep)
-	}
-	if err := v.Stop(ctx); err != nil {
+	after, err := handOver(ctx, drained, w, v)
+	if err != nil {
 		return none, err
 	}
 	e := Evidence{
 		Device: v.Device(), Truth: d.Truth, Attachments: v.Hub.Attachments(), Starts: v.Starts(),
-		Before: d.Before, Lake: w.Lake(), Took: d.Took, Everything: d.Everything,
+		Before: d.Before, After: after, Lake: w.Lake(), Took: d.Took, Everything: d.Everything,
 	}
 	for _, b := range v.Buses() {
 		e.Buses = append(e.Buses, b.Name)
-	}
-	var err error
-	if e.After, err = v.Account(ctx); err != nil {
-		return none, err
 	}
 	if e.After.EvictedSamples > d.Before.EvictedSamples {
 		if e.Declared, err = w.Declared(ctx, v); err != nil {
@@ -65,4 +56,29 @@ func Gather(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, with
 	up, down := v.Link.Bytes()
 	e.WireBytes = up + down
 	return e, nil
+}
+
+// handOver waits until the vehicle has sent everything, stops it and gives the
+// account of its folder. A connection that is dead without the vehicle knowing
+// it makes it stop with batches waiting; as in real life they travel when it is
+// powered again.
+func handOver(ctx, within context.Context, w *world.World, v *world.Vehicle) (world.Account, error) {
+	for {
+		for s := v.Status(); (s.Waiting > 0 || !s.Connected) && within.Err() == nil; s = v.Status() {
+			if err := w.Failure(); err != nil {
+				return world.Account{}, err
+			}
+			time.Sleep(handoverStep)
+		}
+		if err := v.Stop(ctx); err != nil {
+			return world.Account{}, err
+		}
+		account, err := v.Account(ctx)
+		if err != nil || account.WaitingRecords == 0 || within.Err() != nil {
+			return account, err
+		}
+		if err := v.Start(ctx); err != nil {
+			return world.Account{}, err
+		}
+	}
 }
