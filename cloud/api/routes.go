@@ -14,8 +14,8 @@ import (
 // output is the answer of a route.
 type output[T any] struct{ Body T }
 
-// vehiclePath is the input of routes about one vehicle.
-type vehiclePath struct {
+// VehiclePath is the input of routes about one vehicle. It is exported because huma fills only exported fields, embedded ones too.
+type VehiclePath struct {
 	VID string `path:"vid" maxLength:"64" doc:"vehicle identifier"`
 }
 
@@ -70,14 +70,14 @@ func (s *Server) vehicleRoutes(api huma.API) {
 	huma.Get(api, "/v1/vehicles", func(context.Context, *struct{}) (*output[[]Vehicle], error) {
 		return &output[[]Vehicle]{s.cfg.Vehicles.Vehicles()}, nil
 	}, about("list-vehicles", "Registered vehicles with the presence of their devices"))
-	huma.Get(api, "/v1/vehicles/{vid}", func(_ context.Context, in *vehiclePath) (*output[Vehicle], error) {
+	huma.Get(api, "/v1/vehicles/{vid}", func(_ context.Context, in *VehiclePath) (*output[Vehicle], error) {
 		v, ok := s.cfg.Vehicles.Vehicle(in.VID)
 		if !ok {
 			return nil, unknownVehicle()
 		}
 		return &output[Vehicle]{v}, nil
 	}, about("get-vehicle", "One vehicle"))
-	huma.Get(api, "/v1/vehicles/{vid}/presence", func(_ context.Context, in *vehiclePath) (*output[[]Device], error) {
+	huma.Get(api, "/v1/vehicles/{vid}/presence", func(_ context.Context, in *VehiclePath) (*output[[]Device], error) {
 		v, ok := s.cfg.Vehicles.Vehicle(in.VID)
 		if !ok {
 			return nil, unknownVehicle()
@@ -88,7 +88,7 @@ func (s *Server) vehicleRoutes(api huma.API) {
 		word   string
 		active bool
 	}{{"suspend", false}, {"activate", true}} {
-		huma.Post(api, "/v1/vehicles/{vid}/"+action.word, func(ctx context.Context, in *vehiclePath) (*struct{}, error) {
+		huma.Post(api, "/v1/vehicles/{vid}/"+action.word, func(ctx context.Context, in *VehiclePath) (*struct{}, error) {
 			known, err := s.cfg.Vehicles.SetActive(ctx, in.VID, action.active)
 			if err == nil && !known {
 				return nil, unknownVehicle()
@@ -101,12 +101,12 @@ func (s *Server) vehicleRoutes(api huma.API) {
 func unknownVehicle() error { return huma.Error404NotFound("no vehicle with this identifier") }
 
 type stateInput struct {
-	vehiclePath
+	VehiclePath
 	Signal string `query:"signal" maxLength:"128" doc:"only signals whose name matches this glob"`
 }
 
 type historyInput struct {
-	vehiclePath
+	VehiclePath
 	Bus     string `query:"bus" required:"true" maxLength:"64"`
 	Message string `query:"message" required:"true" maxLength:"128"`
 	Signal  string `query:"signal" required:"true" maxLength:"128"`
@@ -151,7 +151,7 @@ type replayed struct {
 }
 
 func (s *Server) deliveryRoutes(api huma.API) {
-	huma.Get(api, "/v1/vehicles/{vid}/ledger", func(_ context.Context, in *vehiclePath) (*output[[]Boot], error) {
+	huma.Get(api, "/v1/vehicles/{vid}/ledger", func(_ context.Context, in *VehiclePath) (*output[[]Boot], error) {
 		if _, ok := s.cfg.Vehicles.Vehicle(in.VID); !ok {
 			return nil, unknownVehicle()
 		}
@@ -175,7 +175,7 @@ func (s *Server) eventRoutes(api huma.API) {
 		OperationID: "watch-vehicle", Method: http.MethodGet, Path: "/v1/vehicles/{vid}/events",
 		Summary: "Live changes of signals and presence (Server-Sent Events)",
 	}, map[string]any{"state": Events{}, "presence": PresenceEvent{}},
-		func(ctx context.Context, in *vehiclePath, send sse.Sender) {
+		func(ctx context.Context, in *VehiclePath, send sse.Sender) {
 			if v, ok := s.cfg.Vehicles.Vehicle(in.VID); ok {
 				for _, d := range v.Devices {
 					if send.Data(PresenceEvent{Time: d.Since, Device: d.ID, Presence: d.Presence}) != nil {
