@@ -204,20 +204,22 @@ type stored struct {
 }
 
 // scanStored reads the files. A batch's rows stand together in one file of each
-// date; a second run of them is a duplicate.
+// date, in order of time; a second run of them is a duplicate.
 func scanStored(lake, device string, mine map[string]bool) (*stored, error) {
 	s := &stored{batches: map[batch]map[string]bool{}}
 	keys := map[[3]string]uint64{}
 	var last batch
 	var lastFile string
+	var lastTime int64
 	err := ScanLake(lake, func(file string, r *Row) error {
 		if r.DID != device || !mine[r.Boot] {
 			return nil
 		}
-		if b := (batch{r.Boot, uint64(r.Seq)}); b != last || file != lastFile {
+		if b := (batch{r.Boot, uint64(r.Seq)}); b != last || file != lastFile || r.Time < lastTime {
 			last, lastFile = b, file
 			s.begin(b, filepath.Base(filepath.Dir(file)))
 		}
+		lastTime = r.Time
 		name := [3]string{r.Bus, r.Message, r.Signal}
 		key, ok := keys[name]
 		if !ok {

@@ -1,0 +1,149 @@
+package e2e_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/simulator/ledger"
+	"telltale.dev/simulator/world"
+)
+
+// TestTheCheckNotices breaks the programs in known ways: a check that never
+// fails proves nothing.
+func TestTheCheckNotices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the programs anew for each way to break them")
+	}
+	const (
+		link = "agent/link/sender.go"
+		way  = "cloud/ingest/decode.go"
+		rows = "cloud/lake/rows.go"
+	)
+	sentTwice := edit{
+		"cloud/ingest/front.go",
+		"\tf.cfg.Publisher.Publish(m, func(",
+		"\tf.cfg.Publisher.Publish(m, func(uint64, error) {})\n\tf.cfg.Publisher.Publish(m, func(",
+	}
+	for _, c := range []struct {
+		name  string
+		edits []edit
+		want  string // in the error; "": the check is content
+		lost  uint64
+		twice bool
+	}{
+		{name: "nothing is broken"},
+		{name: "the link acknowledges a batch without sending it", want: "lost is 1", lost: 1, edits: []edit{{
+			link,
+			"\tif err := s.transmit(it, p); err != nil {",
+			"\tif it.kind == recordKind && it.id.Seq == 3 {\n\t\ts.l.cfg.Buffer.Ack(it.position)\n\t\treturn nil\n\t}\n" +
+				"\tif err := s.transmit(it, p); err != nil {",
+		}}},
+		{name: "the processor passes over a batch", want: "lost is 1", lost: 1, edits: []edit{{
+			way,
+			"\tif done, f := p.known(h.ID, m, e); done || f != nil {",
+			"\tif h.ID.Seq == 3 {\n\t\treturn nil\n\t}\n\tif done, f := p.known(h.ID, m, e); done || f != nil {",
+		}}},
+		{name: "every batch comes twice", edits: []edit{sentTwice}},
+		{name: "every batch comes twice and nobody looks", want: "duplicated is", twice: true, edits: []edit{sentTwice, {
+			way,
+			"\tcase Duplicate:\n\t\tp.ledger.Repeat(",
+			"\tcase Duplicate:\n\t\treturn false, nil\n\t\tp.ledger.Repeat(",
+		}}},
+		{name: "the lake changes a value", want: "the stored samples are not those that were sent", edits: []edit{{
+			rows,
+			"\tslices.SortStableFunc(l.rows[start:], compareRows)",
+			"\tif b.ID.Seq == 3 {\n\t\tl.rows[start].raw++\n\t}\n\tslices.SortStableFunc(l.rows[start:], compareRows)",
+		}}},
+		{name: "the lake leaves a row out", want: "samples_collected is", edits: []edit{{
+			rows,
+			"\tslices.SortStableFunc(l.rows[start:], compareRows)",
+			"\tif b.ID.Seq == 3 {\n\t\tl.rows = l.rows[:len(l.rows)-1]\n\t}\n\tslices.SortStableFunc(l.rows[start:], compareRows)",
+		}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := quietRound(t, programs(t, c.edits...))
+			noticed(t, err, c.want)
+			if l != nil && (l.Lost != c.lost || l.Duplicated > 0 != c.twice) {
+				t.Errorf("got lost %d, duplicated %d, want lost %d, duplicated %t", l.Lost, l.Duplicated, c.lost, c.twice)
+			}
+		})
+	}
+}
+
+// quietRound is a short drive without faults, in about 30 batches.
+func quietRound(t *testing.T, built string) (*ledger.Ledger, error) {
+	t.Helper()
+	r := &round{dir: t.TempDir(), programs: built, plan: plan{setup: setups[1], speed: 20, length: 1500 * time.Millisecond, flush: 300 * time.Millisecond}}
+	return r.play(t.Context())
+}
+
+// noticed holds an error of a round against what it should tell.
+func noticed(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("got %v, want a ledger that adds up", err)
+	case want != "" && (!errors.Is(err, ledger.ErrDoesNotAddUp) || !strings.Contains(err.Error(), want)):
+		t.Errorf("got %v, want a ledger that does not add up with %q", err, want)
+	default:
+		t.Logf("the check says: %v", err)
+	}
+}
+
+// patience is how many rounds with power cuts a missing fsync may stay unseen.
+const patience = 8
+
+// TestTheCheckNoticesFsync removes one fsync. Nothing but a power cut below the page cache can tell.
+func TestTheCheckNoticesFsync(t *testing.T) {
+	if number(t, "TELLTALE_POWERCUTS", 0) == 0 {
+		t.Skip("TELLTALE_POWERCUTS is not set: it takes root and some minutes; make system does it")
+	}
+	for _, c := range []struct {
+		name string
+		edit edit
+		cut  string
+	}{
+		{"the buffer does not sync its segments", edit{
+			"agent/buffer/file.go",
+			"Timeout: openTimeout, NoFreelistSync: true,",
+			"Timeout: openTimeout, NoSync: true, NoFreelistSync: true,",
+		}, cutAgentPower},
+		{"the backbone does not sync its streams", edit{
+			"cloud/backbone/embedded.go", "SyncAlways: true,", "SyncAlways: false,",
+		}, cutCloudPower},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			built := programs(t, c.edit)
+			dir := folder(t)
+			t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			if _, err := world.New(world.Config{Dir: dir, Programs: built}); err != nil {
+				t.Fatal(err)
+			}
+			d := newDisks(t, dir)
+			for n := range patience {
+				r := &round{plan: cutPlan(n, c.cut), dir: dir, programs: built, power: d, built: d.agent.sync}
+				_, err := r.play(t.Context())
+				if errors.Is(err, ledger.ErrDoesNotAddUp) {
+					t.Logf("after %d rounds the check says: %v", n+1, err)
+					return
+				}
+				if err != nil {
+					t.Fatalf("round %d: %v", n, err)
+				}
+			}
+			t.Errorf("got %d rounds that add up, want one that does not", patience)
+		})
+	}
+}
+
+// cutPlan is a drive of many batches with one cut in its middle, a little later in each round.
+func cutPlan(n int, cut string) plan {
+	at := time.Duration(700+100*n) * time.Millisecond
+	return plan{
+		round: n, setup: setups[1], speed: 20, length: 2 * time.Second, flush: 10 * time.Second,
+		steps: []step{{at, cut}, {at + 200*time.Millisecond, launchAgent}, {at + 200*time.Millisecond, launchCloud}},
+	}
+}
