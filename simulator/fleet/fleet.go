@@ -38,6 +38,7 @@ type Config struct {
 	Roots    *x509.CertPool // nil: those of the system
 	Vehicles []Identity     // with different names
 	Flood    int            // so many of the vehicles, the last ones, flood
+	Pulse    time.Duration  // they rest for so long, then flood for as long, and so on; 0: they flood all the time
 	Rate     float64        // messages a second and vehicle; 0: as fast as they are acknowledged
 	Window   int            // unacknowledged publishes of a vehicle; 0 means 1. The broker's receive maximum lowers it
 	Random   int            // bytes of a random payload; 0: batches of a synthetic schema
@@ -65,8 +66,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%w: window: expected 1 to %d", ErrConfig, maxWindow)
 	case c.Random < 0 || c.Random > protocol.MaxPacket/2:
 		return fmt.Errorf("%w: payload: expected 1 to %d bytes", ErrConfig, protocol.MaxPacket/2)
-	case c.Duration < 0 || !(c.Ramp >= 0):
-		return fmt.Errorf("%w: duration and ramp: expected no negative number", ErrConfig)
+	case c.Duration < 0 || c.Pulse < 0 || !(c.Ramp >= 0):
+		return fmt.Errorf("%w: duration, pulse and ramp: expected no negative number", ErrConfig)
 	}
 	return nil
 }
@@ -80,6 +81,7 @@ type run struct {
 	places   chan struct{}        // of vehicles that are connecting
 	boot     protocol.BootID      // of all vehicles, new in each run
 	lanes    [2]lane              // normal, flooding
+	pulse    [2]Histogram         // of normal vehicles with Pulse: published while the others rest, while they flood
 	began    atomic.Int64         // clock when publishing began; 0: not yet
 	measured atomic.Pointer[mark] // when it ended
 
@@ -205,6 +207,16 @@ func (p *ramp) next(ctx context.Context) {
 
 // clock is the time of the run; it is never zero, and follows no change of the wall clock.
 func (r *run) clock() time.Duration { return time.Since(r.started) + 1 }
+
+// flood says whether flooding vehicles flood at a time of the clock, and how long it stays so.
+func (r *run) flood(at time.Duration) (on bool, left time.Duration) {
+	pulse := r.cfg.Pulse
+	if pulse == 0 {
+		return true, 0
+	}
+	passed := at - time.Duration(r.began.Load())
+	return passed/pulse%2 == 1, pulse - passed%pulse
+}
 
 // enter waits for a place among those that are connecting; false when ctx ended.
 func (r *run) enter(ctx context.Context) bool {

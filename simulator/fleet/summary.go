@@ -146,7 +146,22 @@ type Summary struct {
 	Bytes    uint64            `json:"payload_bytes"` // published
 	Normal   Outcome           `json:"normal"`
 	Flooding *Outcome          `json:"flooding,omitempty"` // when there were flooding vehicles
+	Pulse    *Pulse            `json:"pulse,omitempty"`    // when the flooding ones rested now and then
 	Errors   map[string]uint64 `json:"errors"`             // of connections, by cause
+}
+
+// Latency is from publish to PUBACK, of publishes acked with success, in milliseconds.
+type Latency struct {
+	P50 float64 `json:"p50_ms"`
+	P90 float64 `json:"p90_ms"`
+	P99 float64 `json:"p99_ms"`
+	Max float64 `json:"max_ms"`
+}
+
+// Pulse holds what normal vehicles saw, by what the flooding ones did when they published.
+type Pulse struct {
+	Calm  Latency `json:"calm"`
+	Flood Latency `json:"flood"`
 }
 
 // Outcome is what became of the publishes of normal vehicles, or of flooding ones.
@@ -157,11 +172,7 @@ type Outcome struct {
 	Acked      uint64            `json:"acked"`   // with success
 	Refused    map[string]uint64 `json:"refused"` // by reason code, such as "0x97"
 	Unanswered uint64            `json:"unanswered"`
-	// From publish to PUBACK, of those acked, in milliseconds.
-	P50 float64 `json:"p50_ms"`
-	P90 float64 `json:"p90_ms"`
-	P99 float64 `json:"p99_ms"`
-	Max float64 `json:"max_ms"`
+	Latency
 }
 
 func (r *run) summary() *Summary {
@@ -180,6 +191,9 @@ func (r *run) summary() *Summary {
 		s.Flooding = &o
 		s.Rate += o.Rate
 	}
+	if r.cfg.Flood > 0 && r.cfg.Pulse > 0 {
+		s.Pulse = &Pulse{Calm: r.pulse[0].sum(), Flood: r.pulse[1].sum()}
+	}
 	return s
 }
 
@@ -195,27 +209,35 @@ func (l *lane) outcome(vehicles int, acked uint64, seconds float64) Outcome {
 	if seconds > 0 {
 		o.Rate = float64(acked) / seconds
 	}
-	var c Counts
-	l.latency.Load(&c)
-	ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 }
-	o.P50, o.P90, o.P99, o.Max = ms(c.Quantile(0.5)), ms(c.Quantile(0.9)), ms(c.Quantile(0.99)), ms(c.Max())
+	o.Latency = l.latency.sum()
 	return o
+}
+
+func (h *Histogram) sum() Latency {
+	var c Counts
+	h.Load(&c)
+	ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 }
+	return Latency{P50: ms(c.Quantile(0.5)), P90: ms(c.Quantile(0.9)), P99: ms(c.Quantile(0.99)), Max: ms(c.Max())}
 }
 
 // Text writes the summary for a person.
 func (s *Summary) Text(w io.Writer) {
 	fmt.Fprintf(w, "%d of %d vehicles connected, %.1f s, %.0f messages/s acknowledged, %.1f MB published\n",
 		s.Connected, s.Vehicles, s.Seconds, s.Rate, float64(s.Bytes)/1e6)
-	s.Normal.text(w, "normal")
+	s.Normal.write(w, "normal")
 	if s.Flooding != nil {
-		s.Flooding.text(w, "flooding")
+		s.Flooding.write(w, "flooding")
+	}
+	if s.Pulse != nil {
+		fmt.Fprintf(w, "  %-9sPUBACK after %s\n", "calm", s.Pulse.Calm.text())
+		fmt.Fprintf(w, "  %-9sPUBACK after %s\n", "flood", s.Pulse.Flood.text())
 	}
 	for _, e := range slices.Sorted(maps.Keys(s.Errors)) {
 		fmt.Fprintf(w, "  error  %d times: %s\n", s.Errors[e], e)
 	}
 }
 
-func (o *Outcome) text(w io.Writer, name string) {
+func (o *Outcome) write(w io.Writer, name string) {
 	var refused strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(o.Refused)) {
 		fmt.Fprintf(&refused, "  %s × %d", code, o.Refused[code])
@@ -225,6 +247,9 @@ func (o *Outcome) text(w io.Writer, name string) {
 	}
 	fmt.Fprintf(w, "  %-9s%d vehicles, %d published, %d acked, %d unanswered, refused:%s\n",
 		name, o.Vehicles, o.Published, o.Acked, o.Unanswered, refused.String())
-	fmt.Fprintf(w, "  %-9sPUBACK after p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms; %.0f messages/s\n",
-		"", o.P50, o.P90, o.P99, o.Max, o.Rate)
+	fmt.Fprintf(w, "  %-9sPUBACK after %s; %.0f messages/s\n", "", o.Latency.text(), o.Rate)
+}
+
+func (l *Latency) text() string {
+	return fmt.Sprintf("p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms", l.P50, l.P90, l.P99, l.Max)
 }

@@ -60,9 +60,11 @@ func (v *vehicle) drive(ctx, stop context.Context, first func()) {
 		if err == nil {
 			v.run.connected.Add(1)
 			err = s.publishAll(ctx, stop)
-			v.run.connected.Add(-1)
+			if stop.Err() == nil { // at the end the number stays for the summary
+				v.run.connected.Add(-1)
+			}
 		}
-		if err == nil || stop.Err() != nil || ctx.Err() != nil {
+		if err == nil || stop.Err() != nil {
 			return
 		}
 		v.run.fail(err)
@@ -181,6 +183,12 @@ func (s *session) write(stop context.Context) error {
 
 // wait says how long until the next publish may leave.
 func (s *session) wait() time.Duration {
+	if s.lane.flooding {
+		if on, left := s.run.flood(s.run.clock()); !on {
+			return left
+		}
+		return 0
+	}
 	if quiet := time.Duration(s.quiet.Load()); quiet > 0 {
 		if left := quiet - s.run.clock(); left > 0 {
 			return left
@@ -225,16 +233,30 @@ func (s *session) read() {
 			s.err = errMalformed
 			return
 		}
-		sent := s.sent[id-1].Swap(0)
+		sent := time.Duration(s.sent[id-1].Swap(0))
 		if sent == 0 {
 			s.err = errMalformed
 			return
 		}
-		s.lane.acknowledge(code, s.run.clock()-time.Duration(sent))
-		if code >= refusedFrom && !s.lane.flooding {
-			s.quiet.Store(int64(s.run.clock() + refusedPause))
-		}
+		s.acknowledged(code, sent)
 		s.free <- id // never blocks: there are as many places as identifiers
+	}
+}
+
+// acknowledged counts the answer to a publish.
+func (s *session) acknowledged(code byte, sent time.Duration) {
+	now := s.run.clock()
+	s.lane.acknowledge(code, now-sent)
+	switch {
+	case s.lane.flooding:
+	case code >= refusedFrom:
+		s.quiet.Store(int64(now + refusedPause))
+	case s.run.cfg.Pulse > 0:
+		phase := &s.run.pulse[0]
+		if flood, _ := s.run.flood(sent); flood {
+			phase = &s.run.pulse[1]
+		}
+		phase.Record(now - sent)
 	}
 }
 

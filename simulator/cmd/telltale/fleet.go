@@ -18,7 +18,7 @@ import (
 type fleetCommand struct {
 	N      int           `short:"n" default:"100" help:"How many vehicles."`
 	MQTT   string        `name:"mqtt" default:"127.0.0.1:8883" placeholder:"HOST:PORT" help:"The broker."`
-	Cloud  string        `type:"path" default:".telltale/cloud" placeholder:"DIR" help:"Data folder of the cloud, whose development authority makes the certificates."`
+	Cloud  string        `type:"path" default:".telltale/up/cloud" placeholder:"DIR" help:"Data folder of the cloud, whose development authority makes the certificates."`
 	CA     string        `name:"ca" type:"path" placeholder:"FILE" help:"Authority of another broker, instead of --cloud."`
 	Cert   string        `type:"path" placeholder:"FILE" help:"With --ca: one certificate for all vehicles."`
 	Key    string        `type:"path" placeholder:"FILE" help:"With --cert: its private key."`
@@ -29,6 +29,7 @@ type fleetCommand struct {
 	Size   string        `default:"1KiB" help:"With --random: the payload."`
 	Time   time.Duration `default:"30s" help:"How long to publish, once all are connected; 0: until Ctrl-C."`
 	Flood  int           `placeholder:"K" help:"So many of the vehicles ignore rate and window."`
+	Pulse  time.Duration `placeholder:"TIME" help:"With --flood: they rest for so long, then flood for as long, and so on."`
 	Ramp   float64       `default:"200" help:"Connects a second; 0: all at once."`
 	JSON   bool          `name:"json" help:"Print the summary as one JSON object on the last line."`
 }
@@ -65,7 +66,7 @@ func (c *fleetCommand) Run(ctx context.Context) error {
 
 // config reads the flags and gets the certificates.
 func (c *fleetCommand) config(ctx context.Context) (fleet.Config, error) {
-	cfg := fleet.Config{Address: c.MQTT, Flood: c.Flood, Rate: c.Rate, Window: c.Window, Duration: c.Time, Ramp: c.Ramp}
+	cfg := fleet.Config{Address: c.MQTT, Flood: c.Flood, Pulse: c.Pulse, Rate: c.Rate, Window: c.Window, Duration: c.Time, Ramp: c.Ramp}
 	if c.Random {
 		size, err := protocol.ParseSize(c.Size)
 		if err != nil {

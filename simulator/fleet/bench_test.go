@@ -1,0 +1,127 @@
+package fleet_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"telltale.dev/simulator/fleet"
+)
+
+// The load of the benchmarks.
+const (
+	benchVehicles = 1000
+	benchSize     = 1 << 10
+	benchTime     = 10 * time.Second
+	floodTime     = 16 * time.Second
+	floodPulse    = 2 * time.Second
+	floodRate     = 2 // messages a second of each normal vehicle
+)
+
+// BenchmarkIngest is how fast 1,000 vehicles get QoS 1 messages of 1 KiB
+// acknowledged: by the cloud, which has them on disk then, and by mosquitto, which
+// stores nothing. One round is a run of ten seconds; both brokers and the load
+// share this machine, so that figures of one run compare with each other only.
+func BenchmarkIngest(b *testing.B) {
+	for _, window := range []int{1, 8} {
+		b.Run(fmt.Sprintf("cloud/window=%d", window), func(b *testing.B) {
+			for b.Loop() {
+				cloud := startCloud(b)
+				list, roots := cloud.vehicles(b, benchVehicles)
+				measure(b, cloud, fleet.Config{Address: cloud.addr, Roots: roots, Vehicles: list, Window: window})
+				cloud.stop(b)
+			}
+		})
+		b.Run(fmt.Sprintf("mosquitto/window=%d", window), func(b *testing.B) {
+			for b.Loop() {
+				broker, cert, roots := startMosquitto(b)
+				list, err := fleet.Names("bench", benchVehicles)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i := range list {
+					list[i].Certificate = cert
+				}
+				measure(b, broker, fleet.Config{Address: broker.addr, Roots: roots, Vehicles: list, Window: window})
+				broker.stop(b)
+			}
+		})
+	}
+}
+
+// measure drives the load and reports what came of it.
+func measure(b *testing.B, broker *server, cfg fleet.Config) {
+	cfg.Random, cfg.Duration = benchSize, benchTime
+	got, cpu := drive(b, broker, cfg)
+	n := got.Normal
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(got.Rate, "messages/s")
+	b.ReportMetric(n.P50, "p50-ms")
+	b.ReportMetric(n.P99, "p99-ms")
+	b.ReportMetric(float64(n.Published-n.Acked), "refused")
+	if cpu > 0 {
+		b.ReportMetric(cpu.Seconds()*1e6/(got.Rate*got.Seconds), "cpu-µs/message")
+	}
+}
+
+// BenchmarkIngestFlood is what 999 vehicles notice of one that floods: it rests
+// and floods in turn, so that both are measured under the same circumstances.
+func BenchmarkIngestFlood(b *testing.B) {
+	for b.Loop() {
+		cloud := startCloud(b)
+		list, roots := cloud.vehicles(b, benchVehicles)
+		got, _ := drive(b, cloud, fleet.Config{
+			Address: cloud.addr, Roots: roots, Vehicles: list, Window: 8, Random: benchSize,
+			Rate: floodRate, Flood: 1, Pulse: floodPulse, Duration: floodTime,
+		})
+		cloud.stop(b)
+		if got.Flooding.Refused["0x97"] == 0 {
+			b.Errorf("the flooding vehicle was refused nothing with 0x97: %+v", got.Flooding)
+		}
+		if n := got.Normal; n.Acked != n.Published {
+			b.Errorf("normal vehicles: %d of %d acked", n.Acked, n.Published)
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(got.Pulse.Calm.P50, "calm-p50-ms")
+		b.ReportMetric(got.Pulse.Calm.P99, "calm-p99-ms")
+		b.ReportMetric(got.Pulse.Flood.P50, "flood-p50-ms")
+		b.ReportMetric(got.Pulse.Flood.P99, "flood-p99-ms")
+		b.ReportMetric(got.Pulse.Flood.P99/got.Pulse.Calm.P99, "p99-ratio")
+		b.ReportMetric(float64(got.Flooding.Refused["0x97"]), "flood-refused")
+	}
+}
+
+// drive runs the load, and gives the CPU time of the broker's process while publishing.
+func drive(b *testing.B, broker *server, cfg fleet.Config) (*fleet.Summary, time.Duration) {
+	b.Helper()
+	var began, ended time.Duration
+	cfg.Ramp = 500
+	cfg.Began = func() { began = cpuTime(broker.cmd.Process.Pid) }
+	cfg.Ended = func() { ended = cpuTime(broker.cmd.Process.Pid) }
+	got, err := fleet.Run(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(got.Errors) > 0 || got.Connected != len(cfg.Vehicles) {
+		b.Errorf("%d of %d connected, errors %v", got.Connected, len(cfg.Vehicles), got.Errors)
+	}
+	return got, ended - began
+}
+
+// cpuTime is utime and stime of a process, in steps of 10 ms (proc(5)); 0 where there is no /proc.
+func cpuTime(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:]) // from the third on
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(string(fields[11]))
+	system, _ := strconv.Atoi(string(fields[12]))
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
