@@ -15,7 +15,7 @@ const askWait = 5 * time.Second
 func (w *World) Ask(ctx context.Context, route string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.ports.HTTP+route, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.Ports().HTTP+route, nil)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
 package world
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -30,7 +30,8 @@ func (w *World) StartCloud(ctx context.Context) error {
 
 // LaunchCloud starts the cloud and does not wait.
 func (w *World) LaunchCloud() error {
-	mqtt, http := w.ports.MQTT, w.ports.HTTP
+	ports := w.Ports()
+	mqtt, http := ports.MQTT, ports.HTTP
 	if mqtt == "" {
 		mqtt, http = orFree(w.cfg.MQTT), orFree(w.cfg.HTTP)
 	}
@@ -51,21 +52,21 @@ func (w *World) LaunchCloud() error {
 	if err != nil {
 		return err
 	}
-	w.cloud, w.ready = p, ready
+	w.ready = ready
+	w.setCloud(p)
 	return nil
 }
 
 // AwaitCloud waits until a launched cloud serves.
 func (w *World) AwaitCloud(ctx context.Context) error {
-	p := w.cloud
+	p := w.running()
 	if w.ready == nil { // it served already
 		return p.failure()
 	}
 	select {
 	case r := <-w.ready:
 		w.ready = nil
-		w.ports.MQTT, w.ports.HTTP = r.MQTT, r.HTTP
-		return w.writePorts()
+		return w.setPorts(func(p *Ports) { p.MQTT, p.HTTP = r.MQTT, r.HTTP })
 	case <-p.done:
 		return errors.Join(p.failure(), ctx.Err())
 	case <-time.After(startWait):
@@ -86,29 +87,32 @@ func orFree(addr string) string {
 
 // KillCloud ends the cloud with SIGKILL.
 func (w *World) KillCloud() {
-	if w.cloud != nil {
-		w.cloud.kill()
+	if p := w.running(); p != nil {
+		p.kill()
 	}
 }
 
 // CloudRunning says whether the cloud is powered.
-func (w *World) CloudRunning() bool { return w.cloud != nil && w.cloud.running() }
+func (w *World) CloudRunning() bool {
+	p := w.running()
+	return p != nil && p.running()
+}
 
 // FreezeCloud stops the cloud where it is, as a power cut does: it will never
 // run again, and sees nothing of what happens to its disk before KillCloud.
 func (w *World) FreezeCloud() {
-	if w.cloud != nil {
-		w.cloud.freeze()
+	if p := w.running(); p != nil {
+		p.freeze()
 	}
 }
 
 // StopCloud ends the cloud in order: what it acknowledged is in the lake then.
 func (w *World) StopCloud(ctx context.Context) error {
-	if w.cloud == nil {
+	p := w.running()
+	if p == nil {
 		return nil
 	}
-	p := w.cloud
-	w.cloud = nil
+	w.setCloud(nil)
 	return p.stop(ctx)
 }
 
@@ -130,12 +134,12 @@ func (w *World) issue(ctx context.Context, dir, name string, args ...string) (Cr
 	c := Credentials{
 		Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key"), CA: filepath.Join(dir, "ca.crt"),
 	}
-	if _, err := os.Stat(c.Cert); err == nil {
-		return c, nil
-	}
 	out, err := exec.CommandContext(ctx, w.cloudBin, args...).CombinedOutput()
-	if err != nil {
-		return c, errors.Join(fmt.Errorf("telltale-cloud dev-cert: %w", err), errors.New(string(out)))
+	switch {
+	case ctx.Err() != nil:
+		return c, ctx.Err()
+	case err != nil:
+		return c, fmt.Errorf("certificate of %s: %w: %s", name, err, bytes.TrimSpace(out))
 	}
 	return c, nil
 }

@@ -46,7 +46,7 @@ func (w *World) Operations(ctx context.Context) (*Operations, error) {
 	}
 	o := &Operations{results: map[string]CampaignResult{}}
 	o.conn, err = autopaho.NewConnection(context.WithoutCancel(ctx), autopaho.ClientConfig{
-		ServerUrls: []*url.URL{{Scheme: "mqtts", Host: w.ports.MQTT}}, TlsCfg: config, KeepAlive: 20, CleanStartOnInitialConnection: true,
+		ServerUrls: []*url.URL{{Scheme: "mqtts", Host: w.Ports().MQTT}}, TlsCfg: config, KeepAlive: 20, CleanStartOnInitialConnection: true,
 		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
 			_, _ = m.Subscribe(context.WithoutCancel(ctx), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{
 				{Topic: "v1/ops/config/+/+/result", QoS: 1},

@@ -96,7 +96,7 @@ func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, er
 	if v.Hub, err = virtual.Listen("127.0.0.1:0", virtual.Config{Buses: names, Tap: cfg.Tap, Log: w.cfg.Log}); err != nil {
 		return nil, err
 	}
-	if v.Link, err = fault.Listen(w.ports.MQTT); err != nil {
+	if v.Link, err = fault.Listen(w.Ports().MQTT); err != nil {
 		return nil, errors.Join(err, v.Hub.Close())
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -104,8 +104,7 @@ func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, er
 	v.running.Go(func() { v.logged("bus hub", v.Hub.Run(running)) })
 	v.running.Go(func() { v.logged("link", v.Link.Run(running)) })
 	w.vehicles = append(w.vehicles, v)
-	w.ports.Link, w.ports.Bus = v.Link.Addr(), v.Hub.URL(names[0])
-	return v, w.writePorts()
+	return v, w.setPorts(func(p *Ports) { p.Link, p.Bus = v.Link.Addr(), v.Hub.URL(names[0]) })
 }
 
 func (v *Vehicle) logged(what string, err error) {

@@ -10,10 +10,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -34,11 +36,14 @@ type Config struct {
 var ErrForeign = errors.New("folder is not empty and not Telltale's")
 
 // portsFile marks a folder as ours and tells the ports to whoever looks.
-const portsFile = "ports.json"
+const (
+	portsFile    = "ports.json"
+	portsVersion = 1
+)
 
 // Ports are the addresses of a running world.
 type Ports struct {
-	Version int    `json:"version"` // 1
+	Version int    `json:"version"`
 	MQTT    string `json:"mqtt"`
 	HTTP    string `json:"http"`
 	Link    string `json:"link,omitempty"` // where the vehicle connects: the faulty way to MQTT
@@ -48,12 +53,14 @@ type Ports struct {
 // World is the running system. Methods are called by one goroutine at a time, except where said.
 type World struct {
 	cfg      Config
-	agent    string // program
-	cloudBin string // program
-	cloud    *process
+	agent    string            // program
+	cloudBin string            // program
 	ready    <-chan cloudReady // of the cloud that was launched last
-	ports    Ports
 	vehicles []*Vehicle
+
+	mu    sync.Mutex // guards all below
+	cloud *process
+	ports Ports
 }
 
 // New prepares the folder and finds the programs.
@@ -69,8 +76,7 @@ func New(cfg Config) (*World, error) {
 	if err := claim(cfg.Dir); err != nil {
 		return nil, err
 	}
-	w.ports = Ports{Version: 1}
-	return w, w.writePorts()
+	return w, w.setPorts(func(p *Ports) { *p = Ports{Version: portsVersion} })
 }
 
 func (c *Config) program(name string) (string, error) {
@@ -97,25 +103,43 @@ func FindProgram(name string) (string, error) {
 
 // claim makes sure that dir is ours to use.
 func claim(dir string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("data folder: %w", err)
-	}
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("data folder: %w", err)
 	}
-	ours := len(entries) == 1 // the logs folder just made
-	for _, e := range entries {
-		ours = ours || e.Name() == portsFile
+	if len(entries) > 0 {
+		ports, err := ReadPorts(dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w: choose an empty or new one", dir, ErrForeign)
+		}
+		if ports.Version != portsVersion {
+			return fmt.Errorf("%s: made by another version of Telltale (%d, expected %d): choose an empty or new one", dir, ports.Version, portsVersion)
+		}
 	}
-	if !ours {
-		_ = os.Remove(filepath.Join(dir, "logs"))
-		return fmt.Errorf("%s: %w: choose an empty or new one", dir, ErrForeign)
+	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
 	}
 	return nil
 }
 
-func (w *World) writePorts() error {
+// ReadPorts reads the ports file of a data folder: where its world was reached last.
+func ReadPorts(dir string) (Ports, error) {
+	var p Ports
+	data, err := os.ReadFile(filepath.Join(dir, portsFile))
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil {
+		return p, fmt.Errorf("ports file: %w", err)
+	}
+	return p, nil
+}
+
+// setPorts changes the ports and writes the file.
+func (w *World) setPorts(change func(*Ports)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.ports)
 	data, err := json.MarshalIndent(w.ports, "", "  ")
 	if err == nil {
 		err = os.WriteFile(filepath.Join(w.cfg.Dir, portsFile), append(data, '\n'), 0o600)
@@ -135,15 +159,32 @@ func (w *World) AgentProgram() string { return w.agent }
 // Lake is the folder of the Parquet files.
 func (w *World) Lake() string { return filepath.Join(w.cfg.Dir, "cloud", "lake") }
 
-// Ports are the addresses in use.
-func (w *World) Ports() Ports { return w.ports }
+// Ports are the addresses in use. It may be called from any goroutine.
+func (w *World) Ports() Ports {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ports
+}
+
+// running gives the cloud's process, nil when it was never started or has been stopped.
+func (w *World) running() *process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cloud
+}
+
+func (w *World) setCloud(p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cloud = p
+}
 
 func (w *World) logFile(name string) string { return filepath.Join(w.cfg.Dir, "logs", name+".log") }
 
 // Failure tells of a child that ended on its own; nil when all is well. It may be called from any goroutine.
 func (w *World) Failure() error {
-	if w.cloud != nil {
-		if err := w.cloud.failure(); err != nil {
+	if p := w.running(); p != nil {
+		if err := p.failure(); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,9 +16,9 @@ import (
 type certCommand struct {
 	Names []string `arg:"" help:"NAME for an operator; VID DID for a device."`
 	Role  string   `enum:"operator,device" default:"operator" help:"operator or device."`
-	Cloud string   `type:"path" default:".telltale/cloud" placeholder:"DIR" help:"Data folder of the cloud."`
-	Out   string   `type:"path" default:".telltale/certs" placeholder:"DIR" help:"Where to write the files."`
-	MQTT  string   `default:"127.0.0.1:8883" placeholder:"HOST:PORT" help:"The broker, for the printed command."`
+	Cloud string   `default:".telltale/up/cloud" placeholder:"DIR" help:"Data folder of the cloud."`
+	Out   string   `default:".telltale/certs" placeholder:"DIR" help:"Where to write the files."`
+	MQTT  string   `name:"mqtt" placeholder:"HOST:PORT" help:"The broker, for the printed lines. Default: where telltale up has it, or 127.0.0.1:8883."`
 }
 
 // Run issues the certificate with the cloud's program and prints how to use it.
@@ -26,27 +27,70 @@ func (c *certCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(c.Cloud); err != nil {
-		return fmt.Errorf("--cloud: expected the data folder of a cloud, such as telltale up makes: %w", err)
+	if _, err := os.Stat(filepath.Join(c.Cloud, "ca")); err != nil {
+		return fmt.Errorf("--cloud %s: expected the data folder of a cloud that has run with --dev, such as telltale up makes", c.Cloud)
 	}
-	args := append([]string{"dev-cert", "--data", c.Cloud, "--out", c.Out, "--role", c.Role}, c.Names...)
+	if want := map[string]int{"operator": 1, "device": 2}[c.Role]; len(c.Names) != want {
+		return fmt.Errorf("--role %s: expected %s", c.Role, map[string]string{"operator": "one NAME", "device": "VID DID"}[c.Role])
+	}
+	args := append([]string{"dev-cert", "--data", c.Cloud, "--out", c.Out, "--role", c.Role, "--"}, c.Names...)
 	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	if err != nil {
 		return errors.New(strings.TrimPrefix(strings.TrimSpace(string(out)), "telltale-cloud: "))
 	}
 	name := c.Names[len(c.Names)-1]
-	host, port, _ := strings.Cut(c.MQTT, ":")
-	files := mosquittoFiles(filepath.Join(c.Out, name+".crt"), filepath.Join(c.Out, name+".key"), filepath.Join(c.Out, "ca.crt"))
+	creds := world.Credentials{Cert: filepath.Join(c.Out, name+".crt"), Key: filepath.Join(c.Out, name+".key"), CA: filepath.Join(c.Out, "ca.crt")}
 	if c.Role == "device" {
-		fmt.Printf("telltale-agent run --data .telltale/%s --endpoint %s --cert %s --key %s --ca %s --can can0=URL --dbc can0=FILE\n",
-			c.Names[0], c.MQTT, filepath.Join(c.Out, name+".crt"), filepath.Join(c.Out, name+".key"), filepath.Join(c.Out, "ca.crt"))
+		fmt.Println(command("telltale-agent", "run", "--data", filepath.Join(filepath.Dir(c.Out), c.Names[0]), "--endpoint", c.broker(),
+			"--cert", creds.Cert, "--key", creds.Key, "--ca", creds.CA, "--can", "can0=URL", "--dbc", "can0=FILE"))
 		return nil
 	}
-	fmt.Printf("mosquitto_sub -V 5 -h %s -p %s %s -t 'v1/#' -v\n", host, port, files)
-	fmt.Printf("mosquitto_pub -V 5 -h %s -p %s %s -q 1 -t v1/ops/config/campaign/ID -f CAMPAIGN.yaml\n", host, port, files)
+	fmt.Println(mosquitto("mosquitto_sub", c.broker(), creds, "-t", "v1/+/up/#", "-F", "%t %x"), "|", command(ourselves(), "inspect"))
+	fmt.Println(mosquitto("mosquitto_sub", c.broker(), creds, "-t", "v1/ops/config/campaign/+/result"))
+	fmt.Println(mosquitto("mosquitto_pub", c.broker(), creds, "-q", "1", "-t", "v1/ops/config/campaign/ID", "-f", "CAMPAIGN.yaml"))
 	return nil
 }
 
-func mosquittoFiles(cert, key, ca string) string {
-	return fmt.Sprintf("--cafile %s --cert %s --key %s", ca, cert, key)
+// broker is where the printed lines connect to.
+func (c *certCommand) broker() string {
+	if c.MQTT != "" {
+		return c.MQTT
+	}
+	if ports, err := world.ReadPorts(filepath.Dir(c.Cloud)); err == nil && ports.MQTT != "" {
+		return ports.MQTT
+	}
+	return "127.0.0.1:8883"
 }
+
+// mosquitto is the command line of one of mosquitto's clients.
+func mosquitto(program, broker string, creds world.Credentials, args ...string) string {
+	host, port, err := net.SplitHostPort(broker)
+	if err != nil {
+		host, port = broker, "8883"
+	}
+	return command(program, append([]string{"-V", "5", "-h", host, "-p", port,
+		"--cafile", creds.CA, "--cert", creds.Cert, "--key", creds.Key}, args...)...)
+}
+
+// command is a line to paste into a shell.
+func command(program string, args ...string) string {
+	line := quote(program)
+	for _, arg := range args {
+		line += " " + quote(arg)
+	}
+	return line
+}
+
+// quote writes an argument so that a shell takes it as it is.
+func quote(arg string) string {
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=,@+%", c)
+	}
+	if arg != "" && strings.IndexFunc(arg, func(c rune) bool { return !plain(c) }) < 0 {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}
+
+// ourselves is how the user calls this program.
+func ourselves() string { return relative(os.Args[0]) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -13,7 +12,7 @@ type dbcCommand struct {
 }
 
 type dbcCheckCommand struct {
-	Files []string `arg:"" type:"path" help:"DBC files."`
+	Files []string `arg:"" help:"DBC files."`
 }
 
 // Run prints one line for each file and one for each problem. Only a file that cannot be read at all is an error.
@@ -38,14 +37,14 @@ func (c *dbcCheckCommand) Run() error {
 		fmt.Printf("%s: %d messages, %d signals, %d statements skipped\n", name, len(file.Messages), signals, file.Skipped)
 		_, compiled, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}}})
 		if err != nil {
-			fmt.Println(err)
+			return err
 		}
 		for _, p := range append(problems, compiled...) {
 			fmt.Println(p)
 		}
 	}
 	if unreadable > 0 {
-		return errors.New("some files cannot be read")
+		return fmt.Errorf("%d of %d files cannot be read", unreadable, len(c.Files))
 	}
 	return nil
 }

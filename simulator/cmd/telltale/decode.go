@@ -8,7 +8,9 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"telltale.dev/protocol/dbc"
 	"telltale.dev/simulator/drive"
@@ -16,7 +18,7 @@ import (
 
 type decodeCommand struct {
 	recording
-	Log string `arg:"" type:"path" help:"candump or Vector ASC, plain or zstd."`
+	Log string `arg:"" help:"candump or Vector ASC, plain or zstd."`
 }
 
 // decodeBatch is how many frames are read at once.
@@ -43,10 +45,19 @@ func (c *decodeCommand) Run(ctx context.Context) error {
 	defer log.Close()
 	out := bufio.NewWriterSize(os.Stdout, 1<<16)
 	err = decodeLog(ctx, plan, log, out)
-	for _, p := range log.Problems() {
-		fmt.Fprintln(os.Stderr, p)
+	if flushed := out.Flush(); err == nil {
+		err = flushed
 	}
-	return errors.Join(err, out.Flush())
+	warn(log.Problems(), log.Counts().Bad, "lines could not be read")
+	if err != nil {
+		return err
+	}
+	for _, name := range plan.Buses() {
+		if !slices.Contains(log.Buses(), name) {
+			return fmt.Errorf("--dbc %s: the log has no such bus; it has %s", name, strings.Join(log.Buses(), ", "))
+		}
+	}
+	return nil
 }
 
 func decodeLog(ctx context.Context, plan *dbc.Plan, log *drive.Reader, out *bufio.Writer) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"telltale.dev/protocol/dbc"
@@ -20,7 +21,7 @@ type recording struct {
 type demoCommand struct {
 	playing
 	recording
-	Log    string  `required:"" type:"path" placeholder:"FILE" help:"candump or Vector ASC, plain or zstd."`
+	Log    string  `required:"" placeholder:"FILE" help:"candump or Vector ASC, plain or zstd."`
 	Speed  float64 `placeholder:"N" help:"Times the recorded speed. Default: the log in 60 s."`
 	Faults string  `enum:"none,tunnel,power,cloud,all" default:"all" help:"none, tunnel, power, cloud or all."`
 }
@@ -31,8 +32,10 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Speed < 0 {
-		return fmt.Errorf("--speed: expected a positive number")
+	if c.Speed != 0 {
+		if err := checkSpeed(c.Speed); err != nil {
+			return err
+		}
 	}
 	if err := c.advise(ctx, buses); err != nil {
 		return err
@@ -67,7 +70,18 @@ func (c *recording) buses() (map[string]scenario.Bus, error) {
 	return buses, nil
 }
 
-// sources parses the DBC files; problems go to standard error.
+// checkSpeed refuses what would never end, or be over before it began.
+func checkSpeed(speed float64) error {
+	if speed >= slowest && speed <= fastest {
+		return nil
+	}
+	return fmt.Errorf("--speed: expected %v to %v times the recorded speed", slowest, fastest)
+}
+
+// What --speed may be.
+const slowest, fastest = 0.001, 100_000
+
+// sources parses the DBC files; what is left out of them is said on standard error.
 func sources(buses map[string]scenario.Bus) ([]dbc.Source, error) {
 	var list []dbc.Source
 	for _, name := range scenario.BusNames(buses) {
@@ -77,15 +91,30 @@ func sources(buses map[string]scenario.Bus) ([]dbc.Source, error) {
 			if err != nil {
 				return nil, fmt.Errorf("--dbc: %w", err)
 			}
-			parsed, _, err := dbc.Parse(file, text)
+			parsed, problems, err := dbc.Parse(file, text)
 			if err != nil {
 				return nil, err
 			}
+			skipped := slices.DeleteFunc(problems, func(p dbc.Problem) bool { return !p.Skipped })
+			warn(skipped, len(skipped), "statements skipped; telltale dbc check "+quote(file)+" lists them")
 			source.Files = append(source.Files, parsed)
 		}
 		list = append(list, source)
 	}
 	return list, nil
+}
+
+// warnings is how many problems of one file are written out.
+const warnings = 3
+
+// warn writes the first problems to standard error, and how many there are in all.
+func warn[T fmt.Stringer](problems []T, all int, what string) {
+	for _, p := range problems[:min(len(problems), warnings)] {
+		fmt.Fprintln(os.Stderr, p)
+	}
+	if all > warnings {
+		fmt.Fprintf(os.Stderr, "%d %s\n", all, what)
+	}
 }
 
 // advise says which bus or DBC fits better when few identifiers match.
@@ -98,9 +127,7 @@ func (c *demoCommand) advise(ctx context.Context, buses map[string]scenario.Bus)
 	if err != nil {
 		return err
 	}
-	for _, p := range log.Problems {
-		fmt.Fprintln(os.Stderr, p)
-	}
+	warn(log.Problems, log.Counts.Bad, "lines could not be read")
 	coverage, err := drive.Cover(log, list)
 	for _, line := range coverage.Advice {
 		fmt.Fprintln(os.Stderr, line)

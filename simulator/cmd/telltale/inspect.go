@@ -16,11 +16,11 @@ import (
 
 type inspectCommand struct {
 	cloudAPI
-	Schema []string `type:"path" placeholder:"FILE" help:"A schema document that batches need. Those in the input are remembered by themselves."`
-	File   string   `arg:"" optional:"" type:"path" help:"A payload, or lines of topic and hexadecimal payload. Default: standard input."`
+	Schema []string `placeholder:"FILE" help:"A schema document that batches need. Those in the input are remembered, and a cloud is asked for others."`
+	File   string   `arg:"" optional:"" help:"Payloads, or lines of topic and payload as mosquitto_sub prints them. Default: standard input."`
 }
 
-// inspector remembers the schemas that it has seen.
+// inspector shows payloads and remembers the schemas that it has seen.
 type inspector struct {
 	schemas map[protocol.SchemaID]*codec.Schema
 	out     *json.Encoder
@@ -38,6 +38,7 @@ func (c *inspectCommand) Run(ctx context.Context) error {
 		schemas: map[protocol.SchemaID]*codec.Schema{}, missing: map[protocol.SchemaID]bool{}, out: json.NewEncoder(os.Stdout),
 		ask: func(id protocol.SchemaID) ([]byte, error) { return c.schema(ctx, id) },
 	}
+	in.out.SetEscapeHTML(false)
 	for _, name := range c.Schema {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -56,33 +57,38 @@ func (c *inspectCommand) Run(ctx context.Context) error {
 		defer f.Close()
 		input = f
 	}
-	if err := in.read(ctx, input); err != nil {
+	ended := make(chan error, 1)
+	go func() { ended <- in.read(input) }() // not waited for after Ctrl-C: a read of a terminal cannot be interrupted
+	select {
+	case err := <-ended:
+		if err == nil && in.failed > 0 {
+			err = errUnreadable
+		}
 		return err
+	case <-ctx.Done():
+		return nil // this is how following the wire ends
 	}
-	if in.failed > 0 {
-		return errUnreadable
-	}
-	return nil
 }
 
 // maxInput bounds what may wait for the end of one payload.
 const maxInput = 4 << 20
 
-// read cuts the input into payloads. Binary ones carry their own length, so
-// that what mosquitto_sub prints can be read without a special format.
-func (in *inspector) read(ctx context.Context, input io.Reader) error {
+// read cuts the input into payloads and shows them as they come.
+func (in *inspector) read(input io.Reader) error {
 	var waiting []byte
 	buf := make([]byte, 64<<10)
-	for ctx.Err() == nil {
+	for {
 		n, err := input.Read(buf)
 		waiting = append(waiting, buf[:n]...)
 		ended := errors.Is(err, io.EOF)
 		for len(waiting) > 0 {
-			payload, size := nextPayload(waiting, ended)
+			p, size := cut(waiting, ended)
 			if size == 0 {
 				break
 			}
-			in.show(payload)
+			if err := in.show(p); err != nil {
+				return err
+			}
 			waiting = waiting[size:]
 		}
 		switch {
@@ -94,28 +100,30 @@ func (in *inspector) read(ctx context.Context, input io.Reader) error {
 			return fmt.Errorf("expected payloads of at most %d bytes", maxInput)
 		}
 	}
-	return nil
 }
 
-// show prints one payload: binary, "topic hex", hex, or JSON, which is passed on.
-func (in *inspector) show(payload []byte) {
+// show prints one payload: binary, hexadecimal, a campaign in YAML, or JSON, which is passed on.
+func (in *inspector) show(p piece) error {
 	shown := map[string]any{}
-	if line := bytes.TrimSpace(payload); isText(payload) {
-		if len(line) == 0 {
-			return
+	if p.topic != "" {
+		shown["topic"] = p.topic
+	}
+	payload := p.payload
+	if text := bytes.TrimSpace(payload); len(text) == 0 || text[0] < 0x80 && !bytes.HasPrefix(payload, zstdMagic) {
+		payload = text
+		if decoded, err := hex.DecodeString(string(text)); err == nil {
+			payload = decoded
 		}
-		if topic, rest, ok := bytes.Cut(line, []byte(" ")); ok && bytes.HasPrefix(topic, []byte("v1/")) {
-			shown["topic"], line = string(topic), rest
-		}
-		if json.Valid(line) {
-			shown["json"] = json.RawMessage(line)
-			in.print(shown)
-			return
-		}
-		if decoded, err := hex.DecodeString(string(line)); err == nil {
-			line = decoded
-		}
-		payload = line
+	}
+	switch {
+	case len(payload) == 0 && p.topic == "":
+		return nil
+	case len(payload) == 0:
+		shown["empty"] = true // a retained document taken back
+		return in.out.Encode(shown)
+	case json.Valid(payload):
+		shown["json"] = json.RawMessage(payload)
+		return in.out.Encode(shown)
 	}
 	in.learn(payload)
 	value, what, err := codec.Inspect(payload, in.schema)
@@ -125,14 +133,7 @@ func (in *inspector) show(payload []byte) {
 	} else {
 		shown[what] = value
 	}
-	in.print(shown)
-}
-
-func (in *inspector) print(shown map[string]any) {
-	if err := in.out.Encode(shown); err != nil {
-		in.failed++
-		fmt.Fprintln(os.Stderr, "telltale:", err)
-	}
+	return in.out.Encode(shown)
 }
 
 // schema finds a schema in what was seen, else asks the cloud, once.

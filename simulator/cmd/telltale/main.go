@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -28,14 +29,38 @@ type commands struct {
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
-func main() {
-	var c commands
-	parsed := kong.Parse(&c, kong.Name("telltale"), kong.UsageOnError(), kong.Description("The Telltale simulator."))
+// Exit codes.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // as shells say it of SIGINT
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run carries out one command line and gives the exit code. A second Ctrl-C ends the program at once.
+func run(args []string) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parser := kong.Must(&commands{}, kong.Name("telltale"), kong.Description("The Telltale simulator."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "telltale:", err)
-		os.Exit(1)
+	context.AfterFunc(ctx, stop)
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "telltale: %v; --help shows how\n", err)
+		return exitUsage
 	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	err = parsed.Run()
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "telltale: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintln(os.Stderr, "telltale:", err)
+	return exitFailed
 }

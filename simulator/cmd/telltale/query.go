@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// defaultAPI is where telltale up has the API.
+const defaultAPI = "http://127.0.0.1:8080"
+
 // cloudAPI is the HTTP interface that queries go to.
 type cloudAPI struct {
 	API string `default:"http://127.0.0.1:8080" env:"TELLTALE_API" placeholder:"URL" help:"The cloud's HTTP interface."`
@@ -27,8 +30,14 @@ func (c *cloudAPI) get(ctx context.Context, answer any, path ...string) error {
 		return err
 	}
 	defer body.Close()
-	return json.NewDecoder(body).Decode(answer)
+	if err := json.NewDecoder(body).Decode(answer); err != nil {
+		return fmt.Errorf("%s: expected the answer of a Telltale cloud: %w", c.API, err)
+	}
+	return nil
 }
+
+// maxProblem bounds the description of a refusal.
+const maxProblem = 64 << 10
 
 func (c *cloudAPI) open(ctx context.Context, path ...string) (io.ReadCloser, error) {
 	target, err := url.JoinPath(c.API, path...)
@@ -40,16 +49,23 @@ func (c *cloudAPI) open(ctx context.Context, path ...string) (io.ReadCloser, err
 		return nil, fmt.Errorf("--api: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("no cloud answers at %s; telltale up starts one: %w", c.API, err)
+		var failed *url.Error // repeats the address
+		if errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return nil, fmt.Errorf("no cloud answers at %s (telltale up starts one, --api names another): %w", c.API, err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
 	var problem struct{ Title, Detail string }
-	if json.NewDecoder(resp.Body).Decode(&problem) != nil {
-		return nil, fmt.Errorf("the cloud answered %s", resp.Status)
+	if json.NewDecoder(io.LimitReader(resp.Body, maxProblem)).Decode(&problem) != nil || problem.Detail == "" {
+		return nil, fmt.Errorf("%s answered %s; expected a Telltale cloud there", c.API, resp.Status)
 	}
 	return nil, errors.New(problem.Detail)
 }
@@ -115,7 +131,7 @@ func (v *signalValue) number() string {
 
 // Run shows the state.
 func (c *stateCommand) Run(ctx context.Context) error {
-	path := []string{"v1", "vehicles", c.VID, "state"}
+	path := []string{"v1", "vehicles", url.PathEscape(c.VID), "state"}
 	if c.JSON {
 		body, err := c.open(ctx, path...)
 		if err != nil {
@@ -154,10 +170,10 @@ const maxEvent = 16 << 20
 // Run follows the live events until Ctrl-C or until the cloud ends them.
 func (c *watchCommand) Run(ctx context.Context) error {
 	var known vehicle
-	if err := c.get(ctx, &known, "v1", "vehicles", c.VID); err != nil {
+	if err := c.get(ctx, &known, "v1", "vehicles", url.PathEscape(c.VID)); err != nil {
 		return err
 	}
-	body, err := c.open(ctx, "v1", "vehicles", c.VID, "events")
+	body, err := c.open(ctx, "v1", "vehicles", url.PathEscape(c.VID), "events")
 	if err != nil {
 		return err
 	}

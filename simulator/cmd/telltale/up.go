@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"telltale.dev/simulator/drive"
@@ -18,11 +17,11 @@ import (
 
 type upCommand struct {
 	recording
-	Data  string  `type:"path" default:".telltale" placeholder:"DIR" help:"Keep everything there."`
+	Data  string  `default:".telltale/up" placeholder:"DIR" help:"Keep everything there."`
 	MQTT  string  `name:"mqtt" default:"127.0.0.1:8883" help:"Where the broker listens."`
 	HTTP  string  `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
 	Empty bool    `help:"The cloud alone."`
-	Log   string  `type:"path" placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
+	Log   string  `placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
 	Speed float64 `default:"1" help:"Times the recorded speed."`
 }
 
@@ -31,15 +30,30 @@ const upVehicle, upDevice = "anna", "tcu-a"
 
 // Run keeps everything running until Ctrl-C.
 func (c *upCommand) Run(ctx context.Context) error {
+	if err := checkSpeed(c.Speed); err != nil {
+		return err
+	}
+	if c.Log == "" && len(c.DBC)+len(c.J1939) > 0 {
+		return errors.New("--dbc and --j1939 belong to a log: expected --log FILE too")
+	}
 	w, err := world.New(world.Config{Dir: c.Data, MQTT: c.MQTT, HTTP: c.HTTP, Flush: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	err = c.keep(ctx, w)
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), upStopWait)
 	defer cancel()
-	return errors.Join(err, w.Close(stop))
+	if closed := w.Close(stop); err == nil {
+		err = closed
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // Ctrl-C is how it ends
+	}
+	return err
 }
+
+// upStopWait bounds the end of everything that runs.
+const upStopWait = time.Minute
 
 func (c *upCommand) keep(ctx context.Context, w *world.World) error {
 	if err := w.StartCloud(ctx); err != nil {
@@ -122,8 +136,6 @@ func (c *upCommand) what() (string, map[string]scenario.Bus, error) {
 // hints prints lines that work when pasted.
 func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credentials, v *world.Vehicle) error {
 	p := w.Ports()
-	host, port, _ := strings.Cut(p.MQTT, ":")
-	broker := fmt.Sprintf("-V 5 -h %s -p %s %s", host, port, mosquittoFiles(relative(ops.Cert), relative(ops.Key), relative(ops.CA)))
 	campaign := filepath.Join(c.Data, "slow.yaml")
 	if err := os.WriteFile(campaign, []byte(slowCampaign), 0o600); err != nil {
 		return err
@@ -134,15 +146,19 @@ func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credent
 		fmt.Printf("curl http://%s/v1/vehicles/%s/state\n", p.HTTP, upVehicle)
 		fmt.Printf("curl -N http://%s/v1/vehicles/%s/events\n", p.HTTP, upVehicle)
 	}
-	fmt.Printf("mosquitto_sub %s -t 'v1/+/up/#' -F '%%t %%x' | %s inspect\n", broker, relative(os.Args[0]))
-	fmt.Printf("mosquitto_sub %s -t 'v1/ops/config/campaign/+/result'\n", broker)
-	fmt.Printf("mosquitto_pub %s -q 1 -t v1/ops/config/campaign/slow -f %s\n", broker, relative(campaign))
+	inspect := []string{"inspect"}
+	if api := "http://" + p.HTTP; api != defaultAPI {
+		inspect = append(inspect, "--api", api)
+	}
+	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/+/up/#", "-F", "%t %x"), "|", command(ourselves(), inspect...))
+	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/ops/config/campaign/+/result"))
+	fmt.Println(mosquitto("mosquitto_pub", p.MQTT, ops, "-q", "1", "-t", "v1/ops/config/campaign/slow", "-f", relative(campaign)))
 	if v != nil {
 		second, err := w.Device(ctx, "bert", "tcu-b", filepath.Join(c.Data, "bert", "identity"))
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s\n", secondVehicle(w, v, second, filepath.Join(c.Data, "bert")))
+		fmt.Println(secondVehicle(w, v, second, filepath.Join(c.Data, "bert")))
 	}
 	fmt.Println("\nCtrl-C ends it.")
 	return nil
@@ -150,10 +166,10 @@ func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credent
 
 // secondVehicle is the agent's command line for another car on the same buses.
 func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, dir string) string {
-	args := []string{relative(w.AgentProgram()), "run", "--data", relative(dir), "--endpoint", w.Ports().MQTT,
+	args := []string{"run", "--data", relative(dir), "--endpoint", w.Ports().MQTT,
 		"--cert", relative(creds.Cert), "--key", relative(creds.Key), "--ca", relative(creds.CA)}
 	for _, b := range v.Buses() {
-		args = append(args, "--can", "'"+b.Name+"="+v.Hub.URL(b.Name)+"'")
+		args = append(args, "--can", b.Name+"="+v.Hub.URL(b.Name))
 		for _, file := range b.DBC {
 			args = append(args, "--dbc", b.Name+"="+relative(file))
 		}
@@ -161,7 +177,7 @@ func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, di
 			args = append(args, "--j1939", b.Name)
 		}
 	}
-	return strings.Join(args, " ")
+	return command(relative(w.AgentProgram()), args...)
 }
 
 // slowCampaign is an example to push: one value a second of each signal.
