@@ -97,6 +97,8 @@ func (c *Cloud) Run(ctx context.Context) error {
 	defer stopIntake()
 	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBehind()
+	processed, stopWaiting := context.WithCancel(behind)
+	defer stopWaiting()
 
 	var group errgroup.Group
 	group.Go(func() error { defer stopIntake(); return c.broker.Run(intake) })
@@ -104,12 +106,31 @@ func (c *Cloud) Run(ctx context.Context) error {
 	group.Go(func() error { defer stopIntake(); return c.watchDisk(intake) })
 	var processing errgroup.Group
 	for _, l := range c.lanes {
-		processing.Go(func() error { defer stopIntake(); return l.processor.Run(behind) })
+		processing.Go(func() error { defer stopIntake(); defer stopWaiting(); return l.processor.Run(behind) })
 	}
 
 	err := group.Wait()
+	if err == nil {
+		c.flush(processed)
+	}
 	stopBehind()
 	return errors.Join(err, processing.Wait(), c.backbone.Close())
+}
+
+// lastFlush bounds how long a stop waits until the lake has what was acknowledged;
+// what it has not then, it gets at the next start.
+const lastFlush = 10 * time.Second
+
+// flush brings what the broker acknowledged into the lake.
+func (c *Cloud) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastFlush)
+	defer cancel()
+	for _, l := range c.lanes {
+		if err := l.processor.Flush(ctx); err != nil {
+			c.cfg.Log.Warn("stopped before everything was in the lake; the next start goes on", "err", err)
+			return
+		}
+	}
 }
 
 // watchDisk ends with an error when the backbone can store nothing more.
