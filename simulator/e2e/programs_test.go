@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,41 +30,71 @@ type edit struct {
 	old, new string
 }
 
-// programs builds the programs, with edits that exist in the build only, and
-// gives their folder. A text that is not found exactly once fails the test: an
-// edit must not rot silently.
-func programs(t *testing.T, edits ...edit) string {
-	t.Helper()
+// sound builds all programs as they are, once, and gives their folder.
+var sound = sync.OnceValues(func() (string, error) {
 	shop, err := workshop()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	root, err := filepath.Abs(filepath.Join("..", ".."))
+	dir := filepath.Join(shop, "sound")
+	return dir, goBuild(dir, "./agent/cmd/...", "./cloud/cmd/...", "./simulator/cmd/...")
+})
+
+// programs gives a folder with all programs as they are.
+func programs(t *testing.T) string {
+	t.Helper()
+	dir, err := sound()
 	if err != nil {
 		t.Fatal(err)
-	}
-	dir := filepath.Join(shop, strings.ReplaceAll(t.Name(), "/", "-"))
-	args := []string{"build", "-o", dir + "/", "-overlay", overlay(t, root, edits)}
-	args = append(args, "./agent/cmd/...", "./cloud/cmd/...", "./simulator/cmd/...")
-	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Dir = root
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	return dir
 }
 
+// broken builds agent and cloud with edits that exist in the build only, and
+// gives their folder. A text that is not found exactly once fails the test: an
+// edit must not rot silently.
+func broken(t *testing.T, edits ...edit) string {
+	t.Helper()
+	dir, list := t.TempDir(), overlay(t, edits)
+	for _, part := range []string{"agent", "cloud"} {
+		name := "telltale-" + part
+		if slices.ContainsFunc(edits, func(e edit) bool { return strings.HasPrefix(e.file, part+"/") }) {
+			if err := goBuild(dir, "-overlay", list, "./"+part+"/cmd/"+name); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.Link(filepath.Join(programs(t), name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// root is the repository.
+var root = filepath.Join("..", "..")
+
+func goBuild(dir string, args ...string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, args...)...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // overlay writes the edited files and the list of them that go build reads.
-func overlay(t *testing.T, root string, edits []edit) string {
+func overlay(t *testing.T, edits []edit) string {
 	t.Helper()
 	dir := t.TempDir()
 	text := map[string]string{}
 	replace := map[string]string{}
 	for _, e := range edits {
-		path := filepath.Join(root, filepath.FromSlash(e.file))
+		path, err := filepath.Abs(filepath.Join(root, filepath.FromSlash(e.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, ok := text[path]; !ok {
 			data, err := os.ReadFile(path)
 			if err != nil {

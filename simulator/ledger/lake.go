@@ -70,8 +70,17 @@ func scanFile(name string, each func(string, *Row) error) (err error) {
 	if err != nil {
 		return err
 	}
-	reader := parquet.NewGenericReader[Row](f)
-	defer func() { err = errors.Join(err, reader.Close(), f.Close()) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	file, err := parquet.OpenFile(f, info.Size()) // the reader would panic on a damaged one
+	if err != nil {
+		return err
+	}
+	reader := parquet.NewGenericReader[Row](file)
+	defer func() { err = errors.Join(err, reader.Close()) }()
 	rows := make([]Row, readRows)
 	for {
 		n, err := reader.Read(rows)
