@@ -135,11 +135,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	decoded := make(chan *signals.Block, rowsQueue)
 	wanted := make(chan *campaign.Block, rowsQueue)
 
+	// Each stage reads until the one before it has closed its channel, so that
+	// nothing is lost on the way when ctx ends.
 	var pipeline errgroup.Group
-	pipeline.Go(func() error { return a.frames.Run(ctx, fromBus) })           // bus → frames
-	pipeline.Go(func() error { return a.signals.Run(ctx, fromBus, decoded) }) // frames → rows
-	pipeline.Go(func() error { return a.campaign.Run(ctx, decoded, wanted) }) // rows → what campaigns want
-	pipeline.Go(func() error { return a.batch.Run(ctx, wanted) })             // → numbered batches on disk
+	pipeline.Go(func() error { return a.frames.Run(ctx, fromBus) })                // bus → frames
+	pipeline.Go(func() error { a.signals.Run(fromBus, decoded); return nil })      // frames → rows
+	pipeline.Go(func() error { a.campaign.Run(ctx, decoded, wanted); return nil }) // rows → what campaigns want
+	pipeline.Go(func() error { return a.batch.Run(ctx, wanted) })                  // → numbered batches on disk
 
 	online, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
@@ -155,7 +157,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // drainStep is how often drain looks whether everything is sent.
 const drainStep = 20 * time.Millisecond
 
-// drain waits until the buffer is empty, the link is down or Drain has passed.
+// drain waits until everything in the buffer is sent, the link is down or Drain has passed.
 func (a *Agent) drain() {
 	for end := time.Now().Add(a.cfg.Drain); time.Now().Before(end); time.Sleep(drainStep) {
 		if a.buffer.Stats().Waiting.Records == 0 || !a.link.Stats().Connected {

@@ -8,9 +8,11 @@ type Status struct {
 	Dropped      uint64 `json:"frames_dropped"`
 	Decoded      uint64 `json:"frames_decoded"`
 	Unknown      uint64 `json:"frames_unknown"`
-	Samples      uint64 `json:"samples"` // on disk since the start
-	Batches      uint64 `json:"batches"` // on disk since the start
-	Waiting      uint64 `json:"waiting"` // records in the buffer
+	Samples      uint64 `json:"samples"`         // on disk since the start
+	Batches      uint64 `json:"batches"`         // on disk since the start
+	Refused      uint64 `json:"commits_refused"` // by the disk, and tried again
+	LeftOut      uint64 `json:"rows_left_out"`   // could not be collected; see the log
+	Waiting      uint64 `json:"waiting"`         // records in the buffer
 	WaitingBytes uint64 `json:"waiting_bytes"`
 	Evicted      uint64 `json:"evicted"` // records
 	Connected    bool   `json:"connected"`
@@ -24,12 +26,13 @@ type Status struct {
 
 // Status may be called from any goroutine.
 func (a *Agent) Status() Status {
-	made, waiting, sent := a.batch.Stats(), a.buffer.Stats(), a.link.Stats()
+	collected, made, waiting, sent := a.campaign.Stats(), a.batch.Stats(), a.buffer.Stats(), a.link.Stats()
 	return Status{
 		Boot: a.boot.String(), Attached: a.frames.Attached(),
 		Received: made.Seen.Received, Dropped: made.Seen.Dropped,
 		Decoded: made.Seen.Decoded, Unknown: made.Seen.Unknown,
 		Samples: made.Samples, Batches: made.Batches,
+		Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused,
 		Waiting: waiting.Waiting.Records, WaitingBytes: waiting.Waiting.Bytes, Evicted: waiting.EvictedRecords,
 		Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
 		Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee, Error: sent.LastError,

@@ -34,6 +34,20 @@ const (
 	CommitBulk   = 10 * time.Second // the others
 )
 
+// Limits that close a batch whatever its campaign says. They bound memory, and
+// leave room for a whole block of the widest rows below those of package codec.
+const (
+	maxRows  = 1 << 18
+	maxCells = 1 << 20
+)
+
+// clockSlack is how far source time may go back within a batch, in µs: frames
+// of several buses do not come in order. Beyond it the clock was set back.
+const clockSlack = 1_000_000
+
+// maxRowTime bounds the times of rows, in µs before and after the Unix epoch; no clock is that wrong.
+const maxRowTime = 1 << 60
+
 // Config of a Sealer.
 type Config struct {
 	Vehicle protocol.VehicleID
@@ -48,29 +62,31 @@ type Config struct {
 
 // Stats are the counters of a Sealer.
 type Stats struct {
-	Batches  uint64 // sealed and on disk
-	Samples  uint64 // on disk, in batches and checkpoints
-	Failures uint64 // commits that had to be tried again
-	Seen     signals.Account
+	Batches   uint64 // sealed and on disk
+	Samples   uint64 // on disk, in batches and checkpoints
+	Failures  uint64 // commits that had to be tried again
+	Refused   uint64 // rows with impossible times, left out
+	Discarded uint64 // samples of batches that could not be written at all
+	Seen      signals.Account
 }
 
 // Sealer makes batches.
 type Sealer struct {
 	cfg   Config
-	stats struct{ batches, samples, failures atomic.Uint64 }
+	stats struct{ batches, samples, failures, refused, discarded atomic.Uint64 }
 	seen  struct{ received, dropped, decoded, unknown atomic.Uint64 }
 
 	// Owned by Run.
 	rules   []*campaign.Rule
-	open    []*open // one for each rule
+	open    []*open // one for each rule, then those of rules that are gone
 	account signals.Account
 	cut     signals.Account // as of the last commit that covered every open batch
 	sealed  uint64          // samples in sealed batches
 	bytes   uint64          // payload bytes of sealed batches
 	next    uint64          // sequence of the next new batch
 	drops   uint64          // dropped frames already declared in a batch
-	now     int64           // newest source time, µs
-	payload []byte
+	now     int64           // source time, µs
+	payload []byte          // of the commit under way
 }
 
 // open is a rule's batch under way.
@@ -78,8 +94,10 @@ type open struct {
 	rule      *campaign.Rule
 	enc       *codec.Encoder
 	topic     string
+	interval  int64  // the longest that a sample may wait for a commit, µs
 	seq       uint64 // 0 until the first commit
 	committed int    // samples in its last checkpoint
+	cells     int    // values, absent ones included
 	due       int64  // source time of the next commit, µs
 }
 
@@ -98,6 +116,7 @@ func New(cfg Config) *Sealer {
 func (s *Sealer) Stats() Stats {
 	return Stats{
 		Batches: s.stats.batches.Load(), Samples: s.stats.samples.Load(), Failures: s.stats.failures.Load(),
+		Refused: s.stats.refused.Load(), Discarded: s.stats.discarded.Load(),
 		Seen: signals.Account{
 			Received: s.seen.received.Load(), Dropped: s.seen.dropped.Load(),
 			Decoded: s.seen.decoded.Load(), Unknown: s.seen.unknown.Load(),
@@ -107,70 +126,87 @@ func (s *Sealer) Stats() Stats {
 
 // Run seals until in is closed; what is open then is sealed too. When the disk
 // refuses, it tries again until ctx ends: the pipeline stands still and the
-// drivers count what they drop.
+// drivers count what they drop. It always reads in to its end.
 func (s *Sealer) Run(ctx context.Context, in <-chan *campaign.Block) error {
-	idle := time.NewTimer(s.cfg.CommitBulk)
+	step := min(s.cfg.CommitUrgent, s.cfg.CommitBulk)
+	silent, idle := time.Duration(0), time.NewTimer(step)
 	defer idle.Stop()
 	for {
+		var err error
 		select {
 		case b, ok := <-in:
 			if !ok {
-				return s.commit(ctx, func(*open) bool { return true })
+				return s.Finish(ctx)
 			}
-			s.Add(b)
+			err = s.Add(ctx, b)
 			s.cfg.Release(b)
-			if err := s.commit(ctx, s.full); err != nil {
-				drain(in)
-				return err
+			silent = 0
+			idle.Reset(step)
+		case <-idle.C: // the buses are silent: source time goes on with ours
+			s.now += step.Microseconds()
+			if silent += step; silent < s.cfg.CommitBulk {
+				err = s.commit(ctx, false)
+				idle.Reset(step)
+			} else {
+				err = s.Finish(ctx)
 			}
-			idle.Reset(s.cfg.CommitBulk)
-		case <-idle.C: // the bus is silent: nothing will close the open batches
-			if err := s.commit(ctx, func(*open) bool { return true }); err != nil {
-				drain(in)
-				return err
+		}
+		if err != nil {
+			for b := range in { // let the stages before us end
+				s.cfg.Release(b)
 			}
+			return err
 		}
 	}
 }
 
-// drain lets the stages before us end.
-func drain(in <-chan *campaign.Block) {
-	for range in {
-	}
-}
-
-// Add puts the rows of b into their open batches.
-func (s *Sealer) Add(b *campaign.Block) {
+// Add puts the rows of b into their open batches and commits what is due.
+func (s *Sealer) Add(ctx context.Context, b *campaign.Block) error {
 	s.adopt(b.Rules)
 	for i := range b.Rows {
 		row := &b.Rows[i]
+		if row.Time < -maxRowTime || row.Time > maxRowTime {
+			s.refuse()
+			continue
+		}
 		o := s.open[row.Rule]
-		if o.enc.Rows() == 0 {
-			o.due = row.Time + s.interval(o.rule).Microseconds()
+		if o.enc.Samples() == o.committed {
+			o.due = row.Time + o.interval
 		}
 		if bits := b.Bitmap(row); bits != nil {
 			o.enc.AddChanged(int(row.Group), row.Time, b.Values(row), bits)
 		} else {
 			o.enc.Add(int(row.Group), row.Time, b.Values(row))
 		}
-		s.now = row.Time
+		o.cells += int(row.Count)
 	}
+	s.now = b.Now
 	s.account.CopyFrom(&b.Account)
 	s.seen.received.Store(b.Account.Received)
 	s.seen.dropped.Store(b.Account.Dropped)
 	s.seen.decoded.Store(b.Account.Decoded)
 	s.seen.unknown.Store(b.Account.Unknown)
+	return s.commit(ctx, false)
 }
 
-func (s *Sealer) interval(r *campaign.Rule) time.Duration {
-	if r.Class.Urgent() {
-		return s.cfg.CommitUrgent
+func (s *Sealer) refuse() {
+	if s.stats.refused.Add(1) == 1 {
+		s.cfg.Log.Error("rows with impossible times are left out")
 	}
-	return s.cfg.CommitBulk
 }
 
 // full says whether a batch must be closed. A clock that was set back closes it too.
 func (s *Sealer) full(o *open) bool {
 	age := s.now - o.enc.First()
-	return age < 0 || age >= o.rule.Age.Microseconds() || o.enc.Size() >= o.rule.Bytes
+	return age < -clockSlack || age >= o.rule.Age.Microseconds() || o.enc.Size() >= o.rule.Bytes ||
+		o.enc.Rows() >= maxRows || o.cells >= maxCells
+}
+
+// waiting says whether o has samples that are not on disk.
+func (o *open) waiting() bool { return o.enc.Samples() > o.committed }
+
+// late says whether they have waited for their commit interval by the clock
+// now; a clock that was set back since makes them late as well.
+func (o *open) late(now int64) bool {
+	return o.waiting() && (now >= o.due || now < o.due-o.interval-clockSlack)
 }

@@ -2,7 +2,6 @@ package batch
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -25,7 +24,11 @@ func (s *Sealer) adopt(rules []*campaign.Rule) {
 			continue
 		}
 		topic := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: s.cfg.Vehicle, Campaign: r.Campaign}
-		next = append(next, &open{rule: r, enc: codec.NewEncoder(r.Schema, r.Hash.ID()), topic: topic.String()})
+		o := &open{rule: r, enc: codec.NewEncoder(r.Schema, r.Hash.ID()), topic: topic.String(), interval: s.cfg.CommitBulk.Microseconds()}
+		if r.Class.Urgent() {
+			o.interval = s.cfg.CommitUrgent.Microseconds()
+		}
+		next = append(next, o)
 	}
 	for _, o := range s.open {
 		if !slices.Contains(next, o) && o.enc.Rows() > 0 {
@@ -35,142 +38,120 @@ func (s *Sealer) adopt(rules []*campaign.Rule) {
 	s.rules, s.open = slices.Clone(rules), next
 }
 
-// retired says whether the batch at index i belongs to a rule that is no longer in force.
-func (s *Sealer) retired(i int) bool { return i >= len(s.rules) }
+// Finish seals every open batch and puts the account on disk, also when there is nothing to seal.
+func (s *Sealer) Finish(ctx context.Context) error {
+	if err := s.commit(ctx, true); err != nil || s.cut.Equal(&s.account) {
+		return err
+	}
+	s.cut.CopyFrom(&s.account)
+	return s.persist(ctx, nil, nil)
+}
 
-// commit seals the batches that seal picks and those of retired rules, and
+// commit seals all batches, or those that are full or whose rule is gone, and
 // checkpoints the others that are due.
-func (s *Sealer) commit(ctx context.Context, seal func(*open) bool) error {
+func (s *Sealer) commit(ctx context.Context, all bool) error {
 	var closing, lasting []*open
-	uncovered := false
+	horizon := int64(0) // half the longest commit interval of those
 	for i, o := range s.open {
 		switch {
 		case o.enc.Rows() == 0:
-		case s.retired(i) || seal(o):
+			continue
+		case all || i >= len(s.rules) || s.full(o):
 			closing = append(closing, o)
-		case s.now >= o.due:
+		case o.late(s.now):
 			lasting = append(lasting, o)
 		default:
-			uncovered = uncovered || o.enc.Samples() > o.committed
+			continue
 		}
+		horizon = max(horizon, o.interval/2)
 	}
 	if len(closing)+len(lasting) == 0 {
 		return nil
 	}
-	if !uncovered {
+	covered := true
+	for _, o := range s.open {
+		if !o.waiting() || slices.Contains(closing, o) || slices.Contains(lasting, o) {
+			continue
+		}
+		// Those that would be due soon come along: one commit instead of
+		// two, and sooner or later one that covers everything.
+		if o.due-s.now <= horizon {
+			lasting = append(lasting, o)
+		} else {
+			covered = false
+		}
+	}
+	if covered {
 		s.cut.CopyFrom(&s.account)
 	}
-	if err := s.persist(ctx, func() error { return s.write(closing, lasting) }); err != nil {
+	if err := s.persist(ctx, closing, lasting); err != nil {
 		return err
 	}
-	s.open = slices.DeleteFunc(s.open, func(o *open) bool {
-		return !slices.Contains(s.rules, o.rule)
-	})
+	s.open = slices.DeleteFunc(s.open, func(o *open) bool { return !slices.Contains(s.rules, o.rule) })
 	return nil
 }
 
-// write puts sealed batches and checkpoints on disk in one transaction. Only
-// when that succeeded do the Sealer's own numbers move on.
-func (s *Sealer) write(closing, lasting []*open) error {
-	s.payload = s.payload[:0]
-	numbers := s.number(append(slices.Clone(closing), lasting...))
-	sealed, err := s.records(closing, numbers, true)
-	if err != nil {
-		return err
-	}
-	current, err := s.records(lasting, numbers[len(closing):], false)
-	if err != nil {
-		return err
-	}
-	p := s.progress(closing, lasting, sealed)
-	if err := s.cfg.Store.Commit(sealed, current, p); err != nil {
-		return err
-	}
-	s.next, s.bytes, s.drops = p.NextSeq, p.Bytes, s.account.Dropped
-	for _, o := range closing {
-		s.sealed += uint64(o.enc.Samples())
-		o.enc.Reset()
-		o.seq, o.committed = 0, 0
-	}
-	for i, o := range lasting {
-		o.seq, o.committed = numbers[len(closing)+i], o.enc.Samples()
-		o.due = s.now + s.interval(o.rule).Microseconds()
-	}
-	s.stats.batches.Add(uint64(len(sealed)))
-	s.stats.samples.Store(p.Samples)
-	return nil
-}
+// Waits between tries of a refused write.
+const (
+	minRetry = 100 * time.Millisecond
+	maxRetry = 5 * time.Second
+)
 
-// number gives each batch its sequence: the one of its checkpoint, or the next.
-func (s *Sealer) number(batches []*open) []uint64 {
-	numbers, next := make([]uint64, len(batches)), s.next
-	for i, o := range batches {
-		if numbers[i] = o.seq; o.seq == 0 {
-			numbers[i], next = next, next+1
-		}
-	}
-	return numbers
-}
-
-// records encodes batches. The first sealed one also declares what was lost since the last.
-func (s *Sealer) records(batches []*open, numbers []uint64, sealed bool) ([]buffer.Record, error) {
-	recs := make([]buffer.Record, 0, len(batches))
-	for i, o := range batches {
-		h := codec.Header{
-			Schema: o.rule.Hash.ID(),
-			ID:     protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: numbers[i]},
-		}
-		if sealed && i == 0 {
-			h.Evicted = s.cfg.Store.PendingEvicted()
-			h.Evicted = h.Evicted[:min(len(h.Evicted), codec.MaxEvicted)]
-			h.Drops = s.account.Dropped - s.drops
-		}
-		rec, err := s.record(o, h)
-		if err != nil {
-			return nil, err
-		}
-		recs = append(recs, rec)
-	}
-	return recs, nil
-}
-
-// record encodes the batch behind s.payload.
-func (s *Sealer) record(o *open, h codec.Header) (buffer.Record, error) {
-	start := len(s.payload)
-	payload, err := o.enc.Encode(h, s.payload)
-	if err != nil {
-		return buffer.Record{}, fmt.Errorf("batch: %w", err)
-	}
-	s.payload = payload
-	return buffer.Record{
-		Topic: o.topic, ContentType: protocol.ContentTelemetry, Priority: o.rule.Class, ID: h.ID,
-		Schema: o.rule.Hash, Purpose: o.rule.Purpose, Samples: uint32(o.enc.Samples()),
-		First: o.enc.First(), Last: o.enc.Last(), Created: time.Now(), TTL: ttl(o.rule.Class),
-		Evicted: h.Evicted, Payload: payload[start:],
-	}, nil
-}
-
-// progress is the account as it will stand when closing and lasting are on disk.
-func (s *Sealer) progress(closing, lasting []*open, sealed []buffer.Record) buffer.Progress {
-	p := buffer.Progress{
-		Boot: s.cfg.Boot, Received: s.cut.Received, Dropped: s.cut.Dropped,
-		Decoded: s.cut.Decoded, Unknown: s.cut.Unknown, Seen: s.cut.Seen,
-		Samples: s.sealed, Bytes: s.bytes, NextSeq: s.next,
-	}
-	for _, o := range s.open {
-		if slices.Contains(closing, o) || slices.Contains(lasting, o) {
-			p.Samples += uint64(o.enc.Samples())
-			if o.seq == 0 {
-				p.NextSeq++
+// persist writes again and again until it succeeds. When ctx has ended it tries once more.
+func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
+	c := s.compose(closing, lasting)
+	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
+		err := s.cfg.Store.Commit(c.sealed, c.lasting, c.progress)
+		if err == nil {
+			if wait > minRetry {
+				s.cfg.Log.Info("buffer accepts writes again")
 			}
-		} else {
-			p.Samples += uint64(o.committed)
+			s.settle(c)
+			return nil
 		}
+		s.stats.failures.Add(1)
+		if ctx.Err() != nil {
+			return commitError{err}
+		}
+		if wait == minRetry {
+			s.cfg.Log.Error("buffer refuses the batch; collecting stands still until it accepts", "error", err)
+		}
+		retry := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-retry.C:
+		}
+		retry.Stop()
 	}
-	for i := range sealed {
-		p.Bytes += uint64(len(sealed[i].Payload))
+}
+
+// commitError says that samples were not on disk when the agent had to stop.
+type commitError struct{ err error }
+
+func (e commitError) Error() string { return "last samples not committed: " + e.err.Error() }
+func (e commitError) Unwrap() error { return e.err }
+
+// settle moves the Sealer's own numbers on, now that c is on disk.
+func (s *Sealer) settle(c *commitment) {
+	s.next, s.bytes = c.progress.NextSeq, c.progress.Bytes
+	if len(c.sealed) > 0 {
+		s.drops = c.dropped
 	}
-	return p
+	for _, o := range c.closed {
+		s.sealed += uint64(o.enc.Samples())
+		o.reset(0)
+	}
+	for i, o := range c.open {
+		o.seq, o.committed = c.lasting[i].ID.Seq, o.enc.Samples()
+	}
+	s.stats.batches.Add(uint64(len(c.sealed)))
+	s.stats.samples.Store(c.progress.Samples)
+}
+
+// reset begins a new batch, with the given sequence or a new one (0).
+func (o *open) reset(seq uint64) {
+	o.enc.Reset()
+	o.seq, o.committed, o.cells = seq, 0, 0
 }
 
 // ttl is the message expiry of a class.
@@ -185,32 +166,11 @@ func ttl(p protocol.Priority) time.Duration {
 	return 30 * day
 }
 
-// Waits between tries of a refused write.
-const (
-	minRetry = 100 * time.Millisecond
-	maxRetry = 5 * time.Second
-)
-
-// persist tries write again until it succeeds. When ctx has ended it tries once.
-func (s *Sealer) persist(ctx context.Context, write func() error) error {
-	wait := minRetry
-	for {
-		err := write()
-		if err == nil {
-			if wait > minRetry {
-				s.cfg.Log.Info("buffer accepts writes again")
-			}
-			return nil
-		}
-		s.stats.failures.Add(1)
-		if wait == minRetry {
-			s.cfg.Log.Error("buffer refuses the batch; collecting stands still until it accepts", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("commit at shutdown: %w", err)
-		case <-time.After(wait):
-			wait = min(2*wait, maxRetry)
-		}
+// record makes the record of a payload.
+func (s *Sealer) record(o *open, h codec.Header, payload []byte, samples int, first, last int64) buffer.Record {
+	return buffer.Record{
+		Topic: o.topic, ContentType: protocol.ContentTelemetry, Priority: o.rule.Class, ID: h.ID,
+		Schema: o.rule.Hash, Purpose: o.rule.Purpose, Samples: uint32(samples), First: first, Last: last,
+		Created: time.Now(), TTL: ttl(o.rule.Class), Evicted: h.Evicted, Payload: payload,
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"telltale.dev/agent/signals"
@@ -37,6 +39,8 @@ type Block struct {
 	Rows    []Row
 	Raw     []int64
 	Present []uint64
+	// Now is the source time as of the block, in µs since the Unix epoch, also when nobody wanted a row.
+	Now     int64
 	Account signals.Account
 }
 
@@ -51,6 +55,13 @@ func (b *Block) Bitmap(r *Row) []uint64 {
 	return b.Present[r.Bits : int(r.Bits)+(int(r.Count)+63)/64]
 }
 
+// add appends a row of the taken values.
+func (b *Block) add(rule, group int32, t int64, raw []int64, take []int) {
+	offset := len(b.Raw)
+	b.Raw = appendTaken(b.Raw, raw, take)
+	b.Rows = append(b.Rows, Row{Rule: rule, Group: group, Time: t, Offset: int32(offset), Count: int32(len(b.Raw) - offset), Bits: -1})
+}
+
 // Config of a Collector. Every field is required.
 type Config struct {
 	Plan   *dbc.Plan
@@ -61,23 +72,34 @@ type Config struct {
 	Log     *slog.Logger
 }
 
+// Stats are the counters of a Collector.
+type Stats struct {
+	LeftOut uint64 // rows of truncated frames that no schema could be made for
+}
+
 // Collector runs the campaigns.
 type Collector struct {
 	cfg     Config
 	changes chan []*Rule
 	free    sync.Pool
+	leftOut atomic.Uint64
 
 	// Owned by Run.
 	rules []*Rule
 	state []*state // one for each rule
+	now   int64    // source time of the newest block, µs
+	grids bool     // a rule has a grid
 }
 
-// New makes a Collector that collects nothing until Replace is called.
+// New makes a Collector that collects nothing until a set is put in force.
 func New(cfg Config) *Collector {
 	c := &Collector{cfg: cfg, changes: make(chan []*Rule, 1)}
 	c.free.New = func() any { return new(Block) }
 	return c
 }
+
+// Stats may be called from any goroutine.
+func (c *Collector) Stats() Stats { return Stats{LeftOut: c.leftOut.Load()} }
 
 // Check compiles one campaign without putting it in force. The error says what
 // does not fit the vehicle; it wraps ErrUnknownSignal or protocol.ErrCampaign.
@@ -86,154 +108,157 @@ func (c *Collector) Check(doc *protocol.Campaign) error {
 	return err
 }
 
-// Replace puts a set of campaigns in force, from the next block on. Rules that
-// the old set had too go on undisturbed. It may be called from any goroutine,
-// one at a time; on an error the old set stays.
-func (c *Collector) Replace(set []protocol.Campaign) error {
-	var rules []*Rule
-	for i := range set {
-		compiled, err := compile(c.cfg.Plan, c.cfg.Hashes, &set[i])
-		if err != nil {
-			return err
-		}
-		rules = append(rules, compiled...)
+// Prepare compiles a set of campaigns and keeps its schemas. What it gives puts
+// the set in force, from the next block on, and cannot fail. Rules that the
+// old set has too go on undisturbed. On an error nothing has changed. Sets may
+// be prepared and put in force from any goroutine, one at a time.
+func (c *Collector) Prepare(set []protocol.Campaign) (apply func(), err error) {
+	rules, err := compileSet(c.cfg.Plan, c.cfg.Hashes, set)
+	if err != nil {
+		return nil, err
 	}
 	for _, r := range rules {
 		if err := c.cfg.Save(r.Hash, r.doc); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	select {
-	case <-c.changes: // a set that Run has not seen yet is superseded
-	default:
-	}
-	c.changes <- rules
-	return nil
+	return func() {
+		select {
+		case <-c.changes: // a set that Run has not seen yet is superseded
+		default:
+		}
+		c.changes <- rules
+	}, nil
 }
 
 // Release gives a block back.
 func (c *Collector) Release(b *Block) { c.free.Put(b) }
 
-// flushIdle is how long a silent bus may hold back the last interval of a grid.
+// flushIdle is how often a silent bus is looked at for grid intervals that are over.
 const flushIdle = 2 * time.Second
 
-// Run collects until in is closed, then closes out.
-func (c *Collector) Run(ctx context.Context, in <-chan *signals.Block, out chan<- *Block) error {
+// Run collects until in is closed, then closes out. Whoever reads out must go
+// on until it is closed. ctx ends the wait for a disk that refuses schemas.
+func (c *Collector) Run(ctx context.Context, in <-chan *signals.Block, out chan<- *Block) {
 	defer close(out)
 	idle := time.NewTimer(flushIdle)
 	defer idle.Stop()
 	var account signals.Account
 	for {
-		b := c.free.Get().(*Block)
-		b.Rows, b.Raw, b.Present = b.Rows[:0], b.Raw[:0], b.Present[:0]
+		b := c.block()
 		select {
 		case rules := <-c.changes:
-			c.flush(b)
-			b.hand(c.rules, &account)
-			out <- b
-			c.adopt(rules)
-			continue
+			before := c.rules
+			c.adopt(rules, b)
+			b.hand(before, c.now, &account)
 		case <-idle.C:
-			c.flush(b)
+			c.now += flushIdle.Microseconds() // nothing comes: source time goes on with ours
+			c.expire(b)
+			if c.open() {
+				idle.Reset(flushIdle)
+			}
+			if len(b.Rows) == 0 {
+				c.Release(b)
+				continue
+			}
+			b.hand(c.rules, c.now, &account)
 		case sb, ok := <-in:
 			if !ok {
 				c.flush(b)
-				b.hand(c.rules, &account)
+				b.hand(c.rules, c.now, &account)
 				out <- b
-				return nil
+				return
 			}
-			c.Collect(sb, b)
+			c.Collect(ctx, sb, b)
 			account.CopyFrom(&sb.Account)
 			c.cfg.Release(sb)
 			idle.Reset(flushIdle)
+			b.hand(c.rules, c.now, &account)
 		}
-		b.hand(c.rules, &account)
 		out <- b
 	}
 }
 
+// block gives an empty one.
+func (c *Collector) block() *Block {
+	b := c.free.Get().(*Block)
+	b.Rows, b.Raw, b.Present = b.Rows[:0], b.Raw[:0], b.Present[:0]
+	return b
+}
+
 // hand completes a block.
-func (b *Block) hand(rules []*Rule, account *signals.Account) {
-	b.Rules = rules
+func (b *Block) hand(rules []*Rule, now int64, account *signals.Account) {
+	b.Rules, b.Now = rules, now
 	b.Account.CopyFrom(account)
 }
 
-// adopt replaces the rules; a rule that was there before keeps its state and its open batch.
-func (c *Collector) adopt(rules []*Rule) {
+// adopt replaces the rules. A rule that was there before keeps its state and
+// its open batch; what the others have open goes into b, which is still of the old rules.
+func (c *Collector) adopt(rules []*Rule, b *Block) {
 	states := make([]*state, len(rules))
 	for i, r := range rules {
-		for j, old := range c.rules {
-			if r.same(old) {
-				rules[i], states[i] = old, c.state[j]
-			}
+		if j := slices.IndexFunc(c.rules, r.same); j >= 0 {
+			rules[i], states[i] = c.rules[j], c.state[j]
+		} else {
+			states[i] = newState(r, len(c.cfg.Plan.Buses()))
 		}
-		if states[i] == nil {
-			states[i] = newState(rules[i])
+	}
+	for j, s := range c.state {
+		if !slices.Contains(states, s) {
+			s.flush(c.rules[j], int32(j), b)
 		}
 	}
 	c.rules, c.state = rules, states
+	c.grids = slices.ContainsFunc(rules, func(r *Rule) bool { return r.Mode == protocol.ModeGrid })
 }
 
 // Collect appends to b what the rules want of sb.
-func (c *Collector) Collect(sb *signals.Block, b *Block) {
+func (c *Collector) Collect(ctx context.Context, sb *signals.Block, b *Block) {
+	c.now = sb.Now
 	for i := range sb.Rows {
 		row := &sb.Rows[i]
 		raw := sb.Values(row)
 		for k := range c.rules {
 			group := c.rules[k].groups[row.Layout]
-			if group < 0 && !c.short(k, row.Layout, &group) {
-				continue
+			if group < 0 {
+				if group == notTaken || !c.extend(ctx, k, row.Layout) {
+					continue
+				}
+				group = c.rules[k].groups[row.Layout]
 			}
-			switch c.rules[k].Mode {
+			switch r := c.rules[k]; r.Mode {
 			case protocol.ModeGrid:
-				c.state[k].grid(c.rules[k], int32(k), group, row.Time, raw, b)
+				c.state[k].grid(r, int32(k), group, row.Time, raw, b)
 			case protocol.ModeOnChange:
-				c.state[k].changed(c.rules[k], int32(k), group, row.Time, raw, b)
+				c.state[k].changed(r, int32(k), group, row.Time, raw, b)
 			default:
-				b.add(int32(k), group, row.Time, raw, c.rules[k].take[group])
+				b.add(int32(k), group, row.Time, raw, r.take[group])
 			}
 		}
 	}
+	if c.grids {
+		c.now -= busSkew
+		c.expire(b)
+		c.now += busSkew
+	}
 }
 
-// short handles a layout that the rule's schema lacks: if it is that of a
-// truncated frame with signals that the rule wants, the rule is extended.
-func (c *Collector) short(k int, layout int32, group *int32) bool {
-	plan, r := c.cfg.Plan, c.rules[k]
-	if l := plan.Layouts()[layout]; !l.Short || !r.takes(l) {
-		return false
+// busSkew is how far the frames of another bus may be behind those of this one,
+// in µs of source time, before its intervals are closed.
+const busSkew = 2_000_000
+
+// expire closes the grid intervals that are over.
+func (c *Collector) expire(b *Block) {
+	for k, s := range c.state {
+		s.expire(c.rules[k], int32(k), c.now, b)
 	}
-	next, err := r.extend(plan, c.cfg.Hashes, layout)
-	if err == nil {
-		err = c.cfg.Save(next.Hash, next.doc)
-	}
-	if err != nil {
-		c.cfg.Log.Error("truncated frames are left out", "rule", r.ID, "error", err)
-		return false
-	}
-	c.rules = append([]*Rule(nil), c.rules...) // blocks on their way hold the old slice
-	c.rules[k] = next
-	c.state[k].grow(len(next.layouts))
-	*group = next.groups[layout]
-	return true
 }
 
-// flush appends the open grid intervals of all rules.
+// flush cuts the open grid intervals of all rules short.
 func (c *Collector) flush(b *Block) {
 	for k, s := range c.state {
 		s.flush(c.rules[k], int32(k), b)
 	}
 }
 
-// add appends a row of all selected values.
-func (b *Block) add(rule, group int32, t int64, raw []int64, take []int) {
-	offset := len(b.Raw)
-	if take == nil {
-		b.Raw = append(b.Raw, raw...)
-	} else {
-		for _, i := range take {
-			b.Raw = append(b.Raw, raw[i])
-		}
-	}
-	b.Rows = append(b.Rows, Row{Rule: rule, Group: group, Time: t, Offset: int32(offset), Count: int32(len(b.Raw) - offset), Bits: -1})
-}
+func (c *Collector) open() bool { return slices.ContainsFunc(c.state, (*state).open) }

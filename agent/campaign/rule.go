@@ -3,6 +3,7 @@ package campaign
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 // never changes; a new schema makes a new Rule.
 type Rule struct {
 	Campaign protocol.CampaignID
-	Revision uint64
 	ID       string
 	Mode     protocol.Mode
 	Class    protocol.Priority
@@ -27,16 +27,49 @@ type Rule struct {
 	Hash     protocol.SchemaHash
 
 	doc      []byte
-	interval int64   // grid in µs, 0: none
-	layouts  []int   // group → layout
-	groups   []int32 // layout → group, -1: not taken
-	take     [][]int // group → positions in the layout's values; nil: all of them
-	selected []bool  // by global signal
+	base     protocol.SchemaHash // before any extension
+	interval int64               // grid in µs, 0: none
+	layouts  []int               // group → layout
+	groups   []int32             // layout → group, or one of the constants below
+	buses    []int               // group → bus of the plan
+	take     [][]int             // group → positions in the layout's values; nil: all of them
+	shared   []bool              // group → other groups have some of its signals too
+	selected []bool              // by global signal
 }
 
-// same says whether r collects the same thing as the rule of an earlier document.
+// What Rule.groups says of a layout without a group.
+const (
+	notTaken  = -1 // nobody wants its signals
+	truncated = -2 // wanted, but not in the schema yet; see extend
+)
+
+// same says whether r collects the same thing in the same way as the rule of an earlier document.
 func (r *Rule) same(o *Rule) bool {
-	return r.Campaign == o.Campaign && r.Revision == o.Revision && r.ID == o.ID
+	return r.Campaign == o.Campaign && r.ID == o.ID && r.base == o.base && r.interval == o.interval &&
+		r.Class == o.Class && r.Purpose == o.Purpose && r.Age == o.Age && r.Bytes == o.Bytes
+}
+
+// maxSetRules bounds the rules of all campaigns together, and so the memory for open batches.
+const maxSetRules = 64
+
+// compileSet makes the rules of campaigns that are in force together.
+func compileSet(plan *dbc.Plan, hashes [][32]byte, set []protocol.Campaign) (rules []*Rule, err error) {
+	ids := make(map[protocol.CampaignID]bool, len(set))
+	for i := range set {
+		id := set[i].Metadata.ID
+		if ids[id] {
+			return nil, fmt.Errorf("campaign %s: expected once: %w", id, protocol.ErrCampaign)
+		}
+		ids[id] = true
+		compiled, err := compile(plan, hashes, &set[i])
+		if err != nil {
+			return nil, fmt.Errorf("campaign %s: %w", id, err)
+		}
+		if rules = append(rules, compiled...); len(rules) > maxSetRules {
+			return nil, fmt.Errorf("campaign %s: expected at most %d rules in all campaigns together: %w", id, maxSetRules, protocol.ErrCampaign)
+		}
+	}
+	return rules, nil
 }
 
 // compile makes the rules of one campaign. The error names the rule or signal that does not fit the vehicle.
@@ -50,7 +83,7 @@ func compile(plan *dbc.Plan, hashes [][32]byte, c *protocol.Campaign) ([]*Rule, 
 		}
 		limits := c.Spec.Encoding.Batch
 		r := &Rule{
-			Campaign: c.Metadata.ID, Revision: c.Metadata.Revision, ID: doc.ID, Mode: doc.Mode(),
+			Campaign: c.Metadata.ID, ID: doc.ID, Mode: doc.Mode(),
 			Class: c.Class(), Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), Bytes: limits.SizeLimit(),
 			interval: doc.Interval().Microseconds(), selected: selected,
 		}
@@ -62,6 +95,7 @@ func compile(plan *dbc.Plan, hashes [][32]byte, c *protocol.Campaign) ([]*Rule, 
 		if err := r.build(plan, hashes); err != nil {
 			return nil, err
 		}
+		r.base = r.Hash
 		rules = append(rules, r)
 	}
 	return rules, nil
@@ -93,62 +127,84 @@ func (r *Rule) build(plan *dbc.Plan, hashes [][32]byte) (err error) {
 		return fmt.Errorf("rule %s: the schema of %d signals has %d bytes, expected at most %d: choose fewer signals in spec.signals: %w",
 			r.ID, len(r.Schema.Signals), len(wire), maxSchema, protocol.ErrCampaign)
 	}
-	r.groups = make([]int32, len(plan.Layouts()))
-	for l := range r.groups {
-		r.groups[l] = -1
+	return r.index(plan)
+}
+
+// maxRow is the widest row, so that a block of them fits into a batch.
+const maxRow = 4096
+
+// index makes the tables by layout and by group.
+func (r *Rule) index(plan *dbc.Plan) error {
+	all := plan.Layouts()
+	r.groups = make([]int32, len(all))
+	for l, layout := range all {
+		r.groups[l] = notTaken
+		if layout.Short && r.takes(layout) {
+			r.groups[l] = truncated
+		}
 	}
+	r.buses, r.shared = make([]int, len(r.layouts)), make([]bool, len(r.layouts))
+	carriers := make([]int, len(r.Schema.Signals))
 	for g, l := range r.layouts {
 		r.groups[l] = int32(g)
-		if len(r.take[g]) == len(plan.Layouts()[l].Signals) {
+		r.buses[g] = plan.Messages()[all[l].Message].Bus
+		if len(r.take[g]) > maxRow {
+			return fmt.Errorf("rule %s: message %s has %d signals, expected at most %d: %w", r.ID, plan.MessageName(l), len(r.take[g]), maxRow, protocol.ErrCampaign)
+		}
+		if len(r.take[g]) == len(all[l].Signals) {
 			r.take[g] = nil
 		}
+		for _, sig := range r.Schema.Groups[g] {
+			carriers[sig]++
+		}
+	}
+	for g, members := range r.Schema.Groups {
+		r.shared[g] = slices.ContainsFunc(members, func(sig uint32) bool { return carriers[sig] > 1 })
 	}
 	return nil
 }
 
-// extend makes the rule that also takes the short layouts of layout's message,
-// which come into the schema only when a truncated frame was really seen.
-func (r *Rule) extend(plan *dbc.Plan, hashes [][32]byte, layout int32) (*Rule, error) {
-	next := *r
-	next.layouts = append([]int(nil), r.layouts...)
-	message := plan.Layouts()[layout].Message
-	for l, other := range plan.Layouts() {
-		if other.Short && other.Message == message && r.takes(other) {
-			next.layouts = append(next.layouts, l)
-		}
-	}
-	return &next, next.build(plan, hashes)
-}
-
 // selectSignals says for each global signal whether the rule collects it.
 func selectSignals(plan *dbc.Plan, c *protocol.Campaign, rule *protocol.CollectRule) ([]bool, error) {
-	names := rule.Signals
+	names := slices.Clone(rule.Signals)
 	if len(names) == 0 {
 		for name := range c.Spec.Signals {
 			names = append(names, name)
 		}
 	}
-	all := plan.Signals()
-	selected := make([]bool, len(all))
+	selected := make([]bool, len(plan.Signals()))
 	if len(names) == 0 {
 		for i := range selected {
 			selected[i] = true
 		}
 		return selected, nil
 	}
+	slices.Sort(names) // so that of several wrong ones always the same is named
 	for _, name := range names {
-		parts := strings.SplitN(c.Spec.Signals[name].Path, ".", 3)
-		found := false
-		for i := range all {
-			if glob(parts[0], all[i].Bus) && glob(parts[1], all[i].Message) && glob(parts[2], all[i].Name) {
-				selected[i], found = true, true
-			}
-		}
-		if !found {
+		if !choose(plan, c.Spec.Signals[name].Path, selected) {
 			return nil, fmt.Errorf("spec.signals.%s.path: no signal of this vehicle matches: %w", name, ErrUnknownSignal)
 		}
 	}
 	return selected, nil
+}
+
+// choose marks the signals that match "bus.message.signal"; false when there is none.
+func choose(plan *dbc.Plan, pattern string, selected []bool) (found bool) {
+	parts := strings.SplitN(pattern, ".", 3)
+	if len(parts) != 3 {
+		return false
+	}
+	for _, m := range plan.Messages() {
+		if !glob(parts[0], plan.Buses()[m.Bus]) || !glob(parts[1], m.Name) {
+			continue
+		}
+		for i, s := range m.Signals {
+			if glob(parts[2], s.Name) {
+				selected[m.First+i], found = true, true
+			}
+		}
+	}
+	return found
 }
 
 func glob(pattern, s string) bool {

@@ -4,26 +4,37 @@ import "slices"
 
 // state is what a rule remembers between rows. Collector.Run owns it.
 type state struct {
-	// On change: the last kept raw value of each global signal of the schema.
+	// On change: the last kept raw value of each signal of the schema.
 	last  []int64
 	known []bool
 
-	// Grid: the open interval ends at next (µs); each group's last row in it.
-	next   int64
-	groups []lastRow
-	newest []int32 // schema signal → group that saw it last in this interval
+	// Grid: each bus of the plan has its own interval, since the frames of
+	// different buses arrive in blocks that overlap in time.
+	intervals []interval
+	groups    []lastRow
+	newest    []int32 // signal of the schema → group that saw it last
+
+	refused []bool // by layout: truncated frames that the rule could not be extended for; nil: none
 }
 
-// lastRow is the newest row of a group in the open interval of a grid.
+// interval is the open interval of a grid on one bus.
+type interval struct {
+	end    int64   // µs, exclusive
+	newest int64   // time of the newest row in it
+	seen   []int32 // groups that have a row in it; empty: nothing is open
+}
+
+// lastRow is the newest row of a group in the open interval.
 type lastRow struct {
 	seen bool
 	raw  []int64
 }
 
-func newState(r *Rule) *state {
+func newState(r *Rule, buses int) *state {
 	return &state{
 		last: make([]int64, len(r.Schema.Signals)), known: make([]bool, len(r.Schema.Signals)),
-		groups: make([]lastRow, len(r.layouts)), newest: make([]int32, len(r.Schema.Signals)),
+		intervals: make([]interval, buses), groups: make([]lastRow, len(r.layouts)),
+		newest: make([]int32, len(r.Schema.Signals)),
 	}
 }
 
@@ -41,8 +52,9 @@ func (s *state) changed(r *Rule, rule, group int32, t int64, raw []int64, b *Blo
 	values := b.Raw[offset:]
 	b.Present = appendZeros(b.Present, (len(values)+63)/64)
 	present, count := b.Present[bits:], 0
+	members := r.Schema.Groups[group]
 	for i, v := range values {
-		if sig := r.Schema.Groups[group][i]; !s.known[sig] || s.last[sig] != v {
+		if sig := members[i]; !s.known[sig] || s.last[sig] != v {
 			s.known[sig], s.last[sig] = true, v
 			present[i/64] |= 1 << (i % 64)
 			count++
@@ -55,54 +67,101 @@ func (s *state) changed(r *Rule, rule, group int32, t int64, raw []int64, b *Blo
 	b.Rows[len(b.Rows)-1].Bits = int32(bits)
 }
 
-// grid keeps the row as its group's newest; a row behind the interval's end closes the interval first.
+// grid keeps the row as its group's newest; a row behind the interval's end
+// closes the interval first, and so does one before its start by more than an
+// interval: then the clock was set back.
 func (s *state) grid(r *Rule, rule, group int32, t int64, raw []int64, b *Block) {
-	if t >= s.next || t < s.next-2*r.interval { // also when the clock was set back
-		s.flush(r, rule, b)
-		s.next = t - t%r.interval + r.interval
+	v := &s.intervals[r.buses[group]]
+	switch {
+	case t >= v.end:
+		s.close(r, rule, v, true, b)
+	case t < v.end-2*r.interval:
+		s.close(r, rule, v, false, b)
 	}
+	if len(v.seen) == 0 {
+		v.end, v.newest = floor(t, r.interval)+r.interval, t
+	}
+	v.newest = max(v.newest, t)
 	g := &s.groups[group]
-	g.seen = true
-	g.raw = g.raw[:0]
-	if take := r.take[group]; take == nil {
-		g.raw = append(g.raw, raw...)
-	} else {
-		for _, i := range take {
-			g.raw = append(g.raw, raw[i])
-		}
+	if !g.seen {
+		g.seen = true
+		v.seen = append(v.seen, group)
 	}
-	for _, sig := range r.Schema.Groups[group] {
-		s.newest[sig] = group
+	g.raw = appendTaken(g.raw[:0], raw, r.take[group])
+	if r.shared[group] {
+		for _, sig := range r.Schema.Groups[group] {
+			s.newest[sig] = group
+		}
 	}
 }
 
-// flush appends the rows of the open interval, stamped with its end. A signal
-// that several groups carry (a multiplexor) is present only in the newest.
-func (s *state) flush(r *Rule, rule int32, b *Block) {
-	for g := range s.groups {
-		if !s.groups[g].seen {
-			continue
-		}
-		s.groups[g].seen = false
-		b.add(rule, int32(g), s.next, s.groups[g].raw, nil)
-		row := &b.Rows[len(b.Rows)-1]
-		stale := func(sig uint32) bool { return s.newest[sig] != int32(g) }
-		if !slices.ContainsFunc(r.Schema.Groups[g], stale) {
-			continue
-		}
-		row.Bits = int32(len(b.Present))
-		b.Present = appendZeros(b.Present, (int(row.Count)+63)/64)
-		count := 0
-		for i, sig := range r.Schema.Groups[g] {
-			if !stale(sig) {
-				b.Present[int(row.Bits)+i/64] |= 1 << (i % 64)
-				count++
-			}
-		}
-		if count == 0 {
-			b.Rows = b.Rows[:len(b.Rows)-1]
+// floor cuts t to a multiple of step, downwards.
+func floor(t, step int64) int64 {
+	rest := t % step
+	if rest < 0 {
+		rest += step
+	}
+	return t - rest
+}
+
+// close ends an interval that is open: its rows are appended, stamped with its
+// end, or with its newest row when it is cut short. A signal that several
+// groups carry (a multiplexor) has a value only in the newest of them.
+func (s *state) close(r *Rule, rule int32, v *interval, over bool, b *Block) {
+	stamp := v.newest
+	if over {
+		stamp = v.end
+	}
+	for _, group := range v.seen {
+		g := &s.groups[group]
+		g.seen = false
+		b.add(rule, group, stamp, g.raw, nil)
+		if r.shared[group] {
+			s.mask(r, group, b)
 		}
 	}
+	v.seen = v.seen[:0]
+}
+
+// mask leaves the signals out of the last row of b that another group saw
+// later, and the row itself when none is left.
+func (s *state) mask(r *Rule, group int32, b *Block) {
+	members := r.Schema.Groups[group]
+	current := func(sig uint32) bool { return s.newest[sig] == group }
+	last := len(b.Rows) - 1
+	row := &b.Rows[last]
+	if !slices.ContainsFunc(members, current) {
+		b.Rows, b.Raw = b.Rows[:last], b.Raw[:row.Offset]
+		return
+	}
+	row.Bits = int32(len(b.Present))
+	b.Present = appendZeros(b.Present, (len(members)+63)/64)
+	for i, sig := range members {
+		if current(sig) {
+			b.Present[int(row.Bits)+i/64] |= 1 << (i % 64)
+		}
+	}
+}
+
+// expire closes the intervals that were over by the given time (µs), by whatever clock.
+func (s *state) expire(r *Rule, rule int32, now int64, b *Block) {
+	for i := range s.intervals {
+		if v := &s.intervals[i]; len(v.seen) > 0 && now >= v.end {
+			s.close(r, rule, v, true, b)
+		}
+	}
+}
+
+// flush cuts all open intervals short.
+func (s *state) flush(r *Rule, rule int32, b *Block) {
+	for i := range s.intervals {
+		s.close(r, rule, &s.intervals[i], false, b)
+	}
+}
+
+// open says whether an interval waits to be closed.
+func (s *state) open() bool {
+	return slices.ContainsFunc(s.intervals, func(v interval) bool { return len(v.seen) > 0 })
 }
 
 func appendZeros(s []uint64, n int) []uint64 {
@@ -110,4 +169,15 @@ func appendZeros(s []uint64, n int) []uint64 {
 		s = append(s, 0)
 	}
 	return s
+}
+
+// appendTaken appends the values at the given positions; nil: all.
+func appendTaken(dst, raw []int64, take []int) []int64 {
+	if take == nil {
+		return append(dst, raw...)
+	}
+	for _, i := range take {
+		dst = append(dst, raw[i])
+	}
+	return dst
 }

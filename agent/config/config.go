@@ -7,11 +7,13 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,8 +26,8 @@ import (
 type Campaigns interface {
 	// Check says why one campaign does not fit this vehicle.
 	Check(*protocol.Campaign) error
-	// Replace puts a set in force.
-	Replace([]protocol.Campaign) error
+	// Prepare does everything that can go wrong; what it gives puts the set in force.
+	Prepare([]protocol.Campaign) (apply func(), err error)
 }
 
 // Reports takes status messages; they are on disk when Append returns.
@@ -48,33 +50,52 @@ type Config struct {
 
 // Keeper keeps and applies documents. Its methods may be called from any goroutine.
 type Keeper struct {
-	cfg Config
-	mu  sync.Mutex // guards the fields below and the file
-	set protocol.CampaignSet
+	cfg      Config
+	mu       sync.Mutex // guards the fields below and the file
+	set      protocol.CampaignSet
+	reported [sha256.Size]byte // of the last document that was reported on since the start
 }
 
-// Open puts the kept campaigns in force, or the default. A damaged file is reported and left; the default applies.
+// setVersion is the version of campaign sets that is understood.
+const setVersion = 1
+
+// Open puts the kept campaigns in force, or the default. A damaged file, or
+// one that does not fit this vehicle any more, is reported and left; the default applies.
 func Open(cfg Config) (*Keeper, error) {
 	k := &Keeper{cfg: cfg}
-	data, err := readIfThere(k.path())
-	if err == nil && data != nil {
-		err = codec.Unmarshal(data, &k.set)
+	apply, err := k.load()
+	if err != nil {
+		cfg.Log.Error("kept campaigns are unusable; the default applies", "file", campaignsFile, "error", err)
+		k.set = protocol.CampaignSet{}
+		if apply, err = cfg.Campaigns.Prepare(cfg.Default); err != nil {
+			return nil, fmt.Errorf("default campaign: %w", err)
+		}
 	}
-	if err == nil {
-		err = cfg.Campaigns.Replace(k.inForce(k.set))
-	}
-	if err == nil {
-		return k, nil
-	}
-	cfg.Log.Error("kept campaigns are unusable; the default applies", "file", filepath.Base(k.path()), "error", err)
-	k.set = protocol.CampaignSet{}
-	if err := cfg.Campaigns.Replace(cfg.Default); err != nil {
-		return nil, fmt.Errorf("default campaign: %w", err)
-	}
+	apply()
 	return k, nil
 }
 
-func (k *Keeper) path() string { return filepath.Join(k.cfg.Dir, "campaigns.cbor") }
+// load reads the kept set; without a file it is the empty one.
+func (k *Keeper) load() (apply func(), err error) {
+	data, err := readIfThere(k.path())
+	if err != nil {
+		return nil, err
+	}
+	if data != nil {
+		if err := codec.Unmarshal(data, &k.set); err != nil {
+			return nil, err
+		}
+		if k.set.Version != setVersion {
+			return nil, fmt.Errorf("version %d, expected %d", k.set.Version, setVersion)
+		}
+	}
+	return k.cfg.Campaigns.Prepare(k.inForce(k.set))
+}
+
+// campaignsFile holds the set in force.
+const campaignsFile = "campaigns.cbor"
+
+func (k *Keeper) path() string { return filepath.Join(k.cfg.Dir, campaignsFile) }
 
 func (k *Keeper) inForce(set protocol.CampaignSet) []protocol.Campaign {
 	if len(set.Campaigns) == 0 {
@@ -83,7 +104,9 @@ func (k *Keeper) inForce(set protocol.CampaignSet) []protocol.Campaign {
 	return set.Campaigns
 }
 
-// Apply takes a document from its topic. What is wrong with it goes into the report, not to the caller.
+// Apply takes a document from its topic. What is wrong with it goes into the
+// report, not to the caller. The same document again, as a broker sends it
+// after each reconnect, is reported on once in the life of the agent.
 func (k *Keeper) Apply(t protocol.Topic, payload []byte) {
 	if t.Kind != protocol.KindConfig || t.Name != protocol.DocumentCampaigns {
 		k.cfg.Log.Warn("document of a kind that this agent does not know is ignored", "document", t.Name)
@@ -91,42 +114,81 @@ func (k *Keeper) Apply(t protocol.Topic, payload []byte) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	results := k.applyCampaigns(payload)
-	if err := k.report(t.Name, results); err != nil {
-		k.cfg.Log.Error("document applied but not reported", "document", t.Name, "error", err)
+	sum := sha256.Sum256(payload)
+	if sum == k.reported {
+		return
+	}
+	results, err := k.applyCampaigns(payload)
+	if err != nil {
+		k.cfg.Log.Error("document not applied", "document", t.Name, "error", err)
+	}
+	if reportErr := k.report(t.Name, results); reportErr != nil {
+		k.cfg.Log.Error("document handled but not reported", "document", t.Name, "error", reportErr)
+		return
+	}
+	if err == nil {
+		k.reported = sum
 	}
 }
 
-// applyCampaigns puts the good campaigns of the set in force and says what became of each.
-func (k *Keeper) applyCampaigns(payload []byte) []protocol.DocumentResult {
+// applyCampaigns puts the good campaigns of the set in force and says what
+// became of each. When none is good, everything stays as it is. The error says
+// that the vehicle could not do it now, though the document may be good.
+func (k *Keeper) applyCampaigns(payload []byte) ([]protocol.DocumentResult, error) {
 	var set protocol.CampaignSet
 	if err := codec.Unmarshal(payload, &set); err != nil {
-		return []protocol.DocumentResult{rejected("", 0, protocol.ReasonUndecodable, err)}
+		return []protocol.DocumentResult{rejected("", 0, protocol.ReasonUndecodable, err)}, nil
+	}
+	if set.Version != setVersion {
+		return []protocol.DocumentResult{rejected("", set.Revision, protocol.ReasonNotSupported,
+			fmt.Errorf("version %d, expected %d", set.Version, setVersion))}, nil
 	}
 	if set.Revision < k.set.Revision {
 		return []protocol.DocumentResult{rejected("", set.Revision, protocol.ReasonStaleRevision,
-			fmt.Errorf("revision %d is in force", k.set.Revision))}
+			fmt.Errorf("revision %d is in force", k.set.Revision))}, nil
 	}
-	results := make([]protocol.DocumentResult, 0, len(set.Campaigns))
-	good := protocol.CampaignSet{Version: set.Version, Revision: set.Revision}
+	good, results := k.sort(&set)
+	if len(set.Campaigns) > 0 && len(good.Campaigns) == 0 {
+		return results, nil
+	}
+	err := k.keep(good)
+	if err != nil {
+		for i := range results {
+			if results[i].State == protocol.CampaignActive {
+				results[i].State, results[i].Reason, results[i].Detail = protocol.CampaignRejected, k.reason(err), detail(err)
+			}
+		}
+	}
+	if errors.Is(err, protocol.ErrCampaign) {
+		err = nil // the document's fault, and reported
+	}
+	return results, err
+}
+
+// sort takes the good campaigns of a set, and for bad ones the revision that is in force.
+func (k *Keeper) sort(set *protocol.CampaignSet) (good protocol.CampaignSet, results []protocol.DocumentResult) {
+	good = protocol.CampaignSet{Version: set.Version, Revision: set.Revision}
+	seen := make(map[protocol.CampaignID]bool, len(set.Campaigns))
 	for i := range set.Campaigns {
 		c := &set.Campaigns[i]
-		if err := k.check(c); err != nil {
-			results = append(results, rejected(string(c.Metadata.ID), c.Metadata.Revision, k.reason(err), err))
-			good.Campaigns = append(good.Campaigns, k.earlier(c.Metadata.ID)...)
+		id := c.Metadata.ID
+		err := k.check(c)
+		switch {
+		case seen[id]:
+			err = fmt.Errorf("expected each campaign once: %w", protocol.ErrCampaign)
+		case err == nil:
+			good.Campaigns = append(good.Campaigns, *c)
+		default:
+			good.Campaigns = append(good.Campaigns, k.earlier(id)...)
+		}
+		seen[id] = true
+		if err != nil {
+			results = append(results, rejected(string(id), c.Metadata.Revision, k.reason(err), err))
 			continue
 		}
-		good.Campaigns = append(good.Campaigns, *c)
-		results = append(results, protocol.DocumentResult{
-			ID: string(c.Metadata.ID), Revision: c.Metadata.Revision, State: protocol.CampaignActive,
-		})
+		results = append(results, protocol.DocumentResult{ID: string(id), Revision: c.Metadata.Revision, State: protocol.CampaignActive})
 	}
-	if err := k.keep(good); err != nil {
-		for i := range results {
-			results[i].State, results[i].Reason, results[i].Detail = protocol.CampaignRejected, protocol.ReasonInternal, err.Error()
-		}
-	}
-	return results
+	return good, results
 }
 
 // earlier gives the revision of a campaign that is in force, if there is one: a bad revision does not end it.
@@ -145,8 +207,12 @@ func (k *Keeper) check(c *protocol.Campaign) error {
 	return k.cfg.Campaigns.Check(c)
 }
 
-// keep puts the set on disk, then in force.
+// keep puts the set on disk and in force, or changes nothing.
 func (k *Keeper) keep(set protocol.CampaignSet) error {
+	apply, err := k.cfg.Campaigns.Prepare(k.inForce(set))
+	if err != nil {
+		return err
+	}
 	data, err := codec.Marshal(set)
 	if err != nil {
 		return err
@@ -154,22 +220,34 @@ func (k *Keeper) keep(set protocol.CampaignSet) error {
 	if err := writeDurably(k.path(), data); err != nil {
 		return fmt.Errorf("keep campaigns: %w", err)
 	}
-	if err := k.cfg.Campaigns.Replace(k.inForce(set)); err != nil {
-		return err
-	}
 	k.set = set
+	apply()
 	return nil
 }
 
 func (k *Keeper) reason(err error) protocol.Reason {
-	if errors.Is(err, k.cfg.UnknownSignal) {
+	switch {
+	case errors.Is(err, k.cfg.UnknownSignal):
 		return protocol.ReasonUnknownSignal
+	case errors.Is(err, protocol.ErrCampaign):
+		return protocol.ReasonValidationFailed
 	}
-	return protocol.ReasonValidationFailed
+	return protocol.ReasonInternal
 }
 
 func rejected(id string, revision uint64, reason protocol.Reason, err error) protocol.DocumentResult {
-	return protocol.DocumentResult{ID: id, Revision: revision, State: protocol.CampaignRejected, Reason: reason, Detail: err.Error()}
+	if _, bad := protocol.ParseCampaignID(id); bad != nil {
+		id = "" // whatever it is, it names no campaign
+	}
+	return protocol.DocumentResult{ID: id, Revision: revision, State: protocol.CampaignRejected, Reason: reason, Detail: detail(err)}
+}
+
+// maxDetail is the longest text for a person in a report, in bytes.
+const maxDetail = 300
+
+func detail(err error) string {
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
 }
 
 // statusTTL is how long a status is worth sending.

@@ -19,7 +19,7 @@ type Schemas struct{ dir string }
 // OpenSchemas uses dir, which is created when missing.
 func OpenSchemas(dir string) (*Schemas, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("schema folder: %w", err)
+		return nil, fmt.Errorf("schema folder: %w", plain(err))
 	}
 	return &Schemas{dir: dir}, nil
 }
@@ -48,23 +48,34 @@ func (s *Schemas) path(hash protocol.SchemaHash) string {
 	return filepath.Join(s.dir, hash.String()+".schema")
 }
 
-// writeDurably replaces a file so that after a power cut either the old or the new content is there.
+// writeDurably replaces a file so that after a power cut either the old or the
+// new content is there. Errors do not name the folder.
 func writeDurably(path string, data []byte) error {
 	tmp := path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return plain(err)
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
 	if err != nil {
-		os.Remove(tmp)
-		return err
+		_ = os.Remove(tmp)
+		return plain(err)
 	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
+	return plain(syncFolder(filepath.Dir(path)))
+}
+
+// syncFolder puts the names of a folder's files on disk.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -77,5 +88,18 @@ func readIfThere(path string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return data, err
+	return data, plain(err)
+}
+
+// plain leaves the folder out of an error about a file.
+func plain(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("%s %s: %w", path.Op, filepath.Base(path.Path), path.Err)
+	}
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return fmt.Errorf("%s %s: %w", link.Op, filepath.Base(link.New), link.Err)
+	}
+	return err
 }

@@ -1,8 +1,8 @@
 // Package frames is the agent's first stage: it reads blocks of frames from
 // each bus and hands them on with the counters as of the block.
 //
-// It never waits on purpose: when the pipeline is slow the driver's queue
-// fills, and the driver counts what it drops. It decodes nothing.
+// When the pipeline is slow it waits; then the driver's queue fills, and the
+// driver counts what it drops. It decodes nothing.
 package frames
 
 import (
@@ -26,7 +26,8 @@ const BlockFrames = 256
 type Block struct {
 	Bus    int // index of the input
 	Frames []can.Frame
-	// Received and Dropped are the driver's counters as of the end of the block.
+	// Received and Dropped are the counters of the bus as of the end of the
+	// block, over all attachments since the start.
 	Received, Dropped uint64
 	buf               [BlockFrames]can.Frame
 }
@@ -62,8 +63,9 @@ func (r *Reader) Attached() int { return int(r.attached.Load()) }
 // Release gives a block back; its frames must no longer be used.
 func (r *Reader) Release(b *Block) { r.free.Put(b) }
 
-// Run reads until ctx ends and closes out. A bus that cannot be opened or is
-// lost is tried again; a bus that ends (io.EOF) is opened again too.
+// Run reads until ctx ends and closes out. What was received is always handed
+// on: whoever reads out must go on until it is closed. A bus that cannot be
+// opened, is lost or ends (io.EOF) is opened again.
 func (r *Reader) Run(ctx context.Context, out chan<- *Block) error {
 	defer close(out)
 	var wg sync.WaitGroup
@@ -87,8 +89,8 @@ func (r *Reader) keep(ctx context.Context, index int, out chan<- *Block) {
 	wait, said := minReattach, ""
 	for ctx.Err() == nil {
 		stats, err := r.attach(ctx, index, base, out)
-		if stats != base {
-			base, wait = stats, minReattach
+		if stats != base { // there were frames, so this is news
+			base, wait, said = stats, minReattach, ""
 		}
 		if ctx.Err() != nil {
 			return
@@ -97,11 +99,13 @@ func (r *Reader) keep(ctx context.Context, index int, out chan<- *Block) {
 			r.cfg.Log.Warn("bus not readable; trying again", "bus", in.Name, "error", err)
 			said = text
 		}
+		pause := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+		case <-pause.C:
 			wait = min(2*wait, maxReattach)
 		}
+		pause.Stop()
 	}
 }
 
@@ -116,18 +120,16 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 	defer r.attached.Add(-1)
 	r.cfg.Log.Info("bus attached", "bus", r.cfg.Inputs[index].Name)
 	total := base
+	b := r.free.Get().(*Block)
+	defer func() { r.free.Put(b) }()
 	for {
-		b := r.free.Get().(*Block)
 		n, err := bus.Receive(ctx, b.buf[:])
 		if n > 0 {
-			s := bus.Stats()
-			total = canbus.Stats{Received: total.Received + uint64(n), Dropped: base.Dropped + s.Dropped}
+			total.Received += uint64(n)
+			total.Dropped = base.Dropped + bus.Stats().Dropped
 			b.Bus, b.Frames, b.Received, b.Dropped = index, b.buf[:n], total.Received, total.Dropped
-			select {
-			case out <- b:
-			case <-ctx.Done():
-				return total, ctx.Err()
-			}
+			out <- b
+			b = r.free.Get().(*Block)
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {

@@ -6,7 +6,7 @@
 package signals
 
 import (
-	"context"
+	"slices"
 	"sync"
 
 	"telltale.dev/agent/frames"
@@ -38,10 +38,20 @@ func (a *Account) CopyFrom(b *Account) {
 	a.Seen = seen
 }
 
+// Equal says whether a and b count the same.
+func (a *Account) Equal(b *Account) bool {
+	return a.Received == b.Received && a.Dropped == b.Dropped && a.Decoded == b.Decoded && a.Unknown == b.Unknown &&
+		slices.Equal(a.Seen, b.Seen)
+}
+
 // Block is a run of rows that share their memory.
 type Block struct {
 	Rows []Row
 	Raw  []int64
+	// Bus is the plan's index of the bus that all rows come from; -1: no DBC for it.
+	Bus int
+	// Now is the time of the newest frame, in µs since the Unix epoch, also when it made no row.
+	Now int64
 	// Account is as of the end of the block.
 	Account Account
 }
@@ -49,7 +59,7 @@ type Block struct {
 // Values gives the raw values of r.
 func (b *Block) Values(r *Row) []int64 { return b.Raw[r.Offset : r.Offset+r.Count] }
 
-// Decoder turns frame blocks into row blocks. Run owns its fields.
+// Decoder turns frame blocks into row blocks. Run owns its fields, but for free.
 type Decoder struct {
 	plan    *dbc.Plan
 	buses   []int // input index → plan's bus index, -1: no DBC for it
@@ -79,30 +89,33 @@ func New(plan *dbc.Plan, inputs []string, release func(*frames.Block)) *Decoder 
 // Release gives a block back.
 func (d *Decoder) Release(b *Block) { d.free.Put(b) }
 
-// Run decodes until in is closed, then closes out.
-func (d *Decoder) Run(ctx context.Context, in <-chan *frames.Block, out chan<- *Block) error {
+// Run decodes until in is closed, then closes out. Whoever reads out must go on until it is closed.
+func (d *Decoder) Run(in <-chan *frames.Block, out chan<- *Block) error {
 	defer close(out)
 	for fb := range in {
 		b := d.free.Get().(*Block)
 		d.Decode(fb, b)
 		d.release(fb)
-		out <- b // the next stage drains until we close
+		out <- b
 	}
 	return nil
 }
 
 // Decode fills b from one block of frames.
 func (d *Decoder) Decode(fb *frames.Block, b *Block) {
-	b.Rows, b.Raw = b.Rows[:0], b.Raw[:0]
 	bus, most := d.buses[fb.Bus], d.plan.MaxSignals()
+	b.Rows, b.Raw, b.Bus = b.Rows[:0], b.Raw[:0], bus
+	if n := len(fb.Frames); n > 0 {
+		b.Now = fb.Frames[n-1].Time
+	}
 	for i := range fb.Frames {
 		f := &fb.Frames[i]
-		layout, n := -1, 0
+		layout, n := dbc.Unknown, 0
 		if bus >= 0 {
 			b.Raw = reserve(b.Raw, most)
 			layout, n = d.plan.Decode(bus, f, b.Raw[len(b.Raw):len(b.Raw)+most])
 		}
-		if layout == -1 {
+		if layout == dbc.Unknown {
 			d.account.Unknown++
 			continue
 		}

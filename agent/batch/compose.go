@@ -1,0 +1,132 @@
+package batch
+
+import (
+	"telltale.dev/agent/buffer"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// maxPayload leaves room for topic and properties in the largest packet, in bytes.
+const maxPayload = protocol.MaxPacket - 4<<10
+
+// maxDeclared is how many evicted ranges one batch declares; the others follow with the next.
+const maxDeclared = 256
+
+// commitment is one commit in the making. Nothing of the Sealer changes until it is on disk.
+type commitment struct {
+	closed, open    []*open // what is in
+	sealed, lasting []buffer.Record
+	next            uint64 // sequence of the next new batch
+	dropped         uint64 // of the account, as declared
+	progress        buffer.Progress
+}
+
+// compose encodes the batches to be closed and the checkpoints of those that
+// last. A checkpoint that turns out too large for a message is closed instead.
+func (s *Sealer) compose(closing, lasting []*open) *commitment {
+	c := &commitment{next: s.next, dropped: s.account.Dropped}
+	s.payload = s.payload[:0]
+	for _, o := range lasting {
+		h := s.header(o, c.number(o))
+		payload, ok := s.encode(o, h)
+		switch {
+		case !ok:
+		case len(payload) > maxPayload:
+			closing = append(closing, o)
+		default:
+			c.take(h.ID.Seq)
+			c.open = append(c.open, o)
+			c.lasting = append(c.lasting, s.record(o, h, payload, o.enc.Samples(), o.enc.First(), o.enc.Last()))
+		}
+	}
+	for _, o := range closing {
+		s.seal(c, o)
+	}
+	c.progress = s.progress(c)
+	return c
+}
+
+// seal adds a batch to be closed. The first one also declares what was lost.
+func (s *Sealer) seal(c *commitment, o *open) {
+	h := s.header(o, c.number(o))
+	if len(c.sealed) == 0 {
+		s.declare(&h)
+	}
+	payload, ok := s.encode(o, h)
+	if !ok {
+		return
+	}
+	c.closed = append(c.closed, o)
+	if len(payload) > maxPayload {
+		s.split(c, o, h, payload)
+		return
+	}
+	c.take(h.ID.Seq)
+	c.sealed = append(c.sealed, s.record(o, h, payload, o.enc.Samples(), o.enc.First(), o.enc.Last()))
+}
+
+// number gives the sequence of a batch: that of its checkpoint, or the next.
+func (c *commitment) number(o *open) uint64 {
+	if o.seq != 0 {
+		return o.seq
+	}
+	return c.next
+}
+
+// take uses a number up.
+func (c *commitment) take(seq uint64) {
+	if seq == c.next {
+		c.next++
+	}
+}
+
+func (s *Sealer) header(o *open, seq uint64) codec.Header {
+	return codec.Header{
+		Schema: o.rule.Hash.ID(),
+		ID:     protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: seq},
+	}
+}
+
+// declare lets a batch say what was lost since the last one that did.
+func (s *Sealer) declare(h *codec.Header) {
+	evicted := s.cfg.Store.PendingEvicted()
+	h.Evicted = evicted[:min(len(evicted), maxDeclared)]
+	h.Drops = s.account.Dropped - s.drops
+}
+
+// encode appends a payload to s.payload and gives it. Rows that cannot be
+// encoded, which nothing that comes from a bus should bring about, are
+// discarded and counted, rather than tried for ever.
+func (s *Sealer) encode(o *open, h codec.Header) (payload []byte, ok bool) {
+	start := len(s.payload)
+	all, err := o.enc.Encode(h, s.payload)
+	if err != nil {
+		s.cfg.Log.Error("batch cannot be encoded; discarded", "rule", o.rule.ID, "samples", o.enc.Samples(), "error", err)
+		s.stats.discarded.Add(uint64(o.enc.Samples()))
+		o.reset(o.seq) // the number stays: a checkpoint may have it, and there must be no gap
+		return nil, false
+	}
+	s.payload = all
+	return all[start:], true
+}
+
+// progress is the account as it will stand when c is on disk.
+func (s *Sealer) progress(c *commitment) buffer.Progress {
+	p := buffer.Progress{
+		Boot: s.cfg.Boot, Received: s.cut.Received, Dropped: s.cut.Dropped,
+		Decoded: s.cut.Decoded, Unknown: s.cut.Unknown, Seen: s.cut.Seen,
+		Samples: s.sealed, Bytes: s.bytes, NextSeq: c.next,
+	}
+	for _, o := range s.open {
+		p.Samples += uint64(o.committed)
+	}
+	for _, list := range [][]*open{c.closed, c.open} {
+		for _, o := range list {
+			p.Samples += uint64(o.enc.Samples() - o.committed)
+		}
+	}
+	for i := range c.sealed {
+		p.Bytes += uint64(len(c.sealed[i].Payload))
+	}
+	return p
+}

@@ -1,0 +1,115 @@
+package batch
+
+import (
+	"math"
+
+	"telltale.dev/protocol/codec"
+)
+
+// split makes two or more records of a batch that became too large for a
+// message, by reading its payload again. It happens when data that compressed
+// well turns into noise within one batch, and is in no hurry.
+func (s *Sealer) split(c *commitment, o *open, h codec.Header, payload []byte) {
+	b, err := codec.Decode(payload, o.rule.Schema)
+	if err != nil {
+		s.cfg.Log.Error("batch cannot be split; discarded", "rule", o.rule.ID, "samples", o.enc.Samples(), "error", err)
+		s.stats.discarded.Add(uint64(o.enc.Samples()))
+		return
+	}
+	s.halve(c, o, &h, b.Rows)
+}
+
+// halve makes two records of rows, or more. The first one has h; then h becomes that of the next.
+func (s *Sealer) halve(c *commitment, o *open, h *codec.Header, rows []codec.GroupRows) {
+	front, back := divide(rows)
+	for _, half := range [...][]codec.GroupRows{front, back} {
+		if len(half) == 0 {
+			continue
+		}
+		enc := codec.NewEncoder(o.rule.Schema, o.rule.Hash.ID())
+		first, last := fill(enc, half)
+		payload, err := enc.Encode(*h, nil)
+		switch {
+		case err != nil || len(payload) > maxPayload && count(half) < 2:
+			s.cfg.Log.Error("row cannot be encoded; discarded", "rule", o.rule.ID, "error", err)
+			s.stats.discarded.Add(uint64(enc.Samples()))
+		case len(payload) > maxPayload:
+			s.halve(c, o, h, half)
+		default:
+			c.take(h.ID.Seq)
+			c.sealed = append(c.sealed, s.record(o, *h, payload, enc.Samples(), first, last))
+			*h = s.header(o, c.next)
+		}
+	}
+}
+
+// divide cuts each group in the middle; single rows go in turn to either side.
+func divide(rows []codec.GroupRows) (front, back []codec.GroupRows) {
+	turn := 0
+	for i := range rows {
+		n := len(rows[i].Time)
+		middle := (n + turn) / 2
+		turn = (turn + n) % 2
+		if middle > 0 {
+			front = append(front, part(&rows[i], 0, middle))
+		}
+		if middle < n {
+			back = append(back, part(&rows[i], middle, n))
+		}
+	}
+	return front, back
+}
+
+// part gives the rows from..to of g.
+func part(g *codec.GroupRows, from, to int) codec.GroupRows {
+	p := codec.GroupRows{Group: g.Group, Time: g.Time[from:to]}
+	for _, column := range g.Columns {
+		p.Columns = append(p.Columns, column[from:to])
+	}
+	if g.Present == nil {
+		return p
+	}
+	p.Present = make([][]uint64, len(g.Columns))
+	for c := range g.Columns {
+		bits := make([]uint64, (to-from+63)/64)
+		for row := range to - from {
+			if g.Has(c, from+row) {
+				bits[row/64] |= 1 << (row % 64)
+			}
+		}
+		p.Present[c] = bits
+	}
+	return p
+}
+
+func count(rows []codec.GroupRows) (n int) {
+	for i := range rows {
+		n += len(rows[i].Time)
+	}
+	return n
+}
+
+// fill adds rows to an encoder and gives the times of the first and the last in source time.
+func fill(enc *codec.Encoder, rows []codec.GroupRows) (first, last int64) {
+	first, last = math.MaxInt64, math.MinInt64
+	for i := range rows {
+		g := &rows[i]
+		raw, bits := make([]int64, len(g.Columns)), make([]uint64, (len(g.Columns)+63)/64)
+		for row, t := range g.Time {
+			clear(bits)
+			for c := range g.Columns {
+				raw[c] = g.Columns[c][row]
+				if g.Has(c, row) {
+					bits[c/64] |= 1 << (c % 64)
+				}
+			}
+			if g.Present == nil {
+				enc.Add(g.Group, t, raw)
+			} else {
+				enc.AddChanged(g.Group, t, raw, bits)
+			}
+			first, last = min(first, t), max(last, t)
+		}
+	}
+	return first, last
+}
