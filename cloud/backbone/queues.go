@@ -6,8 +6,8 @@ import "time"
 // that bulk data filling its queue never refuses urgent messages.
 const (
 	// queueMessages and queueBytes bound what waits in one lane for its commit; beyond, Publish refuses with ErrBusy.
-	// At 20 thousand messages a second a full queue is 0.2 s of work.
-	queueMessages = 4096
+	// A thousand vehicles with eight publishes in flight each must fit: at 20 thousand messages a second a full queue is 0.8 s of work.
+	queueMessages = 16 << 10
 	queueBytes    = 64 << 20
 
 	// batchMessages and batchBytes bound one commit. The server takes at most 1,000 messages an atomic batch;

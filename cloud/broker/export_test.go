@@ -2,6 +2,9 @@ package broker
 
 import "strings"
 
+// QuotaDelay is how long a refusal for quota waits.
+const QuotaDelay = quotaDelay
+
 // Subscriptions is the number of subscriptions in the tree.
 func (b *Broker) Subscriptions() int { return b.filters.len() }
 

@@ -37,6 +37,10 @@ const (
 	defaultWriteTimeout     = 10 * time.Second
 	farewell                = time.Second // for the DISCONNECT of a client that is being dropped
 
+	// quotaDelay is how long a PUBACK with 0x97 waits: a client that ignores it gets
+	// no more than its receive maximum through the broker in that time, and costs next to nothing.
+	quotaDelay = 100 * time.Millisecond
+
 	maxKeepAlive  = 20 * 60 // seconds; MQTT 5 clients that ask for more, or none, are told this
 	maxKeepAlive3 = 43_690  // seconds; mochi multiplies by 1.5 in 16 bits
 

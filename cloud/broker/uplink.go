@@ -172,7 +172,7 @@ func (b *Broker) refuse(c *connection, pk *packets.Packet, code byte) {
 	}
 	u := &upload{connection: c, id: pk.PacketID}
 	if c.enqueue(u) {
-		c.finish(u, code)
+		c.answer(u, code)
 	}
 }
 
@@ -188,6 +188,16 @@ func (u *upload) done(code byte) {
 		b.counters.refused[code].Add(1)
 	} else if u.presence != nil {
 		b.presence.post(c.key, presenceEvent{client: c.client, presence: *u.presence, arrival: u.arrival})
+	}
+	c.answer(u, code)
+}
+
+// answer is finish, later when the client sends too much. The timer holds nothing
+// but the upload, and does no harm when the connection has ended meanwhile.
+func (c *connection) answer(u *upload, code byte) {
+	if code == codeQuota {
+		time.AfterFunc(quotaDelay, func() { c.finish(u, code) })
+		return
 	}
 	c.finish(u, code)
 }

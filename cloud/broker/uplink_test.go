@@ -392,3 +392,37 @@ func readBytes(t *testing.T, conn *tls.Conn, n int) string {
 	}
 	return string(buf[:got])
 }
+
+// TestFloodIsHeldBack: who ignores 0x97 gets one receive maximum of publishes
+// through in each delay, while others are served at once.
+func TestFloodIsHeldBack(t *testing.T) {
+	const window, rounds = 4, 4
+	handler := &cloud{publish: func(p broker.Publish, done func(byte)) {
+		if p.Client.Vehicle == "flood" {
+			done(0x97)
+			return
+		}
+		done(0)
+	}}
+	s := start(t, handler, func(c *broker.Config) { c.ReceiveMaximum = window })
+	flood, other := s.device("flood", "f"), s.device("v", "d")
+	begin := time.Now()
+	for id := uint16(1); id <= window*rounds; id++ {
+		if id > window {
+			if got, code := flood.puback(); got != id-window || code != 0x97 {
+				t.Fatalf("puback: got id %d code %#x, want id %d code 0x97", got, code, id-window)
+			}
+		}
+		flood.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/flood/up/state", Payload: []byte("x")})
+		asked := time.Now()
+		if code := other.publish(id, "v1/v/up/state", "x"); code != 0 || time.Since(asked) > broker.QuotaDelay {
+			t.Errorf("other: got code %#x after %v, want 0 at once", code, time.Since(asked))
+		}
+	}
+	if took := time.Since(begin); took < (rounds-1)*broker.QuotaDelay {
+		t.Errorf("%d refused publishes took %v, want at least %v", window*rounds, took, (rounds-1)*broker.QuotaDelay)
+	}
+	if got := s.Stats(); got.Inflight != 0 || got.Refused[0x97] != window*rounds {
+		t.Errorf("stats: got %+v, want %d refused and none in flight", got, window*rounds)
+	}
+}
