@@ -144,6 +144,13 @@ func (c *Collector) Run(ctx context.Context, in <-chan *signals.Block, out chan<
 	idle := time.NewTimer(flushIdle)
 	defer idle.Stop()
 	var account signals.Account
+	select { // what is in force before the start takes the first row that comes
+	case rules := <-c.changes:
+		b := c.block()
+		c.adopt(rules, b)
+		c.Release(b) // nothing was open
+	default:
+	}
 	for {
 		b := c.block()
 		select {
