@@ -41,7 +41,7 @@ func TestNoFaults(t *testing.T) {
 	built, dir := programs(t), filepath.Join(t.TempDir(), "data")
 	want, total := goldenSignals(t, "rav4")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(built, "telltale"), "demo", "--faults", "none", "--speed", "20", "--json", "--data", dir,
-		"--log", filepath.Join(recordings, highway), "--dbc", "can0="+filepath.Join(recordings, "toyota_new_mc_pt.dbc"),
+		"--log", filepath.Join(recordings, "rav4.log.zst"), "--dbc", "can0="+filepath.Join(recordings, "toyota_new_mc_pt.dbc"),
 		"--dbc", "can1="+filepath.Join(recordings, "toyota_adas.dbc"))
 	var screen bytes.Buffer
 	cmd.Stderr = &screen

@@ -76,7 +76,7 @@ func TestTheCheckNotices(t *testing.T) {
 // quietRound is a short drive without faults, in about 30 batches.
 func quietRound(t *testing.T, built string) (*ledger.Ledger, error) {
 	t.Helper()
-	r := &round{dir: t.TempDir(), programs: built, plan: plan{setup: setups[1], speed: 20, length: 1500 * time.Millisecond, flush: 300 * time.Millisecond}}
+	r := &round{dir: t.TempDir(), programs: built, plan: plan{car: cars[0], setup: setups[1], speed: 20, length: 1500 * time.Millisecond, flush: 300 * time.Millisecond}}
 	return r.play(t.Context())
 }
 
@@ -142,7 +142,7 @@ func TestTheCheckNoticesFsync(t *testing.T) {
 func cutPlan(n int, cut string) plan {
 	at := time.Duration(700+100*n) * time.Millisecond
 	return plan{
-		round: n, setup: setups[1], speed: 20, length: 2 * time.Second, flush: 500 * time.Millisecond,
+		round: n, car: cars[0], setup: setups[1], speed: 20, length: 2 * time.Second, flush: 500 * time.Millisecond,
 		steps: []step{{at, cut}, {at + 200*time.Millisecond, launchAgent}, {at + 200*time.Millisecond, launchCloud}},
 	}
 }

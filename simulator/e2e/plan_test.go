@@ -3,9 +3,12 @@ package e2e_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"telltale.dev/simulator/world"
 )
 
 // plan is what happens in one round. It is made from two numbers, so that a
@@ -14,6 +17,7 @@ import (
 type plan struct {
 	seed   uint64
 	round  int
+	car    car
 	setup  setup
 	speed  float64
 	length time.Duration // of the drive
@@ -49,6 +53,27 @@ const (
 	cutAllPower   = "cut power of both below the page cache"
 )
 
+// car is a recording and what its buses mean.
+type car struct {
+	log   string
+	buses []world.Bus
+}
+
+// recordings is the folder of the real input.
+var recordings = filepath.Join("..", "recordings")
+
+// cars are driven in turn, a series of rounds each: a passenger car and a truck with J1939.
+var cars = []car{
+	{"rav4.log.zst", []world.Bus{
+		{Name: "can0", DBC: []string{filepath.Join(recordings, "toyota_new_mc_pt.dbc")}},
+		{Name: "can1", DBC: []string{filepath.Join(recordings, "toyota_adas.dbc")}},
+	}},
+	{"truck1.log.zst", []world.Bus{
+		{Name: "can1", DBC: []string{filepath.Join(recordings, "j1939.dbc")}, J1939: true},
+		{Name: "can2", DBC: []string{filepath.Join(recordings, "canmod-gps.dbc")}},
+	}},
+}
+
 // setup is what the vehicle collects.
 type setup struct {
 	name      string
@@ -67,7 +92,7 @@ var setups = []setup{
 	{name: "batches of 60 s", campaigns: []string{fmt.Sprintf(everythingEach, "patient", "CS1", "*", "60s")}, everything: true},
 	{name: "urgent batches of 5 s", campaigns: []string{fmt.Sprintf(everythingEach, "urgent", "CS5", "*", "5s")}, everything: true},
 	{name: "a lane for each bus", campaigns: []string{
-		fmt.Sprintf(everythingEach, "bulk", "CS1", "can0", "60s"), fmt.Sprintf(everythingEach, "hot", "CS4", "can1", "2s"),
+		fmt.Sprintf(everythingEach, "bulk", "CS1", "*[02]", "60s"), fmt.Sprintf(everythingEach, "hot", "CS4", "*1", "2s"),
 	}},
 }
 
@@ -89,7 +114,7 @@ const afterDrive = 700 * time.Millisecond
 func newPlan(seed uint64, round int, disks bool) plan {
 	d := draws{rand.New(rand.NewPCG(seed, uint64(round)))}
 	p := plan{
-		seed: seed, round: round, setup: setups[round%len(setups)],
+		seed: seed, round: round, car: cars[round/seriesRounds%len(cars)], setup: setups[round%len(setups)],
 		speed: 8 + 22*d.Float64(), length: d.between(1500*time.Millisecond, 3*time.Second),
 		flush: d.between(100*time.Millisecond, 1500*time.Millisecond), restart: d.IntN(4) == 0,
 		earlyKill: d.between(0, 200*time.Millisecond),
@@ -176,7 +201,7 @@ var cuts = []incident{
 // String tells the plan in a few lines.
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d round %d: %s, speed %.1f for %v, lake files after %v", p.seed, p.round, p.setup.name, p.speed,
+	fmt.Fprintf(&b, "seed %d round %d: %s, %s, speed %.1f for %v, lake files after %v", p.seed, p.round, p.car.log, p.setup.name, p.speed,
 		p.length.Round(time.Millisecond), p.flush.Round(time.Millisecond))
 	if !p.start.IsZero() {
 		fmt.Fprintf(&b, ", starting at %s", p.start.Format(time.RFC3339))

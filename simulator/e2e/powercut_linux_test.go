@@ -96,6 +96,11 @@ func (d *disk) attach() error {
 
 func (d *disk) remove(t *testing.T) {
 	t.Helper()
+	if t.Failed() { // what is on the disk stays to be looked at
+		if err := os.CopyFS(d.mount+"-kept", os.DirFS(d.mount)); err != nil {
+			t.Errorf("keep %s: %v", d.mount, err)
+		}
+	}
 	if err := errors.Join(unix.Unmount(d.mount, unix.MNT_DETACH), run("losetup", "--detach", d.loop)); err != nil {
 		t.Errorf("remove %s: %v", d.mount, err)
 	}

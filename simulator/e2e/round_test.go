@@ -45,20 +45,9 @@ type round struct {
 }
 
 const (
-	highway  = "rav4.log.zst"
 	handover = 40 * time.Second // longest wait for everything to be handed over
 	inWrite  = 400 * time.Millisecond
 )
-
-// recordings is the folder of the real input.
-var recordings = filepath.Join("..", "recordings")
-
-func highwayBuses() []world.Bus {
-	return []world.Bus{
-		{Name: "can0", DBC: []string{filepath.Join(recordings, "toyota_new_mc_pt.dbc")}},
-		{Name: "can1", DBC: []string{filepath.Join(recordings, "toyota_adas.dbc")}},
-	}
-}
 
 // compileBuses makes the plan that the player's truth decodes with.
 func compileBuses(buses []world.Bus) (*dbc.Plan, error) {
@@ -120,12 +109,11 @@ func (r *round) build(ctx context.Context) error {
 	if err := r.world.StartCloud(ctx); err != nil {
 		return err
 	}
-	buses := highwayBuses()
-	compiled, err := compileBuses(buses)
+	compiled, err := compileBuses(r.car.buses)
 	if err != nil {
 		return err
 	}
-	if r.log, err = drive.Scan(ctx, filepath.Join(recordings, highway)); err != nil {
+	if r.log, err = drive.Scan(ctx, filepath.Join(recordings, r.car.log)); err != nil {
 		return err
 	}
 	r.truth = drive.NewTruth(compiled)
@@ -140,7 +128,7 @@ func (r *round) build(ctx context.Context) error {
 		flags = append(flags, "--campaign="+name)
 	}
 	r.vehicle, err = r.world.AddVehicle(ctx, world.VehicleConfig{
-		Vehicle: "anna", Device: "tcu-a", Buses: buses, Tap: r.truth.Add, Flags: flags,
+		Vehicle: "anna", Device: "tcu-a", Buses: r.car.buses, Tap: r.truth.Add, Flags: flags,
 	})
 	if err != nil || r.built == nil {
 		return err
@@ -159,7 +147,11 @@ func (r *round) start(ctx context.Context) error {
 	if err := r.until(ctx, time.Now().Add(r.earlyKill)); err != nil {
 		return err
 	}
-	r.vehicle.Kill()
+	if r.power == nil {
+		r.vehicle.Kill()
+	} else if err := r.power.Cut(r.world, r.vehicle, true, false); err != nil {
+		return err
+	}
 	return r.vehicle.Launch()
 }
 
