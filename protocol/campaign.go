@@ -59,7 +59,8 @@ type CampaignSpec struct {
 	Encoding CampaignEncoding `yaml:"encoding,omitempty" cbor:"encoding,omitempty" json:"encoding,omitempty"`
 }
 
-// SignalSelector picks signals by path "bus.message.signal", each part a glob in path.Match's syntax.
+// SignalSelector picks signals by path "bus.message.signal", each part a glob in path.Match's syntax;
+// a slash is a letter like others, since signal names have them.
 type SignalSelector struct {
 	Path string `yaml:"path" cbor:"path" json:"path"`
 }

@@ -207,7 +207,10 @@ func choose(plan *dbc.Plan, pattern string, selected []bool) (found bool) {
 	return found
 }
 
+// glob is path.Match without its respect for slashes, which are letters in
+// signal names such as "Battery Potential / Power Input 1".
 func glob(pattern, s string) bool {
-	ok, _ := path.Match(pattern, s)
+	const letter = "\x1f" // in no name
+	ok, _ := path.Match(strings.ReplaceAll(pattern, "/", letter), strings.ReplaceAll(s, "/", letter))
 	return ok
 }
