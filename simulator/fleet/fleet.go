@@ -21,6 +21,8 @@ const (
 	maxWindow   = 1024
 	// minRate keeps a vehicle within the broker's keep-alive without pings, in messages a second.
 	minRate = 0.01
+	// maxPhases is how many phases are told apart, an even number; later ones join the last two.
+	maxPhases = 64
 	// maxHandshakes is how many vehicles connect at once: more would only time out together.
 	maxHandshakes = 64
 )
@@ -81,7 +83,7 @@ type run struct {
 	places   chan struct{}        // of vehicles that are connecting
 	boot     protocol.BootID      // of all vehicles, new in each run
 	lanes    [2]lane              // normal, flooding
-	pulse    [2]Histogram         // of normal vehicles with Pulse: published while the others rest, while they flood
+	phases   []Histogram          // of normal vehicles with Pulse, by phase of their publish; see phase
 	began    atomic.Int64         // clock when publishing began; 0: not yet
 	measured atomic.Pointer[mark] // when it ended
 
@@ -105,6 +107,9 @@ func Run(ctx context.Context, cfg Config) (*Summary, error) {
 	}
 	_, _ = rand.Read(r.boot[:]) // never fails
 	r.lanes[1].flooding = true
+	if cfg.Pulse > 0 {
+		r.phases = make([]Histogram, maxPhases)
+	}
 	var err error
 	if r.payloads, err = newPayloads(cfg.Random); err != nil {
 		return nil, err
@@ -208,14 +213,15 @@ func (p *ramp) next(ctx context.Context) {
 // clock is the time of the run; it is never zero, and follows no change of the wall clock.
 func (r *run) clock() time.Duration { return time.Since(r.started) + 1 }
 
-// flood says whether flooding vehicles flood at a time of the clock, and how long it stays so.
-func (r *run) flood(at time.Duration) (on bool, left time.Duration) {
+// phase numbers the phases of flooding vehicles, from 0, and says how long the one
+// at a time of the clock lasts. They flood in odd ones; without Pulse it is always 1.
+func (r *run) phase(at time.Duration) (number int, left time.Duration) {
 	pulse := r.cfg.Pulse
 	if pulse == 0 {
-		return true, 0
+		return 1, 0
 	}
 	passed := at - time.Duration(r.began.Load())
-	return passed/pulse%2 == 1, pulse - passed%pulse
+	return int(passed / pulse), pulse - passed%pulse
 }
 
 // enter waits for a place among those that are connecting; false when ctx ended.

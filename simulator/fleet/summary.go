@@ -158,7 +158,9 @@ type Latency struct {
 	Max float64 `json:"max_ms"`
 }
 
-// Pulse holds what normal vehicles saw, by what the flooding ones did when they published.
+// Pulse holds what normal vehicles saw, by what the flooding ones did when they
+// published. Each figure is the median over the phases, so that a stall of the
+// machine in one of them does not decide.
 type Pulse struct {
 	Calm  Latency `json:"calm"`
 	Flood Latency `json:"flood"`
@@ -192,7 +194,7 @@ func (r *run) summary() *Summary {
 		s.Rate += o.Rate
 	}
 	if r.cfg.Flood > 0 && r.cfg.Pulse > 0 {
-		s.Pulse = &Pulse{Calm: r.pulse[0].sum(), Flood: r.pulse[1].sum()}
+		s.Pulse = &Pulse{Calm: median(r.phases, 0), Flood: median(r.phases, 1)}
 	}
 	return s
 }
@@ -218,6 +220,30 @@ func (h *Histogram) sum() Latency {
 	h.Load(&c)
 	ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 }
 	return Latency{P50: ms(c.Quantile(0.5)), P90: ms(c.Quantile(0.9)), P99: ms(c.Quantile(0.99)), Max: ms(c.Max())}
+}
+
+// median takes every second phase from first on, and the median of each figure.
+func median(phases []Histogram, first int) (l Latency) {
+	var all []Latency
+	for i := first; i < len(phases); i += 2 {
+		if sum := phases[i].sum(); sum.Max > 0 {
+			all = append(all, sum)
+		}
+	}
+	if len(all) == 0 {
+		return l
+	}
+	figure := func(of func(*Latency) float64) float64 {
+		values := make([]float64, len(all))
+		for i := range all {
+			values[i] = of(&all[i])
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	l.P50, l.P90 = figure(func(l *Latency) float64 { return l.P50 }), figure(func(l *Latency) float64 { return l.P90 })
+	l.P99, l.Max = figure(func(l *Latency) float64 { return l.P99 }), figure(func(l *Latency) float64 { return l.Max })
+	return l
 }
 
 // Text writes the summary for a person.

@@ -184,7 +184,7 @@ func (s *session) write(stop context.Context) error {
 // wait says how long until the next publish may leave.
 func (s *session) wait() time.Duration {
 	if s.lane.flooding {
-		if on, left := s.run.flood(s.run.clock()); !on {
+		if phase, left := s.run.phase(s.run.clock()); phase%2 == 0 {
 			return left
 		}
 		return 0
@@ -252,11 +252,11 @@ func (s *session) acknowledged(code byte, sent time.Duration) {
 	case code >= refusedFrom:
 		s.quiet.Store(int64(now + refusedPause))
 	case s.run.cfg.Pulse > 0:
-		phase := &s.run.pulse[0]
-		if flood, _ := s.run.flood(sent); flood {
-			phase = &s.run.pulse[1]
+		phase, _ := s.run.phase(sent)
+		if phase >= maxPhases {
+			phase = maxPhases - 2 + phase%2
 		}
-		phase.Record(now - sent)
+		s.run.phases[phase].Record(now - sent)
 	}
 }
 
