@@ -91,9 +91,7 @@ func (s *Schema) document() *schemaDoc {
 	for i := range s.Signals {
 		d.Signals[i] = s.Signals[i].document()
 	}
-	for i, members := range s.Groups {
-		d.Groups[i] = members
-	}
+	copy(d.Groups, s.Groups)
 	return d
 }
 

@@ -43,7 +43,6 @@ type draftSignal struct {
 	selector string     // of SG_MUL_VAL_; then of any
 	ranges   [][2]int64 // of SG_MUL_VAL_
 	long     string     // SystemSignalLongSymbol
-	spn      string
 	dropped  bool
 }
 

@@ -134,7 +134,7 @@ func buses(t *testing.T) *dbc.Plan {
 		}
 		return f
 	}
-	first := parse("first.dbc", oneByte(0, "Zero"), oneByte(0x7FF, "Last"), oneByte(ext|0, "ZeroExt"), oneByte(ext|0x7FF, "LastExt"),
+	first := parse("first.dbc", oneByte(0, "Zero"), oneByte(0x7FF, "Last"), oneByte(ext, "ZeroExt"), oneByte(ext|0x7FF, "LastExt"),
 		oneByte(ext|0x1FFFFFFF, "Highest"), oneByte(0x800, "Missing31"), oneByte(0xFFFFFFFF, "Nowhere"), oneByte(5, "Once"), oneByte(5, "Again"),
 		oneByte(6, "InBoth"), "BO_ 7 Empty: 8 X\nBO_ 3221225472 VECTOR__INDEPENDENT_SIG_MSG: 0 X\n SG_ i : 0|8@1+ (1,0) [0|1] \"\" X\n")
 	second := parse("second.dbc", oneByte(6, "Replaces"))
@@ -162,7 +162,7 @@ func TestLookup(t *testing.T) {
 		want string
 	}{
 		{0, 0, "Zero Zero_s=9"}, {0, 0x7FF, "Last Last_s=9"}, {0, 0x7FE, "unknown"},
-		{0, ext | 0, "ZeroExt ZeroExt_s=9"}, {0, ext | 0x7FF, "LastExt LastExt_s=9"}, {0, ext | 0x1FFFFFFF, "Highest Highest_s=9"},
+		{0, ext, "ZeroExt ZeroExt_s=9"}, {0, ext | 0x7FF, "LastExt LastExt_s=9"}, {0, ext | 0x1FFFFFFF, "Highest Highest_s=9"},
 		{0, ext | 0x800, "Missing31 Missing31_s=9"}, {0, 0x800, "unknown"}, {0, 0xFFFFFFFF, "unknown"}, {0, ext | 1, "unknown"},
 		{0, 5, "Again Again_s=9"}, {0, 6, "Replaces Replaces_s=9"}, {0, 7, "uncovered"}, {0, 0xC0000000, "unknown"},
 		{1, ext | 0x18FEF100, "CCVS CCVS_s=9"}, {1, ext | 0x0CFEF121, "CCVS CCVS_s=9"}, {1, ext | 0x18FEF200, "unknown"},

@@ -49,7 +49,7 @@ const maxChannel = 255
 // busError is the error class of an error frame of which nothing is known, with Linux' length of error frames (linux/can/error.h).
 const (
 	busError       can.ID = 0x80
-	busErrorLength        = 8
+	busErrorLength uint8  = 8
 )
 
 func newASC() *asc { return &asc{} }
