@@ -21,8 +21,6 @@ func (s store) Put(ctx context.Context, key string, value []byte) error {
 	return err
 }
 
-func (s store) Delete(ctx context.Context, key string) error { return s.bucket.Delete(ctx, key, 0) }
-
 func (s store) List(ctx context.Context) (map[string][]byte, error) {
 	entries, err := s.bucket.List(ctx)
 	if err != nil {

@@ -1,18 +1,24 @@
-// Package cloud is the thin counterpart of the vehicles: broker, registry,
-// ingest, state, lake, campaigns and the HTTP API in one process on one data
-// directory. New joins the rooms; each is a package of its own.
+// Package cloud is the counterpart of the vehicles: broker, registry, ingest,
+// state, lake, campaigns and the HTTP API in one process on one data directory.
+// New joins the rooms; each is a package of its own, and knows no other.
+//
+//	vehicles ── broker ── handler.go ─┬─ ingest front ── backbone ── ingest processors ── sinks.go ─┬─ lake
+//	                                  ├─ registry                                                   ├─ state ── live events
+//	                                  └─ campaigns ◄────────────────────────────────────────────────┘
+//	people ──── api ───── views.go ───── all of them
+//
+// It is not the place for what a room does: only for how they meet.
 package cloud
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,12 +44,12 @@ type Config struct {
 	Version string
 	// Dev lets devices with a certificate of the development authority register themselves.
 	Dev bool
-	// Flush bounds how long a sample may wait for its Parquet file; zero means the lake's default.
+	// Flush bounds how long a sample may wait for its Parquet file; zero means the processor's default.
 	Flush time.Duration
-	Quota ingest.Quota
+	Quota ingest.Quota // of each vehicle; zero fields mean the defaults
 	// Limits of the streams by name; zero fields mean no limit but the disk's.
 	Limits map[string]backbone.Limits
-	Log    *slog.Logger
+	Log    *slog.Logger // discarded when nil
 }
 
 // Cloud is one running cloud.
@@ -51,36 +57,53 @@ type Cloud struct {
 	cfg     Config
 	started time.Time
 
+	lock      *lock
 	backbone  *backbone.Backbone
 	registry  *registry.Registry
 	states    *state.States
 	snapshots store
 	schemas   schemaStore
 	campaigns *campaign.Campaigns
-	lanes     []*lane
+	lanes     []*ingest.Processor
 	front     *ingest.Front
 	replayer  *ingest.Replayer
-	broker    *broker.Broker
 	live      *api.Live
 	api       *api.Server
+	broker    *broker.Broker
+
+	unreadable atomic.Uint64 // document statuses that no one can read
 }
 
-// New opens the data directory and joins the rooms; ports are taken when it returns.
+// New opens the data directory and joins the rooms. When it returns the ports are
+// taken and Run must be called, also to give everything back; after an error nothing is held.
 func New(ctx context.Context, cfg Config) (*Cloud, error) {
-	c := &Cloud{cfg: cfg, started: time.Now(), states: state.New(), live: api.NewLive()}
-	var err error
-	c.backbone, err = backbone.Open(backbone.Config{
-		Dir: filepath.Join(cfg.Dir, "backbone"), URL: cfg.NATS, Limits: cfg.Limits, Log: cfg.Log,
-	})
-	if err != nil {
-		return nil, err
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, open := range []func(context.Context) error{c.openRegistry, c.openState, c.openCampaigns, c.openIngest, c.openBroker, c.openAPI} {
+	c := &Cloud{cfg: cfg, started: time.Now(), states: state.New(), live: api.NewLive()}
+	// Ports last: what went before needs no more than closing the backbone.
+	for _, open := range []func(context.Context) error{
+		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openIngest, c.openAPI, c.openBroker,
+	} {
 		if err := open(ctx); err != nil {
-			return nil, errors.Join(err, c.backbone.Close())
+			return nil, errors.Join(err, c.close())
 		}
 	}
 	return c, nil
+}
+
+// close gives back what is held, as far as opening got.
+func (c *Cloud) close() (err error) {
+	if c.api != nil {
+		_ = c.api.Close() // harmless after Run
+	}
+	if c.backbone != nil {
+		err = c.backbone.Close()
+	}
+	if c.lock != nil {
+		err = errors.Join(err, c.lock.release())
+	}
+	return err
 }
 
 // MQTTAddr is where vehicles connect.
@@ -90,47 +113,24 @@ func (c *Cloud) MQTTAddr() net.Addr { return c.broker.Addr() }
 func (c *Cloud) HTTPAddr() net.Addr { return c.api.Addr() }
 
 // Run works until ctx ends, or until the disk of the backbone failed: then a
-// restart is needed, and the error says so.
+// restart is needed, and the error says so. It returns when everything has stopped.
 func (c *Cloud) Run(ctx context.Context) error {
 	// The broker stops first, so that what it acknowledged is still processed.
 	intake, stopIntake := context.WithCancel(ctx)
 	defer stopIntake()
 	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBehind()
-	processed, stopWaiting := context.WithCancel(behind)
-	defer stopWaiting()
 
-	var group errgroup.Group
-	group.Go(func() error { defer stopIntake(); return c.broker.Run(intake) })
-	group.Go(func() error { defer stopIntake(); return c.api.Run(intake) })
-	group.Go(func() error { defer stopIntake(); return c.watchDisk(intake) })
-	var processing errgroup.Group
-	for _, l := range c.lanes {
-		processing.Go(func() error { defer stopIntake(); defer stopWaiting(); return l.processor.Run(behind) })
+	var intakes, lanes errgroup.Group
+	for _, run := range []func(context.Context) error{c.broker.Run, c.api.Run, c.watchDisk} {
+		intakes.Go(func() error { defer stopIntake(); return run(intake) })
 	}
-
-	err := group.Wait()
-	if err == nil {
-		c.flush(processed)
+	for _, processor := range c.lanes {
+		lanes.Go(func() error { defer stopIntake(); return processor.Run(behind) })
 	}
+	err := intakes.Wait()
 	stopBehind()
-	return errors.Join(err, processing.Wait(), c.backbone.Close())
-}
-
-// lastFlush bounds how long a stop waits until the lake has what was acknowledged;
-// what it has not then, it gets at the next start.
-const lastFlush = 10 * time.Second
-
-// flush brings what the broker acknowledged into the lake.
-func (c *Cloud) flush(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lastFlush)
-	defer cancel()
-	for _, l := range c.lanes {
-		if err := l.processor.Flush(ctx); err != nil {
-			c.cfg.Log.Warn("stopped before everything was in the lake; the next start goes on", "err", err)
-			return
-		}
-	}
+	return errors.Join(err, lanes.Wait(), c.close())
 }
 
 // watchDisk ends with an error when the backbone can store nothing more.
@@ -143,7 +143,21 @@ func (c *Cloud) watchDisk(ctx context.Context) error {
 	}
 }
 
-func (c *Cloud) openRegistry(ctx context.Context) (err error) {
+func (c *Cloud) openDirectory(context.Context) (err error) {
+	c.lock, err = lockDirectory(c.cfg.Dir)
+	return err
+}
+
+func (c *Cloud) openBackbone(context.Context) (err error) {
+	cfg := backbone.Config{URL: c.cfg.NATS, Limits: c.cfg.Limits, Log: c.cfg.Log}
+	if cfg.URL == "" {
+		cfg.Dir = filepath.Join(c.cfg.Dir, "backbone")
+	}
+	c.backbone, err = backbone.Open(cfg)
+	return err
+}
+
+func (c *Cloud) openRegistry(ctx context.Context) error {
 	bucket, err := c.bucket("vehicles")
 	if err != nil {
 		return err
@@ -156,7 +170,11 @@ func (c *Cloud) openState(ctx context.Context) (err error) {
 	if c.snapshots, err = c.bucket("state"); err != nil {
 		return err
 	}
-	return c.states.Load(ctx, c.snapshots)
+	unreadable, err := c.states.Load(ctx, c.snapshots)
+	if unreadable > 0 {
+		c.cfg.Log.Warn("state snapshots are unreadable and left out", "snapshots", unreadable)
+	}
+	return err
 }
 
 func (c *Cloud) openCampaigns(ctx context.Context) error {
@@ -165,14 +183,14 @@ func (c *Cloud) openCampaigns(ctx context.Context) error {
 		return err
 	}
 	c.campaigns, err = campaign.Open(ctx, campaign.Config{
-		Store: bucket,
+		Store: bucket, Now: time.Now,
 		Vehicles: func() (list []protocol.VehicleID) {
 			for _, v := range c.registry.Vehicles() {
 				list = append(list, v.ID)
 			}
 			return list
 		},
-		Deliver: func(m campaign.Message) { c.broker.Deliver(brokerMessage(m)) },
+		Deliver: func(m campaign.Message) { c.broker.Deliver(campaignMessage(m)) },
 	})
 	return err
 }
@@ -182,12 +200,12 @@ func (c *Cloud) openBroker(context.Context) error {
 	if err != nil {
 		return err
 	}
-	var tlsConfig *tls.Config
-	if tlsConfig, err = ca.ServerTLS(c.cfg.Names); err != nil {
+	tls, err := ca.ServerTLS(c.cfg.Names)
+	if err != nil {
 		return err
 	}
 	c.broker, err = broker.New(broker.Config{
-		Listen: c.cfg.MQTT, TLS: tlsConfig, Identify: identify, Handler: handler{c}, Log: c.cfg.Log,
+		Listen: c.cfg.MQTT, TLS: tls, Identify: identify, Handler: handler{c}, Log: c.cfg.Log,
 	})
 	return err
 }
@@ -205,34 +223,4 @@ func (c *Cloud) bucket(name string) (store, error) {
 		return store{}, fmt.Errorf("bucket %s: %w", name, err)
 	}
 	return store{b}, nil
-}
-
-// lane is one stream with what stands behind it.
-type lane struct {
-	processor *ingest.Processor
-}
-
-// openIngest joins the lanes: stream → processor → lake and sinks.
-func (c *Cloud) openIngest(context.Context) error {
-	bucket, err := c.bucket("schemas")
-	if err != nil {
-		return err
-	}
-	c.schemas = schemaStore{bucket}
-	publisher := publisher{c.backbone}
-	if err := os.MkdirAll(filepath.Join(c.cfg.Dir, "lake"), 0o700); err != nil {
-		return fmt.Errorf("lake: %w", err)
-	}
-	for _, name := range []string{backbone.Up, backbone.Low} {
-		l, err := c.openLane(name, publisher)
-		if err != nil {
-			return err
-		}
-		c.lanes = append(c.lanes, l)
-	}
-	c.replayer = &ingest.Replayer{Dead: stream{c.backbone, backbone.Dead}, Publisher: publisher}
-	c.front, err = ingest.NewFront(ingest.FrontConfig{
-		Publisher: publisher, Registry: c.registry, Schemas: c.schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
-	})
-	return err
 }

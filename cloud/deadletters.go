@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"telltale.dev/cloud/api"
@@ -42,7 +41,7 @@ func deadLetter(m backbone.Message) api.DeadLetter {
 	topic, _ := protocol.ParseTopic(m.Header[ingest.HeaderTopic])
 	return api.DeadLetter{
 		Sequence: m.Sequence, Stored: m.Stored, Bytes: len(m.Data), Vehicle: string(topic.Vehicle),
-		Reason: m.Header[ingest.HeaderReason], Detail: strings.ReplaceAll(m.Header[ingest.HeaderDetail], "%20", " "),
+		Reason: m.Header[ingest.HeaderReason], Detail: m.Header[ingest.HeaderDetail],
 	}
 }
 

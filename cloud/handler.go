@@ -3,6 +3,8 @@ package cloud
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"telltale.dev/cloud/api"
@@ -18,6 +20,8 @@ import (
 // handler is what the broker asks and tells the other rooms.
 type handler struct{ *Cloud }
 
+var _ broker.Handler = handler{}
+
 // storeWait bounds a change of the registry or the campaigns that a client waits for.
 const storeWait = 10 * time.Second
 
@@ -27,21 +31,41 @@ func (h handler) Connect(client broker.Client) error {
 		return nil
 	}
 	err := h.registry.Active(client.Vehicle, client.Device)
-	if !errors.Is(err, registry.ErrUnknown) || !h.cfg.Dev {
-		return err
+	if errors.Is(err, registry.ErrUnknown) && h.cfg.Dev {
+		if err = h.register(client); err == nil {
+			err = h.registry.Active(client.Vehicle, client.Device)
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
-	defer cancel()
-	if err := h.registry.Register(ctx, client.Vehicle, client.Device, time.Now()); err != nil {
-		return err
-	}
-	return h.registry.Active(client.Vehicle, client.Device)
+	return connectError(err)
 }
 
-// Publish implements broker.Handler.
+// register takes a device in that a certificate of the development authority vouches for.
+func (h handler) register(client broker.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
+	defer cancel()
+	err := h.registry.Register(ctx, client.Vehicle, client.Device, time.Now())
+	if err != nil {
+		h.cfg.Log.Warn("device not registered", "err", err)
+	}
+	return err
+}
+
+// connectError says in the broker's words why a device may not connect.
+func connectError(err error) error {
+	switch {
+	case errors.Is(err, registry.ErrUnknown), errors.Is(err, registry.ErrFull):
+		return fmt.Errorf("%w: %w", broker.ErrNotRegistered, err)
+	case errors.Is(err, registry.ErrNotActive):
+		return fmt.Errorf("%w: %w", broker.ErrNotActive, err)
+	}
+	return err
+}
+
+// Publish implements broker.Handler. What operators publish is rare and done at
+// once, in the order in which they publish it.
 func (h handler) Publish(p broker.Publish, done func(code byte)) {
 	if p.Client.Operator != "" {
-		go func() { done(h.operate(p)) }() // rare, and it waits for the disk
+		done(h.operate(p))
 		return
 	}
 	h.front.Publish(ingest.Upload{
@@ -49,7 +73,10 @@ func (h handler) Publish(p broker.Publish, done func(code byte)) {
 		ContentType: p.ContentType, Properties: p.Properties, Received: p.Received,
 	}, func(code byte) {
 		done(code)
-		if code == ingest.CodeStored {
+		switch {
+		case code == ingest.CodeNotAuthorized: // suspended in the moment between its CONNECT and its session
+			h.broker.Disconnect(p.Client.Vehicle, p.Client.Device, code)
+		case code == ingest.CodeStored && p.Topic.Kind != protocol.KindPresence: // which Presence forwards in its order
 			h.broker.Deliver(forward(p))
 		}
 	})
@@ -63,22 +90,17 @@ func forward(p broker.Publish) broker.Message {
 	}
 }
 
-// operate takes a document from fleet operations and says the PUBACK's reason code.
+// operate takes a document from fleet operations and gives the PUBACK's reason
+// code. What is wrong with the document itself is said on its result topic, which
+// clients that know no reason codes can read too.
 func (h handler) operate(p broker.Publish) byte {
 	if p.Topic.Kind != protocol.KindOpsConfig || p.Topic.Name != "campaign" {
 		return ingest.CodeTopicInvalid
 	}
-	if len(p.Payload) > protocol.MaxDocument {
-		return ingest.CodePayloadInvalid
-	}
-	id, err := protocol.ParseCampaignID(p.Topic.ID)
-	if err != nil {
-		return ingest.CodeTopicInvalid
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
 	defer cancel()
-	if err := h.campaigns.Push(ctx, id, p.Payload); err != nil {
-		h.cfg.Log.Error("campaign not stored", "error", err)
+	if err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload); err != nil {
+		h.cfg.Log.Error("campaign not stored", "err", err)
 		return ingest.CodeInternal
 	}
 	return ingest.CodeStored
@@ -86,15 +108,15 @@ func (h handler) operate(p broker.Publish) byte {
 
 // Presence implements broker.Handler.
 func (h handler) Presence(client broker.Client, p protocol.Presence) {
-	now := time.Now().UTC()
-	h.states.SetPresence(client.Vehicle, state.Presence{
-		Device: p.Device, State: p.State, Since: now, Boot: p.Boot, Connection: p.Connection, Agent: p.Agent,
-	})
-	h.live.Publish(string(client.Vehicle), api.PresenceEvent{Time: now, Device: string(p.Device), Presence: string(p.State)})
+	known := state.Presence{Presence: p, Since: time.Now().UTC()}
+	h.states.SetPresence(client.Vehicle, known)
+	h.live.PublishPresence(string(client.Vehicle), api.PresenceEvent{Time: known.Since, Device: string(p.Device), Presence: string(p.State)})
+	h.broker.Deliver(presenceMessage(client.Vehicle, known))
 }
 
-// Retained implements broker.Handler: presence, documents and results are
-// served from the rooms that own them.
+// Retained implements broker.Handler: presence, documents and results are served
+// from the rooms that own them. A fleet that connects asks for each vehicle's own
+// document, so that must not cost more the larger the fleet is.
 func (h handler) Retained(filter string) []broker.Message {
 	var kept []broker.Message
 	add := func(m broker.Message) {
@@ -102,31 +124,37 @@ func (h handler) Retained(filter string) []broker.Message {
 			kept = append(kept, m)
 		}
 	}
-	for _, v := range h.registry.Vehicles() {
-		if doc, ok := h.campaigns.Document(v.ID); ok {
-			add(brokerMessage(doc))
+	vehicle := func(vid protocol.VehicleID) {
+		if doc, ok := h.campaigns.Document(vid); ok {
+			add(campaignMessage(doc))
 		}
-		for _, p := range h.states.Presence(v.ID) {
-			add(presenceMessage(v.ID, p))
+		for _, p := range h.states.Presence(vid) {
+			add(presenceMessage(vid, p))
+		}
+	}
+	branch, _, _ := strings.Cut(strings.TrimPrefix(filter, "v1/"), "/")
+	vid, err := protocol.ParseVehicleID(branch) // fails for + and #
+	switch {
+	case err == nil && branch != "ops":
+		vehicle(vid)
+		return kept
+	case err != nil:
+		for _, v := range h.registry.Vehicles() {
+			vehicle(v.ID)
 		}
 	}
 	for _, result := range h.campaigns.Results() {
-		add(brokerMessage(result))
+		add(campaignMessage(result))
 	}
 	return kept
 }
 
 func presenceMessage(vid protocol.VehicleID, p state.Presence) broker.Message {
-	payload, _ := codec.Marshal(protocol.Presence{
-		Version: 1, State: p.State, Device: p.Device, Boot: p.Boot,
-		Connection: p.Connection, At: p.Since.UnixMilli(), Agent: p.Agent,
-	})
+	payload, _ := codec.Marshal(p.Presence) // it came from these bytes
 	topic := protocol.Topic{Kind: protocol.KindPresence, Vehicle: vid, Device: p.Device}
 	return broker.Message{Topic: topic.String(), Payload: payload, ContentType: protocol.ContentPresence, Retain: true, QoS: 1}
 }
 
-func brokerMessage(m campaign.Message) broker.Message {
-	return broker.Message{
-		Topic: m.Topic.String(), Payload: m.Payload, ContentType: m.ContentType, Retain: m.Retain, QoS: 1,
-	}
+func campaignMessage(m campaign.Message) broker.Message {
+	return broker.Message{Topic: m.Topic.String(), Payload: m.Payload, ContentType: m.ContentType, Retain: true, QoS: 1}
 }

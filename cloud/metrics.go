@@ -10,45 +10,84 @@ import (
 	"telltale.dev/cloud/ingest"
 )
 
-// metrics serves the rooms' counters in Prometheus' form, read when asked for.
+// figure is one number of a room, read when it is asked for.
+type figure struct {
+	room, name, help string
+	value            func() float64
+}
+
+// metrics serves the rooms' figures in Prometheus' form.
 func (c *Cloud) metrics() http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	counter := func(room, name, help string, value func() float64) {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "telltale", Subsystem: room, Name: name, Help: help}, value))
+	for _, f := range c.counters() {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "telltale", Subsystem: f.room, Name: f.name + "_total", Help: f.help,
+		}, f.value))
 	}
-	gauge := func(room, name, help string, value func() float64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "telltale", Subsystem: room, Name: name, Help: help}, value))
+	for _, f := range c.gauges() {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "telltale", Subsystem: f.room, Name: f.name, Help: f.help,
+		}, f.value))
 	}
-	gauge("broker", "connections", "Clients with an accepted CONNECT.", func() float64 { return float64(c.broker.Stats().Connections) })
-	counter("broker", "publishes_total", "Publishes handed on for storing.", func() float64 { return float64(c.broker.Stats().Publishes) })
-	counter("broker", "delivered_total", "Messages handed to connections.", func() float64 { return float64(c.broker.Stats().Delivered) })
-	gauge("broker", "queued", "Messages waiting for sessions.", func() float64 { return float64(c.broker.Stats().Queued) })
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
 
-	counter("ingest", "stored_total", "Messages on disk before their PUBACK.", func() float64 { return float64(c.front.Stats().Stored) })
-	counter("ingest", "stored_bytes_total", "Their payload bytes.", func() float64 { return float64(c.front.Stats().Bytes) })
-	counter("ingest", "over_quota_total", "Messages refused with 0x97 because a vehicle sent too much.", func() float64 { return float64(c.front.Stats().OverQuota) })
-	counter("ingest", "busy_total", "Messages refused with 0x97 because the backbone was busy or full.", func() float64 {
-		s := c.front.Stats()
-		return float64(s.Busy + s.Full)
-	})
-	counter("ingest", "not_active_total", "Messages refused with 0x87.", func() float64 { return float64(c.front.Stats().NotActive) })
-	counter("backbone", "batches_total", "Atomic batches committed.", func() float64 { return float64(c.backbone.Stats().Batches) })
-	gauge("backbone", "queued", "Messages waiting for the disk.", func() float64 { return float64(c.backbone.Stats().Queued) })
-	counter("live", "dropped_total", "Live messages that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) })
-
-	total := func(pick func(ingest.ProcessorStats) uint64) func() float64 {
-		return func() float64 {
-			sum := 0.0
+func (c *Cloud) counters() []figure {
+	front := func(pick func(ingest.FrontStats) uint64) func() float64 {
+		return func() float64 { return float64(pick(c.front.Stats())) }
+	}
+	lanes := func(pick func(ingest.ProcessorStats) uint64) func() float64 {
+		return func() (sum float64) {
 			for _, l := range c.lanes {
-				sum += float64(pick(l.processor.Stats()))
+				sum += float64(pick(l.Stats()))
 			}
 			return sum
 		}
 	}
-	counter("processor", "batches_total", "New batches decoded.", total(func(s ingest.ProcessorStats) uint64 { return s.Batches }))
-	counter("processor", "samples_total", "Samples in them.", total(func(s ingest.ProcessorStats) uint64 { return s.Samples }))
-	counter("processor", "duplicates_total", "Deliveries left out because they came before.", total(func(s ingest.ProcessorStats) uint64 { return s.Duplicates }))
-	counter("processor", "dead_total", "Messages that could not be decoded.", total(func(s ingest.ProcessorStats) uint64 { return s.Dead }))
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	return []figure{
+		{"broker", "publishes", "Publishes handed on for storing.", func() float64 { return float64(c.broker.Stats().Publishes) }},
+		{"broker", "refused", "Publishes answered with a reason code from 0x80 on.", func() (sum float64) {
+			for _, n := range c.broker.Stats().Refused {
+				sum += float64(n)
+			}
+			return sum
+		}},
+		{"broker", "delivered", "Messages handed to connections.", func() float64 { return float64(c.broker.Stats().Delivered) }},
+		{"ingest", "stored", "Messages on disk before their PUBACK.", front(func(s ingest.FrontStats) uint64 { return s.Stored })},
+		{"ingest", "stored_bytes", "Their payload bytes.", front(func(s ingest.FrontStats) uint64 { return s.Bytes })},
+		{"ingest", "over_quota", "Messages refused with 0x97: a vehicle sent too much.", front(func(s ingest.FrontStats) uint64 { return s.OverQuota })},
+		{"ingest", "busy", "Messages refused with 0x97: the backbone was busy or full.", front(func(s ingest.FrontStats) uint64 { return s.Busy + s.Full })},
+		{"ingest", "not_active", "Messages refused with 0x87: the vehicle may not send.", front(func(s ingest.FrontStats) uint64 { return s.NotActive })},
+		{"ingest", "failed", "Messages refused with 0x80.", front(func(s ingest.FrontStats) uint64 { return s.Failed })},
+		{"backbone", "batches", "Atomic batches committed.", func() float64 { return float64(c.backbone.Stats().Batches) }},
+		{"processor", "batches", "New batches decoded.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Batches })},
+		{"processor", "samples", "Samples in them.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Samples })},
+		{"processor", "duplicates", "Deliveries left out because they came before.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Duplicates })},
+		{"processor", "dead", "Messages that could not be decoded.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Dead })},
+		{"processor", "skipped", "Messages that a stream deleted unread: its limits are too small.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Skipped })},
+		{"state", "ahead", "Rows left out of the state because their time cannot be.", func() float64 { return float64(c.states.Stats().Ahead) }},
+		{"state", "unkept", "Columns left out of the state because a vehicle has too many signals.", func() float64 { return float64(c.states.Stats().Unkept) }},
+		{"campaign", "unreadable", "Document statuses that could not be read.", func() float64 { return float64(c.unreadable.Load()) }},
+		{"live", "dropped", "Live messages that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) }},
+	}
+}
+
+func (c *Cloud) gauges() []figure {
+	return []figure{
+		{"broker", "connections", "Clients with an accepted CONNECT.", func() float64 { return float64(c.broker.Stats().Connections) }},
+		{"broker", "queued", "Messages waiting for sessions.", func() float64 { return float64(c.broker.Stats().Queued) }},
+		{"backbone", "queued", "Messages waiting for the disk.", func() float64 { return float64(c.backbone.Stats().Queued) }},
+		{"processor", "waiting", "Lanes that wait for a stream, a store or the lake.", func() (n float64) {
+			for _, l := range c.lanes {
+				if l.Stats().Waiting {
+					n++
+				}
+			}
+			return n
+		}},
+		{"registry", "vehicles", "Registered vehicles.", func() float64 { return float64(len(c.registry.Vehicles())) }},
+		{"state", "signals", "Signals with a last known value.", func() float64 { return float64(c.states.Stats().Signals) }},
+		{"live", "watchers", "Streams of live events.", func() float64 { return float64(c.live.Watchers()) }},
+	}
 }

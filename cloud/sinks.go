@@ -2,10 +2,12 @@ package cloud
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"time"
 
 	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/lake"
 	"telltale.dev/cloud/state"
@@ -13,21 +15,61 @@ import (
 	"telltale.dev/protocol/codec"
 )
 
-// openLane joins one stream with its processor.
-func (c *Cloud) openLane(name string, p publisher) (*lane, error) {
-	l, err := lake.Open(lake.Config{Dir: filepath.Join(c.cfg.Dir, "lake"), Stream: name, Log: c.cfg.Log})
+// openIngest joins the lanes: front → stream → processor → lake and sinks.
+func (c *Cloud) openIngest(context.Context) error {
+	bucket, err := c.bucket("schemas")
 	if err != nil {
-		return nil, err
+		return err
+	}
+	c.schemas = schemaStore{bucket}
+	for _, name := range []string{backbone.Up, backbone.Low} {
+		if err := c.openLane(name); err != nil {
+			return err
+		}
+	}
+	c.replayer = &ingest.Replayer{Dead: stream{c.backbone, backbone.Dead}, Publisher: publisher{c.backbone}}
+	c.front, err = ingest.NewFront(ingest.FrontConfig{
+		Publisher: publisher{c.backbone}, Registry: c.registry, Schemas: c.schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
+	})
+	return err
+}
+
+// openLane joins one stream with its processor.
+func (c *Cloud) openLane(name string) error {
+	files, err := lake.Open(lake.Config{Dir: filepath.Join(c.cfg.Dir, "lake"), Stream: name, Log: c.cfg.Log})
+	if err != nil {
+		return err
 	}
 	processor, err := ingest.NewProcessor(ingest.ProcessorConfig{
-		Name: name, Stream: stream{c.backbone, name}, Publisher: p, Schemas: c.schemas, Lake: stateFirst{l, c},
-		Sinks: []ingest.Sink{stateSink{c}}, OtherSinks: []ingest.OtherSink{statusSink{c}},
+		Name: name, Stream: stream{c.backbone, name}, Publisher: publisher{c.backbone}, Schemas: c.schemas,
+		Lake: savedFirst{files, c}, Sinks: []ingest.Sink{stateSink{c}}, OtherSinks: []ingest.OtherSink{statusSink{c}},
 		FlushAge: c.cfg.Flush, Log: c.cfg.Log,
 	})
-	if err != nil {
-		return nil, err
+	c.lanes = append(c.lanes, processor)
+	return err
+}
+
+// savedFirst saves what the sinks made of the stream before each commit of the
+// lake: what is behind a commit is never read again, so it must be on disk by then.
+type savedFirst struct {
+	*lake.Lake
+	cloud *Cloud
+}
+
+// saveWait bounds the saving before a commit, which is tried again.
+const saveWait = time.Minute
+
+// Commit implements ingest.Lake.
+func (l savedFirst) Commit(last uint64, ledger []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), saveWait)
+	defer cancel()
+	if err := l.cloud.states.Save(ctx, l.cloud.snapshots); err != nil {
+		return fmt.Errorf("before the lake's commit: %w", err)
 	}
-	return &lane{processor: processor}, nil
+	if err := l.cloud.campaigns.Save(ctx); err != nil {
+		return fmt.Errorf("before the lake's commit: %w", err)
+	}
+	return l.Lake.Commit(last, ledger)
 }
 
 // stateSink keeps the last known state and tells who watches.
@@ -35,13 +77,14 @@ type stateSink struct{ *Cloud }
 
 // Apply implements ingest.Sink.
 func (s stateSink) Apply(_ context.Context, b *ingest.Decoded) error {
-	changed := s.states.Apply(b.Vehicle, b.Schema, b.Batch)
-	if vid := string(b.Vehicle); len(changed) > 0 && s.live.Watched(vid) {
+	vid := string(b.Vehicle)
+	changed := s.states.Apply(b.Vehicle, b.Schema, b.Batch, b.Received, s.live.Watched(vid))
+	if len(changed) > 0 {
 		events := make(api.Events, len(changed))
 		for i, v := range changed {
 			events[i] = event(v)
 		}
-		s.live.Publish(vid, events)
+		s.live.PublishState(vid, events)
 	}
 	return nil
 }
@@ -63,24 +106,11 @@ func (s statusSink) Receive(_ context.Context, m *ingest.Other) error {
 	}
 	var status protocol.DocumentStatus
 	if err := codec.Unmarshal(m.Payload, &status); err != nil {
-		s.cfg.Log.Warn("document status is unreadable", "error", err)
-		return nil
+		if s.unreadable.Add(1) == 1 {
+			s.cfg.Log.Warn("a document status is unreadable, more are only counted", "err", err)
+		}
+		return nil // it will never be better
 	}
 	s.campaigns.Report(m.Topic.Vehicle, status)
 	return nil
-}
-
-// stateFirst saves the changed state before each commit of the lake: batches
-// behind a commit are never offered again, so their state must be on disk by then.
-type stateFirst struct {
-	*lake.Lake
-	cloud *Cloud
-}
-
-// Commit implements ingest.Lake.
-func (l stateFirst) Commit(last uint64, ledger []byte) error {
-	if err := l.cloud.states.Save(context.Background(), l.cloud.snapshots); err != nil {
-		return err
-	}
-	return l.Lake.Commit(last, ledger)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
@@ -16,21 +17,7 @@ import (
 func (c *Cloud) openAPI(context.Context) (err error) {
 	c.api, err = api.New(api.Config{
 		Listen: c.cfg.HTTP, Version: c.cfg.Version, Vehicles: views{c}, States: views{c}, Deliveries: views{c},
-		Campaigns: func() []api.Campaign {
-			list := []api.Campaign{}
-			for _, doc := range c.campaigns.List() {
-				list = append(list, api.Campaign{ID: string(doc.Metadata.ID), Revision: doc.Metadata.Revision})
-			}
-			return list
-		},
-		Schema: func(ctx context.Context, id string) ([]byte, error) {
-			doc, err := c.schemas.find(ctx, id)
-			if errors.Is(err, ingest.ErrSchemaNotFound) {
-				return nil, nil
-			}
-			return doc, err
-		},
-		Live: c.live, Health: c.health, Metrics: c.metrics(), Log: c.cfg.Log,
+		Campaigns: views{c}.campaignList, Schema: views{c}.schema, Live: c.live, Health: c.health, Metrics: c.metrics(), Log: c.cfg.Log,
 	})
 	return err
 }
@@ -101,7 +88,7 @@ func (v views) State(vid string) ([]api.Signal, bool) {
 	if _, ok := v.registry.Vehicle(protocol.VehicleID(vid)); !ok {
 		return nil, false
 	}
-	values, _ := v.states.Values(protocol.VehicleID(vid))
+	values := v.states.Values(protocol.VehicleID(vid))
 	list := make([]api.Signal, len(values))
 	for i, s := range values {
 		list[i] = api.Signal{
@@ -126,13 +113,13 @@ func (v views) History(vid, bus, message, signal string) ([]api.Point, bool) {
 func (v views) Ledger(vid string) []api.Boot {
 	lanes := make([][]ingest.Account, len(v.lanes))
 	for i, l := range v.lanes {
-		lanes[i] = l.processor.Ledger().Accounts(protocol.VehicleID(vid))
+		lanes[i] = l.Accounts(protocol.VehicleID(vid))
 	}
 	list := []api.Boot{}
 	for _, a := range ingest.Merge(lanes...) {
 		list = append(list, api.Boot{
-			Device: string(a.Device), Boot: a.Boot.String(), Stored: a.Stored, Last: a.Highest,
-			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Duplicates: a.Duplicates,
+			Device: string(a.Device), Boot: a.Boot.String(), Stored: a.Stored, Samples: a.Samples, Last: a.Highest,
+			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Dead: pairs(a.Buried), Duplicates: a.Duplicates,
 		})
 	}
 	return list
@@ -146,15 +133,47 @@ func pairs(spans []ingest.Span) [][2]uint64 {
 	return list
 }
 
-// health tells whether the cloud can store.
-func (c *Cloud) health() api.Health {
-	h := api.Health{OK: true, Version: c.cfg.Version, Uptime: time.Since(c.started).Seconds(), Problems: map[string]string{}}
+// campaignList shows the campaigns in force.
+func (v views) campaignList() []api.Campaign {
+	list := []api.Campaign{}
+	for _, c := range v.campaigns.List() {
+		shown := api.Campaign{
+			ID: string(c.Metadata.ID), Revision: c.Metadata.Revision, State: string(c.Result.State),
+			Reason: string(c.Result.Reason), Detail: c.Result.Detail, Vehicles: map[string]int{},
+		}
+		for state, n := range c.Result.Counts {
+			shown.Vehicles[string(state)] = n
+		}
+		list = append(list, shown)
+	}
+	return list
+}
+
+// schema gives a schema document, nil when there is none.
+func (v views) schema(ctx context.Context, id string) ([]byte, error) {
+	doc, err := v.schemas.find(ctx, id)
+	if errors.Is(err, ingest.ErrSchemaNotFound) {
+		return nil, nil
+	}
+	return doc, err
+}
+
+// healthWait is how long the backbone may take to answer.
+const healthWait = 2 * time.Second
+
+// health tells whether the cloud can store and process.
+func (c *Cloud) health(ctx context.Context) api.Health {
+	h := api.Health{Version: c.cfg.Version, Uptime: time.Since(c.started).Seconds(), Problems: map[string]string{}}
+	ctx, cancel := context.WithTimeout(ctx, healthWait)
+	defer cancel()
 	if err := c.backbone.Err(); err != nil {
 		h.Problems["backbone"] = err.Error()
+	} else if _, err := c.backbone.Info(ctx, backbone.Up); err != nil {
+		h.Problems["backbone"] = "it does not answer: " + err.Error()
 	}
 	for _, l := range c.lanes {
-		if l.processor.Stats().Waiting {
-			h.Problems["ingest"] = "a stream waits for the lake or a sink; see the log"
+		if l.Stats().Waiting {
+			h.Problems["ingest"] = "processing waits for a stream, a store or the lake; see the log"
 		}
 	}
 	h.OK = len(h.Problems) == 0

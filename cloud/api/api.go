@@ -3,7 +3,8 @@
 // description. Errors are problem+json (RFC 9457).
 //
 // It holds no data; the rooms that do are handed in as small interfaces. There
-// is no authentication yet, so it listens on loopback only.
+// is no authentication yet, so it listens on loopback only, and refuses what a
+// web page that the machine's user visits could send (see guard.go).
 package api
 
 import (
@@ -18,6 +19,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
+
+//go:generate go run telltale.dev/cloud/cmd/telltale-cloud openapi --out openapi.yaml
 
 // Vehicles answers what is registered and connected.
 type Vehicles interface {
@@ -36,15 +39,16 @@ type States interface {
 // Deliveries answers what arrived, and what could not be decoded.
 type Deliveries interface {
 	Ledger(vid string) []Boot
+	// DeadLetters gives the newest limit letters, oldest first.
 	DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error)
-	// Replay feeds dead letters in again and says how many.
+	// Replay feeds dead letters in again and says how many; an empty reason means all.
 	Replay(ctx context.Context, reason string) (int, error)
 }
 
 // Config of a Server. Every field is required.
 type Config struct {
 	Listen     string // loopback host:port
-	Version    string
+	Version    string // of the program
 	Vehicles   Vehicles
 	States     States
 	Deliveries Deliveries
@@ -52,7 +56,7 @@ type Config struct {
 	// Schema gives a schema document by the 16 hexadecimal digits that batches carry; nil when there is none.
 	Schema  func(ctx context.Context, id string) ([]byte, error)
 	Live    *Live
-	Health  func() Health
+	Health  func(context.Context) Health
 	Metrics http.Handler
 	Log     *slog.Logger
 }
@@ -64,20 +68,24 @@ type Server struct {
 	http     *http.Server
 }
 
-// Time-outs of a connection; answers are streamed on the events route only, which has no write time-out.
+// Time-outs of a connection. An answer has none: events are streamed, each with a time-out of its own.
 const (
 	readTimeout     = 10 * time.Second
 	idleTimeout     = 2 * time.Minute
-	shutdownTimeout = 2 * time.Second
+	shutdownTimeout = 5 * time.Second
 )
 
-// New listens. The error names the port when it is taken, and refuses an address that is not loopback.
+// maxHeader bounds the headers of a request, in bytes. No route takes a body.
+const maxHeader = 16 << 10
+
+// New listens. The error names the port when it is taken, and refuses an address
+// that is not loopback. Run or Close must be called afterwards.
 func New(cfg Config) (*Server, error) {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("http address: expected host:port: %w", err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !loopback(host) {
 		return nil, errors.New("http address: expected a loopback address: the API has no authentication yet")
 	}
 	listener, err := net.Listen("tcp", cfg.Listen)
@@ -85,27 +93,35 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 	s := &Server{cfg: cfg, listener: listener}
-	s.http = &http.Server{Handler: s.handler(), ReadHeaderTimeout: readTimeout, IdleTimeout: idleTimeout}
+	s.http = &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: readTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
 	return s, nil
 }
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Run serves until ctx ends, then ends the streams and waits for the others.
+// Close gives the port back when Run is not going to be called.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Run serves until ctx ends, then ends the streams of events and waits for the other answers.
 func (s *Server) Run(ctx context.Context) error {
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(s.listener) }()
 	select {
 	case err := <-failed:
-		return fmt.Errorf("http: %w", err)
+		return errors.Join(fmt.Errorf("http: %w", err), s.http.Close())
 	case <-ctx.Done():
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := s.http.Shutdown(stop); err != nil {
-		s.http.Close()
+	err := s.http.Shutdown(stop)
+	if err != nil {
+		s.cfg.Log.Warn("http answers are cut off", "err", err)
+		_ = s.http.Close()
 	}
 	<-failed
 	return nil
@@ -114,23 +130,31 @@ func (s *Server) Run(ctx context.Context) error {
 // handler joins the routes.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.cfg.Metrics)
-	s.routes(Describe(mux, s.cfg.Version))
-	return mux
+	s.describe(mux)
+	return guard(problems(mux))
 }
 
-// Describe makes the huma API on mux; OpenAPI is served at /openapi.json and /openapi.yaml.
-func Describe(mux *http.ServeMux, version string) huma.API {
-	config := huma.DefaultConfig("Telltale", version)
-	config.DocsPath = "" // the viewer would be loaded from another host
+// apiVersion is the version of the interface, not of the program.
+const apiVersion = "1"
+
+// describe puts all routes on mux.
+func (s *Server) describe(mux humago.Mux) huma.API {
+	config := huma.DefaultConfig("Telltale", apiVersion)
+	config.Info.Description = "What the vehicle cloud knows. It has no authentication yet and listens on loopback only."
+	// The viewer would be loaded from another host; the description has routes of its own in plain.go.
+	config.DocsPath, config.OpenAPIPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil
-	return humago.New(mux, config)
+	api := humago.New(mux, config)
+	s.vehicleRoutes(api)
+	s.stateRoutes(api)
+	s.deliveryRoutes(api)
+	s.eventRoutes(api)
+	s.otherRoutes(api)
+	s.plainRoutes(mux, api)
+	return api
 }
 
 // OpenAPI gives the description of all routes as YAML.
-func OpenAPI(version string) ([]byte, error) {
-	mux := http.NewServeMux()
-	api := Describe(mux, version)
-	(&Server{}).routes(api)
-	return api.OpenAPI().YAML()
+func OpenAPI() ([]byte, error) {
+	return (&Server{}).describe(http.NewServeMux()).OpenAPI().YAML()
 }

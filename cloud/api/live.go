@@ -28,11 +28,26 @@ func (l *Live) Watched(vid string) bool {
 	return len(l.watchers[vid]) > 0
 }
 
+// Watchers is how many watch any vehicle.
+func (l *Live) Watchers() (n int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, w := range l.watchers {
+		n += len(w)
+	}
+	return n
+}
+
 // Dropped counts messages that slow watchers missed.
 func (l *Live) Dropped() uint64 { return l.dropped.Load() }
 
-// Publish hands an Events or PresenceEvent to the vehicle's watchers.
-func (l *Live) Publish(vid string, event any) {
+// PublishState hands changes of signals to the vehicle's watchers.
+func (l *Live) PublishState(vid string, events Events) { l.publish(vid, events) }
+
+// PublishPresence hands a change of presence to the vehicle's watchers.
+func (l *Live) PublishPresence(vid string, event PresenceEvent) { l.publish(vid, event) }
+
+func (l *Live) publish(vid string, event any) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for w := range l.watchers[vid] {
@@ -44,16 +59,29 @@ func (l *Live) Publish(vid string, event any) {
 	}
 }
 
-// watch calls send for each message until ctx ends or send fails.
-func (l *Live) watch(ctx context.Context, vid string, send func(any) error) {
+// watch begins to collect what is published; forget must follow.
+func (l *Live) watch(vid string) *watcher {
 	w := &watcher{queue: make(chan any, liveQueue)}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.watchers[vid] == nil {
 		l.watchers[vid] = map[*watcher]struct{}{}
 	}
 	l.watchers[vid][w] = struct{}{}
-	l.mu.Unlock()
-	defer l.forget(vid, w)
+	return w
+}
+
+func (l *Live) forget(vid string, w *watcher) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.watchers[vid], w)
+	if len(l.watchers[vid]) == 0 {
+		delete(l.watchers, vid)
+	}
+}
+
+// follow calls send for each message until ctx ends or send fails.
+func (w *watcher) follow(ctx context.Context, send func(any) error) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -63,14 +91,5 @@ func (l *Live) watch(ctx context.Context, vid string, send func(any) error) {
 				return
 			}
 		}
-	}
-}
-
-func (l *Live) forget(vid string, w *watcher) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.watchers[vid], w)
-	if len(l.watchers[vid]) == 0 {
-		delete(l.watchers, vid)
 	}
 }

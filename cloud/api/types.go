@@ -42,9 +42,11 @@ type Boot struct {
 	Device     string      `json:"did"`
 	Boot       string      `json:"boot"`
 	Stored     uint64      `json:"stored" doc:"messages stored, each counted once"`
+	Samples    uint64      `json:"samples" doc:"samples in them"`
 	Last       uint64      `json:"last" doc:"highest sequence seen"`
-	Gaps       [][2]uint64 `json:"gaps" doc:"sequences below last that are neither stored nor declared evicted, both ends included"`
+	Gaps       [][2]uint64 `json:"gaps" doc:"sequences below last that are on their way or lost: neither stored, evicted nor dead; both ends included"`
 	Evicted    [][2]uint64 `json:"evicted" doc:"sequences that the vehicle declared evicted"`
+	Dead       [][2]uint64 `json:"dead" doc:"sequences among the dead letters"`
 	Duplicates uint64      `json:"duplicates" doc:"deliveries that were recognised as duplicates and left out"`
 }
 
@@ -60,8 +62,12 @@ type DeadLetter struct {
 
 // Campaign is a campaign in force.
 type Campaign struct {
-	ID       string `json:"id"`
-	Revision uint64 `json:"revision"`
+	ID       string         `json:"id"`
+	Revision uint64         `json:"revision"`
+	State    string         `json:"state" doc:"PENDING until a vehicle has answered, REJECTED when one rejects it, else ACTIVE when one runs it"`
+	Reason   string         `json:"reason,omitempty" doc:"of a rejection"`
+	Detail   string         `json:"detail,omitempty" doc:"of a rejection"`
+	Vehicles map[string]int `json:"vehicles" doc:"how many vehicles answered what"`
 }
 
 // Health says whether the cloud can do its work.

@@ -1,9 +1,10 @@
 // Package registry knows the vehicles and their devices: who they are and
 // whether they are allowed to take part.
 //
-// Checks are answered from memory; changes are on disk before they return.
-// Enrolment and part replacement are not here yet: in development mode a device
-// with a certificate of the development CA registers itself at its first connection.
+// Checks are answered from memory and never wait for the disk; changes are on
+// disk before they return. Enrolment and part replacement are not here yet: in
+// development mode a device with a certificate of the development CA registers
+// itself at its first connection.
 package registry
 
 import (
@@ -11,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -19,11 +21,18 @@ import (
 	"telltale.dev/protocol"
 )
 
-// Errors of Active.
+// Errors that callers branch on.
 var (
-	ErrUnknown   = errors.New("vehicle or device is not registered")
+	// ErrUnknown: the vehicle, or the device of it, is not registered.
+	ErrUnknown = errors.New("vehicle or device is not registered")
+	// ErrNotActive: the vehicle is suspended.
 	ErrNotActive = errors.New("vehicle is not active")
+	// ErrFull: the vehicle has MaxDevices.
+	ErrFull = errors.New("vehicle has too many devices")
 )
+
+// MaxDevices is how many devices a vehicle may have.
+const MaxDevices = 64
 
 // Lifecycle is where a vehicle stands.
 type Lifecycle string
@@ -34,7 +43,7 @@ const (
 	Suspended Lifecycle = "SUSPENDED"
 )
 
-// Vehicle is one entry.
+// Vehicle is one entry. It is never changed in place: who has one may keep and read it.
 type Vehicle struct {
 	ID         protocol.VehicleID `json:"vid"`
 	State      Lifecycle          `json:"state"`
@@ -54,10 +63,17 @@ type Store interface {
 	List(ctx context.Context) (map[string][]byte, error)
 }
 
+// writers is how many vehicles may be changed at once, each by one caller at a
+// time; they share the disk's syncs.
+const writers = 64
+
 // Registry may be used from any goroutine.
 type Registry struct {
-	store    Store
-	mu       sync.RWMutex // guards vehicles
+	store Store
+	seed  maphash.Seed
+	// changing orders the changes of one vehicle; mu is taken and released under it.
+	changing [writers]sync.Mutex
+	mu       sync.RWMutex // guards vehicles; never held while the store works
 	vehicles map[protocol.VehicleID]Vehicle
 }
 
@@ -67,22 +83,23 @@ func Open(ctx context.Context, store Store) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
-	r := &Registry{store: store, vehicles: make(map[protocol.VehicleID]Vehicle, len(entries))}
-	for _, value := range entries {
+	r := &Registry{store: store, seed: maphash.MakeSeed(), vehicles: make(map[protocol.VehicleID]Vehicle, len(entries))}
+	for key, value := range entries {
 		var v Vehicle
 		if err := json.Unmarshal(value, &v); err != nil {
-			return nil, fmt.Errorf("registry: entry: %w", err)
+			return nil, fmt.Errorf("registry: entry is unreadable: %w", err)
+		}
+		if string(v.ID) != key {
+			return nil, errors.New("registry: entry is kept under the key of another vehicle")
 		}
 		r.vehicles[v.ID] = v
 	}
 	return r, nil
 }
 
-// Active returns nil when the device belongs to a registered, active vehicle.
+// Active returns nil when the device belongs to a registered, active vehicle, else ErrUnknown or ErrNotActive.
 func (r *Registry) Active(vid protocol.VehicleID, did protocol.DeviceID) error {
-	r.mu.RLock()
-	v, ok := r.vehicles[vid]
-	r.mu.RUnlock()
+	v, ok := r.Vehicle(vid)
 	switch {
 	case !ok || !v.has(did):
 		return ErrUnknown
@@ -96,43 +113,51 @@ func (v *Vehicle) has(did protocol.DeviceID) bool {
 	return slices.ContainsFunc(v.Devices, func(d Device) bool { return d.ID == did })
 }
 
-// Register adds a vehicle or a device of it, active from now. An entry that is there stays as it is.
+// Register adds a vehicle, active from now, or a device of it. What is there stays
+// as it is; a device that is added to a suspended vehicle is as suspended as the others.
 func (r *Registry) Register(ctx context.Context, vid protocol.VehicleID, did protocol.DeviceID, now time.Time) error {
-	return r.change(ctx, vid, func(v *Vehicle) bool {
+	return r.change(ctx, vid, func(v *Vehicle) error {
 		if v.ID == "" {
 			*v = Vehicle{ID: vid, State: Active, Registered: now.UTC()}
 		}
-		if v.has(did) {
-			return false
+		switch {
+		case v.has(did):
+			return errUnchanged
+		case len(v.Devices) >= MaxDevices:
+			return ErrFull
 		}
 		v.Devices = append(slices.Clone(v.Devices), Device{ID: did, Registered: now.UTC()})
-		return true
+		return nil
 	})
 }
 
 // SetState suspends or re-activates a vehicle; the error wraps ErrUnknown when there is none.
 func (r *Registry) SetState(ctx context.Context, vid protocol.VehicleID, s Lifecycle) error {
-	known := true
-	err := r.change(ctx, vid, func(v *Vehicle) bool {
-		if known = v.ID != ""; !known || v.State == s {
-			return false
+	return r.change(ctx, vid, func(v *Vehicle) error {
+		switch {
+		case v.ID == "":
+			return ErrUnknown
+		case v.State == s:
+			return errUnchanged
 		}
 		v.State = s
-		return true
+		return nil
 	})
-	if err == nil && !known {
-		return ErrUnknown
-	}
-	return err
 }
 
-// change applies edit to an entry and keeps it when edit says that it changed.
-func (r *Registry) change(ctx context.Context, vid protocol.VehicleID, edit func(*Vehicle) bool) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	v := r.vehicles[vid]
-	if !edit(&v) {
+// errUnchanged is what an edit returns when there is nothing to write.
+var errUnchanged = errors.New("unchanged")
+
+// change applies edit to a copy of an entry and keeps it, on disk before in memory.
+func (r *Registry) change(ctx context.Context, vid protocol.VehicleID, edit func(*Vehicle) error) error {
+	lock := &r.changing[maphash.String(r.seed, string(vid))%writers]
+	lock.Lock()
+	defer lock.Unlock()
+	v, _ := r.Vehicle(vid)
+	if err := edit(&v); errors.Is(err, errUnchanged) {
 		return nil
+	} else if err != nil {
+		return fmt.Errorf("registry: %w", err)
 	}
 	value, err := json.Marshal(v)
 	if err == nil {
@@ -141,6 +166,8 @@ func (r *Registry) change(ctx context.Context, vid protocol.VehicleID, edit func
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.vehicles[vid] = v
 	return nil
 }
@@ -156,11 +183,11 @@ func (r *Registry) Vehicle(vid protocol.VehicleID) (Vehicle, bool) {
 // Vehicles lists all entries by identifier.
 func (r *Registry) Vehicles() []Vehicle {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
 	list := make([]Vehicle, 0, len(r.vehicles))
 	for _, v := range r.vehicles {
 		list = append(list, v)
 	}
+	r.mu.RUnlock()
 	slices.SortFunc(list, func(a, b Vehicle) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return list
 }

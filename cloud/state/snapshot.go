@@ -1,40 +1,100 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 )
 
-// Store keeps snapshots by vehicle; Put returns when the value is on disk.
+// Store keeps snapshots by key; Put returns when the value is on disk.
 type Store interface {
 	Put(ctx context.Context, key string, value []byte) error
 	List(ctx context.Context) (map[string][]byte, error)
 }
 
-// snapshot is the stored form of a vehicle's last known state. Units and texts
-// are kept, so that it reads without the schema. History is not kept.
+// snapshot is the stored form of a part of a vehicle's last known state. Units and
+// texts are kept, so that it reads without the schema. Its key is the vehicle's
+// identifier, and for parts after the first "/" and the part's number.
 type snapshot struct {
 	Version int     `cbor:"v"` // 1
 	Values  []Value `cbor:"values"`
 }
 
-// Save writes the vehicles that changed since the last Save.
+const (
+	// partSignals bounds a part: with MaxText for the names and MaxText for the
+	// text of each signal it stays below a megabyte.
+	partSignals = 450
+	// savers is how many parts are on their way to the disk at once, so that they share its syncs.
+	savers = 32
+)
+
+// Save writes the vehicles that changed since the last Save. When it returns
+// without an error, everything applied before it began is on disk, also when
+// another Save was under way. After an error what is not on disk is written by the next one.
 func (s *States) Save(ctx context.Context, store Store) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	var group errgroup.Group
+	group.SetLimit(savers)
 	for _, vid := range s.takeDirty() {
-		values, _ := s.Values(vid)
-		data, err := codec.Marshal(snapshot{Version: 1, Values: values})
-		if err == nil {
-			err = store.Put(ctx, string(vid), data)
-		}
-		if err != nil {
-			s.markDirty(vid)
-			return fmt.Errorf("state snapshot: %w", err)
+		values := s.values(vid)
+		for part := 0; part*partSignals < len(values); part++ {
+			some := values[part*partSignals : min((part+1)*partSignals, len(values))]
+			group.Go(func() error {
+				err := save(ctx, store, partKey(vid, part), some)
+				if err != nil {
+					s.markDirty(vid)
+				}
+				return err
+			})
 		}
 	}
+	return group.Wait()
+}
+
+func save(ctx context.Context, store Store, key string, values []Value) error {
+	data, err := codec.Marshal(snapshot{Version: 1, Values: values})
+	if err == nil {
+		err = store.Put(ctx, key, data)
+	}
+	if err != nil {
+		return fmt.Errorf("state snapshot: %w", err)
+	}
 	return nil
+}
+
+func partKey(vid protocol.VehicleID, part int) string {
+	if part == 0 {
+		return string(vid)
+	}
+	return string(vid) + "/" + strconv.Itoa(part)
+}
+
+// parsePart reads what partKey writes.
+func parsePart(key string) (vid protocol.VehicleID, part int, err error) {
+	name, number, more := strings.Cut(key, "/")
+	if more {
+		if part, err = strconv.Atoi(number); err != nil {
+			return "", 0, fmt.Errorf("part: %w", err)
+		}
+	}
+	vid, err = protocol.ParseVehicleID(name)
+	return vid, part, err
+}
+
+func compareParts(a, b string) int {
+	va, pa, _ := parsePart(a)
+	vb, pb, _ := parsePart(b)
+	return cmp.Or(cmp.Compare(va, vb), cmp.Compare(pa, pb))
 }
 
 func (s *States) takeDirty() []protocol.VehicleID {
@@ -56,28 +116,38 @@ func (s *States) markDirty(vid protocol.VehicleID) {
 	s.vehicle(vid).dirty = true
 }
 
-// Load reads all snapshots.
-func (s *States) Load(ctx context.Context, store Store) error {
+// Load reads all snapshots into an empty States. A snapshot that cannot be read is
+// left out and counted: what it held comes again with the vehicle's next batches.
+func (s *States) Load(ctx context.Context, store Store) (unreadable int, err error) {
 	entries, err := store.List(ctx)
 	if err != nil {
-		return fmt.Errorf("state snapshots: %w", err)
+		return 0, fmt.Errorf("state snapshots: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, data := range entries {
+	// In order, so that signals stay in the parts in which they are: the next Save replaces part by part.
+	for _, key := range slices.SortedFunc(maps.Keys(entries), compareParts) {
 		var snap snapshot
-		if err := codec.Unmarshal(data, &snap); err != nil {
-			return fmt.Errorf("state snapshot: %w", err)
+		vid, _, err := parsePart(key)
+		if err == nil {
+			err = codec.Unmarshal(entries[key], &snap)
 		}
-		v := s.vehicle(protocol.VehicleID(key))
-		for _, value := range snap.Values {
-			v.signals[value.Key] = &signal{Value: value}
-			if s.series < MaxSeries {
-				s.series++
-				v.signals[value.Key].history = new(ring)
-			}
+		if err != nil || snap.Version != 1 {
+			unreadable++
+			continue
+		}
+		s.load(s.vehicle(vid), snap.Values)
+	}
+	return unreadable, nil
+}
+
+// load takes values from a snapshot. A signal may be in two parts, if an earlier
+// part was unreadable once; the newer value counts.
+func (s *States) load(v *vehicle, values []Value) {
+	for _, value := range values {
+		if sig := s.signal(v, value.Key, value.Unit); sig != nil && value.Time >= sig.Time {
+			sig.Value = value
 			v.updated = max(v.updated, value.Time)
 		}
 	}
-	return nil
 }

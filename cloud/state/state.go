@@ -1,9 +1,11 @@
 // Package state keeps the last known state of each vehicle by source time, a
 // short history of each signal, and the presence of its devices.
 //
-// Late data never overwrites newer. The state is a projection: it is applied
-// from the stream and snapshot to a store, so that a restart continues where
-// the stream's consumer does. Long history is the lake's business.
+// Late data never overwrites newer, and data from the future, of a vehicle whose
+// clock is wrong, is left out: it would hide everything after it. The state is a
+// projection: it is applied from the stream and saved to a store, so that a
+// restart continues where the stream's reader does. History and presence are in
+// memory only. Long history is the lake's business.
 package state
 
 import (
@@ -13,14 +15,16 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
 )
 
-// Bounds of the history, per signal and in all.
+// Bounds of what is kept.
 const (
 	HistoryPoints  = 300         // newest points of a signal
-	HistorySpacing = time.Second // at most one point per spacing
-	MaxSeries      = 100_000     // signals with a history, over all vehicles; others have only their last value
+	HistorySpacing = time.Second // at most one point per spacing of source time
+	MaxSeries      = 50_000      // signals with a history, over all vehicles, 6 KB each; others have only their last value
+	MaxSignals     = 20_000      // of one vehicle; what comes beyond is left out and counted
+	MaxText        = 1 << 10     // bytes of a signal's names, unit and text together; others are left out and counted
+	MaxAhead       = 24 * time.Hour
 )
 
 // Key names a signal of a vehicle.
@@ -44,34 +48,44 @@ type Point struct {
 	Value float64
 }
 
-// Presence is what is known of one device's connection.
+// Presence is what a device, or its will, said of its connection last.
 type Presence struct {
-	Device protocol.DeviceID      `json:"device"`
-	State  protocol.PresenceState `json:"state"`
-	Since  time.Time              `json:"since"`
-	Boot   protocol.BootID        `json:"boot"`
-	// Connection and Agent are as the device said last; see protocol.Presence.
-	Connection uint64 `json:"connection"`
-	Agent      string `json:"agent"`
+	protocol.Presence
+	Since time.Time // by the cloud's clock
+}
+
+// Stats are gauges of what is kept, and counts since the start.
+type Stats struct {
+	Vehicles, Signals, Series int
+	Ahead                     uint64 // rows of batches left out because their time is before 1970 or more than MaxAhead after their reception
+	Unkept                    uint64 // columns of batches left out because of MaxSignals or MaxText
 }
 
 // States may be used from any goroutine.
 type States struct {
-	mu       sync.RWMutex // guards all below
+	saving sync.Mutex   // one Save at a time; mu is taken and released under it
+	mu     sync.RWMutex // guards all below
+	// vehicles are never removed.
 	vehicles map[protocol.VehicleID]*vehicle
-	series   int
+	stats    Stats
+	applied  uint64    // number of the Apply at work
+	rows     rows      // memory of Apply
+	changed  []*signal // memory of Apply
 }
 
 type vehicle struct {
-	signals  map[Key]*signal
+	signals  []*signal // in the order in which they came: snapshots are cut along it
+	byKey    map[Key]*signal
+	bindings map[protocol.SchemaID][]*signal // by index of the schema's signals
 	presence map[protocol.DeviceID]Presence
 	updated  int64 // newest source time, µs
-	dirty    bool  // changed since the last snapshot
+	dirty    bool  // changed since the last Save
 }
 
 type signal struct {
 	Value
-	history *ring
+	history *ring  // nil beyond MaxSeries
+	changed uint64 // number of the Apply that changed it last
 }
 
 // New makes an empty States.
@@ -79,89 +93,39 @@ func New() *States {
 	return &States{vehicles: map[protocol.VehicleID]*vehicle{}}
 }
 
+// vehicle gives the entry, made when missing. The caller holds mu.
 func (s *States) vehicle(vid protocol.VehicleID) *vehicle {
 	v := s.vehicles[vid]
 	if v == nil {
-		v = &vehicle{signals: map[Key]*signal{}, presence: map[protocol.DeviceID]Presence{}}
+		v = &vehicle{
+			byKey: map[Key]*signal{}, bindings: map[protocol.SchemaID][]*signal{}, presence: map[protocol.DeviceID]Presence{},
+		}
 		s.vehicles[vid] = v
+		s.stats.Vehicles++
 	}
 	return v
 }
 
-// Apply takes a decoded batch and returns the values that it made newest, in no particular order.
-func (s *States) Apply(vid protocol.VehicleID, schema *codec.Schema, b *codec.Batch) []Value {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v := s.vehicle(vid)
-	v.dirty = true
-	newest := map[Key]Value{}
-	for i := range b.Rows {
-		g := &b.Rows[i]
-		for c, sig := range schema.Groups[g.Group] {
-			if value, ok := s.column(v, &schema.Signals[sig], g, c); ok {
-				newest[value.Key] = value
-			}
-		}
+// signal gives the entry of a signal, made when missing; nil beyond the bounds. The caller holds mu.
+func (s *States) signal(v *vehicle, key Key, unit string) *signal {
+	if sig := v.byKey[key]; sig != nil {
+		return sig
 	}
-	changed := make([]Value, 0, len(newest))
-	for _, value := range newest {
-		changed = append(changed, value)
+	if len(v.signals) >= MaxSignals || len(key.Bus)+len(key.Message)+len(key.Signal)+len(unit) > MaxText {
+		return nil
 	}
-	return changed
+	sig := &signal{Value: Value{Key: key, Time: -1, Unit: unit}}
+	if s.stats.Series < MaxSeries {
+		s.stats.Series++
+		sig.history = new(ring)
+	}
+	v.byKey[key] = sig
+	v.signals = append(v.signals, sig)
+	s.stats.Signals++
+	return sig
 }
 
-// column applies one column of a group and gives its newest value, if it became the signal's.
-func (s *States) column(v *vehicle, def *codec.Signal, g *codec.GroupRows, c int) (Value, bool) {
-	last := lastPresent(g, c)
-	if last < 0 {
-		return Value{}, false
-	}
-	key := Key{Bus: def.Bus, Message: def.Message, Signal: def.Name}
-	sig := v.signals[key]
-	if sig == nil {
-		sig = &signal{Value: Value{Key: key, Time: -1 << 63}}
-		if s.series < MaxSeries {
-			s.series++
-			sig.history = new(ring)
-		}
-		v.signals[key] = sig
-	}
-	if sig.history != nil {
-		for row, t := range g.Time {
-			if present(g, c, row) && sig.history.wants(t) {
-				sig.history.add(Point{Time: t, Value: def.Physical(g.Columns[c][row])})
-			}
-		}
-	}
-	if g.Time[last] < sig.Time {
-		return Value{}, false
-	}
-	raw := g.Columns[c][last]
-	text, _ := def.Text(raw)
-	sig.Value = Value{Key: key, Time: g.Time[last], Raw: raw, Value: def.Physical(raw), Text: text, Unit: def.Unit}
-	v.updated = max(v.updated, g.Time[last])
-	return sig.Value, true
-}
-
-// lastPresent gives the row with the newest sample of column c, -1 when there is none.
-func lastPresent(g *codec.GroupRows, c int) int {
-	best := -1
-	for row, t := range g.Time {
-		if present(g, c, row) && (best < 0 || t >= g.Time[best]) {
-			best = row
-		}
-	}
-	return best
-}
-
-func present(g *codec.GroupRows, c, row int) bool {
-	if g.Present == nil || g.Present[c] == nil {
-		return true
-	}
-	return g.Present[c][row/64]>>(row%64)&1 == 1
-}
-
-// SetPresence records what a device, its will or the broker said.
+// SetPresence records what a device or its will said.
 func (s *States) SetPresence(vid protocol.VehicleID, p Presence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,20 +148,26 @@ func (s *States) Presence(vid protocol.VehicleID) []Presence {
 	return list
 }
 
-// Values lists the last known state of a vehicle by bus, message and signal; false when nothing is known of it.
-func (s *States) Values(vid protocol.VehicleID) ([]Value, bool) {
+// Values lists the last known state of a vehicle by bus, message and signal.
+func (s *States) Values(vid protocol.VehicleID) []Value {
+	list := s.values(vid)
+	slices.SortFunc(list, func(a, b Value) int { return a.compare(b.Key) })
+	return list
+}
+
+// values lists the last known state in the order in which the signals came.
+func (s *States) values(vid protocol.VehicleID) []Value {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	v := s.vehicles[vid]
 	if v == nil {
-		return nil, false
+		return nil
 	}
-	list := make([]Value, 0, len(v.signals))
-	for _, sig := range v.signals {
-		list = append(list, sig.Value)
+	list := make([]Value, len(v.signals))
+	for i, sig := range v.signals {
+		list[i] = sig.Value
 	}
-	slices.SortFunc(list, func(a, b Value) int { return a.compare(b.Key) })
-	return list, true
+	return list
 }
 
 // Summary gives the number of signals known of a vehicle and the newest source time in µs.
@@ -220,16 +190,23 @@ func (k Key) compare(o Key) int {
 	return strings.Compare(k.Signal, o.Signal)
 }
 
-// History gives the newest points of a signal in the order of source time.
+// History gives the newest points of a signal in the order of source time; false when the signal is not known.
 func (s *States) History(vid protocol.VehicleID, key Key) ([]Point, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	v := s.vehicles[vid]
-	if v == nil || v.signals[key] == nil {
+	if v == nil || v.byKey[key] == nil {
 		return nil, false
 	}
-	if h := v.signals[key].history; h != nil {
+	if h := v.byKey[key].history; h != nil {
 		return h.ordered(), true
 	}
 	return nil, true
+}
+
+// Stats may be called at any time.
+func (s *States) Stats() Stats {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.stats
 }

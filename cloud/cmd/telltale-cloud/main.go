@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -26,7 +27,7 @@ func main() {
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "telltale-cloud:", err)
+		fmt.Fprintln(os.Stderr, "telltale-cloud:", strings.ReplaceAll(err.Error(), "\n", "; ")) // joined errors have lines
 		os.Exit(1)
 	}
 }

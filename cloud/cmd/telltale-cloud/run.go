@@ -62,20 +62,22 @@ func (c *runCommand) Run(ctx context.Context) error {
 	return running.Run(ctx)
 }
 
-type openapiCommand struct{}
+type openapiCommand struct {
+	Out string `type:"path" placeholder:"FILE" help:"Write to FILE instead of standard output."`
+}
 
-// Run prints the description.
-func (openapiCommand) Run() error {
-	text, err := api.OpenAPI(apiVersion)
+// Run writes the description.
+func (c *openapiCommand) Run() error {
+	text, err := api.OpenAPI()
 	if err != nil {
 		return err
+	}
+	if c.Out != "" {
+		return os.WriteFile(c.Out, text, 0o644)
 	}
 	_, err = os.Stdout.Write(text)
 	return err
 }
-
-// apiVersion is the version of the HTTP interface, not of the program.
-const apiVersion = "1"
 
 type versionCommand struct{}
 

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// guard refuses requests that come by way of a web page: those that name this
+// machine by a foreign host name (DNS rebinding), and changes that a page of
+// another origin asks for. Without authentication nothing else would stop them.
+func guard(next http.Handler) http.Handler {
+	origins := http.NewCrossOriginProtection()
+	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusForbidden, "expected a request of the same origin")
+	}))
+	next = origins.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if !loopback(host) {
+			problem(w, http.StatusForbidden, "expected localhost or a loopback address as host")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func loopback(host string) bool {
+	if len(host) > 2 && host[0] == '[' { // an address without port
+		host = host[1 : len(host)-1]
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// problems answers what no route takes as problem+json too.
+func problems(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		answer := &statusOnly{ResponseWriter: w, status: http.StatusNotFound}
+		mux.ServeHTTP(answer, r) // finds out whether it is the method
+		if answer.status == http.StatusMethodNotAllowed {
+			problem(w, answer.status, "expected another method; the header Allow names them")
+			return
+		}
+		problem(w, http.StatusNotFound, "no such route; /openapi.yaml lists them")
+	})
+}
+
+// statusOnly lets headers through and keeps the status and body back.
+type statusOnly struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusOnly) WriteHeader(status int)      { s.status = status }
+func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
+
+// problem writes an error as RFC 9457 has it.
+func problem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail})
+}

@@ -1,0 +1,316 @@
+package campaign_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"telltale.dev/cloud/campaign"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// memory is a Store.
+type memory struct {
+	mu      sync.Mutex // guards entries
+	entries map[string][]byte
+	fail    error
+}
+
+func (m *memory) Put(_ context.Context, key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	if m.entries == nil {
+		m.entries = map[string][]byte{}
+	}
+	m.entries[key] = value
+	return nil
+}
+
+func (m *memory) List(context.Context) (map[string][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.entries), nil
+}
+
+// stage is a Campaigns with two vehicles and what it delivered.
+type stage struct {
+	*campaign.Campaigns
+	t         *testing.T
+	store     *memory
+	now       time.Time
+	vehicles  []protocol.VehicleID
+	delivered []campaign.Message
+}
+
+func start(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{t: t, store: &memory{}, now: time.Unix(1_800_000_000, 0), vehicles: []protocol.VehicleID{"anna", "bert"}}
+	s.open()
+	return s
+}
+
+// open starts anew on the same store.
+func (s *stage) open() {
+	s.t.Helper()
+	s.delivered = nil
+	var err error
+	s.Campaigns, err = campaign.Open(s.t.Context(), campaign.Config{
+		Store: s.store, Now: func() time.Time { return s.now },
+		Vehicles: func() []protocol.VehicleID { return s.vehicles },
+		Deliver:  func(m campaign.Message) { s.delivered = append(s.delivered, m) },
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) push(id, doc string) {
+	s.t.Helper()
+	if err := s.Push(s.t.Context(), id, []byte(doc)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// result gives the newest result of a campaign, which must also be what is kept for who comes later.
+func (s *stage) result(id string) campaign.Result {
+	s.t.Helper()
+	topic := "v1/ops/config/campaign/" + id + "/result"
+	var newest, kept string
+	for _, m := range s.delivered {
+		if m.Topic.String() == topic {
+			newest = string(m.Payload)
+		}
+	}
+	for _, m := range s.Results() {
+		if m.Topic.String() == topic {
+			kept = string(m.Payload)
+		}
+	}
+	if newest != kept && newest != "" {
+		s.t.Errorf("got %s kept, want %s", kept, newest)
+	}
+	var r campaign.Result
+	if kept != "" {
+		if err := json.Unmarshal([]byte(kept), &r); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// document gives the set that a vehicle gets.
+func (s *stage) document(vid protocol.VehicleID) protocol.CampaignSet {
+	s.t.Helper()
+	m, ok := s.Document(vid)
+	if !ok {
+		s.t.Fatal("got no document")
+	}
+	if want := "v1/" + string(vid) + "/down/config/campaigns"; m.Topic.String() != want {
+		s.t.Errorf("got %s, want %s", m.Topic, want)
+	}
+	var set protocol.CampaignSet
+	if err := codec.Unmarshal(m.Payload, &set); err != nil {
+		s.t.Fatal(err)
+	}
+	return set
+}
+
+func (s *stage) report(vid protocol.VehicleID, results ...protocol.DocumentResult) {
+	s.Report(vid, protocol.DocumentStatus{Version: 1, Document: protocol.DocumentCampaigns, Device: "tcu", Results: results})
+}
+
+// doc writes a campaign document.
+func doc(id string, revision int, more string) string {
+	return fmt.Sprintf("apiVersion: campaigns.v1\nkind: Campaign\nmetadata: {id: %s, revision: %d}\nspec:\n  collect: [{id: all}]\n%s", id, revision, more)
+}
+
+func TestPush(t *testing.T) {
+	s := start(t)
+	if _, ok := s.Document("anna"); ok {
+		t.Error("got a document before there was a campaign")
+	}
+	s.push("c", doc("c", 3, ""))
+	if r := s.result("c"); r.State != protocol.CampaignPending || r.Revision != 3 || r.Reason != "" {
+		t.Errorf("got %+v, want PENDING", r)
+	}
+	got := map[string]bool{}
+	for _, m := range s.delivered {
+		got[m.Topic.String()] = true
+	}
+	if !got["v1/anna/down/config/campaigns"] || !got["v1/bert/down/config/campaigns"] || len(got) != 3 {
+		t.Errorf("got %v, want a document for each vehicle and a result", got)
+	}
+	first := s.document("anna")
+	s.push("d", doc("d", 1, ""))
+	s.push("c", doc("c", 4, "  priority: CS4\n"))
+	second := s.document("carl") // registered later: the same
+	if len(second.Campaigns) != 2 || second.Revision <= first.Revision || second.Version != 1 {
+		t.Errorf("got %+v after %+v, want both campaigns and a higher revision", second, first)
+	}
+	list := s.List()
+	if len(list) != 2 || list[0].Metadata.ID != "c" || list[0].Metadata.Revision != 4 || list[1].Metadata.ID != "d" {
+		t.Errorf("got %+v, want c and d", list)
+	}
+}
+
+func TestBadPush(t *testing.T) {
+	for _, c := range []struct {
+		name, id, doc string
+		reason        protocol.Reason
+		detail        string
+	}{
+		{"no campaign", "c", "hello", protocol.ReasonValidationFailed, "line 1"},
+		{"unknown field", "c", doc("c", 9, "  colour: red\n"), protocol.ReasonValidationFailed, "colour"},
+		{"invalid field", "c", doc("c", 9, "  priority: high\n"), protocol.ReasonValidationFailed, "spec.priority"},
+		{"other id", "c", doc("d", 9, ""), protocol.ReasonValidationFailed, "metadata.id"},
+		{"topic that is no id", "a.b", doc("a", 1, ""), protocol.ReasonValidationFailed, "metadata.id"},
+		{"too large", "c", doc("c", 9, strings.Repeat("#", protocol.MaxDocument)), protocol.ReasonTooLarge, "8192"},
+		{"revision back", "c", doc("c", 4, ""), protocol.ReasonStaleRevision, "more than 5"},
+		{"same revision, other content", "c", doc("c", 5, "  priority: CS3\n"), protocol.ReasonStaleRevision, "more than 5"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t)
+			s.push("c", doc("c", 5, ""))
+			before := s.document("anna")
+			s.push(c.id, c.doc)
+			r := s.result(c.id)
+			if r.State != protocol.CampaignRejected || r.Reason != c.reason || !strings.Contains(r.Detail, c.detail) {
+				t.Errorf("got %+v, want %s with %q", r, c.reason, c.detail)
+			}
+			if after := s.document("anna"); after.Revision != before.Revision {
+				t.Errorf("got revision %d, want the set untouched at %d", after.Revision, before.Revision)
+			}
+			// A vehicle's word on what is in force is heard all the same.
+			s.report("anna", protocol.DocumentResult{ID: "c", Revision: 5, State: protocol.CampaignActive})
+			if r := s.result("c"); r.State != protocol.CampaignActive || r.Revision != 5 {
+				t.Errorf("got %+v, want revision 5 ACTIVE", r)
+			}
+		})
+	}
+}
+
+func TestPushAgain(t *testing.T) {
+	s := start(t)
+	s.push("c", doc("c", 1, ""))
+	s.report("anna", protocol.DocumentResult{ID: "c", Revision: 1, State: protocol.CampaignActive})
+	before := s.document("anna").Revision
+	s.delivered = nil
+	s.push("c", "# written differently\n"+doc("c", 1, ""))
+	if r := s.result("c"); r.State != protocol.CampaignActive || len(s.delivered) != 1 {
+		t.Errorf("got %+v and %d messages, want the result once more", r, len(s.delivered))
+	}
+	if got := s.document("anna").Revision; got != before {
+		t.Errorf("got revision %d, want %d", got, before)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	s := start(t)
+	s.push("c", doc("c", 7, ""))
+	s.push("c", "")
+	if r := s.result("c"); r.State != protocol.CampaignRemoved || r.Revision != 7 {
+		t.Errorf("got %+v, want revision 7 REMOVED", r)
+	}
+	if set := s.document("anna"); len(set.Campaigns) != 0 {
+		t.Errorf("got %+v, want an empty set for vehicles that had one", set)
+	}
+	s.push("nobody", "")
+	if r := s.result("nobody"); r.State != protocol.CampaignRemoved {
+		t.Errorf("got %+v, want REMOVED", r)
+	}
+	s.push("c", doc("c", 1, "")) // a new life begins at any revision
+	if r := s.result("c"); r.State != protocol.CampaignPending || r.Revision != 1 {
+		t.Errorf("got %+v, want revision 1 PENDING", r)
+	}
+}
+
+// TestRevisionOfSet: it rises with each change, also when the cloud's data was lost.
+func TestRevisionOfSet(t *testing.T) {
+	s := start(t)
+	s.push("c", doc("c", 1, ""))
+	first := s.document("anna").Revision
+	s.push("c", doc("c", 2, ""))
+	second := s.document("anna").Revision
+	s.store, s.now = &memory{}, s.now.Add(time.Hour)
+	s.open()
+	s.push("c", doc("c", 1, ""))
+	if third := s.document("anna").Revision; second <= first || third <= second {
+		t.Errorf("got %d, %d, %d, want them to rise", first, second, third)
+	}
+}
+
+func TestStoreRefuses(t *testing.T) {
+	s := start(t)
+	s.push("c", doc("c", 1, ""))
+	s.delivered, s.store.fail = nil, errors.New("disk full")
+	if err := s.Push(t.Context(), "c", []byte(doc("c", 2, ""))); !errors.Is(err, s.store.fail) {
+		t.Errorf("got %v, want %v", err, s.store.fail)
+	}
+	if got := s.List()[0].Metadata.Revision; got != 1 || len(s.delivered) != 0 {
+		t.Errorf("got revision %d and %d messages, want nothing changed", got, len(s.delivered))
+	}
+	s.report("anna", protocol.DocumentResult{ID: "c", Revision: 1, State: protocol.CampaignActive})
+	if err := s.Save(t.Context()); !errors.Is(err, s.store.fail) {
+		t.Errorf("got %v, want %v", err, s.store.fail)
+	}
+	s.store.fail = nil
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.open()
+	if r := s.result("c"); r.State != protocol.CampaignActive {
+		t.Errorf("got %+v, want what a failed Save left to the next one", r)
+	}
+}
+
+// TestSetFitsAPacket: campaigns are taken until the document of all of them would be too large for a vehicle.
+func TestSetFitsAPacket(t *testing.T) {
+	s := start(t)
+	aliases := "  signals:\n"
+	for i := range 100 {
+		aliases += fmt.Sprintf("    a%02d: {path: can0.%s.x}\n", i, strings.Repeat("m", 50))
+	}
+	taken := 0
+	for i := range 60 {
+		id := fmt.Sprint("c", i)
+		s.push(id, doc(id, 1, aliases))
+		switch r := s.result(id); r.State {
+		case protocol.CampaignPending:
+			taken++
+		case protocol.CampaignRejected:
+			if r.Reason != protocol.ReasonTooLarge {
+				t.Errorf("got %+v, want %s", r, protocol.ReasonTooLarge)
+			}
+		}
+	}
+	m, _ := s.Document("anna")
+	if len(m.Payload) > campaign.MaxSet || len(m.Payload) < campaign.MaxSet-8<<10 || taken < 28 {
+		t.Errorf("got %d campaigns in %d bytes, want nearly %d", taken, len(m.Payload), campaign.MaxSet)
+	}
+	s.push("c0", "")
+	s.push("c59", doc("c59", 1, aliases))
+	if r := s.result("c59"); r.State != protocol.CampaignPending {
+		t.Errorf("got %+v, want room after one was removed", r)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	store := &memory{entries: map[string][]byte{"set": []byte("?"), "answers/anna": []byte("?")}}
+	if _, err := campaign.Open(t.Context(), campaign.Config{Store: store}); err == nil {
+		t.Error("got no error for an unreadable set")
+	}
+	delete(store.entries, "set")
+	if _, err := campaign.Open(t.Context(), campaign.Config{Store: store}); err != nil {
+		t.Errorf("got %v, want unreadable answers passed over", err)
+	}
+}

@@ -1,0 +1,67 @@
+package cloud
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Errors of the data directory.
+var (
+	// ErrLocked: another process works on the data directory.
+	ErrLocked = errors.New("data directory is in use")
+	// ErrNotWritable: the data directory cannot be made or written.
+	ErrNotWritable = errors.New("data directory is not writable")
+)
+
+const lockName = "LOCK"
+
+// lock is held on the whole data directory. The backbone locks its own part of it
+// too, but with an external NATS server it has none, and two processes would write
+// the same lake.
+type lock struct{ file *os.File }
+
+// lockDirectory makes the directory when missing and locks it (flock). Errors name
+// it by its last element, and say what to do.
+func lockDirectory(dir string) (*lock, error) {
+	name := filepath.Base(dir)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, notWritable(name, err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, notWritable(name, err)
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		holder, _ := os.ReadFile(file.Name())
+		err = fmt.Errorf("%w: %s is held by process %s; stop it first, or choose another directory",
+			ErrLocked, name, strings.TrimSpace(string(holder)))
+	} else if err == nil {
+		if err = file.Truncate(0); err == nil {
+			_, err = file.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+		}
+		if err != nil {
+			err = notWritable(name, err)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &lock{file}, nil
+}
+
+// release gives the directory back. The file stays: removing it would let two processes hold two of that name.
+func (l *lock) release() error { return l.file.Close() }
+
+func notWritable(name string, err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		err = p.Err // without the path
+	}
+	return fmt.Errorf("%w: %s, as user %d: %w; choose another directory, or change its owner", ErrNotWritable, name, os.Getuid(), err)
+}

@@ -1,0 +1,105 @@
+package state
+
+import (
+	"time"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// maxBindings bounds the schemas whose signals are looked up already, per vehicle; beyond it all are looked up anew.
+const maxBindings = 32
+
+// Apply takes a batch decoded by schema. With report it returns the values that
+// the batch made newest, each once, in no particular order.
+//
+// The work per column does not depend on its number of rows, as far as that can
+// be: rows are nearly always in the order of time, so that the newest one and
+// those for the history are found by searching.
+func (s *States) Apply(vid protocol.VehicleID, schema *codec.Schema, b *codec.Batch, received time.Time, report bool) []Value {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.vehicle(vid)
+	v.dirty = true
+	s.applied++
+	bound := v.bind(b.Schema, len(schema.Signals))
+	limit := received.Add(MaxAhead).UnixMicro()
+	changed := s.changed[:0]
+	defer func() { s.changed = changed[:0] }()
+	for i := range b.Rows {
+		g := &b.Rows[i]
+		s.rows.set(g.Time, limit)
+		s.stats.Ahead += uint64(len(g.Time) - len(s.rows.times))
+		for c, index := range schema.Groups[g.Group] {
+			last := s.rows.column(g, c)
+			if last < 0 {
+				continue
+			}
+			def := &schema.Signals[index]
+			sig := bound[index]
+			if sig == nil {
+				if sig = s.signal(v, Key{Bus: def.Bus, Message: def.Message, Signal: def.Name}, def.Unit); sig == nil {
+					s.stats.Unkept++
+					continue
+				}
+				bound[index] = sig
+			}
+			if sig.apply(def, g.Columns[c], &s.rows, last) && sig.changed != s.applied {
+				sig.changed = s.applied
+				changed = append(changed, sig)
+				v.updated = max(v.updated, sig.Time)
+			}
+		}
+	}
+	if !report {
+		return nil
+	}
+	list := make([]Value, len(changed))
+	for i, sig := range changed {
+		list[i] = sig.Value
+	}
+	return list
+}
+
+// bind gives the table from the schema's signals to ours, with holes for those that never came.
+func (v *vehicle) bind(id protocol.SchemaID, signals int) []*signal {
+	bound := v.bindings[id]
+	if len(bound) != signals {
+		if len(v.bindings) >= maxBindings {
+			clear(v.bindings)
+		}
+		bound = make([]*signal, signals)
+		v.bindings[id] = bound
+	}
+	return bound
+}
+
+// apply takes the column that r stands at, whose last value is at last, and says
+// whether that became the signal's value.
+func (sig *signal) apply(def *codec.Signal, column []int64, r *rows, last int) bool {
+	if sig.history != nil {
+		sig.remember(def, column, r)
+	}
+	if r.times[last] < sig.Time {
+		return false
+	}
+	raw := column[r.row(last)]
+	sig.Time, sig.Raw, sig.Value.Value, sig.Unit = r.times[last], raw, def.Physical(raw), def.Unit
+	if sig.Text, _ = def.Text(raw); len(sig.Text) > MaxText {
+		sig.Text = ""
+	}
+	return true
+}
+
+// remember puts the column's values into the history, as far as they keep its spacing.
+func (sig *signal) remember(def *codec.Signal, column []int64, r *rows) {
+	for i := r.next(0); i < len(r.times); {
+		t := r.times[i]
+		if due := sig.history.due(t); due > t {
+			i = r.next(r.search(i+1, due))
+			continue
+		}
+		sig.history.add(Point{Time: t, Value: def.Physical(column[r.row(i)])})
+		i = r.next(i + 1)
+	}
+}

@@ -1,0 +1,131 @@
+package state_test
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"telltale.dev/cloud/state"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/dbc"
+)
+
+const recordings = "../../simulator/recordings"
+
+// rav4 gives the recorded car's signals in batches of the given age, decoded as the processor does.
+func rav4(b *testing.B, age time.Duration) (*codec.Schema, []*codec.Batch) {
+	b.Helper()
+	plan, hashes := plan(b, "toyota_new_mc_pt.dbc", "toyota_adas.dbc")
+	layouts := make([]int, len(plan.Layouts()))
+	for i := range layouts {
+		layouts[i] = i
+	}
+	s, _ := codec.SchemaOf(plan, "everything", "all", protocol.ModeAll, hashes, layouts, func(int) bool { return true })
+	_, hash, err := s.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := codec.NewEncoder(s, hash.ID())
+	var batches []*codec.Batch
+	seal := func() {
+		id := protocol.MessageID{Device: "tcu", Boot: protocol.BootID{1}, Seq: uint64(len(batches) + 1)}
+		payload, err := e.Encode(codec.Header{ID: id}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch, err := codec.Decode(payload, s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		batches = append(batches, batch)
+		e.Reset()
+	}
+	raw := make([]int64, plan.MaxSignals())
+	frames(b, func(bus string, f *can.Frame) {
+		if e.Rows() > 0 && f.Time-e.First() >= age.Microseconds() {
+			seal()
+		}
+		index := map[string]int{"can0": 0, "can1": 1}[bus]
+		if layout, n := plan.Decode(index, f, raw); layout >= 0 {
+			e.Add(layout, f.Time, raw[:n])
+		}
+	})
+	seal()
+	return s, batches
+}
+
+func plan(b *testing.B, files ...string) (*dbc.Plan, [][32]byte) {
+	b.Helper()
+	var in []dbc.Source
+	var hashes [][32]byte
+	for i, name := range files {
+		text, err := os.ReadFile(filepath.Join(recordings, name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		f, _, err := dbc.Parse(name, text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		in = append(in, dbc.Source{Bus: "can" + string(rune('0'+i)), Files: []*dbc.File{f}})
+		hashes = append(hashes, f.Hash)
+	}
+	plan, _, err := dbc.Compile(in)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return plan, hashes
+}
+
+func frames(b *testing.B, each func(bus string, f *can.Frame)) {
+	b.Helper()
+	file, err := os.Open(filepath.Join(recordings, "rav4.log.zst"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	z, err := zstd.NewReader(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer z.Close()
+	lines := bufio.NewScanner(z)
+	for lines.Scan() {
+		var f can.Frame
+		bus, err := can.ParseCandump(lines.Text(), &f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		each(bus, &f)
+	}
+}
+
+// BenchmarkApply applies the whole recording, batch by batch, to a new vehicle.
+func BenchmarkApply(b *testing.B) {
+	for _, age := range []time.Duration{time.Second, 10 * time.Second} {
+		b.Run(age.String(), func(b *testing.B) {
+			schema, batches := rav4(b, age)
+			samples := 0
+			for _, batch := range batches {
+				samples += batch.Samples()
+			}
+			received := time.UnixMicro(batches[len(batches)-1].T0).Add(time.Minute)
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				s := state.New()
+				for _, batch := range batches {
+					s.Apply(car, schema, batch, received, false)
+				}
+				n += samples
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/sample")
+		})
+	}
+}
