@@ -21,10 +21,20 @@ type Drive struct {
 // handoverStep is how often Gather looks whether everything is handed over.
 const handoverStep = 20 * time.Millisecond
 
-// Gather ends a drive: it waits at most within until the vehicle has handed
-// over everything, stops it and then the cloud, and collects the evidence. What
-// still waits when the time is up shows in the account.
+// Gather ends the only drive: HandOver, then the cloud is stopped.
 func Gather(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, within time.Duration) (Evidence, error) {
+	e, err := HandOver(ctx, w, v, d, within)
+	if err != nil {
+		return e, err
+	}
+	return e, w.StopCloud(ctx)
+}
+
+// HandOver ends one drive: it waits at most within until the vehicle has handed
+// over everything, stops it, and collects the evidence. What still waits when
+// the time is up shows in the account. The lake is complete when the cloud is
+// stopped, which is for the caller to do before Compute.
+func HandOver(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, within time.Duration) (Evidence, error) {
 	var none Evidence
 	if !v.Running() {
 		return none, errors.Join(w.Failure(), fmt.Errorf("delivery of %s: expected it powered at the end", v.Name))
@@ -49,9 +59,6 @@ func Gather(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, with
 		if e.Declared, err = w.Declared(ctx, v); err != nil {
 			return none, err
 		}
-	}
-	if err := w.StopCloud(ctx); err != nil {
-		return none, err
 	}
 	up, down := v.Link.Bytes()
 	e.WireBytes = up + down

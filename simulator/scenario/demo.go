@@ -23,35 +23,45 @@ func BusNames(buses map[string]Bus) []string {
 	return names
 }
 
-// Demo makes the scenario of a demonstration: one vehicle, one drive, and the chosen faults at shares of the drive.
+// Times of a demonstration: how long to wait for the cloud to notice, how long
+// power and cloud are away, and how long everything that waits may take to be
+// handed over.
+const (
+	demoNotice   = 20 * time.Second
+	demoAway     = 2 * time.Second
+	demoHandover = time.Minute
+)
+
+// Demo makes the scenario of a demonstration: one vehicle, one drive, and the
+// chosen faults at shares of the drive.
 func Demo(cfg DemoConfig) *Scenario {
 	const name = "demo"
-	within := func(d time.Duration) Duration { return Duration(d) }
-	online := []Expect{{Within: within(15 * time.Second), Presence: name, State: "online"}}
+	presence := func(state string) []Expect {
+		return []Expect{{Within: Duration(demoNotice), Presence: name, State: state}}
+	}
+	away := Duration(demoAway)
 	zero := uint64(0)
 	s := &Scenario{
-		Name:  name,
-		World: World{Vehicles: []Vehicle{{Name: name, Devices: []string{"tcu"}, Buses: cfg.Buses}}},
-		Timeline: []Moment{{
-			At: When{ByShare: true}, Say: "driving",
-			Do: []Action{{Drive: name, Log: cfg.Log, Speed: cfg.Speed}}, Expect: online,
-		}},
-		Finally: []Expect{{Within: within(time.Minute), Delivery: name, Lost: &zero, Dup: &zero}},
+		Name:    name,
+		World:   World{Vehicles: []Vehicle{{Name: name, Devices: []string{"tcu"}, Buses: cfg.Buses}}},
+		Finally: []Expect{{Within: Duration(demoHandover), Delivery: name, Lost: &zero, Dup: &zero}},
 	}
 	at := func(share float64, say string, expect []Expect, do ...Action) {
 		s.Timeline = append(s.Timeline, Moment{At: When{Share: share, ByShare: true}, Say: say, Do: do, Expect: expect})
 	}
-	if cfg.Faults == "tunnel" || cfg.Faults == "all" {
-		lost := []Expect{{Within: within(20 * time.Second), Presence: name, State: "lost"}}
-		at(0.20, "into a tunnel, the link is half-open", lost, Action{Link: name, State: "half-open"})
-		at(0.45, "out of the tunnel", online, Action{Link: name, State: "up"})
+	chosen := func(fault string) bool { return cfg.Faults == fault || cfg.Faults == "all" }
+	at(0, "driving", presence("online"), Action{Drive: name, Log: cfg.Log, Speed: cfg.Speed})
+	if chosen("tunnel") {
+		at(0.20, "into a tunnel, the link is half-open", presence("lost"), Action{Link: name, State: "half-open"})
+		at(0.45, "out of the tunnel", presence("online"), Action{Link: name, State: "up"})
 	}
-	if cfg.Faults == "power" || cfg.Faults == "all" {
-		at(0.55, "power cut in the middle of a write", online,
-			Action{Power: name, Cut: "at-next-write"}, Action{After: within(2 * time.Second), Power: name, On: true})
+	if chosen("power") {
+		at(0.50, "power cut in the middle of a write", presence("lost"), Action{Power: name, Cut: "at-next-write"})
+		at(0.55, "", presence("online"), Action{Power: name, On: true})
 	}
-	if cfg.Faults == "cloud" || cfg.Faults == "all" {
-		at(0.75, "the cloud dies", online, Action{Broker: "kill"}, Action{After: within(3 * time.Second), Broker: "start"})
+	if chosen("cloud") {
+		at(0.75, "the cloud dies", nil, Action{Broker: "kill"})
+		at(0.80, "", presence("online"), Action{After: away, Broker: "start"})
 	}
 	return s
 }

@@ -19,7 +19,7 @@ const defaultDrive = 60 * time.Second
 // drive starts to play a log on a vehicle's buses.
 func (e *Engine) drive(ctx context.Context, a *Action) error {
 	c := e.cars[a.Drive]
-	if c.player != nil {
+	if c.driving.Load() != nil {
 		return fmt.Errorf("drive: %s drives already", a.Drive)
 	}
 	log := c.logs[a.Log]
@@ -31,15 +31,11 @@ func (e *Engine) drive(ctx context.Context, a *Action) error {
 		}
 		speed = max(float64(log.Duration())/float64(lasts), 1e-3)
 	}
-	player, err := drive.NewPlayer(drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: speed})
+	d, err := c.gate.run(ctx, drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: speed})
 	if err != nil {
 		return err
 	}
-	c.driven = make(chan error, 1)
-	go func() { c.driven <- player.Run(ctx) }()
-	e.mu.Lock()
-	c.player = player
-	e.mu.Unlock()
+	c.driving.Store(d)
 	return nil
 }
 
@@ -47,7 +43,7 @@ func (e *Engine) drive(ctx context.Context, a *Action) error {
 // mean. The vehicle gets every bus of its logs, also those without a DBC file:
 // their frames count as unknown.
 func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleConfig, error) {
-	c := &car{logs: map[string]*drive.Log{}, everything: def.Campaign == ""}
+	c := &car{logs: map[string]*drive.Log{}, gate: gate{limit: open}, everything: def.Campaign == ""}
 	cfg, err := e.scenario.vehicle(def)
 	if err != nil {
 		return nil, cfg, err
@@ -125,18 +121,16 @@ func (e *Engine) watch(ctx context.Context) {
 func (e *Engine) view(ctx context.Context) View {
 	e.mu.Lock()
 	v := View{Name: e.scenario.Name, Elapsed: time.Since(e.began), Now: e.now, Powered: true, Presence: "unknown"}
-	cars := make([]*car, 0, len(e.cars))
-	for _, c := range e.cars {
-		cars = append(cars, c)
-		if c.player != nil {
-			v.Share = max(v.Share, c.player.Progress().Fraction)
-			v.Frames += c.player.Progress().Frames
-		}
-	}
 	e.mu.Unlock()
-	for _, c := range cars {
+	for _, c := range e.order {
+		if d := c.driving.Load(); d != nil {
+			v.Share = max(v.Share, d.Progress().Fraction)
+			v.Frames += d.Progress().Frames
+		}
 		s := c.Status()
-		v.Samples += s.Samples
+		for _, start := range c.Starts() {
+			v.Samples += start.Committed
+		}
 		v.Waiting += s.Waiting
 		up, _ := c.Link.Bytes()
 		v.BytesUp += up

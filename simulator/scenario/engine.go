@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"telltale.dev/protocol"
@@ -24,12 +25,14 @@ type Engine struct {
 	screen   *Screen
 	began    time.Time
 	cars     map[string]*car
-	ops      *world.Operations
-	pending  sync.WaitGroup
+	order    []*car         // as in the file
+	pending  sync.WaitGroup // expectations
 
-	mu     sync.Mutex // guards now and checks
-	now    string
-	checks []Check
+	mu      sync.Mutex // guards all below
+	now     string
+	checks  []Check
+	holding int // expectations that hold the drive
+	ops     *world.Operations
 }
 
 // car is a vehicle with its drive.
@@ -39,8 +42,8 @@ type car struct {
 	truth      *drive.Truth
 	everything bool          // it collects every sample
 	before     world.Account // its folder before the drive
-	player     *drive.Player // nil until it drives
-	driven     chan error    // the player's end
+	gate       gate
+	driving    atomic.Pointer[driving] // nil until it drives
 }
 
 // New joins a scenario with a world that nothing runs in yet.
@@ -55,7 +58,7 @@ func (e *Engine) Run(ctx context.Context) (*Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := e.build(ctx); err != nil {
-		return nil, errors.Join(err, e.close())
+		return nil, e.close(err)
 	}
 	watching := make(chan struct{})
 	go func() { defer close(watching); e.watch(ctx) }()
@@ -67,7 +70,7 @@ func (e *Engine) Run(ctx context.Context) (*Result, error) {
 	cancel()
 	<-watching
 	e.screen.End()
-	return result, errors.Join(err, e.close())
+	return result, e.close(err)
 }
 
 // build starts the cloud and the vehicles.
@@ -90,6 +93,7 @@ func (e *Engine) build(ctx context.Context) error {
 			return err
 		}
 		e.cars[def.Name] = c
+		e.order = append(e.order, c)
 	}
 	return nil
 }
@@ -118,6 +122,7 @@ func (e *Engine) play(ctx context.Context) error {
 		if err := e.await(ctx, m.At); err != nil {
 			return err
 		}
+		e.hold(open)
 		if m.Say != "" {
 			e.say(m.Say)
 		}
@@ -127,33 +132,70 @@ func (e *Engine) play(ctx context.Context) error {
 			}
 		}
 		for k := range m.Expect {
-			e.pending.Go(func() { e.expect(ctx, &m.Expect[k]) })
+			e.watchFor(ctx, &m.Expect[k])
 		}
+		e.hold(e.next(i))
 	}
-	for _, c := range e.cars {
-		if c.player == nil {
-			continue
-		}
-		select {
-		case err := <-c.driven:
-			if err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
+	for !e.over() {
+		if err := e.pause(ctx, step); err != nil {
+			return err
 		}
 	}
 	e.pending.Wait()
 	return ctx.Err()
 }
 
+// next is the share of the drive at which the next point behind moment i is.
+func (e *Engine) next(i int) float64 {
+	for _, m := range e.scenario.Timeline[i+1:] {
+		if m.At.ByShare {
+			return m.At.Share
+		}
+	}
+	return open
+}
+
+// hold lets the drives go on to a share.
+func (e *Engine) hold(share float64) {
+	for _, c := range e.order {
+		c.gate.at(share)
+	}
+}
+
+// watchFor waits for an expectation beside the timeline. What needs no frames holds the drive.
+func (e *Engine) watchFor(ctx context.Context, x *Expect) {
+	count := func(n int) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.holding += n
+	}
+	holds := 0
+	if x.Presence != "" || x.Campaign != "" {
+		holds = 1
+	}
+	count(holds)
+	e.pending.Go(func() {
+		e.expect(ctx, x)
+		count(-holds)
+	})
+}
+
+// met says whether nothing holds the drive any more.
+func (e *Engine) met() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.holding == 0
+}
+
 // step is how often conditions are looked at.
 const step = 20 * time.Millisecond
 
-// await waits for a point of the timeline, and notices when the world falls apart meanwhile.
+// await waits for a point of the timeline, and notices when the world falls
+// apart meanwhile. A share of the drive comes when it is reached and what was
+// expected before is met, or missed.
 func (e *Engine) await(ctx context.Context, w When) error {
 	for {
-		if w.ByShare && (w.Share == 0 || e.share() >= w.Share) {
+		if w.ByShare && e.met() && (w.Share == 0 || e.share() >= w.Share) {
 			return nil
 		}
 		if !w.ByShare && time.Since(e.began) >= w.Time {
@@ -165,22 +207,41 @@ func (e *Engine) await(ctx context.Context, w When) error {
 	}
 }
 
-// pause waits; a child that ended on its own, or the end of ctx, ends the scenario.
+// pause waits; a child that ended on its own, a drive that failed, or the end of ctx ends the scenario.
 func (e *Engine) pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(d):
-		return e.world.Failure()
 	}
+	for _, c := range e.order {
+		if d := c.driving.Load(); d != nil {
+			if _, err := d.ended(); err != nil {
+				return err
+			}
+		}
+	}
+	return e.world.Failure()
+}
+
+// over says whether nobody drives any more.
+func (e *Engine) over() bool {
+	for _, c := range e.order {
+		if d := c.driving.Load(); d != nil {
+			if ended, _ := d.ended(); !ended {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // share is how much of the drive is done: the least of all that drive.
 func (e *Engine) share() float64 {
 	share := 1.0
-	for _, c := range e.cars {
-		if c.player != nil {
-			share = min(share, c.player.Progress().Fraction)
+	for _, c := range e.order {
+		if d := c.driving.Load(); d != nil {
+			share = min(share, d.Progress().Fraction)
 		}
 	}
 	return share
@@ -210,9 +271,7 @@ func (e *Engine) do(ctx context.Context, a *Action) error {
 		e.say(a.Power + ": power is back")
 		return e.cars[a.Power].Start(ctx)
 	case a.Power != "" && a.Cut == "at-next-write":
-		limit, cancel := context.WithTimeout(ctx, longestWrite)
-		defer cancel()
-		e.cars[a.Power].KillAtNextWrite(limit)
+		return e.cutInWrite(ctx, e.cars[a.Power])
 	case a.Power != "":
 		e.cars[a.Power].Kill()
 	case a.Broker == "kill":
@@ -226,8 +285,30 @@ func (e *Engine) do(ctx context.Context, a *Action) error {
 	return nil
 }
 
-// longestWrite is how long a power cut waits for the agent to write; at slow speeds commits are rare.
-const longestWrite = 15 * time.Second
+const (
+	// longestWrite is how long a power cut waits for the agent to write; at slow speeds commits are rare.
+	longestWrite = 30 * time.Second
+	// lastWrite is how long it waits behind the end of the drive, when there is nothing left to write.
+	lastWrite = time.Second
+)
+
+// cutInWrite cuts the power in the middle of a write, if one comes.
+func (e *Engine) cutInWrite(ctx context.Context, c *car) error {
+	limit, cancel := context.WithTimeout(ctx, longestWrite)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for over := time.Duration(0); over < lastWrite && limit.Err() == nil; time.Sleep(step) {
+			if e.over() {
+				over += step
+			}
+		}
+		cancel()
+	})
+	c.KillAtNextWrite(limit)
+	cancel()
+	wg.Wait()
+	return ctx.Err()
+}
 
 func (e *Engine) link(a *Action) error {
 	l := e.cars[a.Link].Link
@@ -269,23 +350,42 @@ func (e *Engine) push(ctx context.Context, file string) error {
 	if err != nil {
 		return fmt.Errorf("push %s: %w", file, err)
 	}
-	if e.ops == nil {
-		if e.ops, err = e.world.Operations(ctx); err != nil {
+	ops := e.operations()
+	if ops == nil {
+		if ops, err = e.world.Operations(ctx); err != nil {
 			return err
 		}
+		e.mu.Lock()
+		e.ops = ops
+		e.mu.Unlock()
 	}
-	return e.ops.Push(ctx, parsed.Metadata.ID, doc)
+	return ops.Push(ctx, parsed.Metadata.ID, doc)
 }
 
-// closeWait bounds the end of everything that runs.
-const closeWait = time.Minute
+// operations gives fleet operations, nil while nothing was pushed.
+func (e *Engine) operations() *world.Operations {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ops
+}
 
-func (e *Engine) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+// How long the end of everything that runs may take, and how long when the scenario failed or was interrupted.
+const closeWait, abortWait = time.Minute, 3 * time.Second
+
+// close ends everything. What has failed already is worth more than what fails then.
+func (e *Engine) close(failed error) error {
+	wait := closeWait
+	if failed != nil {
+		wait = abortWait
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	var err error
-	if e.ops != nil {
-		err = e.ops.Close(ctx)
+	if ops := e.operations(); ops != nil {
+		err = ops.Close(ctx)
 	}
-	return errors.Join(err, e.world.Close(ctx))
+	if err = errors.Join(err, e.world.Close(ctx)); failed != nil {
+		return failed
+	}
+	return err
 }

@@ -50,10 +50,11 @@ func (e *Engine) condition(x *Expect) (what string, holds func(context.Context) 
 		}
 	case x.Campaign != "":
 		return fmt.Sprintf("campaign %s is %s", x.Campaign, x.Status), func(context.Context) error {
-			if e.ops == nil {
+			ops := e.operations()
+			if ops == nil {
 				return errors.New("nothing was pushed")
 			}
-			r, ok := e.ops.Result(x.Campaign)
+			r, ok := ops.Result(x.Campaign)
 			if !ok {
 				return errors.New("no result came")
 			}

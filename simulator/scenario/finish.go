@@ -9,36 +9,55 @@ import (
 	"telltale.dev/simulator/ledger"
 )
 
-// finish ends everything in order and adds up what was delivered.
+// finish looks at the last expectations, ends everything in order and adds up what was delivered.
 func (e *Engine) finish(ctx context.Context) (*Result, error) {
-	result := &Result{Name: e.scenario.Name}
+	var deliveries []*Expect
 	for i := range e.scenario.Finally {
-		x := &e.scenario.Finally[i]
-		if x.Delivery == "" {
+		if x := &e.scenario.Finally[i]; x.Delivery != "" {
+			deliveries = append(deliveries, x)
+		} else {
 			e.expect(ctx, x)
-			continue
 		}
-		l, err := e.deliver(ctx, x)
-		if err != nil {
+	}
+	result := &Result{Name: e.scenario.Name}
+	if len(deliveries) > 0 {
+		if err := e.deliver(ctx, deliveries, result); err != nil {
 			return nil, err
+		}
+	}
+	result.Checks, result.Took = e.checks, time.Since(e.began)
+	return result, ctx.Err()
+}
+
+// deliver waits until each vehicle has handed over everything and stops it,
+// then the cloud, and makes the accounts.
+func (e *Engine) deliver(ctx context.Context, deliveries []*Expect, result *Result) error {
+	e.say("the drive is over; everything that waits is handed over")
+	began, took := time.Now(), time.Since(e.began)
+	evidence := make([]ledger.Evidence, len(deliveries))
+	for i, x := range deliveries {
+		c := e.cars[x.Delivery]
+		d := ledger.Drive{Truth: c.truth, Before: c.before, Everything: c.everything, Took: took}
+		var err error
+		if evidence[i], err = ledger.HandOver(ctx, e.world, c.Vehicle, d, time.Duration(x.Within)); err != nil {
+			return err
+		}
+	}
+	if err := e.world.StopCloud(ctx); err != nil {
+		return err
+	}
+	for i, x := range deliveries {
+		l, err := e.account(x, evidence[i], began)
+		if err != nil {
+			return err
 		}
 		result.Ledgers = append(result.Ledgers, l)
 	}
-	result.Checks, result.Took = e.checks, time.Since(e.began)
-	return result, nil
+	return nil
 }
 
-// deliver waits until a vehicle has handed over everything, stops it and the
-// cloud, and makes the account.
-func (e *Engine) deliver(ctx context.Context, x *Expect) (*ledger.Ledger, error) {
-	e.say("the drive is over; everything that waits is handed over")
-	began := time.Now()
-	c := e.cars[x.Delivery]
-	d := ledger.Drive{Truth: c.truth, Before: c.before, Everything: c.everything, Took: time.Since(e.began)}
-	evidence, err := ledger.Gather(ctx, e.world, c.Vehicle, d, time.Duration(x.Within))
-	if err != nil {
-		return nil, err
-	}
+// account makes one vehicle's account and notes whether it is as expected.
+func (e *Engine) account(x *Expect, evidence ledger.Evidence, began time.Time) (*ledger.Ledger, error) {
 	l, err := ledger.Compute(evidence)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ type View struct {
 	Share    float64 // of the drive
 	Frames   uint64  // on the buses so far
 	Rate     float64 // frames a second
-	Samples  uint64  // on the vehicle's disk since its last start
+	Samples  uint64  // committed to the vehicle's disk
 	Waiting  uint64  // batches
 	BytesUp  int64
 	Presence string
