@@ -1,6 +1,7 @@
 # make help lists the targets.
 GO       ?= go
 FUZZTIME ?= 20s
+FUZZSHORT ?= 5s
 ROUNDS   ?= 20
 POWERCUTS ?= 5
 BENCH    ?= .
@@ -37,11 +38,12 @@ test: tools ## everything that needs no kernel CAN and no TPM
 race: tools ## the concurrent rooms under the race detector (needs cgo)
 	CGO_ENABLED=1 $(GO) test -race -short ./agent/... ./cloud/... ./hal/... ./simulator/...
 
-fuzz: tools ## each fuzz target for FUZZTIME
+fuzz: tools ## the parsers' fuzz targets for FUZZTIME each, all others for FUZZSHORT
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  case $$dir in ./protocol*|./simulator/drive) time=$(FUZZTIME);; *) time=$(FUZZSHORT);; esac; \
 	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$dir/*_test.go); do \
-	    echo "$$dir $$target"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$dir || exit 1; \
+	    echo "$$dir $$target $$time"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $$time -fuzzminimizetime 5x $$dir || exit 1; \
 	  done; done
 
 system: build ## fault rounds and power cuts: ROUNDS and POWERCUTS of them
