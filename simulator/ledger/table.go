@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // Table writes the account for people, in the order of its three equations.
 func (l *Ledger) Table(out io.Writer) {
 	row := func(label string, n uint64, note string) {
-		fmt.Fprintf(out, "  %-22s %14s  %s\n", label, Thousands(n), note)
+		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("  %-22s %14s  %s", label, Thousands(n), note), " "))
 	}
 	row("frames sent", l.FramesSent, "")
 	row("  received", l.FramesReceived, "")

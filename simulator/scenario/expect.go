@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -48,23 +49,19 @@ func (e *Engine) condition(x *Expect) (what string, holds func(context.Context) 
 			}
 			return err
 		}
-	case x.Campaign != "":
-		return fmt.Sprintf("campaign %s is %s", x.Campaign, x.Status), func(context.Context) error {
-			ops := e.operations()
-			if ops == nil {
-				return errors.New("nothing was pushed")
-			}
-			r, ok := ops.Result(x.Campaign)
-			if !ok {
-				return errors.New("no result came")
-			}
-			if r.State != x.Status {
-				return fmt.Errorf("it is %s %s %s", r.State, r.Reason, r.Detail)
-			}
-			return nil
-		}
 	}
-	return "delivery of " + x.Delivery, func(context.Context) error {
-		return errors.New("delivery is looked at when everything has stopped: expected under finally")
+	return fmt.Sprintf("campaign %s is %s", x.Campaign, x.Status), func(context.Context) error {
+		ops := e.operations()
+		if ops == nil {
+			return errors.New("nothing was pushed")
+		}
+		r, ok := ops.Result(x.Campaign)
+		if !ok {
+			return errors.New("no result came")
+		}
+		if r.State != x.Status {
+			return errors.New(strings.TrimSpace(fmt.Sprintf("it is %s %s %s", r.State, r.Reason, r.Detail)))
+		}
+		return nil
 	}
 }

@@ -6,10 +6,8 @@
 package scenario
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -93,7 +91,9 @@ type Expect struct {
 	Status   string   `yaml:"status"`
 }
 
-// When is a point of the timeline: a share of the drive ("30%") or a time since the start ("4m").
+// When is a point of the timeline: a share of the drive ("30%") or a time since
+// the start ("4m"). A share comes when the drive is there and the presences and
+// campaigns expected before are as expected, or too late; the drive waits for that.
 type When struct {
 	Share   float64 // 0 to 1, when ByShare
 	Time    time.Duration
@@ -104,8 +104,8 @@ type When struct {
 func (w *When) UnmarshalYAML(n *yaml.Node) error {
 	if share, ok := strings.CutSuffix(n.Value, "%"); ok {
 		f, err := strconv.ParseFloat(share, 64)
-		if err != nil || f < 0 || f > 100 {
-			return fmt.Errorf("line %d: at: expected 0%% to 100%%", n.Line)
+		if err != nil || !(f >= 0 && f <= 100) {
+			return fmt.Errorf("line %d: at: expected 0%% to 100%%, found %.32q", n.Line, n.Value)
 		}
 		*w = When{Share: f / 100, ByShare: true}
 		return nil
@@ -125,38 +125,10 @@ type Duration time.Duration
 func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
 	v, err := time.ParseDuration(n.Value)
 	if err != nil || v < 0 {
-		return fmt.Errorf("line %d: %.32q: expected a duration such as 1.5s", n.Line, n.Value)
+		return fmt.Errorf("line %d: expected a duration such as 1.5s, found %.32q", n.Line, n.Value)
 	}
 	*d = Duration(v)
 	return nil
-}
-
-// maxFile bounds a scenario file.
-const maxFile = 1 << 20
-
-// Load reads a file. The error names the file, the line and what was expected.
-func Load(path string) (*Scenario, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("scenario: %w", err)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: expected at most %d bytes: %w", path, maxFile, ErrScenario)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("scenario: %w", err)
-	}
-	s := &Scenario{dir: filepath.Dir(path)}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(s); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, err, ErrScenario)
-	}
-	if err := s.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, err, ErrScenario)
-	}
-	return s, nil
 }
 
 // Path makes a path of the file absolute or relative to the caller.
@@ -165,100 +137,4 @@ func (s *Scenario) Path(p string) string {
 		return p
 	}
 	return filepath.Join(s.dir, p)
-}
-
-// check finds what a misspelt name would make hang or pass unseen.
-func (s *Scenario) check() error {
-	names := map[string]bool{}
-	for i, v := range s.World.Vehicles {
-		if v.Name == "" || names[v.Name] {
-			return fmt.Errorf("world.vehicles[%d].name: expected a name of its own", i)
-		}
-		if len(v.Devices) != 1 {
-			return fmt.Errorf("world.vehicles[%d].devices: expected one device", i)
-		}
-		if len(v.Buses) == 0 {
-			return fmt.Errorf("world.vehicles[%d].bus: expected at least one bus", i)
-		}
-		names[v.Name] = true
-	}
-	if len(names) == 0 {
-		return errors.New("world.vehicles: expected at least one")
-	}
-	for i, m := range s.Timeline {
-		for k, a := range m.Do {
-			if err := a.check(names); err != nil {
-				return fmt.Errorf("timeline[%d].do[%d]: %w", i, k, err)
-			}
-		}
-		for k, e := range m.Expect {
-			if err := e.check(names); err != nil {
-				return fmt.Errorf("timeline[%d].expect[%d]: %w", i, k, err)
-			}
-		}
-	}
-	for k, e := range s.Finally {
-		if err := e.check(names); err != nil {
-			return fmt.Errorf("finally[%d]: %w", k, err)
-		}
-	}
-	return nil
-}
-
-func (a *Action) check(vehicles map[string]bool) error {
-	verbs := 0
-	for _, name := range []string{a.Drive, a.Link, a.Power} {
-		if name != "" {
-			verbs++
-			if !vehicles[name] {
-				return fmt.Errorf("%q is no vehicle of world.vehicles", name)
-			}
-		}
-	}
-	for _, verb := range []string{a.Broker, a.Push} {
-		if verb != "" {
-			verbs++
-		}
-	}
-	switch {
-	case verbs != 1:
-		return errors.New("expected exactly one of drive, link, power, broker, push")
-	case a.Drive != "" && a.Log == "":
-		return errors.New("drive: expected log")
-	case a.Link != "" && a.State != "up" && a.State != "half-open" && a.State != "down":
-		return errors.New("link: expected state up, half-open or down")
-	case a.Power != "" && a.On == (a.Cut != ""):
-		return errors.New("power: expected cut or on")
-	case a.Cut != "" && a.Cut != "now" && a.Cut != "at-next-write":
-		return errors.New("power: expected cut now or at-next-write")
-	case a.Broker != "" && a.Broker != "kill" && a.Broker != "start":
-		return errors.New("broker: expected kill or start")
-	}
-	return nil
-}
-
-func (e *Expect) check(vehicles map[string]bool) error {
-	subjects := 0
-	for _, name := range []string{e.Presence, e.Delivery, e.StateOf} {
-		if name != "" {
-			subjects++
-			if !vehicles[name] {
-				return fmt.Errorf("%q is no vehicle of world.vehicles", name)
-			}
-		}
-	}
-	if e.Campaign != "" {
-		subjects++
-	}
-	switch {
-	case subjects != 1:
-		return errors.New("expected exactly one of presence, delivery, state-of, campaign")
-	case e.Presence != "" && e.State == "":
-		return errors.New("presence: expected state")
-	case e.StateOf != "" && e.Signal == "":
-		return errors.New("state-of: expected signal")
-	case e.Delivery != "" && (e.Lost == nil || e.Dup == nil):
-		return errors.New("delivery: expected lost and duplicated")
-	}
-	return nil
 }
