@@ -26,7 +26,7 @@ func (s *Server) eventRoutes(api huma.API) {
 		Summary: "Live changes of signals and presence (Server-Sent Events)",
 		Errors:  []int{http.StatusNotFound}, Middlewares: huma.Middlewares{known},
 	}, map[string]any{"state": Events{}, "presence": PresenceEvent{}},
-		func(ctx context.Context, in *vehiclePath, send sse.Sender) {
+		func(ctx context.Context, in *VehiclePath, send sse.Sender) {
 			w := s.cfg.Live.watch(in.VID)
 			defer s.cfg.Live.forget(in.VID, w)
 			v, _ := s.cfg.Vehicles.Vehicle(in.VID)

@@ -13,8 +13,9 @@ import (
 // output is the answer of a route.
 type output[T any] struct{ Body T }
 
-// vehiclePath is the input of routes about one vehicle.
-type vehiclePath struct {
+// VehiclePath is the input of routes about one vehicle. It is exported because huma
+// passes over embedded types that are not.
+type VehiclePath struct {
 	VID string `path:"vid" maxLength:"64" doc:"vehicle identifier"`
 }
 
@@ -35,14 +36,14 @@ func (s *Server) vehicleRoutes(api huma.API) {
 	huma.Get(api, "/v1/vehicles", func(context.Context, *struct{}) (*output[[]Vehicle], error) {
 		return &output[[]Vehicle]{s.cfg.Vehicles.Vehicles()}, nil
 	}, about("list-vehicles", "Registered vehicles with the presence of their devices"))
-	huma.Get(api, "/v1/vehicles/{vid}", func(_ context.Context, in *vehiclePath) (*output[Vehicle], error) {
+	huma.Get(api, "/v1/vehicles/{vid}", func(_ context.Context, in *VehiclePath) (*output[Vehicle], error) {
 		v, ok := s.cfg.Vehicles.Vehicle(in.VID)
 		if !ok {
 			return nil, unknownVehicle()
 		}
 		return &output[Vehicle]{v}, nil
 	}, about("get-vehicle", "One vehicle", http.StatusNotFound))
-	huma.Get(api, "/v1/vehicles/{vid}/presence", func(_ context.Context, in *vehiclePath) (*output[[]Device], error) {
+	huma.Get(api, "/v1/vehicles/{vid}/presence", func(_ context.Context, in *VehiclePath) (*output[[]Device], error) {
 		v, ok := s.cfg.Vehicles.Vehicle(in.VID)
 		if !ok {
 			return nil, unknownVehicle()
@@ -57,7 +58,7 @@ func (s *Server) vehicleRoutes(api huma.API) {
 		{"suspend", false, "Disconnect the vehicle and refuse its messages until it is activated"},
 		{"activate", true, "Take the vehicle's messages again"},
 	} {
-		huma.Post(api, "/v1/vehicles/{vid}/"+action.word, func(ctx context.Context, in *vehiclePath) (*struct{}, error) {
+		huma.Post(api, "/v1/vehicles/{vid}/"+action.word, func(ctx context.Context, in *VehiclePath) (*struct{}, error) {
 			known, err := s.cfg.Vehicles.SetActive(ctx, in.VID, action.active)
 			switch {
 			case err != nil:
@@ -71,12 +72,12 @@ func (s *Server) vehicleRoutes(api huma.API) {
 }
 
 type stateInput struct {
-	vehiclePath
+	VehiclePath
 	Signal string `query:"signal" maxLength:"128" doc:"only signals whose name matches this glob"`
 }
 
 type historyInput struct {
-	vehiclePath
+	VehiclePath
 	Bus     string `query:"bus" required:"true" maxLength:"1024"`
 	Message string `query:"message" required:"true" maxLength:"1024"`
 	Signal  string `query:"signal" required:"true" maxLength:"1024"`
@@ -121,7 +122,7 @@ type replayed struct {
 }
 
 func (s *Server) deliveryRoutes(api huma.API) {
-	huma.Get(api, "/v1/vehicles/{vid}/ledger", func(_ context.Context, in *vehiclePath) (*output[[]Boot], error) {
+	huma.Get(api, "/v1/vehicles/{vid}/ledger", func(_ context.Context, in *VehiclePath) (*output[[]Boot], error) {
 		if _, ok := s.cfg.Vehicles.Vehicle(in.VID); !ok {
 			return nil, unknownVehicle()
 		}

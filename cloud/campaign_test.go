@@ -1,0 +1,143 @@
+package cloud_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+func campaignDoc(id string, revision int, more string) string {
+	return fmt.Sprintf("apiVersion: campaigns.v1\nkind: Campaign\nmetadata: {id: %s, revision: %d}\nspec:\n  collect: [{id: all, every: 1s}]\n%s", id, revision, more)
+}
+
+// status is a vehicle's word on one campaign.
+func status(t *testing.T, id string, revision uint64, state protocol.CampaignState) []byte {
+	t.Helper()
+	return marshal(t, protocol.DocumentStatus{Version: 1, Document: protocol.DocumentCampaigns, Device: "tcu",
+		Results: []protocol.DocumentResult{{ID: id, Revision: revision, State: state}}})
+}
+
+type result struct {
+	ID       string
+	Revision uint64
+	State    string
+	Reason   string
+	Detail   string
+}
+
+// result waits for the next word on a campaign's result topic.
+func (c *client) result(want string) result {
+	c.t.Helper()
+	for {
+		p := c.next(2 * time.Second)
+		if !strings.HasSuffix(p.Topic, "/result") {
+			continue
+		}
+		var r result
+		if err := json.Unmarshal(p.Payload, &r); err != nil {
+			c.t.Fatal(err)
+		}
+		if r.State != want {
+			c.t.Fatalf("got %+v, want %s", r, want)
+		}
+		return r
+	}
+}
+
+// set gives the next campaign set that a device gets, which must come within 2 s.
+func (c *client) set() protocol.CampaignSet {
+	c.t.Helper()
+	p := c.next(2 * time.Second)
+	var set protocol.CampaignSet
+	if err := codec.Unmarshal(p.Payload, &set); err != nil {
+		c.t.Fatalf("%s: %v", p.Topic, err)
+	}
+	return set
+}
+
+// TestCampaignJourney follows a campaign from the operator to the vehicle and back.
+func TestCampaignJourney(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	ops, car := s.operator("olga"), s.device("car1", "tcu")
+	ops.subscribe("v1/ops/config/campaign/+/result")
+	car.subscribe("v1/car1/down/config/+")
+
+	ops.stored("v1/ops/config/campaign/slow", []byte(campaignDoc("slow", 1, "")))
+	if set := car.set(); len(set.Campaigns) != 1 || set.Campaigns[0].Spec.Collect[0].Every != "1s" {
+		t.Errorf("got %+v, want the campaign", set)
+	}
+	ops.result("PENDING")
+	car.stored("v1/car1/up/config/campaigns/status", status(t, "slow", 1, protocol.CampaignActive), "pr", "CS4")
+	if r := ops.result("ACTIVE"); r.ID != "slow" || r.Revision != 1 {
+		t.Errorf("got %+v, want revision 1 of slow", r)
+	}
+
+	// Pushed while the vehicle is away: it gets the newest when it comes. One that never was here gets it too.
+	car.leave()
+	ops.stored("v1/ops/config/campaign/slow", []byte(campaignDoc("slow", 2, "")))
+	ops.stored("v1/ops/config/campaign/fast", []byte(campaignDoc("fast", 1, "  priority: CS4\n")))
+	ops.result("PENDING")
+	ops.result("PENDING")
+	for _, vid := range []string{"car1", "car2"} {
+		c := s.device(vid, "tcu")
+		c.subscribe("v1/" + vid + "/down/config/+")
+		if set := c.set(); len(set.Campaigns) != 2 || set.Campaigns[0].Metadata.Revision != 2 {
+			t.Errorf("%s: got %+v, want both campaigns", vid, set)
+		}
+	}
+
+	// Who asks later sees how things stand.
+	late := s.operator("otto")
+	late.subscribe("v1/ops/config/campaign/fast/result")
+	if p := late.next(patience); !p.Retain {
+		t.Errorf("got %+v, want the result, retained", p)
+	}
+}
+
+// TestCampaignRefused: what is wrong with a document is said on its result topic, and nothing else happens.
+func TestCampaignRefused(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	ops, car := s.operator("olga"), s.device("car1", "tcu")
+	ops.subscribe("v1/ops/config/campaign/+/result")
+	car.subscribe("v1/car1/down/config/+")
+	for _, bad := range []string{"no campaign", campaignDoc("other", 1, ""), strings.Repeat("#", protocol.MaxDocument+1)} {
+		ops.stored("v1/ops/config/campaign/slow", []byte(bad))
+		if r := ops.result("REJECTED"); r.Reason == "" || r.Detail == "" || strings.Contains(r.Detail, "\n") {
+			t.Errorf("got %+v, want a reason in one line", r)
+		}
+	}
+	if code := ops.send("v1/ops/config/policy/p", []byte("x")); code != 0x90 {
+		t.Errorf("another document: got PUBACK 0x%02X, want 0x90", code)
+	}
+	select {
+	case p := <-car.received:
+		t.Errorf("got %s, want nothing for the vehicle", p.Topic)
+	case <-time.After(200 * time.Millisecond):
+	}
+}
+
+// TestPushesInOrder: documents that an operator publishes without waiting are taken in that order.
+func TestPushesInOrder(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	ops := s.operator("olga")
+	ops.subscribe("v1/ops/config/campaign/c/result")
+	const pushes = 20
+	for i := range pushes {
+		p := &paho.Publish{Topic: "v1/ops/config/campaign/c", QoS: 1, Payload: []byte(campaignDoc("c", i+1, ""))}
+		if _, err := ops.PublishWithOptions(t.Context(), p, paho.PublishOptions{Method: paho.PublishMethod_AsyncSend}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range pushes {
+		if r := ops.result("PENDING"); r.Revision != uint64(i+1) {
+			t.Fatalf("got revision %d, want %d", r.Revision, i+1)
+		}
+	}
+}
