@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram makes the test binary behave as the program itself.
+const asProgram = "TELLTALE_CLOUD_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// refused runs the program and wants exit code 1 and one line.
+func refused(t *testing.T, says string, args ...string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := program(t, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("%v: got %v, want exit code 1", args, err)
+	}
+	text := errs.String()
+	if strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, "telltale-cloud: ") || !strings.Contains(text, says) || out.Len() > 0 {
+		t.Errorf("%v: got %q and %q, want one line with %q", args, text, out.String(), says)
+	}
+}
+
+// serve runs a cloud on free ports until the test ends; it gives its addresses.
+func serve(t *testing.T, data string) (mqtt, api string, stop func() error) {
+	t.Helper()
+	cmd := program(t, "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dev")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports struct{ MQTT, HTTP string }
+	if err := json.Unmarshal(line, &ports); err != nil {
+		t.Fatalf("%v: %s", err, line)
+	}
+	return ports.MQTT, ports.HTTP, func() error {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		return cmd.Wait()
+	}
+}
+
+func TestServe(t *testing.T) {
+	data := t.TempDir()
+	mqtt, api, stop := serve(t, data)
+	resp, err := http.Get("http://" + api + "/v1/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("health: got %s, want 200", resp.Status)
+	}
+	http.DefaultClient.CloseIdleConnections()
+
+	other := t.TempDir()
+	refused(t, "is held by process", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	refused(t, "in use", "--data", other, "--mqtt", mqtt, "--http", "127.0.0.1:0")
+	refused(t, "in use", "--data", other, "--mqtt", "127.0.0.1:0", "--http", api)
+
+	began := time.Now()
+	if err := stop(); err != nil || time.Since(began) > 10*time.Second {
+		t.Errorf("SIGTERM: got %v after %v, want exit code 0 soon", err, time.Since(began))
+	}
+	if conn, err := net.Dial("tcp", mqtt); err == nil {
+		conn.Close()
+		t.Error("the port is still open")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	data := t.TempDir()
+	file := filepath.Join(data, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	version := filepath.Join(data, "old", "backbone", "VERSION")
+	if err := os.MkdirAll(filepath.Dir(version), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(version, []byte("99\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ports := []string{"--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"}
+	for says, args := range map[string][]string{
+		"not writable":                {"--data", filepath.Join(file, "x")},
+		"version 99":                  {"--data", filepath.Join(data, "old")},
+		"nats server unreachable":     {"--data", filepath.Join(data, "a"), "--nats", "nats://127.0.0.1:1"},
+		"--keep: size":                {"--data", filepath.Join(data, "b"), "--keep", "much"},
+		"--quota-bytes: size":         {"--data", filepath.Join(data, "c"), "--quota-bytes=-1"},
+		"expected a loopback address": {"--data", filepath.Join(data, "d"), "--mqtt", "127.0.0.1:0", "--http", ":0"},
+	} {
+		if len(args) < 5 {
+			args = append(args, ports...)
+		}
+		refused(t, says, args...)
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "openapi.yaml")
+	if text, err := program(t, "openapi", "--out", file).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed, err := program(t, "openapi").Output()
+	if err != nil || !bytes.Equal(got, printed) || !bytes.HasPrefix(got, []byte("components:")) {
+		t.Errorf("got %v and %.40q, want the same on standard output and in the file", err, got)
+	}
+}
