@@ -81,6 +81,7 @@ type Sealer struct {
 	open    []*open // one for each rule, then those of rules that are gone
 	account signals.Account
 	cut     signals.Account // as of the last commit that covered every open batch
+	covered int64           // source time of that, µs
 	sealed  uint64          // samples in sealed batches
 	bytes   uint64          // payload bytes of sealed batches
 	next    uint64          // sequence of the next new batch
@@ -181,6 +182,9 @@ func (s *Sealer) Add(ctx context.Context, b *campaign.Block) error {
 		o.cells += int(row.Count)
 	}
 	s.now = b.Now
+	if s.covered == 0 {
+		s.covered = s.now
+	}
 	s.account.CopyFrom(&b.Account)
 	s.seen.received.Store(b.Account.Received)
 	s.seen.dropped.Store(b.Account.Dropped)

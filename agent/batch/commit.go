@@ -68,14 +68,16 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 	if len(closing)+len(lasting) == 0 {
 		return nil
 	}
+	since := s.now - s.covered
+	overdue := since < 0 || since >= s.cfg.CommitBulk.Microseconds()*3/2
 	covered := true
 	for _, o := range s.open {
 		if !o.waiting() || slices.Contains(closing, o) || slices.Contains(lasting, o) {
 			continue
 		}
-		// Those that would be due soon come along: one commit instead of
-		// two, and sooner or later one that covers everything.
-		if o.due-s.now <= horizon {
+		// Those that would be due soon come along: one commit instead of two,
+		// and mostly one that covers everything. Now and then there must be one.
+		if overdue || o.due-s.now <= horizon {
 			lasting = append(lasting, o)
 		} else {
 			covered = false
@@ -83,6 +85,7 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 	}
 	if covered {
 		s.cut.CopyFrom(&s.account)
+		s.covered = s.now
 	}
 	if err := s.persist(ctx, closing, lasting); err != nil {
 		return err

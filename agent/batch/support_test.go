@@ -157,6 +157,8 @@ func newPipeline(t testing.TB, r *recording, add func(*campaign.Block)) *pipelin
 		},
 	})
 	go p.collector.Run(t.Context(), p.in, p.out)
+	p.in <- new(signals.Block) // from here on each change gives a block
+	p.collector.Release(<-p.out)
 	return p
 }
 

@@ -34,7 +34,7 @@ func (c *Collector) extend(ctx context.Context, k int, layout int32) bool {
 	}
 	c.rules = append([]*Rule(nil), c.rules...) // blocks on their way hold the old slice
 	c.rules[k] = next
-	s.grow(len(next.layouts))
+	s.grow(r, next)
 	return true
 }
 

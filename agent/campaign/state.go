@@ -38,9 +38,17 @@ func newState(r *Rule, buses int) *state {
 	}
 }
 
-// grow makes room for groups that a longer schema added; signals never change.
-func (s *state) grow(groups int) {
-	for len(s.groups) < groups {
+// grow makes room for the groups that a longer schema added; signals never
+// change. A group that shared its signals with none may share them now.
+func (s *state) grow(from, to *Rule) {
+	for g := range s.groups {
+		if s.groups[g].seen && !from.shared[g] {
+			for _, sig := range from.Schema.Groups[g] {
+				s.newest[sig] = int32(g)
+			}
+		}
+	}
+	for len(s.groups) < len(to.layouts) {
 		s.groups = append(s.groups, lastRow{})
 	}
 }
