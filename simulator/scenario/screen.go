@@ -106,9 +106,11 @@ func (s *Screen) draw() {
 	if s.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", s.drawn)
 	}
+	b.WriteString("\x1b[?7l") // a line that is too long for the terminal must not become two
 	for _, line := range lines {
 		b.WriteString("\r" + line + "\x1b[K\n")
 	}
+	b.WriteString("\x1b[?7h")
 	s.drawn = len(lines)
 	_, _ = io.WriteString(s.out, b.String())
 }
