@@ -85,7 +85,7 @@ func report(ctx context.Context, a *agent.Agent, every time.Duration) {
 // config turns the flags into the agent's configuration.
 func (c *runCommand) config(log *slog.Logger) (agent.Config, error) {
 	cfg := agent.Config{
-		Data: c.Data, Version: version(), Endpoints: c.Endpoint, Drain: c.Drain, Log: log,
+		Data: c.Data, Version: protocol.BuildVersion(), Endpoints: c.Endpoint, Drain: c.Drain, Log: log,
 		Timing: agent.Timing{
 			KeepAlive: c.KeepAlive, SessionExpiry: c.SessionExpiry, WillDelay: c.WillDelay,
 			BackoffMin: c.BackoffMin, BackoffMax: c.BackoffMax, Window: c.Window,

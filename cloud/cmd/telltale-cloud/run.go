@@ -47,7 +47,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	limits := backbone.Limits{MaxBytes: int64(keep)}
 	running, err := cloud.New(ctx, cloud.Config{
-		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Names: c.Name, Version: version(), Dev: c.Dev, Flush: c.Flush,
+		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
 		Quota:  ingest.Quota{Messages: c.QuotaMessages, Bytes: float64(rate)},
 		Limits: map[string]backbone.Limits{backbone.Up: limits, backbone.Low: limits, backbone.Dead: limits},
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})),
@@ -83,15 +83,6 @@ type versionCommand struct{}
 
 // Run prints the version.
 func (versionCommand) Run() error {
-	fmt.Println(version())
+	fmt.Println(protocol.BuildVersion())
 	return nil
-}
-
-// version is the module's version with the commit, as far as the build knows them.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "dev"
-	}
-	return info.Main.Version
 }
