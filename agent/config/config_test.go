@@ -1,0 +1,282 @@
+package config_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/config"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+var errUnknown = errors.New("unknown signal")
+
+// engine is a Campaigns that knows no signals of bus "can9".
+type engine struct {
+	inForce []string // id@revision
+	refuse  error    // of Prepare
+}
+
+func (e *engine) Check(c *protocol.Campaign) error {
+	for _, s := range c.Spec.Signals {
+		if strings.HasPrefix(s.Path, "can9.") {
+			return fmt.Errorf("spec.signals: %w", errUnknown)
+		}
+	}
+	return nil
+}
+
+func (e *engine) Prepare(set []protocol.Campaign) (func(), error) {
+	if e.refuse != nil {
+		return nil, e.refuse
+	}
+	return func() {
+		e.inForce = nil
+		for _, c := range set {
+			e.inForce = append(e.inForce, fmt.Sprintf("%s@%d", c.Metadata.ID, c.Metadata.Revision))
+		}
+	}, nil
+}
+
+// reports keeps the statuses.
+type reports struct {
+	got  []protocol.DocumentStatus
+	fail error
+}
+
+func (r *reports) Append(recs []buffer.Record, _ buffer.Progress) error {
+	if r.fail != nil {
+		return r.fail
+	}
+	for _, rec := range recs {
+		var s protocol.DocumentStatus
+		if err := codec.Unmarshal(rec.Payload, &s); err != nil {
+			return err
+		}
+		if !rec.Ordered || rec.Topic != "v1/car/up/config/campaigns/status" {
+			return fmt.Errorf("record %+v", rec)
+		}
+		r.got = append(r.got, s)
+	}
+	return nil
+}
+
+// take gives the reports so far, each result as "id@revision state reason".
+func (r *reports) take() (list []string) {
+	for _, s := range r.got {
+		for _, d := range s.Results {
+			list = append(list, strings.TrimSpace(fmt.Sprintf("%s@%d %s %s", d.ID, d.Revision, d.State, d.Reason)))
+		}
+	}
+	r.got = nil
+	return list
+}
+
+func campaign(id string, revision uint64, path string) protocol.Campaign {
+	c := protocol.Everything()
+	c.Metadata.ID, c.Metadata.Revision = protocol.CampaignID(id), revision
+	if path != "" {
+		c.Spec.Signals = map[string]protocol.SignalSelector{"s": {Path: path}}
+	}
+	return c
+}
+
+func document(t *testing.T, revision uint64, list ...protocol.Campaign) []byte {
+	t.Helper()
+	doc, err := codec.Marshal(protocol.CampaignSet{Version: 1, Revision: revision, Campaigns: list})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+var topic = protocol.Topic{Kind: protocol.KindConfig, Vehicle: "car", Name: protocol.DocumentCampaigns}
+
+func open(t *testing.T, dir string, e *engine, r *reports) *config.Keeper {
+	t.Helper()
+	k, err := config.Open(config.Config{
+		Dir: dir, Vehicle: "car", Device: "tcu", Default: []protocol.Campaign{campaign("default", 1, "")},
+		Campaigns: e, Report: r, UnknownSignal: errUnknown, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func equal(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+// TestDocuments plays documents on one vehicle, restarts included.
+func TestDocuments(t *testing.T) {
+	bad := campaign("b", 1, "")
+	bad.Spec.Collect[0].Every = "1 fortnight"
+	steps := []struct {
+		name    string
+		doc     []byte
+		refuse  error
+		restart bool
+		inForce []string
+		reports []string
+	}{
+		{name: "nothing yet", inForce: []string{"default@1"}},
+		{name: "one", doc: document(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}, reports: []string{"a@1 ACTIVE"}},
+		{name: "the same again, as after a reconnect", doc: document(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}},
+		{name: "after a restart", restart: true, inForce: []string{"a@1"}},
+		{name: "the same after a restart", doc: document(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}, reports: []string{"a@1 ACTIVE"}},
+		{name: "no document at all", doc: []byte("\xff\x00"), inForce: []string{"a@1"}, reports: []string{"@0 REJECTED UNDECODABLE"}},
+		{name: "of the future", doc: mustMarshal(protocol.CampaignSet{Version: 2, Revision: 9}), inForce: []string{"a@1"}, reports: []string{"@9 REJECTED NOT_SUPPORTED"}},
+		{name: "back in time", doc: document(t, 2), inForce: []string{"a@1"}, reports: []string{"@2 REJECTED STALE_REVISION"}},
+		{name: "one good, one bad", doc: document(t, 4, campaign("a", 2, ""), bad), inForce: []string{"a@2"},
+			reports: []string{"a@2 ACTIVE", "b@1 REJECTED VALIDATION_FAILED"}},
+		{name: "a bad revision does not end the good one", doc: document(t, 5, campaign("a", 3, "can9.M.S"), campaign("c", 1, "")),
+			inForce: []string{"a@2", "c@1"}, reports: []string{"a@3 REJECTED UNKNOWN_SIGNAL", "c@1 ACTIVE"}},
+		{name: "nothing good", doc: document(t, 6, bad), inForce: []string{"a@2", "c@1"}, reports: []string{"b@1 REJECTED VALIDATION_FAILED"}},
+		{name: "twice", doc: document(t, 6, campaign("a", 4, ""), campaign("a", 5, "")), inForce: []string{"a@4"},
+			reports: []string{"a@4 ACTIVE", "a@5 REJECTED VALIDATION_FAILED"}},
+		{name: "the vehicle cannot", doc: document(t, 7, campaign("d", 1, "")), refuse: errors.New("disk"), inForce: []string{"a@4"},
+			reports: []string{"d@1 REJECTED INTERNAL_ERROR"}},
+		{name: "too many together", doc: document(t, 7, campaign("d", 1, "")), refuse: protocol.ErrCampaign, inForce: []string{"a@4"},
+			reports: []string{"d@1 REJECTED VALIDATION_FAILED"}},
+		{name: "none of that was kept", restart: true, inForce: []string{"a@4"}},
+		{name: "the vehicle can again", doc: document(t, 7, campaign("d", 1, "")), inForce: []string{"d@1"}, reports: []string{"d@1 ACTIVE"}},
+		{name: "empty", doc: document(t, 8), inForce: []string{"default@1"}},
+	}
+	dir := t.TempDir()
+	e, r := &engine{}, &reports{}
+	k := open(t, dir, e, r)
+	for _, s := range steps {
+		if s.restart {
+			e.inForce = nil
+			k = open(t, dir, e, r)
+		}
+		e.refuse = s.refuse
+		if s.doc != nil {
+			k.Apply(topic, s.doc)
+		}
+		e.refuse = nil
+		equal(t, s.name+": in force", e.inForce, s.inForce)
+		equal(t, s.name+": reported", r.take(), s.reports)
+	}
+}
+
+func mustMarshal(v any) []byte {
+	data, err := codec.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// TestUnreported: what could not be reported is reported when the document comes again.
+func TestUnreported(t *testing.T) {
+	e, r := &engine{}, &reports{fail: errors.New("disk")}
+	k := open(t, t.TempDir(), e, r)
+	doc := document(t, 1, campaign("a", 1, ""))
+	k.Apply(topic, doc)
+	r.fail = nil
+	k.Apply(topic, doc)
+	equal(t, "reported", r.take(), []string{"a@1 ACTIVE"})
+	k.Apply(protocol.Topic{Kind: protocol.KindConfig, Vehicle: "car", Name: "consents"}, doc)
+	equal(t, "another document", r.take(), nil)
+}
+
+// TestFullDisk: a set that cannot be kept is not put in force, and no path gets out.
+func TestFullDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e, r := &engine{}, &reports{}
+	k := open(t, dir, e, r)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	k.Apply(topic, document(t, 1, campaign("a", 1, "")))
+	equal(t, "in force", e.inForce, []string{"default@1"})
+	if d := r.got[0].Results[0]; d.Reason != protocol.ReasonInternal || !strings.Contains(d.Detail, "campaigns.cbor") || strings.Contains(d.Detail, dir) {
+		t.Errorf("got %+v, want the file's base name and the reason", d)
+	}
+}
+
+// TestDamagedFile: the default applies, and the agent starts.
+func TestDamagedFile(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"noise": []byte("\x9f\x9f\x9f"), "empty": {}, "another version": mustMarshal(protocol.CampaignSet{Version: 3}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "campaigns.cbor"), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			e, r := &engine{}, &reports{}
+			k := open(t, dir, e, r)
+			equal(t, "in force", e.inForce, []string{"default@1"})
+			k.Apply(topic, document(t, 1, campaign("a", 1, "")))
+			equal(t, "in force", e.inForce, []string{"a@1"})
+		})
+	}
+	_, err := config.Open(config.Config{Dir: t.TempDir(), Campaigns: &engine{refuse: errors.New("no")}, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "default campaign") {
+		t.Errorf("got %v, want that the default does not fit", err)
+	}
+}
+
+func TestSchemas(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "schemas")
+	s, err := config.OpenSchemas(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := []byte("a schema")
+	hash := protocol.SchemaHash(sha256.Sum256(doc))
+	if _, ok := s.Schema(hash); ok {
+		t.Error("there before it was kept")
+	}
+	for range 2 {
+		if err := s.Save(hash, doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got files %v, want one", files)
+	}
+	if s, err = config.OpenSchemas(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := s.Schema(hash); !ok || !bytes.Equal(got, doc) {
+		t.Errorf("after a restart: got %q, %v", got, ok)
+	}
+	if err := os.WriteFile(files[0], []byte("A schema"), 0o600); err != nil { // damaged, of the same length
+		t.Fatal(err)
+	}
+	if _, ok := s.Schema(hash); ok {
+		t.Error("a damaged schema counts as there")
+	}
+	if err := s.Save(hash, doc); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := s.Schema(hash); !ok || !bytes.Equal(got, doc) {
+		t.Errorf("kept again: got %q, %v", got, ok)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save(protocol.SchemaHash{1}, doc); err == nil || strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v, want an error without the folder's path", err)
+	}
+}
