@@ -54,7 +54,7 @@ type CampaignSpec struct {
 	Collect []CollectRule `yaml:"collect" cbor:"collect" json:"collect"`
 	// Priority is the class of the batches; unset means CS1.
 	Priority string `yaml:"priority,omitempty" cbor:"priority,omitempty" json:"priority,omitempty"`
-	// Purpose is the purpose under which the data is collected.
+	// Purpose is the purpose under which the data is collected, spelt like an identifier; empty: none given.
 	Purpose  string           `yaml:"purpose,omitempty" cbor:"purpose,omitempty" json:"purpose,omitempty"`
 	Encoding CampaignEncoding `yaml:"encoding,omitempty" cbor:"encoding,omitempty" json:"encoding,omitempty"`
 }
@@ -185,6 +185,23 @@ func (s *CampaignSpec) validate() error {
 			return invalid("spec.signals."+name+".path", err.Error())
 		}
 	}
+	if err := s.validateRules(); err != nil {
+		return err
+	}
+	if s.Priority != "" {
+		if _, err := ParsePriority(s.Priority); err != nil {
+			return invalid("spec.priority", err.Error())
+		}
+	}
+	if s.Purpose != "" {
+		if err := checkID("purpose", s.Purpose); err != nil {
+			return invalid("spec.purpose", err.Error())
+		}
+	}
+	return s.Encoding.Batch.validate()
+}
+
+func (s *CampaignSpec) validateRules() error {
 	if n := len(s.Collect); n == 0 || n > MaxRules {
 		return invalid("spec.collect", fmt.Sprintf("expected 1 to %d rules", MaxRules))
 	}
@@ -199,12 +216,7 @@ func (s *CampaignSpec) validate() error {
 		}
 		seen[s.Collect[i].ID] = true
 	}
-	if s.Priority != "" {
-		if _, err := ParsePriority(s.Priority); err != nil {
-			return invalid("spec.priority", err.Error())
-		}
-	}
-	return s.Encoding.Batch.validate()
+	return nil
 }
 
 func (s SignalSelector) validate() error {
@@ -264,7 +276,7 @@ func ParseSize(s string) (int, error) {
 		}
 	}
 	n, err := strconv.Atoi(digits)
-	if err != nil || n < 0 || n > math.MaxInt/factor {
+	if err != nil || digits[0] < '0' || digits[0] > '9' || n > math.MaxInt/factor {
 		return 0, fmt.Errorf("size %.16q: expected a number of B, KiB, MiB or GiB", s)
 	}
 	return n * factor, nil

@@ -24,17 +24,21 @@ type DeviceID string
 type CampaignID string
 
 // ParseVehicleID checks that s is 1 to 64 characters of [A-Za-z0-9_-], the
-// first a letter or digit. The error wraps ErrID.
+// first a letter or digit, and no word that stands in a vehicle's place in the
+// topic tree. The error wraps ErrID.
 func ParseVehicleID(s string) (VehicleID, error) {
+	if reserved(s) {
+		return "", fmt.Errorf("vehicle id is the reserved word %s: %w", s, ErrID)
+	}
 	return VehicleID(s), checkID("vehicle id", s)
 }
 
-// ParseDeviceID checks s like ParseVehicleID.
+// ParseDeviceID checks s like ParseVehicleID; no word is reserved.
 func ParseDeviceID(s string) (DeviceID, error) {
 	return DeviceID(s), checkID("device id", s)
 }
 
-// ParseCampaignID checks s like ParseVehicleID.
+// ParseCampaignID checks s like ParseDeviceID.
 func ParseCampaignID(s string) (CampaignID, error) {
 	return CampaignID(s), checkID("campaign id", s)
 }
@@ -158,7 +162,7 @@ func ParseMessageID(s string) (MessageID, error) {
 	return MessageID{Device: device, Boot: boot, Seq: seq}, nil
 }
 
-// SeqRange is a run of sequence numbers of one boot, both ends included.
+// SeqRange is a run of sequence numbers of one boot, both ends included; From is at most To.
 type SeqRange struct {
 	Boot     BootID
 	From, To uint64

@@ -46,8 +46,13 @@ func ParsePriority(s string) (Priority, error) {
 // MarshalText implements encoding.TextMarshaler with the form of String.
 func (p Priority) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler; see ParsePriority.
+// UnmarshalText implements encoding.TextUnmarshaler: it reads what MarshalText
+// writes, so that empty text is unset; see ParsePriority.
 func (p *Priority) UnmarshalText(text []byte) (err error) {
+	if len(text) == 0 {
+		*p = PriorityUnset
+		return nil
+	}
 	*p, err = ParsePriority(string(text))
 	return err
 }

@@ -106,12 +106,16 @@ func (k Kind) Word() string {
 	return levels[3]
 }
 
+// typicalTopic is how many bytes most topics have at most.
+const typicalTopic = 96
+
 // String writes the topic. It does not check the fields; ParseTopic does.
 func (t Topic) String() string {
 	if t.Kind == KindUnset || int(t.Kind) >= len(patterns) {
 		return ""
 	}
 	var b strings.Builder
+	b.Grow(typicalTopic)
 	for level := range strings.SplitSeq(patterns[t.Kind], "/") {
 		if b.Len() > 0 {
 			b.WriteByte('/')

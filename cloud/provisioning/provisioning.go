@@ -63,18 +63,9 @@ func ParseIdentity(s string) (Identity, error) {
 		}
 		return Identity{Operator: name}, nil
 	}
-	rest, ok := strings.CutPrefix(s, devicePrefix)
-	if !ok {
-		return Identity{}, fmt.Errorf("expected a URI %s{vid}:{did} or %s{name}: %w", devicePrefix, operatorPrefix, ErrIdentity)
-	}
-	vid, did, _ := strings.Cut(rest, ":")
-	vehicle, err := protocol.ParseVehicleID(vid)
+	vehicle, device, err := protocol.ParseDeviceURN(s)
 	if err != nil {
-		return Identity{}, fmt.Errorf("%w: %w", err, ErrIdentity)
-	}
-	device, err := protocol.ParseDeviceID(did)
-	if err != nil {
-		return Identity{}, fmt.Errorf("%w: %w", err, ErrIdentity)
+		return Identity{}, fmt.Errorf("expected a URI %s{vid}:{did} or %s{name}: %w: %w", devicePrefix, operatorPrefix, err, ErrIdentity)
 	}
 	return Identity{Vehicle: vehicle, Device: device}, nil
 }
