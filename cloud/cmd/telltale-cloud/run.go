@@ -28,6 +28,7 @@ type runCommand struct {
 
 	QuotaMessages float64    `default:"200" help:"Messages a second that one vehicle may send."`
 	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
+	Memory        string     `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
 	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
 }
 
@@ -36,7 +37,12 @@ const gcPercent = 300
 
 // Run is the cloud until ctx ends. Once its ports are open it prints them as one JSON line.
 func (c *runCommand) Run(ctx context.Context) error {
+	memory, err := protocol.ParseSize(c.Memory)
+	if err != nil {
+		return fmt.Errorf("--memory: %w", err)
+	}
 	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(int64(memory))
 	keep, err := protocol.ParseSize(c.Keep)
 	if err != nil {
 		return fmt.Errorf("--keep: %w", err)
