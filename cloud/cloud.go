@@ -120,17 +120,38 @@ func (c *Cloud) Run(ctx context.Context) error {
 	defer stopIntake()
 	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBehind()
+	processed, stopWaiting := context.WithCancel(behind)
+	defer stopWaiting()
 
 	var intakes, lanes errgroup.Group
 	for _, run := range []func(context.Context) error{c.broker.Run, c.api.Run, c.watchDisk} {
 		intakes.Go(func() error { defer stopIntake(); return run(intake) })
 	}
 	for _, processor := range c.lanes {
-		lanes.Go(func() error { defer stopIntake(); return processor.Run(behind) })
+		lanes.Go(func() error { defer stopIntake(); defer stopWaiting(); return processor.Run(behind) })
 	}
 	err := intakes.Wait()
+	if err == nil {
+		c.flush(processed)
+	}
 	stopBehind()
 	return errors.Join(err, lanes.Wait(), c.close())
+}
+
+// lastFlush bounds how long a stop waits until the lake has what was acknowledged;
+// what it has not then, it gets at the next start.
+const lastFlush = 10 * time.Second
+
+// flush brings what the broker acknowledged into the lake.
+func (c *Cloud) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastFlush)
+	defer cancel()
+	for _, processor := range c.lanes {
+		if err := processor.Flush(ctx); err != nil {
+			c.cfg.Log.Warn("stopped before everything was in the lake; the next start goes on", "err", err)
+			return
+		}
+	}
 }
 
 // watchDisk ends with an error when the backbone can store nothing more.

@@ -207,18 +207,27 @@ func TestRestart(t *testing.T) {
 
 	s = start(t, config(dir))
 	var v api.Vehicle
-	s.get("/v1/vehicles/car1", &v)
-	if v.State != "ACTIVE" || len(v.Devices) != 1 || v.Devices[0].Presence != "unknown" || v.Signals != 2 {
-		t.Errorf("got %+v, want the vehicle with its state, of unknown presence", v)
-	}
-	var campaigns []api.Campaign
-	s.get("/v1/campaigns", &campaigns)
-	if len(campaigns) != 1 || campaigns[0].State != "ACTIVE" || campaigns[0].Vehicles["ACTIVE"] != 1 {
-		t.Errorf("got %+v, want what the vehicle said before", campaigns)
-	}
-	if rows := s.lakeRows(); len(rows) != 2 {
-		t.Errorf("got %d rows in the lake, want 2", len(rows))
-	}
+	s.eventually(func() string {
+		s.get("/v1/vehicles/car1", &v)
+		if v.State != "ACTIVE" || len(v.Devices) != 1 || v.Devices[0].Presence != "unknown" || v.Signals != 2 {
+			return fmt.Sprintf("got %+v, want the vehicle with its state, of unknown presence", v)
+		}
+		return ""
+	})
+	s.eventually(func() string { // its word may still have been on the way from the stream when the cloud stopped
+		var campaigns []api.Campaign
+		s.get("/v1/campaigns", &campaigns)
+		if len(campaigns) != 1 || campaigns[0].State != "ACTIVE" || campaigns[0].Vehicles["ACTIVE"] != 1 {
+			return fmt.Sprintf("got %+v, want what the vehicle said before", campaigns)
+		}
+		return ""
+	})
+	s.eventually(func() string {
+		if rows := s.lakeRows(); len(rows) != 2 {
+			return fmt.Sprintf("got %d rows in the lake, want 2", len(rows))
+		}
+		return ""
+	})
 	car = s.device("car1", "tcu")
 	car.stored("v1/car1/up/presence/tcu", presence(t, "tcu", protocol.PresenceOnline))
 	s.eventually(func() string {

@@ -74,12 +74,21 @@ func (h handler) Publish(p broker.Publish, done func(code byte)) {
 	}, func(code byte) {
 		done(code)
 		switch {
-		case code == ingest.CodeNotAuthorized: // suspended in the moment between its CONNECT and its session
-			h.broker.Disconnect(p.Client.Vehicle, p.Client.Device, code)
+		case code == ingest.CodeNotAuthorized:
+			h.expel(p.Client)
 		case code == ingest.CodeStored && p.Topic.Kind != protocol.KindPresence: // which Presence forwards in its order
 			h.broker.Deliver(forward(p))
 		}
 	})
+}
+
+// expel disconnects a device that is not active but connected all the same: it was
+// suspended between its CONNECT and its session. A message may be refused late, like
+// the will of an earlier connection, so what counts is how things stand now.
+func (h handler) expel(client broker.Client) {
+	if h.registry.Active(client.Vehicle, client.Device) != nil {
+		h.broker.Disconnect(client.Vehicle, client.Device, ingest.CodeNotAuthorized)
+	}
 }
 
 // forward is what operators who subscribed to a vehicle's topics see of it.

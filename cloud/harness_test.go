@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"go.uber.org/goleak"
 
@@ -160,7 +161,7 @@ func (s *stage) dial(creds provisioning.Credentials, id string, change func(*pah
 	}
 	c := &client{t: s.t, received: make(chan *paho.Publish, 1000), gone: make(chan byte, 1)}
 	c.Client = paho.NewClient(paho.ClientConfig{
-		Conn: conn,
+		Conn: packets.NewThreadSafeConn(conn), // paho writes a packet in pieces, and its pinger between them
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			c.received <- p.Packet
 			return true, nil

@@ -176,7 +176,9 @@ func TestAgainstModel(t *testing.T) {
 				if err := r.Register(context.Background(), protocol.VehicleID(vid), protocol.DeviceID(did), noon); err != nil {
 					t.Fatal(err)
 				}
-				suspended[vid], devices[[2]string{vid, did}] = suspended[vid], true
+				if devices[[2]string{vid, did}] = true; !known {
+					suspended[vid] = false
+				}
 			case "suspend", "activate":
 				state := map[bool]registry.Lifecycle{true: registry.Suspended, false: registry.Active}
 				off := rapid.Bool().Draw(t, "off")

@@ -90,7 +90,6 @@ func TestLateHistory(t *testing.T) {
 // model is a naive state of one signal.
 type model struct {
 	time, raw int64
-	points    map[int64]bool
 }
 
 func (m *model) apply(t, raw int64) {
