@@ -21,6 +21,9 @@ const (
 	MaxSinkTries = 6
 
 	readMessages = 256 // read at once
+	// idleReads is how many reads in a row may give nothing before a flush takes
+	// the rest of the stream for deleted.
+	idleReads = 5
 	// maxPending bounds the messages between commits, when they have few rows or none.
 	maxPending = 100_000
 
@@ -283,23 +286,20 @@ func (p *Processor) Flush(ctx context.Context) error {
 
 // flush is the part of Flush that Run does.
 func (p *Processor) flush(ctx context.Context) error {
-	until := ^uint64(0)
+	until, wait, tries := ^uint64(0), time.Duration(0), 1
 	if ended, ok := p.cfg.Stream.(Ended); ok {
 		last, err := ended.Last(ctx)
 		if err != nil {
 			return fmt.Errorf("ingest processor: flush: %w", err)
 		}
-		until = last
+		until, wait, tries = last, p.cfg.Poll, idleReads // they are there: give the stream time to hand them over
 	}
-	for p.next <= until {
-		wait := time.Duration(0)
-		if until != ^uint64(0) {
-			wait = p.cfg.Poll // they are there: give the stream time to hand them over
+	for idle := 0; p.next <= until && idle < tries && ctx.Err() == nil; {
+		n := p.step(ctx, wait)
+		if idle++; n > 0 {
+			idle = 0
 		}
-		if p.step(ctx, wait) == 0 {
-			break
-		}
-		if p.due() {
+		if p.due() || n == 0 && p.pending > 0 { // what is pending would cut the next wait short
 			p.commit(ctx)
 		}
 	}
