@@ -17,7 +17,13 @@ func (e *Engine) expect(ctx context.Context, x *Expect) {
 		if err = holds(ctx); err == nil || time.Now().After(end) || ctx.Err() != nil {
 			break
 		}
-		time.Sleep(step)
+		select {
+		case <-ctx.Done():
+		case <-time.After(step):
+		}
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	check := Check{What: what, Took: time.Since(began), Err: err}
 	e.mu.Lock()

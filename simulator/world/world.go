@@ -76,7 +76,11 @@ func New(cfg Config) (*World, error) {
 	if err := claim(cfg.Dir); err != nil {
 		return nil, err
 	}
-	return w, w.setPorts(func(p *Ports) { *p = Ports{Version: portsVersion} })
+	w.ports = Ports{Version: portsVersion}
+	if _, err := ReadPorts(cfg.Dir); err == nil {
+		return w, nil // those of an earlier run, or of one that goes on: its cloud will say so
+	}
+	return w, w.setPorts(func(*Ports) {})
 }
 
 func (c *Config) program(name string) (string, error) {

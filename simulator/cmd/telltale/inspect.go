@@ -23,7 +23,7 @@ type inspectCommand struct {
 // inspector shows payloads and remembers the schemas that it has seen.
 type inspector struct {
 	schemas map[protocol.SchemaID]*codec.Schema
-	out     *json.Encoder
+	out     io.Writer
 	failed  int
 	ask     func(protocol.SchemaID) ([]byte, error) // a cloud for schemas that the input lacks
 	missing map[protocol.SchemaID]bool              // it does not have these either
@@ -35,10 +35,9 @@ var errUnreadable = errors.New("not everything could be read")
 // Run shows each payload as one JSON line, as it comes.
 func (c *inspectCommand) Run(ctx context.Context) error {
 	in := inspector{
-		schemas: map[protocol.SchemaID]*codec.Schema{}, missing: map[protocol.SchemaID]bool{}, out: json.NewEncoder(os.Stdout),
+		schemas: map[protocol.SchemaID]*codec.Schema{}, missing: map[protocol.SchemaID]bool{}, out: os.Stdout,
 		ask: func(id protocol.SchemaID) ([]byte, error) { return c.schema(ctx, id) },
 	}
-	in.out.SetEscapeHTML(false)
 	for _, name := range c.Schema {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -104,10 +103,6 @@ func (in *inspector) read(input io.Reader) error {
 
 // show prints one payload: binary, hexadecimal, a campaign in YAML, or JSON, which is passed on.
 func (in *inspector) show(p piece) error {
-	shown := map[string]any{}
-	if p.topic != "" {
-		shown["topic"] = p.topic
-	}
 	payload := p.payload
 	if text := bytes.TrimSpace(payload); len(text) == 0 || text[0] < 0x80 && !bytes.HasPrefix(payload, zstdMagic) {
 		payload = text
@@ -118,22 +113,35 @@ func (in *inspector) show(p piece) error {
 	switch {
 	case len(payload) == 0 && p.topic == "":
 		return nil
-	case len(payload) == 0:
-		shown["empty"] = true // a retained document taken back
-		return in.out.Encode(shown)
+	case len(payload) == 0: // a retained document taken back
+		return in.print(p.topic, "empty", true)
 	case json.Valid(payload):
-		shown["json"] = json.RawMessage(payload)
-		return in.out.Encode(shown)
+		return in.print(p.topic, "json", json.RawMessage(payload))
 	}
 	in.learn(payload)
 	value, what, err := codec.Inspect(payload, in.schema)
 	if err != nil {
 		in.failed++
-		shown["error"] = err.Error()
-	} else {
-		shown[what] = value
+		return in.print(p.topic, "error", err.Error())
 	}
-	return in.out.Encode(shown)
+	return in.print(p.topic, what, value)
+}
+
+// print writes one line: the topic, if there is one, and what was found under its kind.
+func (in *inspector) print(topic, what string, value any) error {
+	text, err := json.Marshal(map[string]any{what: value})
+	if err != nil {
+		return err
+	}
+	if topic != "" {
+		name, err := json.Marshal(map[string]string{"topic": topic})
+		if err != nil {
+			return err
+		}
+		text = append(append(name[:len(name)-1], ','), text[1:]...)
+	}
+	_, err = in.out.Write(append(text, '\n'))
+	return err
 }
 
 // schema finds a schema in what was seen, else asks the cloud, once.
