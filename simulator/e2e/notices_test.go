@@ -64,6 +64,7 @@ func TestTheCheckNotices(t *testing.T) {
 		}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			l, err := quietRound(t, broken(t, c.edits...))
 			noticed(t, err, c.want)
 			if l != nil && (l.Lost != c.lost || l.Duplicated > 0 != c.twice) {
