@@ -32,6 +32,9 @@ type runCommand struct {
 	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
 }
 
+// burst is what a vehicle that was silent may send at once, in seconds of its quota: a tunnel is drained quickly.
+const burst = 10
+
 // gcPercent trades memory for fewer collections: the broker's garbage is small and short-lived.
 const gcPercent = 300
 
@@ -54,7 +57,10 @@ func (c *runCommand) Run(ctx context.Context) error {
 	limits := backbone.Limits{MaxBytes: int64(keep)}
 	running, err := cloud.New(ctx, cloud.Config{
 		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
-		Quota:  ingest.Quota{Messages: c.QuotaMessages, Bytes: float64(rate)},
+		Quota: ingest.Quota{
+			Messages: c.QuotaMessages, MessagesBurst: max(1, burst*c.QuotaMessages),
+			Bytes: float64(rate), BytesBurst: max(protocol.MaxPacket, burst*float64(rate)),
+		},
 		Limits: map[string]backbone.Limits{backbone.Up: limits, backbone.Low: limits, backbone.Dead: limits},
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})),
 	})
