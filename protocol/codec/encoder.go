@@ -11,10 +11,10 @@ import (
 // its memory, so that nothing is allocated per row once it has seen a batch of
 // the usual size. It must not be used by two goroutines at once.
 type Encoder struct {
-	schema  *Schema
-	id      protocol.SchemaID
-	sparse  bool // rows have bitmaps: every mode but ModeAll
-	groups  []groupBuffer
+	schema *Schema
+	id     protocol.SchemaID
+	sparse bool // rows have bitmaps: every mode but ModeAll
+	groups []groupBuffer
 
 	rows, samples int
 	cells         int // rows × columns: samples and absent values
