@@ -76,6 +76,9 @@ func New(cfg Config) (*World, error) {
 	if err := claim(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if w.cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
 	w.ports = Ports{Version: portsVersion}
 	if _, err := ReadPorts(cfg.Dir); err == nil {
 		return w, nil // those of an earlier run, or of one that goes on: its cloud will say so

@@ -113,10 +113,16 @@ func appendSignal(line []byte, frame uint64, sig *dbc.SignalInfo, raw int64) []b
 	return append(append(append(line, '\t'), sig.Unit...), '\n')
 }
 
-// appendFloat writes the shortest form that reads back the same, with a decimal point as golden files have it.
+// appendFloat writes the shortest form that reads back the same, with a decimal
+// point, and an exponent for the very small and large only: as Python and
+// JavaScript do it, so that other tools' output can be compared as text.
 func appendFloat(line []byte, f float64) []byte {
-	start := len(line)
-	line = strconv.AppendFloat(line, f, 'g', -1, 64)
+	const small, large = 1e-4, 1e16
+	start, form := len(line), byte('g')
+	if abs := math.Abs(f); abs >= small && abs < large {
+		form = 'f'
+	}
+	line = strconv.AppendFloat(line, f, form, -1, 64)
 	for _, c := range line[start:] {
 		if c == '.' || c == 'e' || c == 'N' || c == 'I' {
 			return line

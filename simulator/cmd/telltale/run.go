@@ -20,14 +20,14 @@ import (
 
 // playing are the flags of every command that plays a scenario.
 type playing struct {
-	Data  string `type:"path" placeholder:"DIR" help:"Keep everything there. Default: a new folder below .telltale."`
+	Data  string `placeholder:"DIR" help:"Keep everything there. Default: a new folder below .telltale."`
 	JSON  bool   `name:"json" help:"Print the ledger as one JSON object on the last line."`
-	JUnit string `name:"junit" type:"path" placeholder:"FILE" help:"Write the checks as JUnit XML."`
+	JUnit string `name:"junit" placeholder:"FILE" help:"Write the checks as JUnit XML."`
 }
 
 type runCommand struct {
 	playing
-	File string `arg:"" type:"path" help:"The scenario file."`
+	File string `arg:"" help:"The scenario file."`
 }
 
 // Run plays the file.
@@ -76,7 +76,7 @@ func (c *playing) show(result *scenario.Result, w *world.World, out io.Writer) e
 		return err
 	}
 	fmt.Fprintf(out, "\n  %d Parquet files in %s\n", len(files), relative(w.Lake()))
-	fmt.Fprintf(out, "  look at them:  %s lake %s\n\n", relative(os.Args[0]), relative(w.Lake()))
+	fmt.Fprintf(out, "  look at them:  %s\n\n", command(ourselves(), "lake", relative(w.Lake())))
 	if c.JUnit != "" {
 		if err := c.writeJUnit(result); err != nil {
 			return err
@@ -115,7 +115,7 @@ func (c *playing) folder(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
-	return filepath.Abs(dir)
+	return dir, nil
 }
 
 // relative shortens a path below the working directory.
