@@ -212,7 +212,7 @@ func (a *asc) flexible(w *words, f *can.Frame) (ascEvent, int, error) {
 	if flags, ok := number(w.next(), 16, 1<<32-1); ok && flags&ascFD == 0 && n <= can.MaxClassic {
 		f.Flags = 0 // a classic frame on a CAN FD channel
 		if flags&ascRemote != 0 {
-			f.Flags, f.Len = can.Remote, uint8(min(dlc, can.MaxClassic))
+			f.Flags, f.Len, f.Data = can.Remote, uint8(min(dlc, can.MaxClassic)), [can.MaxData]byte{}
 		}
 	}
 	return ascFrame, channel, nil

@@ -342,6 +342,7 @@ func FuzzASC(f *testing.F) {
 	f.Add("date Sat Sep 30 03:06:13.191 pm 2017\nbase hex  timestamps absolute\n 1.0 1 6F8 Rx d 8 FF 00 0C FE 00 00 00 00 Length = 1\n")
 	f.Add("base dec timestamps relative\n 1.0 1 100x Rx d 2 255 0\n 0.5 CANFD 1 Rx 100 Name 1 0 15 64\n 1 2 ErrorFrame\n 1 2 3 Rx r 8\n")
 	f.Add(" 0.1 CANFD 3 Tx 50005x 0 1 5 0 140000 73 200050 7a60\n")
+	f.Add(" 0.1 CANFD 3 Tx 5x 0 1 5 1 5 0 140000 73 2000") // a remote frame that claims data
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := drive.NewReader("f", strings.NewReader("base hex timestamps absolute\n"+text))
 		if err != nil {
