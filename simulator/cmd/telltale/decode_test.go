@@ -88,6 +88,7 @@ func TestDecodeGolden(t *testing.T) {
 		{"canmod1", recording{DBC: []string{"can1=OBD-v4.4", "can2=canmod-gps"}}, true},
 	} {
 		t.Run(c.log, func(t *testing.T) {
+			t.Parallel()
 			if c.long && testing.Short() {
 				t.Skip("a long log")
 			}

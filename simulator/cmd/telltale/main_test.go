@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,6 +32,11 @@ func withPrograms(m *testing.M) int {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "building the programs:", err)
+		return 1
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // most of the time they wait
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
