@@ -226,7 +226,7 @@ func (c *Cloud) openBroker(context.Context) error {
 		return err
 	}
 	c.broker, err = broker.New(broker.Config{
-		Listen: c.cfg.MQTT, TLS: tls, Identify: identify, Handler: handler{c}, Log: c.cfg.Log,
+		Listen: c.cfg.MQTT, TLS: tls, Identify: identify, Handler: handler{c}, ReceiveMaximum: receiveMaximum, Log: c.cfg.Log,
 	})
 	return err
 }
@@ -236,6 +236,10 @@ func identify(cert *x509.Certificate) (broker.Client, error) {
 	id, err := provisioning.CertificateIdentity(cert)
 	return broker.Client{Vehicle: id.Vehicle, Device: id.Device, Operator: id.Operator}, err
 }
+
+// receiveMaximum bounds what one client may have on its way to the disk: all
+// clients share one queue there, so a flood must not put much before the others.
+const receiveMaximum = 8
 
 // bucket opens a key-value bucket.
 func (c *Cloud) bucket(name string) (store, error) {
