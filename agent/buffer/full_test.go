@@ -88,11 +88,20 @@ func expect(b *buffer.Buffer, last uint64) error {
 	return nil
 }
 
+// lacking skips a test for what this machine lacks; CI must have it.
+func lacking(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
 // TestFullDevice fills a small file system; it needs root on Linux.
 func TestFullDevice(t *testing.T) {
 	dir := t.TempDir()
 	if err := mountSmall(dir); err != nil {
-		t.Skipf("mount a small file system: %v", err)
+		lacking(t, "mount a small file system: %v", err)
 	}
 	t.Cleanup(func() { _ = unmount(dir) })
 	ballast := filepath.Join(dir, "ballast")

@@ -36,10 +36,10 @@ func newDevice(t *testing.T) device {
 	must(t, os.WriteFile(d.image, nil, 0o600))
 	must(t, os.Truncate(d.image, 48<<20))
 	if out, err := exec.CommandContext(t.Context(), "mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
-		t.Skipf("mkfs.ext4: %v %s", err, out)
+		lacking(t, "mkfs.ext4: %v %s", err, out)
 	}
 	if out, err := exec.CommandContext(t.Context(), "mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
-		t.Skipf("mount: %v %s", err, out)
+		lacking(t, "mount: %v %s", err, out)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(d.dir, syscall.MNT_DETACH) })
 	return d
