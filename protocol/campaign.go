@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -223,7 +222,7 @@ func (s SignalSelector) validate() error {
 	if strings.Count(s.Path, ".") != 2 {
 		return errors.New("expected bus.message.signal")
 	}
-	if _, err := path.Match(s.Path, ""); err != nil {
+	if _, err := MatchName(s.Path, ""); err != nil {
 		return errors.New("expected a glob")
 	}
 	return nil

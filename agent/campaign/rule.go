@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -207,10 +206,8 @@ func choose(plan *dbc.Plan, pattern string, selected []bool) (found bool) {
 	return found
 }
 
-// glob is path.Match without its respect for slashes, which are letters in
-// signal names such as "Battery Potential / Power Input 1".
-func glob(pattern, s string) bool {
-	const letter = "\x1f" // in no name
-	ok, _ := path.Match(strings.ReplaceAll(pattern, "/", letter), strings.ReplaceAll(s, "/", letter))
+// glob is protocol.MatchName for a pattern that Validate has accepted.
+func glob(pattern, name string) bool {
+	ok, _ := protocol.MatchName(pattern, name)
 	return ok
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"path"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -85,7 +84,7 @@ type historyInput struct {
 
 func (s *Server) stateRoutes(api huma.API) {
 	huma.Get(api, "/v1/vehicles/{vid}/state", func(_ context.Context, in *stateInput) (*output[[]Signal], error) {
-		if _, err := path.Match(in.Signal, ""); err != nil {
+		if _, err := protocol.MatchName(in.Signal, ""); err != nil {
 			return nil, huma.Error400BadRequest("signal: expected a glob such as WHEEL_*")
 		}
 		all, ok := s.cfg.States.State(in.VID)
@@ -94,7 +93,7 @@ func (s *Server) stateRoutes(api huma.API) {
 		}
 		kept := make([]Signal, 0, len(all))
 		for _, sig := range all {
-			if match, _ := path.Match(in.Signal, sig.Name); match || in.Signal == "" {
+			if match, _ := protocol.MatchName(in.Signal, sig.Name); match || in.Signal == "" {
 				kept = append(kept, sig)
 			}
 		}

@@ -2,7 +2,8 @@ package main
 
 import (
 	"fmt"
-	"path"
+
+	"telltale.dev/protocol"
 )
 
 // matchGlob says whether name matches; an empty pattern matches all.
@@ -10,7 +11,7 @@ func matchGlob(pattern, name string) (bool, error) {
 	if pattern == "" {
 		return true, nil
 	}
-	ok, err := path.Match(pattern, name)
+	ok, err := protocol.MatchName(pattern, name)
 	if err != nil {
 		return false, fmt.Errorf("--signal: expected a glob such as 'Engine*': %w", err)
 	}
