@@ -29,6 +29,7 @@ func programs(t *testing.T, cloud string) string {
 	return dir
 }
 
+// serving says that the cloud serves; a script sets its traps before it.
 const serving = `echo '{"mqtt":"127.0.0.1:1","http":"127.0.0.1:2"}'
 `
 
@@ -82,7 +83,7 @@ func TestFolder(t *testing.T) {
 }
 
 func TestCloudServes(t *testing.T) {
-	w, err := start(t, serving+`trap 'exit 0' TERM; while :; do sleep 0.05; done`)
+	w, err := start(t, `trap 'exit 0' TERM; `+serving+`while :; do sleep 0.05; done`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestCloudFails(t *testing.T) {
 		t.Errorf("got %q, %v, want its log in a file", log, err)
 	}
 
-	w, err = start(t, serving+"trap 'echo cannot flush >&2; exit 1' TERM; while :; do sleep 0.05; done")
+	w, err = start(t, "trap 'echo cannot flush >&2; exit 1' TERM; "+serving+"while :; do sleep 0.05; done")
 	if err != nil {
 		t.Fatal(err)
 	}
