@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
 	"telltale.dev/simulator/drive"
@@ -35,6 +36,8 @@ type round struct {
 	power    power // nil: none
 	// built is called when the world stands and nothing was driven yet; may be nil.
 	built func() error
+	flags []string                                           // further ones of the agent
+	tap   func(bus string, first uint64, frames []can.Frame) // sees all frames; may be nil
 
 	log     *drive.Log
 	world   *world.World
@@ -42,6 +45,8 @@ type round struct {
 	truth   *drive.Truth
 	began   time.Time // of the drive
 	events  []string
+	// evidence is there when play returns a ledger.
+	evidence ledger.Evidence
 }
 
 const (
@@ -93,12 +98,11 @@ func (r *round) play(ctx context.Context) (l *ledger.Ledger, err error) {
 	}
 	d.Took = time.Since(r.began)
 	r.note("everything is up again; what waits is handed over")
-	e, err := ledger.Gather(ctx, r.world, r.vehicle, d, handover)
-	if err != nil {
+	if r.evidence, err = ledger.Gather(ctx, r.world, r.vehicle, d, handover); err != nil {
 		return nil, err
 	}
 	r.note("the end")
-	if l, err = ledger.Compute(e); err != nil {
+	if l, err = ledger.Compute(r.evidence); err != nil {
 		return nil, err
 	}
 	return l, l.Check()
@@ -117,9 +121,9 @@ func (r *round) build(ctx context.Context) error {
 		return err
 	}
 	r.truth = drive.NewTruth(compiled)
-	flags := []string{ // quick to notice and to come back: a round lasts seconds
+	flags := append([]string{ // quick to notice and to come back: a round lasts seconds
 		"--keep-alive=1s", "--will-delay=1s", "--session-expiry=10s", "--backoff-min=50ms", "--backoff-max=500ms", "--drain=5s",
-	}
+	}, r.flags...)
 	for i, doc := range r.setup.campaigns {
 		name := filepath.Join(r.dir, fmt.Sprintf("campaign-%d.yaml", i))
 		if err := os.WriteFile(name, []byte(doc), 0o600); err != nil {
@@ -128,12 +132,20 @@ func (r *round) build(ctx context.Context) error {
 		flags = append(flags, "--campaign="+name)
 	}
 	r.vehicle, err = r.world.AddVehicle(ctx, world.VehicleConfig{
-		Vehicle: "anna", Device: "tcu-a", Buses: r.car.buses, Tap: r.truth.Add, Flags: flags,
+		Vehicle: "anna", Device: "tcu-a", Buses: r.car.buses, Tap: r.see, Flags: flags,
 	})
 	if err != nil || r.built == nil {
 		return err
 	}
 	return r.built()
+}
+
+// see is shown every frame that is sent.
+func (r *round) see(bus string, first uint64, frames []can.Frame) {
+	r.truth.Add(bus, first, frames)
+	if r.tap != nil {
+		r.tap(bus, first, frames)
+	}
 }
 
 // start powers the agent on.
