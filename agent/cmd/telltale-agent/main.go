@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -20,12 +21,22 @@ type commands struct {
 
 func main() {
 	var c commands
-	parsed := kong.Parse(&c, kong.Name("telltale-agent"), kong.UsageOnError(), kong.Description("The Telltale vehicle agent."))
+	parser := kong.Must(&c, kong.Name("telltale-agent"), kong.UsageOnError(), kong.Description("The Telltale vehicle agent."))
+	parsed, err := parser.Parse(os.Args[1:])
+	var inFile *fileError
+	if errors.As(err, &inFile) { // the usage would not help
+		fail(err)
+	}
+	parser.FatalIfErrorf(err)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "telltale-agent:", err)
-		os.Exit(1)
+		fail(err)
 	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "telltale-agent:", err)
+	os.Exit(1)
 }
