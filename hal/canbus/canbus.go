@@ -6,9 +6,14 @@ package canbus
 
 import (
 	"context"
+	"errors"
 
 	"telltale.dev/protocol/can"
 )
+
+// ErrConfig is wrapped when a bus can never be opened as it was asked for:
+// trying again is of no use until somebody changes the configuration.
+var ErrConfig = errors.New("bus configuration")
 
 // Bus receives frames from one bus. Receive is called by one goroutine at a time; Stats may be called by any.
 type Bus interface {
@@ -29,8 +34,80 @@ type Sender interface {
 	Send(ctx context.Context, frames []can.Frame) error
 }
 
+// Filterer is the optional ability to keep frames that nobody wants from
+// reaching the process at all. Such frames are in no counter.
+type Filterer interface {
+	// MaxFilters is how many filters SetFilters takes; see can.Narrow.
+	MaxFilters() int
+	// SetFilters lets the data frames through that one of the filters matches:
+	// nil is everything, as when the bus was opened; an empty list is nothing.
+	// Remote frames pass only when everything does. Frames that came before may
+	// still be received. It may be called by any goroutine.
+	SetFilters(filters []can.Filter) error
+}
+
+// Inspector is the optional ability to tell how the bus is. Its methods may be called by any goroutine.
+type Inspector interface {
+	// Errors gives the error frames since the bus was opened.
+	Errors() Errors
+	// Link asks for the state of the interface.
+	Link() (Link, error)
+}
+
 // Stats are the counters of a bus since it was opened.
 type Stats struct {
 	Received uint64 // frames handed out by Receive
 	Dropped  uint64 // frames lost between the bus and Receive, counted by the driver
+}
+
+// Errors counts error frames by class; a frame may belong to several. They are
+// the controller's words, never data of the bus, and Receive does not hand them out.
+type Errors struct {
+	BusOff          uint64 `json:"bus_off,omitempty"`
+	Restarted       uint64 `json:"restarted,omitempty"` // after bus-off
+	Passive         uint64 `json:"error_passive,omitempty"`
+	Warning         uint64 `json:"error_warning,omitempty"`
+	Active          uint64 `json:"error_active,omitempty"` // all is well again
+	ArbitrationLost uint64 `json:"arbitration_lost,omitempty"`
+	NoAck           uint64 `json:"no_ack,omitempty"`
+	Overflow        uint64 `json:"overflow,omitempty"`  // of the controller's own buffers: frames are lost there
+	BusError        uint64 `json:"bus_error,omitempty"` // bit, stuff, form, checksum
+	Transceiver     uint64 `json:"transceiver,omitempty"`
+	Timeout         uint64 `json:"tx_timeout,omitempty"`
+	Other           uint64 `json:"other,omitempty"`
+}
+
+// Link is the state of a bus's interface at one moment.
+type Link struct {
+	Interface     string `json:"interface"`
+	Kind          string `json:"kind"` // can, vcan, …
+	Up            bool   `json:"up"`
+	State         string `json:"state,omitempty"`           // of the controller: error-active … bus-off; empty: it has none
+	BitrateHz     uint32 `json:"bitrate,omitempty"`         // 0: not set, or it has none
+	DataBitrateHz uint32 `json:"data_bitrate,omitempty"`    // of CAN FD
+	FD            bool   `json:"fd"`                        // CAN FD frames are possible
+	ListenOnly    bool   `json:"listen_only,omitempty"`     //
+	RxErrors      uint16 `json:"rx_error_count,omitempty"`  // the controller's counters, ISO 11898-1
+	TxErrors      uint16 `json:"tx_error_count,omitempty"`  //
+	Received      uint64 `json:"interface_frames"`          // by the interface, for all its users
+	Lost          uint64 `json:"interface_lost,omitempty"`  // by controller and interface
+	RestartMS     uint32 `json:"restart_ms,omitempty"`      // back on the bus so long after bus-off; 0: never
+	Queue         int    `json:"transmit_queue,omitempty"`  // frames
+	Index         int    `json:"interface_index,omitempty"` // of the kernel
+}
+
+// As gives the optional ability T of a bus: its own, or that of the bus it wraps.
+func As[T any](b Bus) (T, bool) {
+	for b != nil {
+		if t, ok := b.(T); ok {
+			return t, true
+		}
+		w, ok := b.(interface{ Unwrap() Bus })
+		if !ok {
+			break
+		}
+		b = w.Unwrap()
+	}
+	var none T
+	return none, false
 }

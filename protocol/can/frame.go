@@ -1,4 +1,4 @@
-// Package can holds CAN and CAN FD frames and their candump text form.
+// Package can holds CAN and CAN FD frames, filters of their identifiers and their candump text form.
 //
 // It reads no bus; drivers are in hal/canbus.
 package can
