@@ -1,0 +1,97 @@
+// Package slots is the port to the vehicle's two firmware slots: which one
+// runs, which one the boot loader tries next, and how a new image gets into the
+// other one.
+//
+// Drivers are sibling folders: uboot for U-Boot with its boot-state sector.
+// slotstest holds the suite that each driver passes, and a fake. Whether an
+// image may be installed at all (signature, board, release) is decided before, by the caller;
+// the boot loader checks the image's own signature again at each start.
+//
+//	Install          restart            healthy and connected
+//	 ───────▶ other slot first ─▶ it runs, on trial ─▶ Confirm: it stays first
+//	          with Tries tries       │
+//	                                 └ never confirmed, or Rollback: the former slot runs again
+package slots
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+)
+
+// Slot names one of the two firmware slots. The zero value means unknown.
+type Slot string
+
+// The slots.
+const (
+	A Slot = "A"
+	B Slot = "B"
+)
+
+// Tries is how often the boot loader starts a slot that nobody confirms.
+const Tries = 3
+
+// All lists the slots in the order that is tried when nothing else is known.
+func All() []Slot { return []Slot{A, B} }
+
+// Other is the slot beside s, or "" for an unknown one.
+func (s Slot) Other() Slot {
+	switch s {
+	case A:
+		return B
+	case B:
+		return A
+	}
+	return ""
+}
+
+// Conditions that callers branch on.
+var (
+	// ErrSize says that an image does not fit into the slot, or has another size than announced.
+	ErrSize = errors.New("size of the image")
+	// ErrUnbootable says that the slot asked for holds no image that may be started.
+	ErrUnbootable = errors.New("slot holds nothing that may be started")
+	// ErrTrial says that the slot that runs is on trial: the other one is what it would fall back to.
+	ErrTrial = errors.New("needed as long as the slot that runs has not been confirmed")
+	// ErrReadBack says that the slot gives back other bytes than were written.
+	ErrReadBack = errors.New("slot does not hold what was written")
+	// ErrBooted says that nobody knows which slot runs.
+	ErrBooted = errors.New("unknown which slot runs")
+)
+
+// Status is what the boot loader will do next, and what runs now.
+type Status struct {
+	Booted Slot         // the slot that runs; "" when the kernel's command line does not say
+	Order  []Slot       // the slots that the boot loader tries, first first; a slot that is not listed is never tried
+	Left   map[Slot]int // starts left before the boot loader passes to the next in Order, 0 to Tries
+	// Trial says that the slot that runs has never been confirmed since it was
+	// installed: it is to be confirmed only when the vehicle is healthy and connected again.
+	Trial bool
+	// Problem is empty, or says in words why the stored state could not be used
+	// and the default (A then B, Tries each) is in force. The next change writes a good one.
+	Problem string
+}
+
+// Bootable says whether the boot loader would start slot.
+func (s Status) Bootable(slot Slot) bool {
+	return slices.Contains(s.Order, slot) && s.Left[slot] > 0
+}
+
+// Slots are the two slots and the boot state. Each method may be called by any
+// goroutine and any process: changes exclude each other. A change has been stored when it returns.
+type Slots interface {
+	// Status reads the boot state. A damaged one is no error, see Status.Problem.
+	Status() (Status, error)
+	// Install writes exactly size bytes of image into the slot that does not run. Until the
+	// last byte has been stored and read back that slot is never started; then it
+	// becomes the first with Tries tries, on trial. Before anything has been written it
+	// returns ErrSize when the image cannot fit and ErrTrial when the slot that runs is itself on
+	// trial; ctx.Err() when ctx ends. After a later error the slot that runs is the only one that is started.
+	Install(ctx context.Context, image io.Reader, size int64) error
+	// Confirm makes the slot that runs the first, with Tries tries, and ends its trial.
+	Confirm() error
+	// Rollback makes the other slot the first, with Tries tries, and ends a trial;
+	// ErrUnbootable when it holds nothing that may be started.
+	Rollback() error
+}

@@ -1,0 +1,84 @@
+package uboot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock opens the boot state and waits until no other process changes it.
+// Closing the file unlocks it.
+func (s *Slots) lock(mode int) (*os.File, error) {
+	f, err := os.OpenFile(s.cfg.State, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("boot state: %w", plain(err))
+	}
+	how := unix.LOCK_EX
+	if mode == os.O_RDONLY {
+		how = unix.LOCK_SH
+	}
+	for {
+		if err = unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("boot state: lock: %w", err)
+	}
+	return f, nil
+}
+
+// read gives the state in force and, when that is the default, why.
+func (s *Slots) read(f *os.File) (current *state, problem string, err error) {
+	sector := make([]byte, SectorSize)
+	n, err := f.ReadAt(sector, s.cfg.Offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, "", fmt.Errorf("boot state: %w", plain(err))
+	}
+	current, err = decode(sector[:n])
+	if err != nil {
+		return initial(), err.Error(), nil
+	}
+	return current, "", nil
+}
+
+// change reads, changes and writes the state, and nobody else does meanwhile.
+func (s *Slots) change(how func(*state) error) error {
+	f, err := s.lock(os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	current, _, err := s.read(f)
+	if err != nil {
+		return err
+	}
+	if err := how(current); err != nil {
+		return err
+	}
+	sector, err := current.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(sector, s.cfg.Offset); err != nil {
+		return fmt.Errorf("boot state: %w", plain(err))
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("boot state: %w", plain(err))
+	}
+	return nil
+}
+
+// plain leaves the path out of an error.
+func plain(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
