@@ -1,0 +1,111 @@
+package gpio_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"telltale.dev/hal/power"
+	"telltale.dev/hal/power/gpio"
+	"telltale.dev/hal/power/powertest"
+)
+
+// TestLayout: the structures are as the kernel's headers have them, on every word size.
+func TestLayout(t *testing.T) {
+	// sizeof struct gpio_v2_line_request is in its ioctl number: 0xc250b407.
+	if gpio.RequestSize != 0x250 || gpio.ValuesSize != 16 || gpio.EventSize != 48 {
+		t.Errorf("got sizes %d, %d, %d", gpio.RequestSize, gpio.ValuesSize, gpio.EventSize)
+	}
+	flags, lines, attr := gpio.Request(gpio.Config{Ignition: 3, Shutdown: 4, Notice: time.Second, ActiveLow: true, Debounce: 50 * time.Millisecond})
+	if flags != 0b110110 || lines != 2 || attr[0] != 3 || uint32(attr[1]) != 50_000 || attr[2] != 0b11 {
+		t.Errorf("got flags %b, %d lines, attribute %v", flags, lines, attr)
+	}
+}
+
+// TestSupply: events come through a pipe, as from the kernel's line request.
+func TestSupply(t *testing.T) {
+	powertest.Run(t, true, func(t *testing.T) (power.Supply, func(power.Ignition, time.Duration)) {
+		events, kernel, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { events.Close(); kernel.Close() })
+		var bits atomic.Uint64
+		s := gpio.NewSupply(gpio.Config{Notice: 30 * time.Second}, events, func() (uint64, error) { return bits.Load(), nil })
+		return s, func(i power.Ignition, notice time.Duration) {
+			v := uint64(0)
+			if i == power.On {
+				v = 1
+			}
+			if notice > 0 {
+				v |= 2
+			}
+			bits.Store(v)
+			if _, err := kernel.Write(make([]byte, gpio.EventSize)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestKernel runs the suite on the kernel's simulated chip (module gpio-mockup or gpio-sim), where there is one.
+func TestKernel(t *testing.T) {
+	chip, pull := simulated(t)
+	powertest.Run(t, true, func(t *testing.T) (power.Supply, func(power.Ignition, time.Duration)) {
+		set := func(i power.Ignition, notice time.Duration) {
+			pull(t, 0, i == power.On)
+			pull(t, 1, notice > 0)
+		}
+		set(power.Off, 0)
+		s, err := gpio.Open(gpio.Config{Chip: chip, Ignition: 0, Shutdown: 1, Notice: 30 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s, set
+	})
+}
+
+// simulated finds a chip of gpio-mockup, whose lines are pulled through debugfs.
+func simulated(t *testing.T) (chip string, pull func(t *testing.T, line int, high bool)) {
+	t.Helper()
+	const folder = "/sys/kernel/debug/gpio-mockup"
+	chips, err := filepath.Glob(filepath.Join(folder, "gpiochip*"))
+	if err != nil || len(chips) == 0 {
+		t.Skip("no simulated GPIO chip: modprobe gpio-mockup gpio_mockup_ranges=-1,8 makes one")
+	}
+	return "/dev/" + filepath.Base(chips[0]), func(t *testing.T, line int, high bool) {
+		t.Helper()
+		level := "0"
+		if high {
+			level = "1"
+		}
+		name := filepath.Join(chips[0], string(rune('0'+line)))
+		if err := os.WriteFile(name, []byte(level), 0); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	if _, err := gpio.Open(gpio.Config{Chip: filepath.Join(t.TempDir(), "gpiochip9")}); err == nil || !strings.Contains(err.Error(), "no such device") {
+		t.Errorf("missing: got %v", err)
+	}
+	if _, err := gpio.Open(gpio.Config{Chip: "/dev/null"}); err == nil || !strings.Contains(err.Error(), "line 0 of /dev/null") {
+		t.Errorf("no chip: got %v", err)
+	}
+	locked := filepath.Join(t.TempDir(), "gpiochip9")
+	if err := os.WriteFile(locked, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.ReadFile(locked); errors.Is(err, fs.ErrPermission) { // not so for root
+		if _, err := gpio.Open(gpio.Config{Chip: locked}); !errors.Is(err, power.ErrDenied) {
+			t.Errorf("locked: got %v, want ErrDenied", err)
+		}
+	}
+}
