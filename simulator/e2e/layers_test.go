@@ -77,7 +77,8 @@ var upstream = map[string][]string{
 }
 
 // drivers may be named only where programs are put together.
-var drivers = []string{"hal/canbus/virtual", "hal/canbus/replay", "hal/canbus/socketcan", "hal/keystore/file", "hal/keystore/tpm", "hal/slots/uboot"}
+var drivers = []string{"hal/canbus/virtual", "hal/canbus/replay", "hal/canbus/socketcan", "hal/keystore/file", "hal/keystore/tpm", "hal/slots/uboot",
+	"hal/power/file", "hal/power/gpio", "hal/power/sysfs", "hal/network/file", "hal/network/routes"}
 
 // forbidden says why the package in dir may not import path, or "".
 func forbidden(dir, path string) string {
