@@ -32,6 +32,11 @@ const (
 // Tries is how often the boot loader starts a slot that nobody confirms.
 const Tries = 3
 
+// ExitRestart is the exit code by which the agent asks whoever supervises it to
+// restart the machine, as after an install or a rollback: the first process of
+// the firmware images does so at once. Any other exit lets the agent be started again.
+const ExitRestart = 77
+
 // All lists the slots in the order that is tried when nothing else is known.
 func All() []Slot { return []Slot{A, B} }
 
