@@ -11,10 +11,10 @@ export CGO_ENABLED ?= 0
 CACHE    := $(CURDIR)/.cache
 WANT     := $(shell sed -n 's/^go //p' go.mod)
 
-.PHONY: help build test race fuzz bench lint generate check demo system size tools
+.PHONY: help build test race fuzz bench lint generate check demo system size tools test-vm
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
 
 # One clear line for the two things that go wrong on a fresh machine.
 tools:
@@ -34,6 +34,21 @@ demo: build ## drive the recorded car through a tunnel, a power cut and a dead c
 
 test: tools ## everything that needs no kernel CAN and no TPM
 	$(GO) test ./...
+
+# What runs on a real kernel: drivers of the vehicle's side, and on 32-bit ARM all
+# that counts in 64-bit atomics.
+ARCH     ?= arm64
+VMTESTS  := ./hal/...
+ifeq ($(ARCH),arm)
+VMTESTS  += ./protocol/... ./agent/buffer ./agent/frames ./agent/signals ./agent/campaign ./agent/batch
+endif
+
+test-vm: SHELL := /bin/bash
+test-vm: tools ## tests on Debian's kernel in QEMU, ARCH=arm64, arm or amd64: vcan, TPM
+	@mkdir -p $(CACHE)/bin
+	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-vm
+	@set -o pipefail; GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) test -p 1 -count 1 -v \
+	   -exec '$(CACHE)/bin/telltale-vm -arch $(ARCH) -with simulator/recordings' $(VMTESTS) | grep -v -e '^=== ' -e '\[no test files\]$$'
 
 race: tools ## the concurrent rooms under the race detector (needs cgo)
 	CGO_ENABLED=1 $(GO) test -race -short ./agent/... ./cloud/... ./hal/... ./simulator/...
