@@ -14,6 +14,7 @@ require (
 	github.com/parquet-go/parquet-go v0.32.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rogpeppe/go-internal v1.16.0
+	github.com/veraison/go-cose v1.3.0
 	go.einride.tech/can v0.17.0
 	go.etcd.io/bbolt v1.5.0
 	go.uber.org/goleak v1.3.0

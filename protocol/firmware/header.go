@@ -1,0 +1,213 @@
+package firmware
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/veraison/go-cose"
+
+	"telltale.dev/protocol/codec"
+)
+
+// Limits of what is written and read.
+const (
+	MaxHeader  = 4 << 10 // bytes of the COSE_Sign1
+	MaxPayload = 4 << 30 // bytes
+	maxText    = 64      // bytes of a board or version
+)
+
+// layoutVersion is the only layout so far.
+const layoutVersion = 1
+
+// Errors that callers branch on. They are wrapped by errors that name the place.
+var (
+	// ErrNotUpdate says that the bytes do not begin like an update file, or that its header has another form.
+	ErrNotUpdate = errors.New("not an update file")
+	// ErrWrongKey says that no trusted key has the key id of the signature.
+	ErrWrongKey = errors.New("not signed by a trusted key")
+	// ErrSignature says that the signature does not fit the header, though its key is trusted.
+	ErrSignature = errors.New("signature does not fit")
+	// ErrWrongBoard says that the update is for other hardware.
+	ErrWrongBoard = errors.New("update is for another board")
+	// ErrOlder says that the release is older than the one running.
+	ErrOlder = errors.New("update is older than what runs")
+	// ErrTruncated says that the file ends too early.
+	ErrTruncated = errors.New("update file is truncated")
+	// ErrCorrupt says that the payload is not the one that was signed.
+	ErrCorrupt = errors.New("update file is corrupt")
+)
+
+// magic begins every update file.
+const magic = "TELLTALE"
+
+// prefixSize is how many bytes come before the header.
+const prefixSize = len(magic) + 4
+
+// external is the additional authenticated data of the signature.
+const external = "telltale.dev/firmware/update/v1"
+
+// Manifest says what the payload is.
+type Manifest struct {
+	Board   string   // the hardware it is for, such as "qemu-arm64": 1 to 64 of [A-Za-z0-9._-]
+	Version string   // for people: 1 to 64 of [A-Za-z0-9._+~-]
+	Release uint64   // counts up from 1 with every firmware given out
+	Size    int64    // of the payload, in bytes; at least 1, at most MaxPayload
+	SHA256  [32]byte // of the payload
+}
+
+// wireManifest is the signed map.
+type wireManifest struct {
+	Layout  uint64 `cbor:"1,keyasint"`
+	Board   string `cbor:"2,keyasint"`
+	Version string `cbor:"3,keyasint"`
+	Release uint64 `cbor:"4,keyasint"`
+	Size    uint64 `cbor:"5,keyasint"`
+	SHA256  []byte `cbor:"6,keyasint"`
+}
+
+// Validate says which field is wrong and what was expected.
+func (m *Manifest) Validate() error {
+	if err := checkText("board", m.Board, "._-"); err != nil {
+		return err
+	}
+	if err := checkText("version", m.Version, "._+~-"); err != nil {
+		return err
+	}
+	if m.Release == 0 {
+		return errors.New("release: expected a number from 1")
+	}
+	if m.Size < 1 || m.Size > MaxPayload {
+		return fmt.Errorf("payload size: expected 1 to %d bytes", int64(MaxPayload))
+	}
+	return nil
+}
+
+func checkText(what, s, marks string) error {
+	if s == "" || len(s) > maxText {
+		return fmt.Errorf("%s: expected 1 to %d characters", what, maxText)
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') && strings.IndexByte(marks, c) < 0 {
+			return fmt.Errorf("%s: expected letters, digits and %s, found %q", what, marks, c)
+		}
+	}
+	return nil
+}
+
+// Header is the signed part of an update file. What it says is to be believed
+// only after Verify.
+type Header struct {
+	Manifest  Manifest
+	Key       KeyID
+	signature []byte
+}
+
+// Size is how many bytes of the file come before the payload; FileSize how many it has in all.
+func (h *Header) Size() (int, error) {
+	data, err := h.Bytes()
+	return len(data), err
+}
+
+// FileSize is how many bytes the whole file has.
+func (h *Header) FileSize() (int64, error) {
+	n, err := h.Size()
+	return int64(n) + h.Manifest.Size, err
+}
+
+// ReadHeader reads up to the payload, strictly: exactly one form of each header is
+// accepted. The error wraps ErrNotUpdate or ErrTruncated, or is r's own.
+func ReadHeader(r io.Reader) (*Header, error) {
+	prefix := make([]byte, prefixSize)
+	n, err := io.ReadFull(r, prefix)
+	if !bytes.HasPrefix([]byte(magic), prefix[:min(n, len(magic))]) || n >= len(magic) && string(prefix[:len(magic)]) != magic {
+		return nil, fmt.Errorf("magic: expected %q: %w", magic, ErrNotUpdate)
+	}
+	if err != nil {
+		return nil, readError("header", err)
+	}
+	size := binary.BigEndian.Uint32(prefix[len(magic):])
+	if size == 0 || size > MaxHeader {
+		return nil, fmt.Errorf("header: expected 1 to %d bytes, found %d: %w", MaxHeader, size, ErrNotUpdate)
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, readError("header", err)
+	}
+	return parse(data)
+}
+
+// readError says that the file ended too early, or gives the reader's own error.
+func readError(what string, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%s: %w", what, ErrTruncated)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// parse reads the COSE_Sign1.
+func parse(data []byte) (*Header, error) {
+	message := cose.NewSign1Message()
+	if err := message.UnmarshalCBOR(data); err != nil {
+		return nil, fmt.Errorf("header: expected a COSE_Sign1: %w", ErrNotUpdate)
+	}
+	kid, _ := message.Headers.Protected[cose.HeaderLabelKeyID].([]byte)
+	h := &Header{signature: message.Signature}
+	if len(kid) != len(h.Key) {
+		return nil, fmt.Errorf("header: key id: expected %d bytes: %w", len(h.Key), ErrNotUpdate)
+	}
+	copy(h.Key[:], kid)
+	var m wireManifest
+	if err := codec.Unmarshal(message.Payload, &m); err != nil {
+		return nil, fmt.Errorf("manifest: %w: %w", ErrNotUpdate, err)
+	}
+	if m.Layout != layoutVersion {
+		return nil, fmt.Errorf("manifest: expected layout version %d, found %d: %w", layoutVersion, m.Layout, ErrNotUpdate)
+	}
+	if len(m.SHA256) != len(h.Manifest.SHA256) {
+		return nil, fmt.Errorf("manifest: SHA-256: expected %d bytes: %w", len(h.Manifest.SHA256), ErrNotUpdate)
+	}
+	h.Manifest = Manifest{Board: m.Board, Version: m.Version, Release: m.Release, Size: int64(min(m.Size, MaxPayload+1)), SHA256: [32]byte(m.SHA256)}
+	if err := h.Manifest.Validate(); err != nil {
+		return nil, fmt.Errorf("manifest: %w: %w", err, ErrNotUpdate)
+	}
+	// One form only: else one signed update would have many files.
+	if again, err := h.Bytes(); err != nil || !bytes.Equal(again[prefixSize:], data) {
+		return nil, fmt.Errorf("header: expected deterministic CBOR without further fields: %w", ErrNotUpdate)
+	}
+	return h, nil
+}
+
+// message is the COSE_Sign1 of h, with the signature that h has.
+func (h *Header) message() (*cose.Sign1Message, error) {
+	m := &h.Manifest
+	content, err := codec.Marshal(wireManifest{layoutVersion, m.Board, m.Version, m.Release, uint64(m.Size), m.SHA256[:]})
+	if err != nil {
+		return nil, err
+	}
+	message := cose.NewSign1Message()
+	message.Headers.Protected.SetAlgorithm(cose.AlgorithmES256)
+	message.Headers.Protected[cose.HeaderLabelKeyID] = h.Key[:]
+	message.Payload, message.Signature = content, h.signature
+	return message, nil
+}
+
+// Bytes gives the file up to its payload.
+func (h *Header) Bytes() ([]byte, error) {
+	message, err := h.message()
+	if err != nil {
+		return nil, err
+	}
+	data, err := message.MarshalCBOR()
+	if err != nil {
+		return nil, fmt.Errorf("write header: %w", err)
+	}
+	if len(data) > MaxHeader {
+		return nil, fmt.Errorf("write header: expected at most %d bytes, found %d", MaxHeader, len(data))
+	}
+	return append(binary.BigEndian.AppendUint32([]byte(magic), uint32(len(data))), data...), nil
+}
