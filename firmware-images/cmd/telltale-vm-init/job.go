@@ -13,21 +13,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"telltale.dev/firmware-images/guest"
+	"telltale.dev/firmware-images/vport"
 )
 
 const (
-	portWait = 20 * time.Second     // how long a virtio port may take to appear
-	portPoll = 2 * time.Millisecond // its name appears late
-	pipeWait = 5 * time.Second      // for grandchildren that hold the program's output open
-	killed   = 128                  // exit code of a program that a signal killed, plus its number
-	piece    = 64 << 10             // of a file that goes to the host
+	portWait = 20 * time.Second // how long a virtio port may take to appear
+	pipeWait = 5 * time.Second  // for grandchildren that hold the program's output open
+	killed   = 128              // exit code of a program that a signal killed, plus its number
+	piece    = 64 << 10         // of a file that goes to the host
 )
 
 // run does the job. Its error is for the console: the host could not be told.
@@ -46,7 +45,7 @@ func run() error {
 	if err := insertModules(job.Modules); err != nil {
 		return err
 	}
-	port, err := openPort(guest.Channel)
+	port, err := vport.Open(guest.Channel, portWait)
 	if err != nil {
 		return err
 	}
@@ -96,31 +95,13 @@ func insertModules(modules []guest.Module) error {
 	return nil
 }
 
-// openPort waits for the virtio-serial port of that name.
-func openPort(name string) (*os.File, error) {
-	for end := time.Now().Add(portWait); ; time.Sleep(portPoll) {
-		ports, err := filepath.Glob("/sys/class/virtio-ports/*/name")
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range ports {
-			if text, err := os.ReadFile(p); err == nil && strings.TrimSpace(string(text)) == name {
-				return os.OpenFile("/dev/"+filepath.Base(filepath.Dir(p)), os.O_RDWR, 0)
-			}
-		}
-		if time.Now().After(end) {
-			return nil, fmt.Errorf("expected a virtio-serial port %s", name)
-		}
-	}
-}
-
 // execute runs the program and gives its exit code.
 func execute(job guest.Job, out *guest.Writer) (int, error) {
 	if err := loopback(); err != nil {
 		return 0, err
 	}
 	if job.TPM != "" {
-		if err := startTPM(job.TPM); err != nil {
+		if err := vport.StartTPM(job.TPM); err != nil {
 			return 0, fmt.Errorf("tpm: %w", err)
 		}
 	}

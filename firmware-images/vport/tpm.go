@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package vport
 
 import (
 	"encoding/binary"
@@ -33,9 +33,9 @@ const (
 	tpmWait   = 60 * time.Second
 )
 
-// startTPM makes /dev/tpm0 and /dev/tpmrm0, answered by the port's other end.
-func startTPM(portName string) error {
-	port, err := openPort(portName)
+// StartTPM makes /dev/tpm0 and /dev/tpmrm0, answered by the port's other end.
+func StartTPM(portName string) error {
+	port, err := Open(portName, tpmWait)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func startTPM(portName string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- relay(os.NewFile(uintptr(device.fd), "vtpm"), port) }()
-	for end := time.Now().Add(tpmWait); time.Now().Before(end); time.Sleep(portPoll) {
+	for end := time.Now().Add(tpmWait); time.Now().Before(end); time.Sleep(poll) {
 		select {
 		case err := <-ended:
 			return err
