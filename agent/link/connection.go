@@ -146,6 +146,7 @@ func (c *connection) loop(ctx context.Context) error {
 			c.collect()
 		case <-c.l.cfg.Buffer.Appended():
 			c.sender.order.wake()
+		case <-c.l.allowed:
 		case <-timer.C:
 		}
 	}
@@ -197,8 +198,8 @@ func (c *connection) endedByOther() bool {
 // receive maximum it asks for the will instead: a stale "online" would be a lie.
 func (c *connection) farewell() {
 	const withWill = 0x04 // [MQTT-3.14.2.1]
-	c.wait(c.l.cfg.DrainTime, func() bool { return c.sender.inflight == 0 })
-	state, wakes := c.l.lastWord()
+	state, wakes, drain, farewell := c.l.lastWord()
+	c.wait(drain, func() bool { return c.sender.inflight == 0 })
 	last, err := c.l.presenceItem(state, c.l.number, wakes)
 	reason := byte(withWill)
 	if err == nil && c.sender.inflight < c.limits.window {
@@ -206,7 +207,7 @@ func (c *connection) farewell() {
 		last.settled = func() { said = true }
 		if c.sender.send(last, time.Now()) == nil {
 			reason = packets.DisconnectNormalDisconnection
-			c.wait(farewellTime, func() bool { return said })
+			c.wait(farewell, func() bool { return said })
 		}
 	}
 	_ = c.client.Disconnect(&paho.Disconnect{ReasonCode: reason})

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -46,9 +47,9 @@ type Link struct {
 	documents chan document
 	stats     counters
 
-	sleepMu sync.Mutex // guards what follows
-	asleep  bool       // say so at the end, instead of offline
-	wakes   time.Time
+	absence absence
+	lowest  atomic.Uint32 // protocol.Priority: records below it are held
+	allowed chan struct{} // receives after a change of lowest; capacity 1
 
 	// Owned by Run.
 	number   uint64                                  // of the last attempt to connect
@@ -76,7 +77,7 @@ func New(cfg Config) (*Link, error) {
 	}
 	l := &Link{
 		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
-		documents: make(chan document, documentsQueue), strikes: map[buffer.Position]int{},
+		documents: make(chan document, documentsQueue), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
 		schemas: map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
 	}
 	for _, e := range endpoints {
@@ -85,7 +86,7 @@ func New(cfg Config) (*Link, error) {
 	return l, nil
 }
 
-// Run keeps the device connected until ctx ends. Then it waits DrainTime at most
+// Run keeps the device connected until ctx ends, except between Leave and Return. Then it waits DrainTime at most
 // for publishes under way, says goodbye (offline, or asleep) and returns nil.
 // It must be called once.
 func (l *Link) Run(ctx context.Context) error {
@@ -93,12 +94,23 @@ func (l *Link) Run(ctx context.Context) error {
 	applying.Go(func() { l.applyDocuments(ctx) })
 	defer applying.Wait()
 
+	for ctx.Err() == nil {
+		present, cancel := l.absence.present(ctx)
+		l.stay(present)
+		cancel()
+		l.absence.away(ctx)
+	}
+	return nil
+}
+
+// stay keeps the device connected until ctx ends.
+func (l *Link) stay(ctx context.Context) {
 	wait := backoff{min: l.cfg.BackoffMin, max: l.cfg.BackoffMax, first: l.cfg.PowerJitter}
 	for at := 0; sleep(ctx, wait.next()); {
 		began := time.Now()
 		up, err := l.attempt(ctx, l.endpoints[at])
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		l.failed(l.endpoints[at], up, err)
 		if up && time.Since(began) >= settledAfter*l.cfg.BackoffMin {
@@ -107,25 +119,6 @@ func (l *Link) Run(ctx context.Context) error {
 		}
 		at = (at + 1) % len(l.endpoints)
 	}
-	return nil
-}
-
-// Asleep makes the graceful stop announce "asleep", with the time of waking
-// (zero: unknown), instead of "offline". It may be called at any time.
-func (l *Link) Asleep(wakes time.Time) {
-	l.sleepMu.Lock()
-	defer l.sleepMu.Unlock()
-	l.asleep, l.wakes = true, wakes
-}
-
-// lastWord is what the device says at the end.
-func (l *Link) lastWord() (protocol.PresenceState, time.Time) {
-	l.sleepMu.Lock()
-	defer l.sleepMu.Unlock()
-	if l.asleep {
-		return protocol.PresenceAsleep, l.wakes
-	}
-	return protocol.PresenceOffline, time.Time{}
 }
 
 // attempt connects once and stays until the connection ends. up is true when

@@ -24,8 +24,9 @@ import (
 //
 // Owned by the sender.
 type order struct {
-	buf   Buffer
-	lanes [2]lane
+	buf    Buffer
+	lanes  [2]lane
+	lowest protocol.Priority // classes below it stay where they are; see Hold
 }
 
 // The lanes, in the order of sending.
@@ -100,6 +101,9 @@ func (o *order) next(which int) (e buffer.Entry, ok bool, err error) {
 	}
 	for _, from := range []func(*order, *class) (buffer.Entry, bool, error){first, second} {
 		for _, c := range l.classes {
+			if c.priority < o.lowest {
+				continue
+			}
 			if e, ok, err = from(o, c); ok || err != nil {
 				return e, ok, err
 			}

@@ -77,6 +77,7 @@ func newSender(l *Link, server limits, known map[protocol.SchemaHash]bool, trans
 
 // fill sends until the window is full or there is nothing to send. An error means that the connection is gone.
 func (s *sender) fill(now time.Time) error {
+	s.order.lowest = protocol.Priority(s.l.lowest.Load())
 	for s.inflight < s.window && !s.alone {
 		it, alone := s.pick(now), false
 		if it == nil {
@@ -122,7 +123,7 @@ func (s *sender) pick(now time.Time) *item {
 func (s *sender) pickHeld(lane int, now time.Time) *item {
 	best, resting := -1, s.lanes[lane].resting(now)
 	for i, it := range s.held {
-		if it.quota && resting {
+		if it.quota && resting || s.barred(it) {
 			continue
 		}
 		if laneOf(it.priority) == lane && !it.due.After(now) && (best < 0 || it.priority > s.held[best].priority) {
@@ -142,7 +143,7 @@ func (s *sender) pickHeld(lane int, now time.Time) *item {
 // back many records, takes no new ones.
 func (s *sender) pickNew(lane int, now time.Time) *item {
 	state := &s.lanes[lane]
-	for !now.Before(s.paused) && len(s.first) == 0 && !state.resting(now) && state.held < maxHeld {
+	for !now.Before(s.paused) && len(s.first) == 0 && !state.resting(now) && s.heldBy(lane) < maxHeld {
 		e, ok, err := s.order.next(lane)
 		if err != nil {
 			s.readFailed(err, now)

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"telltale.dev/protocol"
 )
 
 // Stats are the link's counters since the start of the boot.
@@ -19,6 +21,8 @@ type Stats struct {
 
 	Window   int `json:"window"`    // publishes that may be under way now
 	InFlight int `json:"in_flight"` // publishes under way
+	// Lowest is the lowest class that is sent now; zero: all. See Link.Hold.
+	Lowest protocol.Priority `json:"lowest"`
 
 	Sent          uint64 `json:"sent"` // publishes, repeated ones too
 	Acked         uint64 `json:"acked"`

@@ -45,11 +45,14 @@ func (s *sender) pickSuspect() *item {
 	if s.inflight > 0 || len(s.suspects) == 0 {
 		return nil
 	}
-	best := 0
+	best := -1
 	for i, it := range s.suspects {
-		if s.l.strikes[it.position] < s.l.strikes[s.suspects[best].position] {
+		if !s.barred(it) && (best < 0 || s.l.strikes[it.position] < s.l.strikes[s.suspects[best].position]) {
 			best = i
 		}
+	}
+	if best < 0 {
+		return nil
 	}
 	it := s.suspects[best]
 	s.suspects = append(s.suspects[:best], s.suspects[best+1:]...)
