@@ -22,7 +22,9 @@ const (
 	OutputDir = "telltale/out" // files that go back to the host, by number
 )
 
-// Marker is set to 1 in the program's environment: here a test fails where elsewhere it would skip.
+// Marker is set to 1 in the program's environment: the kernel has vcan, ISO-TP
+// and a TPM, so a test fails where elsewhere it would skip for lack of them.
+// Programs of the host are not there.
 const Marker = "TELLTALE_VM"
 
 // Job is what the guest is to do.
