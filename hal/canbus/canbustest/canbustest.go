@@ -29,11 +29,31 @@ const (
 	flood = 60_000
 )
 
+// Option tells the suite how a driver differs.
+type Option func(*subject)
+
+// OwnTimes is for a driver that stamps frames itself: the times then need not
+// be the sent ones, but lie between the sending and now, and never go back.
+func OwnTimes() Option { return func(s *subject) { s.ownTimes = true } }
+
+// KeepsOldest is for a driver whose full queue loses the newest frames instead
+// of the oldest. The flood's last frame is then sent when there is room again.
+func KeepsOldest() Option { return func(s *subject) { s.keepsOldest = true } }
+
+// subject is one bus under test.
+type subject struct {
+	canbus.Bus
+	send        func(frames []can.Frame)
+	opened      int64 // µs since the Unix epoch
+	ownTimes    bool
+	keepsOldest bool
+}
+
 // Run runs the suite. Each test opens its own bus.
-func Run(t *testing.T, open Open) {
+func Run(t *testing.T, open Open, options ...Option) {
 	tests := []struct {
 		name string
-		test func(*testing.T, canbus.Bus, func([]can.Frame))
+		test func(*testing.T, *subject)
 	}{
 		{"order", order},
 		{"kinds of frames", kinds},
@@ -46,11 +66,16 @@ func Run(t *testing.T, open Open) {
 		{"receive after close", afterClose},
 		{"statistics add up", statistics},
 		{"drops are counted", drops},
+		{"filters", filters},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bus, send := open(t)
-			test.test(t, bus, send)
+			s := &subject{opened: time.Now().UnixMicro()}
+			s.Bus, s.send = open(t)
+			for _, o := range options {
+				o(s)
+			}
+			test.test(t, s)
 		})
 	}
 }
@@ -71,14 +96,14 @@ func Number(f *can.Frame) int {
 }
 
 // receive reads until n frames have come, through buffers of size.
-func receive(t *testing.T, bus canbus.Bus, n, size int) []can.Frame {
+func (s *subject) receive(t *testing.T, n, size int) []can.Frame {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all []can.Frame
 	for len(all) < n {
 		buf := make([]can.Frame, size)
-		m, err := bus.Receive(ctx, buf)
+		m, err := s.Receive(ctx, buf)
 		all = append(all, buf[:m]...)
 		if err != nil {
 			t.Fatalf("receive after %d of %d frames: %v", len(all), n, err)
@@ -90,8 +115,16 @@ func receive(t *testing.T, bus canbus.Bus, n, size int) []can.Frame {
 	return all
 }
 
-func equal(t *testing.T, got, want []can.Frame) {
+// equal compares what was received with what was sent.
+func (s *subject) equal(t *testing.T, got, want []can.Frame) {
 	t.Helper()
+	if s.ownTimes {
+		s.checkTimes(t, got)
+		want = slices.Clone(want)
+		for i := range min(len(got), len(want)) {
+			want[i].Time = got[i].Time
+		}
+	}
 	if len(got) != len(want) {
 		t.Fatalf("got %d frames, want %d", len(got), len(want))
 	}
@@ -102,15 +135,27 @@ func equal(t *testing.T, got, want []can.Frame) {
 	}
 }
 
-func order(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
-	want := Numbered(0, few)
-	for chunk := range slices.Chunk(want, 77) {
-		send(chunk)
+// checkTimes looks at the times that the driver gave.
+func (s *subject) checkTimes(t *testing.T, got []can.Frame) {
+	t.Helper()
+	last, now := s.opened, time.Now().UnixMicro()
+	for i := range got {
+		if at := got[i].Time; at < last || at > now {
+			t.Fatalf("frame %d: got time %d µs, want from %d to %d", i, at, last, now)
+		}
+		last = got[i].Time
 	}
-	equal(t, receive(t, bus, few, 64), want)
 }
 
-func kinds(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
+func order(t *testing.T, s *subject) {
+	want := Numbered(0, few)
+	for chunk := range slices.Chunk(want, 77) {
+		s.send(chunk)
+	}
+	s.equal(t, s.receive(t, few, 64), want)
+}
+
+func kinds(t *testing.T, s *subject) {
 	fd := can.Frame{Time: 3, ID: 0x123, Flags: can.FD | can.BRS, Len: 64}
 	for i := range fd.Data {
 		fd.Data[i] = byte(255 - i)
@@ -121,22 +166,23 @@ func kinds(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
 		fd,
 		{Time: 4, ID: 1 | can.Extended, Flags: can.FD | can.ESI, Len: 12, Data: [64]byte{11: 7}},
 		{Time: 5, ID: 0},
+		{Time: 6, ID: 0x321, Flags: can.Remote, Len: 4},
 	}
-	send(want)
-	equal(t, receive(t, bus, len(want), 8), want)
+	s.send(want)
+	s.equal(t, s.receive(t, len(want), 8), want)
 }
 
 // batch checks that a Receive with much room takes what is there, in few calls.
-func batch(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
+func batch(t *testing.T, s *subject) {
 	want := Numbered(0, few)
-	send(want)
-	receive(t, bus, 1, 1)
+	s.send(want)
+	s.receive(t, 1, 1)
 	time.Sleep(100 * time.Millisecond) // the rest arrives
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	buf, got, calls := make([]can.Frame, few), 1, 0
 	for ; got < few; calls++ {
-		n, err := bus.Receive(ctx, buf)
+		n, err := s.Receive(ctx, buf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,21 +193,21 @@ func batch(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
 	}
 }
 
-func noRoom(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
-	send(Numbered(0, 1))
-	if n, err := bus.Receive(t.Context(), nil); n != 0 || err != nil {
+func noRoom(t *testing.T, s *subject) {
+	s.send(Numbered(0, 1))
+	if n, err := s.Receive(t.Context(), nil); n != 0 || err != nil {
 		t.Errorf("receive without room: got %d, %v, want 0 and no error", n, err)
 	}
-	equal(t, receive(t, bus, 1, 1), Numbered(0, 1))
+	s.equal(t, s.receive(t, 1, 1), Numbered(0, 1))
 }
 
-func endedContext(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
+func endedContext(t *testing.T, s *subject) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	send(Numbered(0, 1))
+	s.send(Numbered(0, 1))
 	buf := make([]can.Frame, 4)
 	for range 3 { // frames that came before the error may come first
-		n, err := bus.Receive(ctx, buf)
+		n, err := s.Receive(ctx, buf)
 		if errors.Is(err, context.Canceled) {
 			return
 		}
@@ -172,11 +218,11 @@ func endedContext(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
 	t.Errorf("receive does not notice that its context has ended")
 }
 
-func contextEnds(t *testing.T, bus canbus.Bus, _ func([]can.Frame)) {
+func contextEnds(t *testing.T, s *subject) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	n, err := bus.Receive(ctx, make([]can.Frame, 4))
+	n, err := s.Receive(ctx, make([]can.Frame, 4))
 	if n != 0 || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %d, %v, want 0, %v", n, err, context.DeadlineExceeded)
 	}
@@ -185,27 +231,27 @@ func contextEnds(t *testing.T, bus canbus.Bus, _ func([]can.Frame)) {
 	}
 }
 
-func goesOn(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
+func goesOn(t *testing.T, s *subject) {
 	want := Numbered(0, 50)
 	for i := range want {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		if n, err := bus.Receive(ctx, make([]can.Frame, 4)); n != 0 || err == nil {
+		if n, err := s.Receive(ctx, make([]can.Frame, 4)); n != 0 || err == nil {
 			t.Fatalf("empty bus: got %d, %v, want 0 and an error", n, err)
 		}
 		cancel()
-		send(want[i : i+1])
-		equal(t, receive(t, bus, 1, 4), want[i:i+1])
+		s.send(want[i : i+1])
+		s.equal(t, s.receive(t, 1, 4), want[i:i+1])
 	}
 }
 
-func closeDuring(t *testing.T, bus canbus.Bus, _ func([]can.Frame)) {
+func closeDuring(t *testing.T, s *subject) {
 	failed := make(chan error, 1)
 	go func() {
-		_, err := bus.Receive(t.Context(), make([]can.Frame, 4))
+		_, err := s.Receive(t.Context(), make([]can.Frame, 4))
 		failed <- err
 	}()
 	time.Sleep(20 * time.Millisecond)
-	if err := bus.Close(); err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -218,20 +264,20 @@ func closeDuring(t *testing.T, bus canbus.Bus, _ func([]can.Frame)) {
 	}
 }
 
-func afterClose(t *testing.T, bus canbus.Bus, _ func([]can.Frame)) {
-	if err := bus.Close(); err != nil {
+func afterClose(t *testing.T, s *subject) {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := bus.Receive(t.Context(), make([]can.Frame, 4)); n != 0 || err == nil {
+	if n, err := s.Receive(t.Context(), make([]can.Frame, 4)); n != 0 || err == nil {
 		t.Errorf("got %d, %v, want 0 and an error", n, err)
 	}
-	bus.Stats() // still answers
+	s.Stats() // still answers
 }
 
 // statistics checks the counters while frames come, read by several goroutines at once.
-func statistics(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
-	if s := bus.Stats(); s != (canbus.Stats{}) {
-		t.Errorf("fresh bus: got %+v, want zero", s)
+func statistics(t *testing.T, s *subject) {
+	if c := s.Stats(); c != (canbus.Stats{}) {
+		t.Errorf("fresh bus: got %+v, want zero", c)
 	}
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
@@ -239,11 +285,11 @@ func statistics(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
 		readers.Go(func() {
 			last := canbus.Stats{}
 			for {
-				s := bus.Stats()
-				if s.Received < last.Received || s.Dropped < last.Dropped {
-					t.Errorf("counters went back from %+v to %+v", last, s)
+				c := s.Stats()
+				if c.Received < last.Received || c.Dropped < last.Dropped {
+					t.Errorf("counters went back from %+v to %+v", last, c)
 				}
-				last = s
+				last = c
 				select {
 				case <-stop:
 					return
@@ -253,10 +299,10 @@ func statistics(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
 		})
 	}
 	for i := range 10 {
-		send(Numbered(100*i, 100))
-		receive(t, bus, 100, 30)
-		if s := bus.Stats(); s.Received != uint64(100*(i+1)) || s.Dropped != 0 {
-			t.Errorf("got %+v, want %d received and none dropped", s, 100*(i+1))
+		s.send(Numbered(100*i, 100))
+		s.receive(t, 100, 30)
+		if c := s.Stats(); c.Received != uint64(100*(i+1)) || c.Dropped != 0 {
+			t.Errorf("got %+v, want %d received and none dropped", c, 100*(i+1))
 		}
 	}
 	close(stop)
@@ -264,30 +310,35 @@ func statistics(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
 }
 
 // drops floods the bus while nobody reads: what is handed out is in order, and with what is counted as dropped it is all.
-func drops(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
+func drops(t *testing.T, s *subject) {
+	total := flood
 	for first := 0; first < flood; first += 500 {
-		send(Numbered(first, 500))
+		s.send(Numbered(first, 500))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	buf, last, got := make([]can.Frame, 256), -1, 0
 	for {
-		s := bus.Stats()
-		if s.Received != uint64(got) {
-			t.Fatalf("got %+v after %d frames", s, got)
+		c := s.Stats()
+		if c.Received != uint64(got) {
+			t.Fatalf("got %+v after %d frames", c, got)
 		}
-		if s.Received+s.Dropped >= flood {
-			if s.Received+s.Dropped > flood || last != flood-1 {
-				t.Errorf("got %+v and last frame %d, want %d frames in all", s, last, flood)
+		if s.keepsOldest && got > 0 && total == flood {
+			s.send(Numbered(flood, 1))
+			total++
+		}
+		if c.Received+c.Dropped >= uint64(total) {
+			if c.Received+c.Dropped > uint64(total) || last != total-1 {
+				t.Errorf("got %+v and last frame %d, want %d frames in all", c, last, total)
 			}
-			t.Logf("%+v", s)
+			t.Logf("%+v", c)
 			return
 		}
-		n, err := bus.Receive(ctx, buf)
+		n, err := s.Receive(ctx, buf)
 		if err != nil {
-			t.Fatalf("got %v after %d frames with %+v", err, got, s)
+			t.Fatalf("got %v after %d frames with %+v", err, got, c)
 		}
-		missing := bus.Stats().Dropped - s.Dropped
+		missing := s.Stats().Dropped - c.Dropped
 		for i := range buf[:n] {
 			k := Number(&buf[i])
 			if k <= last {
@@ -300,5 +351,58 @@ func drops(t *testing.T, bus canbus.Bus, send func([]can.Frame)) {
 			t.Fatalf("the drops counted with a batch differ by %d from those seen", int64(missing))
 		}
 		got += n
+	}
+}
+
+// filters checks the optional canbus.Filterer: what is not wanted is neither handed out nor counted.
+func filters(t *testing.T, s *subject) {
+	f, ok := canbus.As[canbus.Filterer](s.Bus)
+	if !ok {
+		t.Skip("the driver cannot filter; canbus.Filterer is optional")
+	}
+	standard := can.Frame{ID: 0x123, Len: 1}
+	extended := can.Frame{ID: 0x123 | can.Extended, Len: 2}
+	group := can.Frame{ID: 0x18FEF100 | can.Extended, Len: 3}
+	fd := can.Frame{ID: 0x124, Flags: can.FD, Len: 12}
+	remote := can.Frame{ID: 0x123, Flags: can.Remote, Len: 1}
+	all := []can.Frame{standard, extended, group, fd, remote}
+	tooMany := make([]can.Filter, f.MaxFilters()+1)
+	received := uint64(0)
+	tests := []struct {
+		name    string
+		filters []can.Filter
+		want    []can.Frame
+	}{
+		{"exact", []can.Filter{can.ExactFilter(standard.ID)}, []can.Frame{standard}},
+		{"extended", []can.Filter{can.ExactFilter(extended.ID)}, []can.Frame{extended}},
+		{"group from another address", []can.Filter{can.GroupFilter(0x0CFEF155 | can.Extended)}, []can.Frame{group}},
+		{"several that overlap", []can.Filter{can.ExactFilter(fd.ID), can.ExactFilter(standard.ID), {ID: 0x122, Mask: can.Extended | 0x7FE}}, []can.Frame{standard, fd}},
+		{"everything", nil, all},
+		{"nothing", []can.Filter{}, nil},
+		{"mask of both formats", []can.Filter{{ID: 0x123, Mask: 0x7FF}}, []can.Frame{standard, extended}},
+	}
+	for _, c := range tests {
+		if err := f.SetFilters(c.filters); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if err := f.SetFilters(tooMany); err == nil {
+			t.Errorf("%s: %d filters are taken, and %d are said to be the most", c.name, len(tooMany), f.MaxFilters())
+		}
+		for range 50 {
+			s.send(all)
+		}
+		want := slices.Repeat(c.want, 50)
+		if len(want) > 0 {
+			s.equal(t, s.receive(t, len(want), 300), want)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		if n, err := s.Receive(ctx, make([]can.Frame, 4)); n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: got %d frames more, %v", c.name, n, err)
+		}
+		cancel()
+		received += uint64(len(want))
+		if got := s.Stats(); got != (canbus.Stats{Received: received}) {
+			t.Errorf("%s: got %+v, want %d received", c.name, got, received)
+		}
 	}
 }

@@ -1,0 +1,15 @@
+//go:build !linux
+
+package socketcan
+
+import (
+	"context"
+	"fmt"
+
+	"telltale.dev/hal/canbus"
+)
+
+// Open fails: there is no SocketCAN on this system.
+func Open(_ context.Context, o Options) (canbus.Bus, error) {
+	return nil, fmt.Errorf("%w: can interface %s: SocketCAN is a part of Linux; use a virtual:// bus on this system", canbus.ErrConfig, o.Interface)
+}
