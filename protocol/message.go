@@ -20,6 +20,8 @@ const (
 	ContentPresence  = "application/vnd.telltale.presence+cbor;v=1"
 	ContentStatus    = "application/vnd.telltale.status+cbor;v=1"
 	ContentCampaigns = "application/vnd.telltale.campaigns+cbor;v=1"
+	ContentUpdate    = "application/vnd.telltale.update+cbor;v=1"
+	ContentFeedback  = "application/vnd.telltale.update-feedback+cbor;v=1"
 )
 
 // MaxDocument is the largest inline document, in bytes; MaxPacket the largest MQTT packet.

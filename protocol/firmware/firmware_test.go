@@ -131,6 +131,24 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestNeverWhole: who reads as many bytes as announced and no more gets less than those when they are not the signed ones.
+func TestNeverWhole(t *testing.T) {
+	key, keyPEM := newKey(t)
+	keys, err := firmware.ParseKeys(keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := sign(t, key, 7, make([]byte, 1000))
+	file[len(file)-500] ^= 1
+	u, err := firmware.Open(bytes.NewReader(file), firmware.Policy{Keys: keys, Board: board})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.ReadFull(u.Payload(), make([]byte, 1000)); n == 1000 || !errors.Is(err, firmware.ErrCorrupt) {
+		t.Errorf("got %d bytes, %v", n, err)
+	}
+}
+
 // TestEveryByteCounts flips each byte of the header: nothing of it can be changed.
 func TestEveryByteCounts(t *testing.T) {
 	key, keyPEM := newKey(t)

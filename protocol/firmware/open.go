@@ -80,6 +80,11 @@ func (p *payload) Read(b []byte) (int, error) {
 	n, err := p.from.Read(b)
 	p.hash.Write(b[:n])
 	p.left -= int64(n)
+	if n > 0 && p.left == 0 && [32]byte(p.hash.Sum(nil)) != p.want {
+		// The last bytes are kept back, so that who takes size bytes and asks no more never has a wrong payload whole.
+		p.end = fmt.Errorf("payload: SHA-256 is another one: %w", ErrCorrupt)
+		return 0, p.end
+	}
 	switch {
 	case err == nil, errors.Is(err, io.EOF) && p.left == 0:
 	case errors.Is(err, io.EOF):
@@ -91,9 +96,6 @@ func (p *payload) Read(b []byte) (int, error) {
 }
 
 func (p *payload) finish() error {
-	if [32]byte(p.hash.Sum(nil)) != p.want {
-		return fmt.Errorf("payload: SHA-256 is another one: %w", ErrCorrupt)
-	}
 	if n, err := io.ReadFull(p.from, make([]byte, 1)); n > 0 {
 		return fmt.Errorf("payload: bytes follow it: %w", ErrCorrupt)
 	} else if !errors.Is(err, io.EOF) {
