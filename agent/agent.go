@@ -21,6 +21,8 @@ import (
 	"telltale.dev/agent/config"
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/link"
+	"telltale.dev/agent/network"
+	"telltale.dev/agent/power"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/dbc"
@@ -47,7 +49,11 @@ type Config struct {
 	MaxBuffer int64
 	// Drain is how long a graceful stop may go on sending what waits.
 	Drain time.Duration
-	Log   *slog.Logger
+	// Power and Network say how the supply and the link are watched, and what follows;
+	// New fills what concerns other stages. The zero values watch nothing.
+	Power   power.Config
+	Network network.Config
+	Log     *slog.Logger
 }
 
 // Timing are the settings of the connection and of commits; zero means the defaults.
@@ -70,6 +76,8 @@ type Agent struct {
 	batch    *batch.Sealer
 	config   *config.Keeper
 	link     *link.Link
+	power    *power.Keeper
+	network  *network.Watch
 }
 
 // New opens the data folder and joins the stages. The boot id is drawn here.
@@ -125,12 +133,30 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		Window: cfg.Timing.Window, BackoffMin: cfg.Timing.BackoffMin, BackoffMax: cfg.Timing.BackoffMax,
 		Buffer: a.buffer, Schemas: schemas, OnDocument: a.config.Apply, Log: cfg.Log,
 	})
+	if err != nil {
+		return err
+	}
+	return a.guard()
+}
+
+// guard makes the stages that watch supply and link.
+func (a *Agent) guard() (err error) {
+	p, n := a.cfg.Power, a.cfg.Network
+	p.Flusher, p.Line, p.Log = line{a}, line{a}, a.cfg.Log
+	if a.power, err = power.New(p); err != nil {
+		return err
+	}
+	n.Hold, n.Log = a.link.Hold, a.cfg.Log
+	a.network, err = network.New(n)
 	return err
 }
 
-// Run works until ctx ends. Then it seals what is open, gives the link Drain
+// Run works until ctx ends, or until the ignition is off and that is to end it: then it
+// returns power.ErrStop. It seals what is open, gives the link Drain
 // to send what waits, says goodbye and closes the buffer.
 func (a *Agent) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	fromBus := make(chan *frames.Block, framesQueue)
 	decoded := make(chan *signals.Block, rowsQueue)
 	wanted := make(chan *campaign.Block, rowsQueue)
@@ -148,7 +174,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	sent := make(chan error, 1)
 	go func() { sent <- a.link.Run(online) }() // buffer → cloud
 
+	var guards errgroup.Group
+	guards.Go(func() error { defer stop(); return a.power.Run(ctx) }) // ignition → flush, upload, sleep
+	guards.Go(func() error { a.network.Run(ctx); return nil })        // link → what may be uploaded
+
 	err := pipeline.Wait()
+	stop()
+	err = errors.Join(err, guards.Wait())
 	a.drain()
 	hangUp()
 	return errors.Join(err, <-sent, a.buffer.Close())
@@ -157,10 +189,10 @@ func (a *Agent) Run(ctx context.Context) error {
 // drainStep is how often drain looks whether everything is sent.
 const drainStep = 20 * time.Millisecond
 
-// drain waits until everything in the buffer is sent, the link is down or Drain has passed.
+// drain waits until everything that may go is sent, the link is down or Drain has passed.
 func (a *Agent) drain() {
 	for end := time.Now().Add(a.cfg.Drain); time.Now().Before(end); time.Sleep(drainStep) {
-		if a.buffer.Stats().Waiting.Records == 0 || !a.link.Stats().Connected {
+		if a.sendable() == 0 || !a.link.Stats().Connected {
 			return
 		}
 	}

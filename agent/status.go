@@ -1,5 +1,7 @@
 package agent
 
+import "telltale.dev/hal/network"
+
 // Status is the agent's own account at one moment, as JSON for reports.
 type Status struct {
 	Boot         string `json:"boot"`
@@ -21,12 +23,19 @@ type Status struct {
 	Retried      uint64 `json:"retried"`
 	SetAside     uint64 `json:"set_aside"`
 	Guarantee    string `json:"guarantee"`
-	Error        string `json:"error,omitempty"`
+	Ignition     string `json:"ignition"` // on, off or unknown
+	Asleep       bool   `json:"asleep"`   // off the network on purpose
+	// Network is the link as it was seen last, Upload what may be sent over it: all, urgent or none.
+	Network network.State `json:"network"`
+	Upload  string        `json:"upload"`
+	Error   string        `json:"error,omitempty"`
 }
 
 // Status may be called from any goroutine.
 func (a *Agent) Status() Status {
 	collected, made, waiting, sent := a.campaign.Stats(), a.batch.Stats(), a.buffer.Stats(), a.link.Stats()
+	supply := a.power.Status()
+	way, limit := a.network.Status()
 	return Status{
 		Boot: a.boot.String(), Attached: a.frames.Attached(),
 		Received: made.Seen.Received, Dropped: made.Seen.Dropped,
@@ -35,6 +44,7 @@ func (a *Agent) Status() Status {
 		Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused,
 		Waiting: waiting.Waiting.Records, WaitingBytes: waiting.Waiting.Bytes, Evicted: waiting.EvictedRecords,
 		Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
+		Ignition: supply.Ignition.String(), Asleep: supply.Asleep, Network: way, Upload: limit.String(),
 		Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee, Error: sent.LastError,
 	}
 }

@@ -76,6 +76,9 @@ type Sealer struct {
 	stats struct{ batches, samples, failures, refused, discarded atomic.Uint64 }
 	seen  struct{ received, dropped, decoded, unknown atomic.Uint64 }
 
+	flush chan chan error // calls of Flush
+	ended chan struct{}   // closed when Run returns
+
 	// Owned by Run.
 	rules   []*campaign.Rule
 	open    []*open // one for each rule, then those of rules that are gone
@@ -110,7 +113,7 @@ func New(cfg Config) *Sealer {
 	if cfg.CommitBulk == 0 {
 		cfg.CommitBulk = CommitBulk
 	}
-	return &Sealer{cfg: cfg, next: 1}
+	return &Sealer{cfg: cfg, next: 1, flush: make(chan chan error), ended: make(chan struct{})}
 }
 
 // Stats may be called from any goroutine.
@@ -129,6 +132,7 @@ func (s *Sealer) Stats() Stats {
 // refuses, it tries again until ctx ends: the pipeline stands still and the
 // drivers count what they drop. It always reads in to its end.
 func (s *Sealer) Run(ctx context.Context, in <-chan *campaign.Block) error {
+	defer close(s.ended)
 	step := min(s.cfg.CommitUrgent, s.cfg.CommitBulk)
 	silent, idle := time.Duration(0), time.NewTimer(step)
 	defer idle.Stop()
@@ -151,6 +155,9 @@ func (s *Sealer) Run(ctx context.Context, in <-chan *campaign.Block) error {
 			} else {
 				err = s.Finish(ctx)
 			}
+		case done := <-s.flush:
+			err = s.flushed(ctx, in)
+			done <- err
 		}
 		if err != nil {
 			for b := range in { // let the stages before us end

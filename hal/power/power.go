@@ -75,6 +75,10 @@ type Waker interface {
 	Arm(Wake) error
 }
 
+// ExitPowerOff is the exit code by which the agent says that it has ended because the
+// ignition is off, so that whoever supervises it powers the machine off instead of starting it again.
+const ExitPowerOff = 76
+
 // Conditions that callers may branch on.
 var (
 	ErrUnsupported = errors.New("not supported by this hardware")

@@ -39,7 +39,7 @@ func written(t *testing.T, text string) string {
 }
 
 // setting is a key of the example that is commented out: the program's default.
-var setting = regexp.MustCompile(`(?m)^( *)#( *[a-z0-9-]+:)`)
+var setting = regexp.MustCompile(`(?m)^( *)#([a-z0-9-]+:( |$))`)
 
 // TestExample: the example is right, complete and tells the program's defaults.
 func TestExample(t *testing.T) {
@@ -86,7 +86,7 @@ func mentions(text, name string) bool {
 	}
 	for i := 1; i < len(parts); i++ {
 		group, key := strings.Join(parts[:i], "-"), strings.Join(parts[i:], "-")
-		if regexp.MustCompile(`(?m)^#?` + group + `:\n(#? +.*\n)*?#? +` + key + `:`).MatchString(text) {
+		if regexp.MustCompile(`(?m)^#?` + group + `:\n( +.*\n)*? +#?` + key + `:`).MatchString(text) {
 			return true
 		}
 	}
@@ -99,7 +99,7 @@ func TestExampleIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := regexp.MustCompile(`^ *(#? *|- )[a-z0-9-]+:( |$)`)
+	key := regexp.MustCompile(`^ *(#?|- )[a-z0-9-]+:( |$)`)
 	told := false
 	for i, line := range strings.Split(string(text), "\n") {
 		switch {

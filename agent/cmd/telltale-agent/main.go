@@ -11,6 +11,9 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"telltale.dev/agent/power"
+	hal "telltale.dev/hal/power"
 )
 
 type commands struct {
@@ -36,7 +39,11 @@ func main() {
 	}
 }
 
+// fail ends the program with an error, and the exit code that tells the supervisor what to do.
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, "telltale-agent:", err)
+	if errors.Is(err, power.ErrStop) {
+		os.Exit(hal.ExitPowerOff)
+	}
 	os.Exit(1)
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"log/slog"
 	"time"
+
+	"telltale.dev/agent/network"
 )
 
 // Settings are what the command line and the configuration file say of the
@@ -31,5 +33,15 @@ type Settings struct {
 	Commit        time.Duration `default:"10s" help:"What a power cut may cost of the other classes, in source time."`
 	Buffer        string        `default:"256MiB" placeholder:"SIZE" help:"Bound of the buffer on disk."`
 	Drain         time.Duration `default:"5s" help:"How long a stop may go on sending."`
-	LogLevel      slog.Level    `default:"info" help:"debug, info, warn or error."`
+
+	PowerIgnition  string        `default:"none" placeholder:"URL" help:"Where the ignition is read: file:/run/telltale/ignition, gpio:/dev/gpiochip0?line=17 or none."`
+	PowerWindow    time.Duration `default:"2m" help:"How long the agent may upload after the ignition is off; less when all is uploaded."`
+	PowerAfter     string        `enum:"wait,suspend,stop" default:"wait" help:"What follows: wait, suspend or stop."`
+	PowerWakeAfter time.Duration `default:"0s" help:"How long a sleep lasts before the agent uploads again; 0: until the ignition is on."`
+
+	Network       string        `default:"routes" placeholder:"URL" help:"Where the link is looked at: routes (of the kernel), file:/run/telltale/link or none."`
+	UploadMetered network.Limit `default:"all" help:"What may be uploaded over a link that costs money: all, urgent (CS4 and above) or none."`
+	UploadRoaming network.Limit `default:"all" help:"The same for a link that roams."`
+
+	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 }

@@ -1,0 +1,78 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telltale.dev/agent/campaign"
+	"telltale.dev/protocol"
+)
+
+// TestFlush: what was added, and what waits at the entrance, is sealed and on disk when
+// Flush returns, long before its time.
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &store{}
+		s := sealerOn(st)
+		rules := []*campaign.Rule{ruleOf("urgent", 1, protocol.CS5, time.Hour), ruleOf("bulk", 2, protocol.CS1, time.Hour)}
+		in := make(chan *campaign.Block, 10)
+		for i := range 10 {
+			in <- blockOf(rules, uint64(i+1), start+int64(i)*1000, 0, 1)
+		}
+		ended := make(chan error)
+		go func() { ended <- s.Run(t.Context(), in) }()
+		for range 2 { // the second has nothing to do
+			if err := s.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(st.sealed) != 2 || len(st.open) != 0 || st.samples() != 30 || st.progress.Received != 10 {
+				t.Errorf("got %d sealed, %d open, %d samples, %d frames; want 2, 0, 30, 10", len(st.sealed), len(st.open), st.samples(), st.progress.Received)
+			}
+		}
+		in <- blockOf(rules, 11, start+second, 0) // and it goes on
+		close(in)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if len(st.sealed) != 3 || st.progress.Received != 11 {
+			t.Errorf("afterwards: got %d sealed, %d frames", len(st.sealed), st.progress.Received)
+		}
+		if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "ended") {
+			t.Errorf("after the end: got %v", err)
+		}
+	})
+}
+
+// TestFlushOnFullDisk: it does not wait longer than it may, and the batch is written later.
+func TestFlushOnFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &store{fail: errors.New("no space left on device")}
+		s := sealerOn(st)
+		rules := []*campaign.Rule{ruleOf("all", 1, protocol.CS1, time.Hour)}
+		in := make(chan *campaign.Block)
+		ended := make(chan error)
+		go func() { ended <- s.Run(t.Context(), in) }()
+		in <- blockOf(rules, 1, start, 0)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := s.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		synctest.Wait()
+		st.fail = nil
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if len(st.sealed) != 1 {
+			t.Errorf("got %d sealed, want the one", len(st.sealed))
+		}
+		close(in)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"telltale.dev/agent"
+	"telltale.dev/agent/network"
+	"telltale.dev/agent/power"
+	halnetwork "telltale.dev/hal/network"
+	networkfile "telltale.dev/hal/network/file"
+	"telltale.dev/hal/network/routes"
+	halpower "telltale.dev/hal/power"
+	powerfile "telltale.dev/hal/power/file"
+	"telltale.dev/hal/power/gpio"
+	"telltale.dev/hal/power/sysfs"
+)
+
+// guards sets how supply and link are watched.
+func (c *Settings) guards(cfg *agent.Config) error {
+	supply, err := openSupply(c.PowerIgnition)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.at("power-ignition", ""), err)
+	}
+	if c.PowerWindow < 0 {
+		return fmt.Errorf("%s: expected a time of at least zero, found %v", c.at("power-window", ""), c.PowerWindow)
+	}
+	if c.PowerWakeAfter < 0 {
+		return fmt.Errorf("%s: expected a time of at least zero, found %v", c.at("power-wake-after", ""), c.PowerWakeAfter)
+	}
+	cfg.Power = power.Config{
+		Supply: supply, Sleeper: sysfs.Machine{},
+		Window: c.PowerWindow, After: power.After(c.PowerAfter), WakeAfter: c.PowerWakeAfter,
+	}
+	if cfg.Power.After != power.Wait { // else the process itself wakes in time
+		cfg.Power.Waker = sysfs.Alarm{}
+	}
+	monitor, err := openMonitor(c.Network)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.at("network", ""), err)
+	}
+	cfg.Network = network.Config{Monitor: monitor, Metered: c.UploadMetered, Roaming: c.UploadRoaming}
+	return nil
+}
+
+// openSupply opens what --power-ignition names; nil without one.
+func openSupply(url string) (halpower.Supply, error) {
+	scheme, rest, _ := strings.Cut(url, ":")
+	switch {
+	case url == "" || url == "none":
+		return nil, nil
+	case scheme == "file" && rest != "":
+		return powerfile.New(rest), nil
+	case scheme == "gpio":
+		cfg, err := gpio.Parse(rest)
+		if err != nil {
+			return nil, err
+		}
+		return gpio.Open(cfg)
+	}
+	return nil, fmt.Errorf("expected file:FILE, gpio:DEVICE?line=N or none, found %q", url)
+}
+
+// openMonitor gives what --network names; nil for none.
+func openMonitor(url string) (halnetwork.Monitor, error) {
+	scheme, rest, _ := strings.Cut(url, ":")
+	switch {
+	case url == "none":
+		return nil, nil
+	case url == "routes":
+		return routes.New(routes.Config{}), nil
+	case scheme == "file" && rest != "":
+		return networkfile.New(rest), nil
+	}
+	return nil, errors.New("expected routes, file:FILE or none")
+}
