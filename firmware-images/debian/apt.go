@@ -67,7 +67,8 @@ func (c *Cache) apt(ctx context.Context, arch Arch, program string, args ...stri
 	return run(ctx, filepath.Join(c.dir, "debs"), program, append(c.options(arch), args...)...)
 }
 
-// update brings the package index of an architecture.
+// update brings the package index of an architecture. After an error there may
+// be an index all the same: one of the machine's sources may lack the architecture.
 func (c *Cache) update(ctx context.Context, arch Arch) error {
 	state := filepath.Join(c.dir, "apt-"+string(arch))
 	for _, dir := range []string{"lists/partial", "cache/archives/partial"} {
@@ -83,6 +84,7 @@ func (c *Cache) update(ctx context.Context, arch Arch) error {
 	}
 	c.log.Info("fetching the package index", "arch", arch)
 	if _, err := c.apt(ctx, arch, "apt-get", "update"); err != nil {
+		c.log.Warn("a source of the package index could not be read; what the others have is used", "arch", arch, "error", err)
 		return fmt.Errorf("%w: index of %s: %w", ErrUnavailable, arch, err)
 	}
 	return nil
@@ -95,11 +97,9 @@ var aptURI = regexp.MustCompile(`(?m)^'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64}
 func (c *Cache) download(ctx context.Context, arch Arch, name string) (Package, error) {
 	out, err := c.apt(ctx, arch, "apt-get", "download", "--print-uris", name)
 	if err != nil { // no index yet, or none with this package
-		if err := c.update(ctx, arch); err != nil {
-			return Package{}, err
-		}
+		updating := c.update(ctx, arch)
 		if out, err = c.apt(ctx, arch, "apt-get", "download", "--print-uris", name); err != nil {
-			return Package{}, fmt.Errorf("%w: %s for %s: %w", ErrUnavailable, name, arch, err)
+			return Package{}, unavailable(name, arch, updating, err)
 		}
 	}
 	p, err := parseURI(out)
@@ -112,6 +112,14 @@ func (c *Cache) download(ctx context.Context, arch Arch, name string) (Package, 
 		return Package{}, fmt.Errorf("%w: %s for %s: %w", ErrUnavailable, name, arch, err)
 	}
 	return p, c.verify(p)
+}
+
+// unavailable says why a package is not to be had: first of all because there was no index.
+func unavailable(name string, arch Arch, updating, resolving error) error {
+	if updating != nil {
+		return fmt.Errorf("%s for %s: %w", name, arch, updating)
+	}
+	return fmt.Errorf("%w: %s for %s: %w", ErrUnavailable, name, arch, resolving)
 }
 
 // parseURI reads what apt would download. The version is in the file's name,

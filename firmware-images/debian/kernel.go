@@ -2,6 +2,7 @@ package debian
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,16 +64,14 @@ func (c *Cache) fetchKernel(ctx context.Context, arch Arch) (Package, error) {
 	if !ok {
 		return Package{}, fmt.Errorf("debian: kernel for %q: expected arm64, armhf or amd64", arch)
 	}
-	if err := c.update(ctx, arch); err != nil {
-		return Package{}, err
-	}
+	updating := c.update(ctx, arch)
 	out, err := c.apt(ctx, arch, "apt-cache", "depends", meta)
 	if err != nil {
-		return Package{}, fmt.Errorf("%w: %s: %w", ErrUnavailable, meta, err)
+		return Package{}, unavailable(meta, arch, updating, err)
 	}
 	m := dependsOn.FindStringSubmatch(out)
 	if m == nil {
-		return Package{}, fmt.Errorf("%w: %s names no kernel: expected Debian's package sources", ErrUnavailable, meta)
+		return Package{}, unavailable(meta, arch, updating, errors.New("names no kernel: expected Debian's package sources"))
 	}
 	p, err := c.fetch(ctx, arch, m[1])
 	if err != nil {

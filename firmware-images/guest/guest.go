@@ -96,6 +96,9 @@ func Read(r io.Reader) (Kind, []byte, error) {
 	}
 	payload := make([]byte, size)
 	if _, err := io.ReadFull(r, payload); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		return 0, nil, fmt.Errorf("guest: read a frame: %w", err)
 	}
 	return kind, payload, nil

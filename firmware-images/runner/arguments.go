@@ -17,9 +17,9 @@ var outputFlags = map[string]bool{"test.coverprofile": true, "test.cpuprofile": 
 // what a test opened, for Go's cache of results.
 var droppedFlags = map[string]bool{"test.testlogfile": true, "test.outputdir": true, "test.gocoverdir": true}
 
-// rewrite gives a test binary's arguments for the guest, and the host's paths
-// of the files that it writes, by number.
-func rewrite(args []string, dir string) (forGuest, outputs []string) {
+// TestArguments gives a test binary's arguments for the guest, and the host's paths
+// of the files that it writes, by number. Relative ones lie in -test.outputdir, or in dir.
+func TestArguments(args []string, dir string) (forGuest, outputs []string) {
 	outputDir := dir
 	for _, a := range args {
 		if name, value, _ := cutFlag(a); name == "test.outputdir" && value != "" {
@@ -28,7 +28,7 @@ func rewrite(args []string, dir string) (forGuest, outputs []string) {
 	}
 	for i := 0; i < len(args); i++ {
 		name, value, inline := cutFlag(args[i])
-		if name == "" { // the flags end here
+		if args[i] == "--" {
 			return append(forGuest, args[i:]...), outputs
 		}
 		if !outputFlags[name] && !droppedFlags[name] {
@@ -52,7 +52,7 @@ func rewrite(args []string, dir string) (forGuest, outputs []string) {
 
 // cutFlag takes "-name=value" apart. The name is empty for what is no flag.
 func cutFlag(arg string) (name, value string, inline bool) {
-	if len(arg) < 2 || arg[0] != '-' || arg == "--" {
+	if len(arg) < 2 || arg[0] != '-' {
 		return "", "", false
 	}
 	return strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
@@ -62,7 +62,7 @@ func cutFlag(arg string) (name, value string, inline bool) {
 func TestTimeout(args []string) time.Duration {
 	for i, a := range args {
 		name, value, inline := cutFlag(a)
-		if name == "" {
+		if a == "--" {
 			break
 		}
 		if name != "test.timeout" {

@@ -65,7 +65,7 @@ func prepare(ctx context.Context, cfg *Config) (*prepared, error) {
 		return nil, fmt.Errorf("runner: %w", err)
 	}
 	job := guest.Job{Env: cfg.Env, Now: time.Now()}
-	job.Args, p.outputs = rewrite(cfg.Args, dir)
+	job.Args, p.outputs = TestArguments(cfg.Args, dir)
 	job.Outputs = len(p.outputs)
 	if _, err := exec.LookPath("swtpm"); err == nil && !cfg.NoTPM {
 		p.tpm = true
