@@ -25,6 +25,7 @@ import (
 	"telltale.dev/agent/power"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
 )
 
@@ -110,7 +111,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	a.frames = frames.New(frames.Config{Inputs: cfg.Inputs, Log: cfg.Log})
 	a.signals = signals.New(cfg.Plan, names, a.frames.Release)
 	a.campaign = campaign.New(campaign.Config{
-		Plan: cfg.Plan, Hashes: cfg.Hashes, Save: schemas.Save, Release: a.signals.Release, Log: cfg.Log,
+		Plan: cfg.Plan, Hashes: cfg.Hashes, Save: schemas.Save, Release: a.signals.Release, Interest: a.narrow, Log: cfg.Log,
 	})
 	a.batch = batch.New(batch.Config{
 		Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Store: a.buffer,
@@ -149,6 +150,20 @@ func (a *Agent) guard() (err error) {
 	n.Hold, n.Log = a.link.Hold, a.cfg.Log
 	a.network, err = network.New(n)
 	return err
+}
+
+// narrow lets the drivers keep away what no campaign wants. Inputs are in the order of the plan's buses.
+func (a *Agent) narrow(buses []campaign.Interest) {
+	for i, wanted := range buses {
+		switch {
+		case wanted.Everything:
+			a.frames.SetFilters(i, nil)
+		case wanted.Filters == nil:
+			a.frames.SetFilters(i, []can.Filter{})
+		default:
+			a.frames.SetFilters(i, wanted.Filters)
+		}
+	}
 }
 
 // Run works until ctx ends, or until the ignition is off and that is to end it: then it

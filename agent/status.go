@@ -1,30 +1,34 @@
 package agent
 
-import "telltale.dev/hal/network"
+import (
+	"telltale.dev/agent/frames"
+	"telltale.dev/hal/network"
+)
 
 // Status is the agent's own account at one moment, as JSON for reports.
 type Status struct {
-	Boot         string `json:"boot"`
-	Attached     int    `json:"attached"` // buses
-	Received     uint64 `json:"frames_received"`
-	Dropped      uint64 `json:"frames_dropped"`
-	Decoded      uint64 `json:"frames_decoded"`
-	Unknown      uint64 `json:"frames_unknown"`
-	Samples      uint64 `json:"samples"`         // on disk since the start
-	Batches      uint64 `json:"batches"`         // on disk since the start
-	Refused      uint64 `json:"commits_refused"` // by the disk, and tried again
-	LeftOut      uint64 `json:"rows_left_out"`   // could not be collected; see the log
-	Waiting      uint64 `json:"waiting"`         // records in the buffer
-	WaitingBytes uint64 `json:"waiting_bytes"`
-	Evicted      uint64 `json:"evicted"` // records
-	Connected    bool   `json:"connected"`
-	Connection   uint64 `json:"connection"` // counts from 1 within a boot
-	Acked        uint64 `json:"acked"`
-	Retried      uint64 `json:"retried"`
-	SetAside     uint64 `json:"set_aside"`
-	Guarantee    string `json:"guarantee"`
-	Ignition     string `json:"ignition"` // on, off or unknown
-	Asleep       bool   `json:"asleep"`   // off the network on purpose
+	Boot         string       `json:"boot"`
+	Attached     int          `json:"attached"` // buses
+	Buses        []frames.Bus `json:"buses"`
+	Received     uint64       `json:"frames_received"`
+	Dropped      uint64       `json:"frames_dropped"`
+	Decoded      uint64       `json:"frames_decoded"`
+	Unknown      uint64       `json:"frames_unknown"`  // no DBC has them; a narrowed bus keeps them away (Buses.Filters)
+	Samples      uint64       `json:"samples"`         // on disk since the start
+	Batches      uint64       `json:"batches"`         // on disk since the start
+	Refused      uint64       `json:"commits_refused"` // by the disk, and tried again
+	LeftOut      uint64       `json:"rows_left_out"`   // could not be collected; see the log
+	Waiting      uint64       `json:"waiting"`         // records in the buffer
+	WaitingBytes uint64       `json:"waiting_bytes"`
+	Evicted      uint64       `json:"evicted"` // records
+	Connected    bool         `json:"connected"`
+	Connection   uint64       `json:"connection"` // counts from 1 within a boot
+	Acked        uint64       `json:"acked"`
+	Retried      uint64       `json:"retried"`
+	SetAside     uint64       `json:"set_aside"`
+	Guarantee    string       `json:"guarantee"`
+	Ignition     string       `json:"ignition"` // on, off or unknown
+	Asleep       bool         `json:"asleep"`   // off the network on purpose
 	// Network is the link as it was seen last, Upload what may be sent over it: all, urgent or none.
 	Network network.State `json:"network"`
 	Upload  string        `json:"upload"`
@@ -37,7 +41,7 @@ func (a *Agent) Status() Status {
 	supply := a.power.Status()
 	way, limit := a.network.Status()
 	return Status{
-		Boot: a.boot.String(), Attached: a.frames.Attached(),
+		Boot: a.boot.String(), Attached: a.frames.Attached(), Buses: a.frames.Buses(),
 		Received: made.Seen.Received, Dropped: made.Seen.Dropped,
 		Decoded: made.Seen.Decoded, Unknown: made.Seen.Unknown,
 		Samples: made.Samples, Batches: made.Batches,

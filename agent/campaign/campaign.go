@@ -62,14 +62,16 @@ func (b *Block) add(rule, group int32, t int64, raw []int64, take []int) {
 	b.Rows = append(b.Rows, Row{Rule: rule, Group: group, Time: t, Offset: int32(offset), Count: int32(len(b.Raw) - offset), Bits: -1})
 }
 
-// Config of a Collector. Every field is required.
+// Config of a Collector. Every field but Interest is required.
 type Config struct {
 	Plan   *dbc.Plan
 	Hashes [][32]byte // SHA-256 of the DBC files, for the schemas
 	// Save keeps a schema document on disk before the first batch that needs it.
 	Save    func(protocol.SchemaHash, []byte) error
 	Release func(*signals.Block)
-	Log     *slog.Logger
+	// Interest is told what is wanted of each bus of the plan whenever a set is put in force; nil: nobody asks.
+	Interest func([]Interest)
+	Log      *slog.Logger
 }
 
 // Stats are the counters of a Collector.
@@ -122,12 +124,16 @@ func (c *Collector) Prepare(set []protocol.Campaign) (apply func(), err error) {
 			return nil, err
 		}
 	}
+	wanted := interests(c.cfg.Plan, rules)
 	return func() {
 		select {
 		case <-c.changes: // a set that Run has not seen yet is superseded
 		default:
 		}
 		c.changes <- rules
+		if c.cfg.Interest != nil {
+			c.cfg.Interest(wanted)
+		}
 	}, nil
 }
 

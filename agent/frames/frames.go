@@ -3,6 +3,10 @@
 //
 // When the pipeline is slow it waits; then the driver's queue fills, and the
 // driver counts what it drops. It decodes nothing.
+//
+// Frames that nobody wants can be kept away by the driver (SetFilters): they
+// never get here and are in no counter, neither received nor dropped nor
+// unknown. Only a bus that nobody narrows is therefore counted wholly.
 package frames
 
 import (
@@ -14,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"telltale.dev/hal/canbus"
 	"telltale.dev/protocol/can"
@@ -35,7 +41,8 @@ type Block struct {
 // Input is one named bus and how to attach to it.
 type Input struct {
 	Name string
-	// Open attaches to the bus; it is called again, with back-off, when the bus is lost.
+	// Open attaches to the bus; it is called again, with back-off, when the bus is lost or not there yet. An
+	// error that wraps canbus.ErrConfig before the first success ends Run.
 	Open func(context.Context) (canbus.Bus, error)
 }
 
@@ -50,11 +57,39 @@ type Reader struct {
 	cfg      Config
 	free     sync.Pool
 	attached atomic.Int32
+	places   []place // by input
 }
 
 // New makes a Reader.
 func New(cfg Config) *Reader {
-	return &Reader{cfg: cfg, free: sync.Pool{New: func() any { return new(Block) }}}
+	r := &Reader{cfg: cfg, free: sync.Pool{New: func() any { return new(Block) }}, places: make([]place, len(cfg.Inputs))}
+	for i, in := range cfg.Inputs {
+		r.places[i].state = Bus{Name: in.Name, Filters: everything}
+	}
+	return r
+}
+
+// SetFilters says which frames are wanted of an input: nil is everything, an
+// empty list nothing. It holds until it is said otherwise, also for a bus that
+// is attached again. More frames than wanted may come. It may be called from any goroutine.
+func (r *Reader) SetFilters(input int, filters []can.Filter) {
+	r.say(input, r.places[input].narrow(filters))
+}
+
+// say logs how a bus is filtered now, if that is news.
+func (r *Reader) say(input int, news string) {
+	if news != "" {
+		r.cfg.Log.Info("bus filters", "bus", r.cfg.Inputs[input].Name, "pass", news)
+	}
+}
+
+// Buses gives the state of each input. It may be called from any goroutine.
+func (r *Reader) Buses() []Bus {
+	list := make([]Bus, len(r.places))
+	for i := range r.places {
+		list[i] = r.places[i].look()
+	}
+	return list
 }
 
 // Attached is the number of buses attached now.
@@ -65,36 +100,41 @@ func (r *Reader) Release(b *Block) { r.free.Put(b) }
 
 // Run reads until ctx ends and closes out. What was received is always handed
 // on: whoever reads out must go on until it is closed. A bus that cannot be
-// opened, is lost or ends (io.EOF) is opened again.
+// opened, is lost or ends (io.EOF) is opened again. The error is of a bus whose
+// configuration is wrong; all others have ended then, too.
 func (r *Reader) Run(ctx context.Context, out chan<- *Block) error {
 	defer close(out)
-	var wg sync.WaitGroup
+	buses, ctx := errgroup.WithContext(ctx)
 	for i := range r.cfg.Inputs {
-		wg.Go(func() { r.keep(ctx, i, out) })
+		buses.Go(func() error { return r.keep(ctx, i, out) })
 	}
-	wg.Wait()
-	return nil
+	return buses.Wait()
 }
 
-// Waits between attempts to attach to a bus.
+// Waits between attempts to attach to a bus. An attempt is cheap, and what a
+// bus says before it is attached is lost.
 const (
 	minReattach = 50 * time.Millisecond
-	maxReattach = 2 * time.Second
+	maxReattach = 250 * time.Millisecond
 )
 
 // keep attaches to one bus again and again; base holds the counters of earlier attachments.
-func (r *Reader) keep(ctx context.Context, index int, out chan<- *Block) {
+func (r *Reader) keep(ctx context.Context, index int, out chan<- *Block) error {
 	in := r.cfg.Inputs[index]
 	var base canbus.Stats
-	wait, said := minReattach, ""
+	wait, said, before := minReattach, "", false
 	for ctx.Err() == nil {
-		stats, err := r.attach(ctx, index, base, out)
-		if stats != base { // there were frames, so this is news
-			base, wait, said = stats, minReattach, ""
+		attached, stats, err := r.attach(ctx, index, base, out)
+		if stats != base || attached { // so this is news
+			base, wait, said, before = stats, minReattach, "", true
 		}
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
+		if !before && errors.Is(err, canbus.ErrConfig) {
+			return fmt.Errorf("bus %s: %w", in.Name, err)
+		}
+		r.places[index].fail(err)
 		if text := fmt.Sprint(err); text != said {
 			r.cfg.Log.Warn("bus not readable; trying again", "bus", in.Name, "error", err)
 			said = text
@@ -107,19 +147,23 @@ func (r *Reader) keep(ctx context.Context, index int, out chan<- *Block) {
 		}
 		pause.Stop()
 	}
+	return nil
 }
 
 // attach opens the bus and reads it to its end.
-func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out chan<- *Block) (canbus.Stats, error) {
+func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out chan<- *Block) (attached bool, total canbus.Stats, err error) {
 	bus, err := r.cfg.Inputs[index].Open(ctx)
 	if err != nil {
-		return base, err
+		return false, base, err
 	}
 	defer bus.Close()
+	here := &r.places[index]
+	r.say(index, here.attach(bus))
+	defer here.detach()
 	r.attached.Add(1)
 	defer r.attached.Add(-1)
 	r.cfg.Log.Info("bus attached", "bus", r.cfg.Inputs[index].Name)
-	total := base
+	total = base
 	b := r.free.Get().(*Block)
 	defer func() { r.free.Put(b) }()
 	for {
@@ -128,6 +172,7 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 			total.Received += uint64(n)
 			total.Dropped = base.Dropped + bus.Stats().Dropped
 			b.Bus, b.Frames, b.Received, b.Dropped = index, b.buf[:n], total.Received, total.Dropped
+			here.read(b.buf[0].Time, total)
 			out <- b
 			b = r.free.Get().(*Block)
 		}
@@ -135,7 +180,8 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 			if errors.Is(err, io.EOF) {
 				err = fmt.Errorf("%s ended: %w", r.cfg.Inputs[index].Name, err)
 			}
-			return total, err
+			total.Dropped = base.Dropped + bus.Stats().Dropped
+			return true, total, err
 		}
 	}
 }

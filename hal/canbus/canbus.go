@@ -77,6 +77,16 @@ type Errors struct {
 	Other           uint64 `json:"other,omitempty"`
 }
 
+// Plus adds two counts up.
+func (e Errors) Plus(o Errors) Errors {
+	return Errors{
+		BusOff: e.BusOff + o.BusOff, Restarted: e.Restarted + o.Restarted, Passive: e.Passive + o.Passive,
+		Warning: e.Warning + o.Warning, Active: e.Active + o.Active, ArbitrationLost: e.ArbitrationLost + o.ArbitrationLost,
+		NoAck: e.NoAck + o.NoAck, Overflow: e.Overflow + o.Overflow, BusError: e.BusError + o.BusError,
+		Transceiver: e.Transceiver + o.Transceiver, Timeout: e.Timeout + o.Timeout, Other: e.Other + o.Other,
+	}
+}
+
 // Link is the state of a bus's interface at one moment.
 type Link struct {
 	Interface     string `json:"interface"`

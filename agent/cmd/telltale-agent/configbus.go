@@ -8,6 +8,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"telltale.dev/hal/canbus"
 )
 
 // busFlags are written together in the file, by bus.
@@ -26,12 +28,17 @@ var busKeys = []busKey{
 	{"dbitrate", "bits per second of the data phase, such as 2000000", isNumber},
 	{"fd", "on or off", isSwitch},
 	{"listen-only", "on or off", isSwitch},
-	{"send", "on or off", isSwitch},
+	{"send", "on, off or identifiers such as 0x123,0x18FEF100x", isPermission},
 }
 
 func isNumber(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 32)
 	return err == nil && n > 0
+}
+
+func isPermission(s string) bool {
+	_, err := canbus.ParsePermission(s)
+	return err == nil || isSwitch(s)
 }
 
 func isSwitch(s string) bool { return slices.Contains([]string{"true", "false"}, onOff(s)) }

@@ -11,9 +11,6 @@ import (
 	"time"
 
 	"telltale.dev/agent"
-	"telltale.dev/agent/frames"
-	"telltale.dev/hal/canbus"
-	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/hal/keystore"
 	"telltale.dev/hal/keystore/file"
 	"telltale.dev/protocol"
@@ -105,15 +102,12 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 // vehicle reads the DBC files and names the buses.
 func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 	var sources []dbc.Source
-	for _, arg := range c.Can {
-		name, url, ok := strings.Cut(arg, "=")
-		if !ok || name == "" {
-			return fmt.Errorf("%s: expected NAME=URL", c.at("can", arg))
-		}
-		cfg.Inputs = append(cfg.Inputs, frames.Input{Name: name, Open: func(ctx context.Context) (canbus.Bus, error) {
-			return virtual.Dial(ctx, url)
-		}})
-		sources = append(sources, dbc.Source{Bus: name, J1939: slices.Contains(c.J1939, name)})
+	var err error
+	if cfg.Inputs, err = c.busInputs(); err != nil {
+		return err
+	}
+	for _, in := range cfg.Inputs {
+		sources = append(sources, dbc.Source{Bus: in.Name, J1939: slices.Contains(c.J1939, in.Name)})
 	}
 	for _, arg := range c.DBC {
 		name, path, _ := strings.Cut(arg, "=")

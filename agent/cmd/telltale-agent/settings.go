@@ -14,7 +14,7 @@ type Settings struct {
 	FromFile `embed:""`
 
 	Data     string   `required:"" type:"path" placeholder:"DIR" help:"Folder for buffer, documents and schemas."`
-	Can      []string `required:"" sep:"none" placeholder:"NAME=URL" help:"A bus, such as can0=virtual://127.0.0.1:4000/can0. May be repeated."`
+	Can      []string `required:"" sep:"none" placeholder:"BUS" help:"A bus: an interface (can0), NAME=INTERFACE, or NAME=URL such as can0=socketcan:can0?bitrate=500000 or can0=virtual://127.0.0.1:4000/can0. May be repeated."`
 	DBC      []string `name:"dbc" sep:"none" placeholder:"NAME=FILE" help:"A DBC file for a bus. May be repeated."`
 	J1939    []string `name:"j1939" placeholder:"NAME" help:"A bus whose frames are matched by PGN. May be repeated."`
 	Endpoint []string `required:"" placeholder:"HOST:PORT" help:"A broker. Several are tried in turn."`

@@ -1,0 +1,58 @@
+package campaign
+
+import (
+	"slices"
+
+	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/dbc"
+)
+
+// Interest is what the rules in force want of one bus of the plan. It never
+// wants less than they take.
+type Interest struct {
+	// Everything: all frames, also those that no DBC file knows, so that they are
+	// counted. A bus is narrowed only when some message of it is wanted by no rule.
+	Everything bool
+	// Filters let the frames of the wanted messages through; without Everything and without filters no frame is wanted.
+	Filters []can.Filter
+}
+
+// interests says what rules want, by bus of the plan.
+func interests(plan *dbc.Plan, rules []*Rule) []Interest {
+	wanted := make([]bool, len(plan.Signals()))
+	for _, r := range rules {
+		for s, selected := range r.selected {
+			wanted[s] = wanted[s] || selected
+		}
+	}
+	all := !slices.Contains(wanted, false) && len(rules) > 0
+	list := make([]Interest, len(plan.Buses()))
+	known := make([]bool, len(list)) // the bus has a message with signals
+	left := make([]bool, len(list))  // some of them is wanted by nobody
+	for _, m := range plan.Messages() {
+		if len(m.Signals) == 0 {
+			continue
+		}
+		known[m.Bus] = true
+		if !slices.Contains(wanted[m.First:m.First+len(m.Signals)], true) {
+			left[m.Bus] = true
+			continue
+		}
+		list[m.Bus].Filters = append(list[m.Bus].Filters, filterOf(&m))
+	}
+	for i := range list {
+		if known[i] && !left[i] || !known[i] && all {
+			list[i] = Interest{Everything: true}
+		}
+	}
+	return list
+}
+
+// filterOf lets through what the plan decodes as message m (dbc.Source.J1939).
+// Values of multiplexors are the decoder's business: a filter knows identifiers only.
+func filterOf(m *dbc.MessageInfo) can.Filter {
+	if m.J1939 && m.ID.IsExtended() {
+		return can.GroupFilter(m.ID)
+	}
+	return can.ExactFilter(m.ID)
+}

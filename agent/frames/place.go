@@ -1,0 +1,140 @@
+package frames
+
+import (
+	"fmt"
+	"sync"
+
+	"telltale.dev/hal/canbus"
+	"telltale.dev/protocol/can"
+)
+
+// everything is how an unnarrowed bus is called.
+const everything = "everything"
+
+// place is what is known of one input, whether its bus is attached or not.
+type place struct {
+	mu       sync.Mutex // guards all below
+	bus      canbus.Bus // nil: not attached
+	wanted   []can.Filter
+	narrowed bool // wanted counts
+	said     string
+	state    Bus
+	base     canbus.Errors // of earlier attachments
+}
+
+// Bus is the state of one input.
+type Bus struct {
+	Name     string `json:"name"`
+	Attached bool   `json:"attached"`
+	// Received and Dropped are over all attachments since the start. Frames that Filters keeps away are in neither.
+	Received uint64        `json:"frames_received"`
+	Dropped  uint64        `json:"frames_dropped"`
+	Errors   canbus.Errors `json:"error_frames"`
+	// Filters says in words what the driver lets through: everything, or how many filters.
+	Filters string `json:"filters"`
+	// First is the time of the first frame since the start, in µs since the Unix epoch; 0: none yet.
+	First   int64  `json:"first_us,omitempty"`
+	Failure string `json:"failure,omitempty"` // why it is not attached
+}
+
+// attach takes a fresh bus and narrows it to what is wanted.
+func (p *place) attach(bus canbus.Bus) (news string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bus, p.state.Attached, p.state.Failure = bus, true, ""
+	return p.apply()
+}
+
+// detach lets go of the bus, which is closed afterwards.
+func (p *place) detach() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.base = sum(p.base, p.bus)
+	p.state.Errors = p.base
+	p.bus, p.state.Attached = nil, false
+}
+
+// narrow changes what is wanted: nil is everything.
+func (p *place) narrow(filters []can.Filter) (news string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted, p.narrowed = filters, filters != nil
+	if p.bus == nil {
+		return ""
+	}
+	return p.apply()
+}
+
+// apply narrows the bus as far as its driver can, and gives what is to be said
+// of it when that is new. Callers hold mu.
+func (p *place) apply() (news string) {
+	p.state.Filters = p.filter()
+	if p.state.Filters == p.said || p.said == "" && p.state.Filters == everything {
+		return ""
+	}
+	p.said = p.state.Filters
+	return p.said
+}
+
+func (p *place) filter() string {
+	f, able := canbus.As[canbus.Filterer](p.bus)
+	if !able {
+		if p.narrowed {
+			return everything + ": the driver has no filters"
+		}
+		return everything
+	}
+	var filters []can.Filter
+	text := everything
+	if p.narrowed {
+		var exact bool
+		filters, exact = can.Narrow(p.wanted, f.MaxFilters())
+		switch {
+		case filters == nil:
+			text = fmt.Sprintf("%s: %d identifiers are wanted, too many for %d filters", everything, len(p.wanted), f.MaxFilters())
+		case exact:
+			text = fmt.Sprintf("%d filters", len(filters))
+		default:
+			text = fmt.Sprintf("%d masks for %d wanted identifiers: some others pass, too", len(filters), len(p.wanted))
+		}
+	}
+	if err := f.SetFilters(filters); err != nil {
+		return fmt.Sprintf("unknown: %v", err)
+	}
+	return text
+}
+
+// read notes a block.
+func (p *place) read(first int64, total canbus.Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.First == 0 {
+		p.state.First = first
+	}
+	p.state.Received, p.state.Dropped = total.Received, total.Dropped
+}
+
+// fail notes why there is no bus.
+func (p *place) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Failure = err.Error()
+}
+
+// look gives the state.
+func (p *place) look() Bus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bus != nil {
+		p.state.Errors = sum(p.base, p.bus)
+	}
+	return p.state
+}
+
+// sum adds the error frames of a bus to those of earlier attachments.
+func sum(base canbus.Errors, bus canbus.Bus) canbus.Errors {
+	if i, ok := canbus.As[canbus.Inspector](bus); ok {
+		return base.Plus(i.Errors())
+	}
+	return base
+}
