@@ -53,6 +53,10 @@ func (v views) vehicle(entry registry.Vehicle) api.Vehicle {
 		shown := api.Device{ID: string(d.ID), Presence: string(protocol.PresenceUnknown), Since: v.started.UTC()}
 		if p, ok := presence[d.ID]; ok {
 			shown.Presence, shown.Since = string(p.State), p.Since
+			if p.State == protocol.PresenceAsleep && p.WakesAt != 0 {
+				wakes := time.UnixMilli(p.WakesAt).UTC()
+				shown.Wakes = &wakes
+			}
 		}
 		out.Devices = append(out.Devices, shown)
 	}

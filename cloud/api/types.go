@@ -17,6 +17,8 @@ type Device struct {
 	ID       string    `json:"did"`
 	Presence string    `json:"presence" enum:"unknown,online,asleep,offline,lost"`
 	Since    time.Time `json:"since" doc:"when the cloud learned of it"`
+	// Wakes is nil when the device did not say.
+	Wakes *time.Time `json:"wakes,omitempty" doc:"when a device that is asleep said it would wake"`
 }
 
 // Signal is the last known value of a signal.

@@ -76,6 +76,9 @@ type Status struct {
 	Connected    bool   `json:"connected"`
 	Connection   uint64 `json:"connection"`
 	Acked        uint64 `json:"acked"`
+	Ignition     string `json:"ignition"`
+	Asleep       bool   `json:"asleep"`
+	Upload       string `json:"upload"`
 	Error        string `json:"error"`
 }
 
