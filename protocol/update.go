@@ -47,6 +47,9 @@ func (h *FileHash) UnmarshalText(text []byte) (err error) {
 // of a document: a device asks the download endpoint of its own configuration.
 func DownloadPath(h FileHash) string { return "/v1/files/" + h.String() }
 
+// DefaultDownloadPort is where a cloud serves update files unless it is told otherwise.
+const DefaultDownloadPort = "8884"
+
 // MaxUpdateFile is the largest update file that a document may speak of, in bytes.
 const MaxUpdateFile = 4<<30 + 8<<10
 

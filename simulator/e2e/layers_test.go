@@ -74,6 +74,7 @@ var upstream = map[string][]string{
 	"agent/batch":    {"agent/campaign", "agent/signals", "agent/buffer"},
 	"agent/link":     {"agent/buffer"},
 	"agent/config":   {"agent/buffer"},
+	"agent/update":   {"agent/buffer"},
 }
 
 // drivers may be named only where programs are put together.

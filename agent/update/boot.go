@@ -1,0 +1,275 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"telltale.dev/hal/slots"
+	"telltale.dev/protocol"
+)
+
+// Bounds of what is tried again.
+const (
+	maxInstalls = 3 // of one update, begun and not ended
+	maxRestarts = 3 // asked for in a row without the machine having been restarted
+	maxStarts   = 5 // of the agent while its firmware is on trial: more is a crash loop
+)
+
+// healthTick is how often a firmware on trial is looked at.
+const healthTick = 100 * time.Millisecond
+
+// settle brings journal and slots together, after a start and after an install:
+// it says what became of the update, waits until a firmware on trial proves itself, or asks for a restart.
+func (u *Updater) settle(ctx context.Context) error {
+	if u.cfg.Slots == nil {
+		return u.withoutSlots()
+	}
+	st, err := u.status(ctx)
+	if err != nil {
+		return err
+	}
+	if s := u.j.State; s == protocol.UpdateInstalling || s == protocol.UpdateRebooting {
+		err = u.reconcile(st)
+	}
+	if err == nil && !u.told {
+		err = u.sayAgain()
+	}
+	if err != nil {
+		return err
+	}
+	if u.j.State == protocol.UpdateRebooting || st.Trial && !u.j.active() {
+		return u.trial(ctx)
+	}
+	return u.keepTries(st)
+}
+
+// withoutSlots tells what runs; an update that an earlier configuration began ends.
+func (u *Updater) withoutSlots() error {
+	if u.j.active() {
+		return u.fail(protocol.ReasonNotSupported, errors.New("this device has no firmware slots"))
+	}
+	u.tell()
+	return nil
+}
+
+// sayAgain says after a start how things stand, whatever was said before it.
+func (u *Updater) sayAgain() error {
+	if u.j.State == "" || u.j.State == protocol.UpdatePending {
+		u.tell()
+		return nil
+	}
+	return u.move(func(*journal) {})
+}
+
+// status asks the slots until they answer.
+func (u *Updater) status(ctx context.Context) (slots.Status, error) {
+	for {
+		st, err := u.cfg.Slots.Status()
+		if err == nil || ctx.Err() != nil {
+			return st, errors.Join(err, ctx.Err())
+		}
+		u.cfg.Log.Error("firmware slots do not answer", "error", err)
+		u.pause(ctx, u.cfg.Timing.Retry)
+	}
+}
+
+// reconcile holds an install or a restart that was begun against what runs.
+func (u *Updater) reconcile(st slots.Status) error {
+	switch st.Booted {
+	case u.j.To:
+		return u.inNew(st)
+	case u.j.From:
+		return u.inOld(st)
+	}
+	return u.fail(protocol.ReasonSlotFailed, fmt.Errorf("%w; the boot state: %s", slots.ErrBooted, st.Problem))
+}
+
+// inNew: the new firmware runs.
+func (u *Updater) inNew(st slots.Status) error {
+	if u.j.Undo != "" { // it was to go, and the machine was not restarted
+		return u.back(u.j.Undo, u.j.UndoDetail)
+	}
+	if !st.Trial && st.Problem == "" { // confirmed, and the power went before the journal had it
+		return u.confirmed()
+	}
+	err := u.move(func(j *journal) {
+		j.State, j.Restarts = protocol.UpdateRebooting, 0
+		if !u.counted {
+			j.Starts++
+		}
+	})
+	u.counted = u.counted || err == nil
+	return err
+}
+
+// inOld: the former firmware runs.
+func (u *Updater) inOld(st slots.Status) error {
+	switch {
+	case u.j.Undo != "":
+		return u.end(protocol.UpdateRolledBack, u.j.Undo, u.j.UndoDetail)
+	case first(st) == u.j.To && st.Left[u.j.To] == slots.Tries: // installed; the machine is still to be restarted
+		if u.j.Restarts >= maxRestarts {
+			return u.giveUpRestart()
+		}
+		if err := u.move(func(j *journal) {
+			j.State = protocol.UpdateRebooting
+			j.Restarts++
+		}); err != nil {
+			return err
+		}
+		return ErrRestart
+	case first(st) != u.j.To && u.j.State == protocol.UpdateInstalling: // cut short: begun anew
+		return nil
+	}
+	if first(st) == u.j.To { // tried, and given up although it has tries left: no later power-on is to start it
+		if err := u.cfg.Slots.Confirm(); err != nil {
+			return err
+		}
+	}
+	detail := "the boot loader started the former slot again"
+	if st.Problem != "" {
+		detail += "; " + st.Problem
+	}
+	return u.end(protocol.UpdateRolledBack, protocol.ReasonBootFailed, detail)
+}
+
+// first is the slot that the boot loader starts next.
+func first(st slots.Status) slots.Slot {
+	i := slices.IndexFunc(st.Order, func(s slots.Slot) bool { return st.Left[s] > 0 })
+	if i < 0 {
+		return ""
+	}
+	return st.Order[i]
+}
+
+// giveUpRestart makes the running slot the first again, so that no later power-on starts what was reported as failed.
+func (u *Updater) giveUpRestart() error {
+	if err := u.cfg.Slots.Confirm(); err != nil {
+		return err
+	}
+	return u.fail(protocol.ReasonRestartRefused, fmt.Errorf("asked %d times; is whoever supervises the agent told to restart the machine at exit code %d?",
+		maxRestarts, slots.ExitRestart))
+}
+
+// keepTries gives the running slot its tries back, unless another one is to be started next.
+func (u *Updater) keepTries(st slots.Status) error {
+	if st.Booted == "" || st.Trial || first(st) != st.Booted && first(st) != "" {
+		return nil
+	}
+	if st.Left[st.Booted] == slots.Tries && len(st.Order) > 0 && st.Order[0] == st.Booted {
+		return nil
+	}
+	if err := u.cfg.Slots.Confirm(); err != nil {
+		u.cfg.Log.Error("running slot does not get its tries back", "error", err)
+	}
+	return nil
+}
+
+// trial waits until the firmware that runs is healthy and connected, and goes back when it is not in time.
+func (u *Updater) trial(ctx context.Context) error {
+	if u.j.State == protocol.UpdateRebooting && u.j.Starts > maxStarts {
+		return u.back(protocol.ReasonUnhealthy, fmt.Sprintf("the agent was started %d times on trial", u.j.Starts))
+	}
+	limit := u.cfg.Timing.Health
+	if s := u.j.Document.Health; s > 0 && u.j.active() {
+		limit = time.Duration(s) * time.Second
+	}
+	end := time.Now().Add(limit)
+	var since time.Time // healthy and connected
+	tick := time.NewTicker(healthTick)
+	defer tick.Stop()
+	for {
+		if u.untold {
+			u.tell() // a buffer that cannot be written is not healthy
+		}
+		health := u.cfg.Healthy()
+		connected := u.cfg.Connected()
+		now := time.Now()
+		switch {
+		case health != nil || !connected || u.untold:
+			since = time.Time{}
+		case since.IsZero():
+			since = now
+		}
+		if !since.IsZero() && now.Sub(since) >= u.cfg.Timing.Settle {
+			return u.prove(ctx)
+		}
+		if now.After(end) && since.IsZero() {
+			return u.doubt(health, connected)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// prove makes the firmware on trial the confirmed one.
+func (u *Updater) prove(ctx context.Context) error {
+	for {
+		err := u.cfg.Slots.Confirm()
+		if err == nil {
+			err = u.confirmed()
+		}
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		u.cfg.Log.Error("firmware is not confirmed yet", "error", err)
+		u.pause(ctx, u.cfg.Timing.Retry)
+	}
+}
+
+func (u *Updater) confirmed() error {
+	if !u.j.active() {
+		u.cfg.Log.Info("firmware on trial is confirmed")
+		u.tell()
+		return nil
+	}
+	return u.end(protocol.UpdateConfirmed, "", "")
+}
+
+// doubt goes back: the time is over.
+func (u *Updater) doubt(health error, connected bool) error {
+	switch {
+	case health != nil:
+		return u.back(protocol.ReasonUnhealthy, health.Error())
+	case u.untold:
+		return u.back(protocol.ReasonUnhealthy, "the buffer takes nothing")
+	case !connected:
+		return u.back(protocol.ReasonNotConnected, "the cloud was not reached")
+	}
+	return u.back(protocol.ReasonUnhealthy, "not healthy and connected for long enough")
+}
+
+// back makes the former slot the first and asks for a restart.
+func (u *Updater) back(reason protocol.Reason, detail string) error {
+	u.cfg.Log.Error("firmware on trial goes back", "reason", reason, "detail", detail)
+	active := u.j.active()
+	if active {
+		if u.j.Undo != "" && u.j.Restarts >= maxRestarts {
+			return u.fail(protocol.ReasonRestartRefused, errors.New("the former slot runs at the next restart of the machine"))
+		}
+		next := u.j
+		next.Undo, next.UndoDetail = reason, shorten(detail)
+		next.Restarts++
+		if err := u.keep(next); err != nil {
+			return err
+		}
+	}
+	err := u.cfg.Slots.Rollback()
+	if !errors.Is(err, slots.ErrUnbootable) {
+		if err == nil {
+			err = ErrRestart
+		}
+		return err
+	}
+	// There is nothing to go back to: better this firmware than none.
+	if err := u.cfg.Slots.Confirm(); err != nil || !active {
+		return err
+	}
+	return u.end(protocol.UpdateFailed, protocol.ReasonRollbackFailed, fmt.Sprintf("%s: %s", reason, detail))
+}

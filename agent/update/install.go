@@ -1,0 +1,93 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"telltale.dev/hal/slots"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/firmware"
+)
+
+// begin says which slot is going to be written.
+func (u *Updater) begin() error {
+	st, err := u.cfg.Slots.Status()
+	switch {
+	case err != nil:
+		return err
+	case st.Booted == "":
+		return u.fail(protocol.ReasonSlotFailed, slots.ErrBooted)
+	}
+	return u.move(func(j *journal) {
+		j.State, j.From, j.To = protocol.UpdateInstalling, st.Booted, st.Booted.Other()
+	})
+}
+
+// install writes the payload into the slot. The file is verified while it is
+// read once more: what the disk made of it meanwhile never becomes a slot that is started.
+func (u *Updater) install(ctx context.Context) error {
+	if u.j.Installs >= maxInstalls {
+		return u.fail(protocol.ReasonSlotFailed, fmt.Errorf("begun %d times and never ended", u.j.Installs))
+	}
+	next := u.j
+	next.Installs++
+	if err := u.keep(next); err != nil {
+		return err
+	}
+	file, err := os.Open(u.part())
+	if err != nil {
+		return u.fail(protocol.ReasonCorrupt, plain(err))
+	}
+	defer file.Close()
+	opened, err := firmware.Open(file, u.policy())
+	if err != nil {
+		return u.fail(reasonOf(err), err)
+	}
+	err = u.cfg.Slots.Install(ctx, opened.Payload(), opened.Header.Manifest.Size)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, slots.ErrTrial):
+		return u.fail(protocol.ReasonOnTrial, err)
+	case errors.Is(err, firmware.ErrCorrupt), errors.Is(err, firmware.ErrTruncated):
+		return u.fail(protocol.ReasonCorrupt, err)
+	case err != nil:
+		return u.fail(protocol.ReasonSlotFailed, err)
+	}
+	if err := u.move(func(j *journal) {
+		j.State, j.Restarts = protocol.UpdateRebooting, 1
+	}); err != nil {
+		return err
+	}
+	return ErrRestart
+}
+
+// policy is what is accepted of the update at hand.
+func (u *Updater) policy() firmware.Policy {
+	return firmware.Policy{
+		Keys: u.cfg.Keys, Board: u.cfg.Running.Board, Release: u.cfg.Running.Release, AllowDowngrade: u.j.Document.AllowDowngrade,
+	}
+}
+
+// reasonOf says in the words of the protocol why an update file is refused.
+func reasonOf(err error) protocol.Reason {
+	for _, known := range []struct {
+		err    error
+		reason protocol.Reason
+	}{
+		{firmware.ErrNotUpdate, protocol.ReasonNotUpdate},
+		{firmware.ErrWrongKey, protocol.ReasonWrongKey},
+		{firmware.ErrSignature, protocol.ReasonSignature},
+		{firmware.ErrWrongBoard, protocol.ReasonWrongBoard},
+		{firmware.ErrOlder, protocol.ReasonOlder},
+		{firmware.ErrTruncated, protocol.ReasonTruncated},
+		{firmware.ErrCorrupt, protocol.ReasonCorrupt},
+	} {
+		if errors.Is(err, known.err) {
+			return known.reason
+		}
+	}
+	return protocol.ReasonInternal
+}

@@ -1,0 +1,341 @@
+package update
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"telltale.dev/agent/buffer"
+	"telltale.dev/hal/slots"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/firmware"
+)
+
+// ErrRestart is what Run returns when the machine has to be restarted.
+var ErrRestart = errors.New("the machine is to be restarted for the firmware update")
+
+// Reports takes feedback; it is on disk when Append returns.
+type Reports interface {
+	Append(recs []buffer.Record, p buffer.Progress) error
+}
+
+// Config of an Updater. All but Slots, Keys and Timing must be set.
+type Config struct {
+	Dir     string // for the journal and the file under way
+	Vehicle protocol.VehicleID
+	Device  protocol.DeviceID
+	// Slots; nil: a device without, which refuses documents.
+	Slots slots.Slots
+	// Running is the firmware that runs; its slot is asked for.
+	Running protocol.Running
+	// Keys are whose updates are trusted; none: nobody's.
+	Keys firmware.Keys
+	// Endpoints are host:port of download servers, tried in turn, over TLS.
+	Endpoints []string
+	TLS       *tls.Config // it is cloned
+	Report    Reports
+	// Healthy says why the agent cannot do its work, nil when it can.
+	Healthy func() error
+	// Connected says whether the cloud is reached.
+	Connected func() bool
+	// MaxBytes bounds what is kept in Dir; zero means 1 GiB.
+	MaxBytes int64
+	Timing   Timing
+	Log      *slog.Logger
+}
+
+// Timing are waits; zero means the defaults.
+type Timing struct {
+	Health     time.Duration // how long a firmware on trial has, unless the document says otherwise; 5 min
+	Settle     time.Duration // how long it must be healthy and connected without a break; 5 s
+	Retry      time.Duration // between tries of what the disk refused; 5 s
+	Idle       time.Duration // a download that gets nothing for so long is begun anew; 30 s
+	Progress   time.Duration // between two words on a download; 5 s
+	BackoffMin time.Duration // between tries of a download; 1 s
+	BackoffMax time.Duration // 5 min
+}
+
+func (t Timing) withDefaults() Timing {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d <= 0 {
+			*d = value
+		}
+	}
+	set(&t.Health, 5*time.Minute)
+	set(&t.Settle, 5*time.Second)
+	set(&t.Retry, 5*time.Second)
+	set(&t.Idle, 30*time.Second)
+	set(&t.Progress, 5*time.Second)
+	set(&t.BackoffMin, time.Second)
+	set(&t.BackoffMax, max(5*time.Minute, t.BackoffMin))
+	return t
+}
+
+const defaultMaxBytes = 1 << 30
+
+// Updater is the one that works on updates. Apply may be called from any
+// goroutine; all else is owned by Run.
+type Updater struct {
+	cfg    Config
+	client *http.Client
+
+	mu        sync.Mutex // guards the three below
+	newest    *protocol.Update
+	current   protocol.UpdateID // of the journal
+	interrupt func()            // ends a download; nil while there is none
+	arrived   chan struct{}
+
+	j        journal
+	write    func(path string, data []byte) error
+	told     bool // a feedback is in the buffer since the start
+	untold   bool // the newest is not
+	exact    bool // the part is on disk up to its last byte, as far as this process knows
+	counted  bool // this start, in the journal
+	again    bool // a damaged download was begun anew
+	refusals int  // of the cloud, in a row
+}
+
+// Open reads the journal. A damaged one is set aside: then what runs decides alone.
+func Open(cfg Config) (*Updater, error) {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("update folder: %w", plain(err))
+	}
+	cfg.Timing = cfg.Timing.withDefaults()
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = defaultMaxBytes
+	}
+	if len(cfg.Endpoints) == 0 {
+		return nil, errors.New("update: expected a download endpoint")
+	}
+	u := &Updater{cfg: cfg, arrived: make(chan struct{}, 1), client: newClient(cfg), write: writeDurably}
+	var err error
+	u.j, err = loadJournal(cfg.Dir)
+	if errors.Is(err, errDamaged) {
+		cfg.Log.Error("update journal is unusable and set aside", "error", err)
+		u.j, err = journal{}, setAside(cfg.Dir)
+	}
+	u.current = u.j.Document.ID
+	return u, err
+}
+
+// Apply takes a document from down/config/update. It never blocks.
+func (u *Updater) Apply(payload []byte) {
+	doc := new(protocol.Update)
+	err := codec.Unmarshal(payload, doc)
+	if err == nil {
+		err = doc.Validate()
+	}
+	switch {
+	case err != nil:
+		u.cfg.Log.Error("update document is unusable", "error", err)
+		return
+	case doc.Device != u.cfg.Device:
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.newest != nil && u.newest.Revision > doc.Revision ||
+		doc.ID == u.current && !doc.Cancel && (u.newest == nil || u.newest.ID == doc.ID) {
+		return // the same again, as after each connect
+	}
+	u.newest = doc
+	if u.interrupt != nil {
+		u.interrupt()
+	}
+	select {
+	case u.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends, or gives ErrRestart when the machine has to be restarted.
+func (u *Updater) Run(ctx context.Context) error {
+	defer u.client.CloseIdleConnections()
+	for {
+		err := u.settle(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrRestart) {
+			return ended(ctx, err)
+		}
+		u.cfg.Log.Error("update has to wait", "state", u.j.State, "error", err)
+		u.pause(ctx, u.cfg.Timing.Retry)
+	}
+	for {
+		err := u.adopt()
+		if err == nil && u.j.active() {
+			err = u.step(ctx)
+		}
+		switch {
+		case ctx.Err() != nil, errors.Is(err, ErrRestart):
+			return ended(ctx, err)
+		case errors.Is(err, errInterrupted):
+		case err != nil:
+			u.cfg.Log.Error("update has to wait", "state", u.j.State, "error", err)
+			u.pause(ctx, u.cfg.Timing.Retry)
+		case !u.j.active() && !u.waiting():
+			u.idle(ctx)
+		}
+		if u.untold {
+			u.tell()
+		}
+	}
+}
+
+// ended is what Run returns: an end of ctx is no error.
+func ended(ctx context.Context, err error) error {
+	if errors.Is(err, ErrRestart) {
+		return ErrRestart
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// idle waits for a document, and not for ever when a feedback could not be stored.
+func (u *Updater) idle(ctx context.Context) {
+	var retry <-chan time.Time
+	if u.untold {
+		retry = time.After(u.cfg.Timing.Retry)
+	}
+	select {
+	case <-ctx.Done():
+	case <-u.arrived:
+	case <-retry:
+	}
+}
+
+func (u *Updater) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// waiting says whether a document waits that is not adopted yet.
+func (u *Updater) waiting() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.newest != nil
+}
+
+func (u *Updater) take() *protocol.Update {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	doc := u.newest
+	u.newest = nil
+	return doc
+}
+
+// putBack keeps a document for later, unless a newer one has arrived.
+func (u *Updater) putBack(doc *protocol.Update) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.newest == nil {
+		u.newest = doc
+	}
+}
+
+// adopt looks at the newest document. After an error it will be looked at again.
+func (u *Updater) adopt() error {
+	doc := u.take()
+	if doc == nil {
+		return nil
+	}
+	err := u.decide(doc)
+	if err != nil {
+		u.putBack(doc)
+	}
+	return err
+}
+
+func (u *Updater) decide(doc *protocol.Update) error {
+	j := &u.j
+	same := doc.ID == j.Document.ID
+	cancelable := j.State.Next(protocol.UpdateCanceled)
+	switch {
+	case doc.Revision < j.Document.Revision:
+		u.cfg.Log.Warn("update document is older than the one in force", "revision", doc.Revision)
+		return nil
+	case same && !doc.Cancel:
+		return nil
+	case same && cancelable:
+		return u.end(protocol.UpdateCanceled, protocol.ReasonCanceledByRequest, "")
+	case same: // too late: how it stands is said once more
+		return u.move(func(*journal) {})
+	case j.active() && !cancelable:
+		u.putBack(doc) // a slot is under way; this one comes afterwards
+		return nil
+	case j.active():
+		if err := u.end(protocol.UpdateCanceled, protocol.ReasonSuperseded, ""); err != nil {
+			return err
+		}
+	}
+	u.again, u.exact, u.refusals = false, false, 0
+	u.j = journal{Version: journalVersion, Document: *doc, State: protocol.UpdatePending, Sequence: doc.After}
+	if doc.Cancel {
+		return u.end(protocol.UpdateCanceled, protocol.ReasonCanceledByRequest, "nothing had begun")
+	}
+	return u.move(func(j *journal) { j.State = protocol.UpdateDelivered })
+}
+
+// step does what comes next in the state that the journal has.
+func (u *Updater) step(ctx context.Context) error {
+	switch u.j.State {
+	case protocol.UpdatePending: // its first word was not stored
+		return u.move(func(j *journal) { j.State = protocol.UpdateDelivered })
+	case protocol.UpdateDelivered:
+		return u.prepare()
+	case protocol.UpdateDownloading:
+		return u.download(ctx)
+	case protocol.UpdateVerified:
+		return u.begin()
+	case protocol.UpdateInstalling:
+		return u.install(ctx)
+	}
+	return u.settle(ctx)
+}
+
+// prepare finds out what stands against the update before a byte of it is fetched.
+func (u *Updater) prepare() error {
+	if u.cfg.Slots == nil {
+		return u.fail(protocol.ReasonNotSupported, errors.New("this device has no firmware slots"))
+	}
+	st, err := u.cfg.Slots.Status()
+	switch {
+	case err != nil:
+		return err
+	case st.Booted == "":
+		return u.fail(protocol.ReasonNotSupported, slots.ErrBooted)
+	case st.Trial:
+		return u.fail(protocol.ReasonOnTrial, slots.ErrTrial)
+	}
+	if err := u.makeRoom(); err != nil {
+		return u.fail(protocol.ReasonNoSpace, err)
+	}
+	return u.move(func(j *journal) { j.State = protocol.UpdateDownloading })
+}
+
+// fail ends the update; the firmware that runs stays.
+func (u *Updater) fail(reason protocol.Reason, err error) error {
+	u.cfg.Log.Error("update failed", "reason", reason, "error", err)
+	return u.end(protocol.UpdateFailed, reason, err.Error())
+}
+
+// end is the last word on the update.
+func (u *Updater) end(state protocol.UpdateState, reason protocol.Reason, detail string) error {
+	err := u.move(func(j *journal) { j.State, j.Reason, j.Detail = state, reason, shorten(detail) })
+	if err == nil {
+		u.cleanUp("")
+	}
+	return err
+}

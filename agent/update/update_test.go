@@ -1,0 +1,315 @@
+package update_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/agent/update"
+	"telltale.dev/hal/slots"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/firmware"
+)
+
+const goodPath = "DELIVERED DOWNLOADING VERIFIED INSTALLING REBOOTING CONFIRMED"
+
+func TestGoodUpdate(t *testing.T) {
+	b := newBench(t)
+	file, payload := b.file(8, 3<<20)
+	last := b.await(document("u1", 1, file))
+	if last.State != protocol.UpdateConfirmed || last.Running.Slot != "B" || last.Running.Trial || last.Bytes != int64(len(file)) {
+		t.Errorf("got %+v", last)
+	}
+	if got := b.path("u1"); got != goodPath {
+		t.Errorf("got %s", got)
+	}
+	if !bytes.Equal(b.fake.Content(slots.B), payload) {
+		t.Error("slot B does not hold the payload")
+	}
+	if parts, _ := filepath.Glob(filepath.Join(b.dir, "*.part")); len(parts) > 0 {
+		t.Errorf("left over: %v", parts)
+	}
+	// The next one goes back to slot A.
+	next, payload := b.file(9, 1<<20)
+	if last := b.await(document("u2", 2, next)); last.State != protocol.UpdateConfirmed || last.Running.Slot != "A" {
+		t.Errorf("got %+v", last)
+	}
+	if !bytes.Equal(b.fake.Content(slots.A), payload) {
+		t.Error("slot A does not hold the payload")
+	}
+}
+
+func TestRefused(t *testing.T) {
+	b := newBench(t)
+	good, _ := b.file(8, 1000)
+	corrupt := bytes.Clone(good)
+	corrupt[len(corrupt)-5] ^= 1
+	forged := bytes.Clone(good)
+	forged[60] ^= 1
+	older, _ := b.file(6, 1000)
+	big, _ := b.file(8, capacity+1)
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(board string, key *ecdsa.PrivateKey) []byte {
+		var out bytes.Buffer
+		if _, err := firmware.Sign(&out, firmware.Manifest{Board: board, Version: "v", Release: 8}, strings.NewReader("x"), key); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	for i, c := range []struct {
+		name   string
+		file   []byte
+		reason protocol.Reason
+	}{
+		{"wrong key", sign(board, other), protocol.ReasonWrongKey},
+		{"wrong board", sign("rpi", b.key), protocol.ReasonWrongBoard},
+		{"older", older, protocol.ReasonOlder},
+		{"truncated", good[:len(good)-1], protocol.ReasonTruncated},
+		{"corrupt", corrupt, protocol.ReasonCorrupt},
+		{"no update", []byte("hello, this is something else"), protocol.ReasonNotUpdate},
+		{"too large for the slot", big, protocol.ReasonSlotFailed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b.put(c.file)
+			id := protocol.UpdateID(strings.ReplaceAll(c.name, " ", "-"))
+			last := b.await(document(id, uint64(i+1), c.file))
+			if last.State != protocol.UpdateFailed || last.Reason != c.reason || last.Detail == "" || last.Running.Slot != "A" {
+				t.Errorf("got %+v", last)
+			}
+			if got := b.fake.Content(slots.B); len(got) != 0 {
+				t.Errorf("%d bytes were written to the slot", len(got))
+			}
+		})
+	}
+	doc := document("down", 20, older)
+	doc.AllowDowngrade = true
+	if last := b.await(doc); last.State != protocol.UpdateConfirmed {
+		t.Errorf("got %+v with a downgrade allowed", last)
+	}
+}
+
+func TestNoSpaceAndNoSlots(t *testing.T) {
+	b := newBench(t)
+	file, _ := b.file(8, 1000)
+	huge := document("huge", 1, file)
+	huge.Size = 2 << 30
+	if last := b.await(huge); last.Reason != protocol.ReasonNoSpace || last.State != protocol.UpdateFailed {
+		t.Errorf("got %+v", last)
+	}
+	b.slots = nil
+	if last := b.await(document("u", 2, file)); last.Reason != protocol.ReasonNotSupported || last.State != protocol.UpdateFailed {
+		t.Errorf("got %+v", last)
+	}
+}
+
+func TestUnhealthyGoesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		break_ func(*bench)
+		reason protocol.Reason
+	}{
+		"unhealthy": {func(b *bench) { b.unhealthy = errors.New("no bus") }, protocol.ReasonUnhealthy},
+		"offline":   {func(b *bench) { b.offline = true }, protocol.ReasonNotConnected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			file, _ := b.file(8, 1000)
+			c.break_(b)
+			last := b.await(document("u", 1, file))
+			if last.State != protocol.UpdateRolledBack || last.Reason != c.reason || last.Running.Slot != "A" || last.Running.Trial {
+				t.Errorf("got %+v", last)
+			}
+			if got := b.path("u"); got != "DELIVERED DOWNLOADING VERIFIED INSTALLING REBOOTING ROLLED_BACK" {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// TestBootLoaderGaveUp: the new firmware never reached its agent.
+func TestBootLoaderGaveUp(t *testing.T) {
+	b := newBench(t)
+	file, _ := b.file(8, 1000)
+	doc := document("u", 1, file)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, done := b.start(ctx, doc)
+	if err := <-done; !errors.Is(err, update.ErrRestart) {
+		t.Fatal(err)
+	}
+	for range slots.Tries {
+		if got := b.fake.Start(); got != slots.B {
+			t.Fatalf("started %s", got)
+		}
+	}
+	if got := b.fake.Start(); got != slots.A {
+		t.Fatalf("started %s", got)
+	}
+	last := b.await(doc)
+	if last.State != protocol.UpdateRolledBack || last.Reason != protocol.ReasonBootFailed || last.Running.Slot != "A" {
+		t.Errorf("got %+v", last)
+	}
+	if st, _ := b.fake.Status(); st.Order[0] != slots.A || st.Left[slots.A] != slots.Tries {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// TestRestartRefused: nobody restarts the machine, however often it is asked for.
+func TestRestartRefused(t *testing.T) {
+	b := newBench(t)
+	file, _ := b.file(8, 1000)
+	doc := document("u", 1, file)
+	for range 3 {
+		_, done := b.start(t.Context(), doc)
+		if err := <-done; !errors.Is(err, update.ErrRestart) {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, done := b.start(ctx, doc)
+	b.until(ctx, done, "u")
+	cancel()
+	<-done
+	if last := b.last(); last.State != protocol.UpdateFailed || last.Reason != protocol.ReasonRestartRefused {
+		t.Errorf("got %+v", last)
+	}
+	if got := b.fake.Start(); got != slots.A {
+		t.Errorf("after a report of failure %s was started", got)
+	}
+}
+
+// TestCrashLoop: the new agent ends again and again before its time is over.
+func TestCrashLoop(t *testing.T) {
+	b := newBench(t)
+	file, _ := b.file(8, 1000)
+	doc := document("u", 1, file)
+	_, done := b.start(t.Context(), doc)
+	if err := <-done; !errors.Is(err, update.ErrRestart) {
+		t.Fatal(err)
+	}
+	b.fake.Start()
+	b.offline = true
+	for i := 0; ; i++ {
+		if i > 10 {
+			t.Fatal("a crash loop was not noticed")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		_, done := b.start(ctx, doc)
+		err := <-done
+		cancel()
+		if errors.Is(err, update.ErrRestart) {
+			break
+		}
+	}
+	b.fake.Start()
+	if last := b.await(doc); last.State != protocol.UpdateRolledBack || last.Reason != protocol.ReasonUnhealthy || last.Running.Slot != "A" {
+		t.Errorf("got %+v", last)
+	}
+}
+
+func TestCancelAndSupersede(t *testing.T) {
+	b := newBench(t)
+	first, _ := b.file(8, 1000)
+	second, _ := b.file(9, 2000)
+	b.handler = func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() } // never gives a byte
+	ctx, cancel := context.WithCancel(t.Context())
+	u, done := b.start(ctx, document("u1", 1, first))
+	waitFor(t, func() bool { return b.last().State == protocol.UpdateDownloading })
+	u.Apply(encode(t, document("u2", 2, second)))
+	waitFor(t, func() bool { return b.last().Update == "u2" && b.last().State == protocol.UpdateDownloading })
+	if got := b.path("u1"); got != "DELIVERED DOWNLOADING CANCELED" {
+		t.Errorf("got %s", got)
+	}
+	gone := document("u2", 3, second)
+	gone.Cancel = true
+	u.Apply(encode(t, gone))
+	waitFor(t, func() bool { return b.last().State == protocol.UpdateCanceled })
+	if got := b.last(); got.Update != "u2" || got.Reason != protocol.ReasonCanceledByRequest {
+		t.Errorf("got %+v", got)
+	}
+	// A cancel of what this device never saw is answered, too.
+	unseen := document("u3", 4, first)
+	unseen.Cancel, unseen.After = true, 41
+	u.Apply(encode(t, unseen))
+	waitFor(t, func() bool { return b.last().Update == "u3" })
+	if got := b.last(); got.State != protocol.UpdateCanceled || got.Sequence <= 41 {
+		t.Errorf("got %+v", got)
+	}
+	stale := document("u4", 2, first)
+	other := document("u5", 9, first)
+	other.Device = "another"
+	for _, doc := range [][]byte{encode(t, stale), encode(t, other), []byte("junk")} {
+		u.Apply(doc)
+	}
+	time.Sleep(20 * time.Millisecond)
+	cancel()
+	<-done
+	if got := b.last(); got.Update != "u3" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestEachStart: what runs is told at each start, and the running slot gets its tries back.
+func TestEachStart(t *testing.T) {
+	b := newBench(t)
+	for range 5 {
+		if got := b.fake.Start(); got != slots.A {
+			t.Fatalf("started %q", got)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		before := len(b.said)
+		_, done := b.start(ctx)
+		waitFor(t, func() bool { st, _ := b.fake.Status(); return st.Left[slots.A] == slots.Tries })
+		cancel()
+		<-done
+		if got := b.last(); len(b.said) != before+1 || !got.Booted || got.Update != "" || got.Running.Version != "1.0" || got.Running.Slot != "A" {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
+
+// TestLostJournal: the data partition was lost while the new firmware was on trial.
+func TestLostJournal(t *testing.T) {
+	for name, damage := range map[string]func(string) error{
+		"lost":    func(name string) error { return os.Remove(name) },
+		"damaged": func(name string) error { return os.WriteFile(name, []byte("\xa1\x61v\x01"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			file, _ := b.file(8, 1000)
+			_, done := b.start(t.Context(), document("u", 1, file))
+			if err := <-done; !errors.Is(err, update.ErrRestart) {
+				t.Fatal(err)
+			}
+			b.fake.Start()
+			if err := damage(filepath.Join(b.dir, "journal.cbor")); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			_, done = b.start(ctx)
+			waitFor(t, func() bool { last := b.last(); return last.Running.Slot == "B" && !last.Running.Trial })
+			cancel()
+			<-done
+		})
+	}
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen")
+		}
+	}
+}
