@@ -24,6 +24,7 @@ import (
 	"telltale.dev/agent/network"
 	"telltale.dev/agent/power"
 	"telltale.dev/agent/signals"
+	"telltale.dev/agent/update"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
@@ -54,7 +55,9 @@ type Config struct {
 	// New fills what concerns other stages. The zero values watch nothing.
 	Power   power.Config
 	Network network.Config
-	Log     *slog.Logger
+	// Update says which firmware runs and how another one gets here; New fills what concerns other stages.
+	Update update.Config
+	Log    *slog.Logger
 }
 
 // Timing are the settings of the connection and of commits; zero means the defaults.
@@ -79,6 +82,7 @@ type Agent struct {
 	link     *link.Link
 	power    *power.Keeper
 	network  *network.Watch
+	update   *update.Updater
 }
 
 // New opens the data folder and joins the stages. The boot id is drawn here.
@@ -132,7 +136,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		Endpoints: cfg.Endpoints, TLS: cfg.TLS, Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Version: cfg.Version,
 		KeepAlive: cfg.Timing.KeepAlive, SessionExpiry: cfg.Timing.SessionExpiry, WillDelay: cfg.Timing.WillDelay,
 		Window: cfg.Timing.Window, BackoffMin: cfg.Timing.BackoffMin, BackoffMax: cfg.Timing.BackoffMax,
-		Buffer: a.buffer, Schemas: schemas, OnDocument: a.config.Apply, Log: cfg.Log,
+		Buffer: a.buffer, Schemas: schemas, OnDocument: a.apply, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -140,7 +144,16 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	return a.guard()
 }
 
-// guard makes the stages that watch supply and link.
+// apply hands a document to who keeps its kind.
+func (a *Agent) apply(t protocol.Topic, payload []byte) {
+	if t.Kind == protocol.KindConfig && t.Name == protocol.DocumentUpdate {
+		a.update.Apply(payload)
+		return
+	}
+	a.config.Apply(t, payload)
+}
+
+// guard makes the stages that watch supply and link, and the one that changes the firmware.
 func (a *Agent) guard() (err error) {
 	p, n := a.cfg.Power, a.cfg.Network
 	p.Flusher, p.Line, p.Log = line{a}, line{a}, a.cfg.Log
@@ -148,8 +161,34 @@ func (a *Agent) guard() (err error) {
 		return err
 	}
 	n.Hold, n.Log = a.link.Hold, a.cfg.Log
-	a.network, err = network.New(n)
+	if a.network, err = network.New(n); err != nil {
+		return err
+	}
+	a.update, err = update.Open(a.firmware())
 	return err
+}
+
+// firmware completes the configuration of updates.
+func (a *Agent) firmware() update.Config {
+	c := a.cfg.Update
+	c.Dir, c.Vehicle, c.Device = filepath.Join(a.cfg.Data, "update"), a.cfg.Vehicle, a.cfg.Device
+	c.TLS, c.Report, c.Log = a.cfg.TLS, a.buffer, a.cfg.Log
+	if c.Running.Version == "" {
+		c.Running.Version = a.cfg.Version
+	}
+	if len(c.Endpoints) == 0 {
+		for _, broker := range a.cfg.Endpoints {
+			c.Endpoints = append(c.Endpoints, update.DefaultEndpoint(broker))
+		}
+	}
+	c.Healthy = func() error {
+		if n := a.frames.Attached(); n < len(a.cfg.Inputs) {
+			return fmt.Errorf("%d of %d buses are attached", n, len(a.cfg.Inputs))
+		}
+		return nil
+	}
+	c.Connected = func() bool { return a.link.Stats().Connected }
+	return c
 }
 
 // narrow lets the drivers keep away what no campaign wants. Inputs are in the order of the plan's buses.
@@ -167,7 +206,8 @@ func (a *Agent) narrow(buses []campaign.Interest) {
 }
 
 // Run works until ctx ends, or until the ignition is off and that is to end it: then it
-// returns power.ErrStop. It seals what is open, gives the link Drain
+// returns power.ErrStop; or until an update needs a restart of the machine: then
+// update.ErrRestart. It seals what is open, gives the link Drain
 // to send what waits, says goodbye and closes the buffer.
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
@@ -190,8 +230,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	go func() { sent <- a.link.Run(online) }() // buffer → cloud
 
 	var guards errgroup.Group
-	guards.Go(func() error { defer stop(); return a.power.Run(ctx) }) // ignition → flush, upload, sleep
-	guards.Go(func() error { a.network.Run(ctx); return nil })        // link → what may be uploaded
+	guards.Go(func() error { defer stop(); return a.power.Run(ctx) })  // ignition → flush, upload, sleep
+	guards.Go(func() error { a.network.Run(ctx); return nil })         // link → what may be uploaded
+	guards.Go(func() error { defer stop(); return a.update.Run(ctx) }) // document → download, slot, restart
 
 	err := pipeline.Wait()
 	stop()

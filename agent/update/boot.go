@@ -46,12 +46,11 @@ func (u *Updater) settle(ctx context.Context) error {
 	return u.keepTries(st)
 }
 
-// withoutSlots tells what runs; an update that an earlier configuration began ends.
+// withoutSlots ends an update that an earlier configuration began, and else says nothing.
 func (u *Updater) withoutSlots() error {
 	if u.j.active() {
 		return u.fail(protocol.ReasonNotSupported, errors.New("this device has no firmware slots"))
 	}
-	u.tell()
 	return nil
 }
 

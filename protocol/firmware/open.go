@@ -103,3 +103,16 @@ func (p *payload) finish() error {
 	}
 	return io.EOF
 }
+
+// Verify reads a whole update file and returns its header when everything about it
+// is as the policy wants it. The error is like those of Open and Payload.
+func Verify(r io.Reader, p Policy) (*Header, error) {
+	u, err := Open(r, p)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(io.Discard, u.Payload()); err != nil {
+		return nil, err
+	}
+	return u.Header, nil
+}

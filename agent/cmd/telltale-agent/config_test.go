@@ -68,6 +68,9 @@ func TestExample(t *testing.T) {
 	if len(full.Run.Campaign) == 0 {
 		full.Run.Campaign = nil
 	}
+	if len(full.Run.Download) == 0 {
+		full.Run.Download = nil
+	}
 	if !reflect.DeepEqual(full.Run, plain.Run) {
 		t.Errorf("the example's defaults differ from the program's:\ngot  %+v\nwant %+v", full.Run, plain.Run)
 	}

@@ -23,6 +23,9 @@ import (
 // DefaultConfig is read when the command line names neither a file nor a data folder.
 const DefaultConfig = "/etc/telltale/agent.yaml"
 
+// notInFile is the tag of a flag that is for one call of a command only.
+const notInFile = "nofile"
+
 // maxConfig bounds the file.
 const maxConfig = 1 << 20
 
@@ -104,7 +107,7 @@ func knownFlags(app *kong.Application) map[string]*kong.Flag {
 			continue
 		}
 		for _, f := range command.Flags {
-			if f.Name != "config" {
+			if f.Name != "config" && !f.Tag.Has(notInFile) {
 				known[f.Name] = f
 			}
 		}

@@ -13,12 +13,15 @@ import (
 	"github.com/alecthomas/kong"
 
 	"telltale.dev/agent/power"
+	"telltale.dev/agent/update"
 	hal "telltale.dev/hal/power"
+	"telltale.dev/hal/slots"
 )
 
 type commands struct {
 	Run     runCommand     `cmd:"" help:"Read the buses and send what campaigns want."`
 	Ledger  ledgerCommand  `cmd:"" help:"Print the account of a stopped agent's data folder as JSON."`
+	Slot    slotCommand    `cmd:"" help:"Look at the firmware slots, or change them by hand."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -44,6 +47,9 @@ func fail(err error) {
 	fmt.Fprintln(os.Stderr, "telltale-agent:", err)
 	if errors.Is(err, power.ErrStop) {
 		os.Exit(hal.ExitPowerOff)
+	}
+	if errors.Is(err, update.ErrRestart) {
+		os.Exit(slots.ExitRestart)
 	}
 	os.Exit(1)
 }

@@ -85,6 +85,9 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 	if err := c.guards(&cfg); err != nil {
 		return cfg, err
 	}
+	if err := c.updates(&cfg); err != nil {
+		return cfg, err
+	}
 	for _, name := range c.Campaign {
 		doc, err := os.ReadFile(name)
 		if err != nil {

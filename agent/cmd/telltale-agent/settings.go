@@ -12,6 +12,7 @@ import (
 // and a line in the example configuration.
 type Settings struct {
 	FromFile `embed:""`
+	Firmware `embed:""`
 
 	Data     string   `required:"" type:"path" placeholder:"DIR" help:"Folder for buffer, documents and schemas."`
 	Can      []string `required:"" sep:"none" placeholder:"BUS" help:"A bus: an interface (can0), NAME=INTERFACE, or NAME=URL such as can0=socketcan:can0?bitrate=500000 or can0=virtual://127.0.0.1:4000/can0. May be repeated."`
@@ -43,5 +44,18 @@ type Settings struct {
 	UploadMetered network.Limit `default:"all" help:"What may be uploaded over a link that costs money: all, urgent (CS4 and above) or none."`
 	UploadRoaming network.Limit `default:"all" help:"The same for a link that roams."`
 
+	Download     []string      `placeholder:"HOST:PORT" help:"Where update files come from. Several are tried in turn. Default: the brokers' hosts, port 8884."`
+	UpdateHealth time.Duration `default:"5m" help:"How long a new firmware has until it is healthy and connected, unless the cloud says otherwise; else the former one runs again."`
+	UpdateMax    string        `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
+
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
+}
+
+// Firmware are the settings of the firmware slots, for the commands that know them.
+type Firmware struct {
+	Slots         string `default:"none" placeholder:"URL" help:"The firmware slots: none, uboot (found by the partitions' names), or uboot:state=FILE,a=FILE,b=FILE,booted=A."`
+	UpdateKeys    string `type:"path" default:"/etc/telltale/update-keys" placeholder:"DIR" help:"Folder of the public keys (*.pem) whose updates are trusted."`
+	UpdateBoard   string `default:"generic" placeholder:"NAME" help:"The board that an update must be for."`
+	UpdateVersion string `default:"unknown" placeholder:"TEXT" help:"Version of the firmware that runs. unknown: that of the agent."`
+	UpdateRelease uint64 `default:"0" placeholder:"N" help:"Its release; older ones are refused. 0: unknown."`
 }

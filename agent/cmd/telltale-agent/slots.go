@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"telltale.dev/agent"
+	"telltale.dev/agent/update"
+	"telltale.dev/hal/slots"
+	"telltale.dev/hal/slots/uboot"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/firmware"
+)
+
+// updates sets how the firmware is changed.
+func (c *Settings) updates(cfg *agent.Config) error {
+	size, err := protocol.ParseSize(c.UpdateMax)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", c.at("update-max", ""), err)
+	case c.UpdateHealth <= 0:
+		return fmt.Errorf("%s: expected a time above zero, found %v", c.at("update-health", ""), c.UpdateHealth)
+	}
+	cfg.Update = update.Config{
+		Endpoints: c.Download, MaxBytes: int64(size),
+		Running: protocol.Running{Version: c.UpdateVersion, Release: c.UpdateRelease, Board: c.UpdateBoard},
+		Timing:  update.Timing{Health: c.UpdateHealth, BackoffMin: c.BackoffMin, BackoffMax: c.BackoffMax},
+	}
+	if c.UpdateVersion == unknownVersion {
+		cfg.Update.Running.Version = ""
+	}
+	if cfg.Update.Slots, err = openSlots(c.Slots); err != nil {
+		return fmt.Errorf("%s: %w", c.at("slots", ""), err)
+	}
+	if cfg.Update.Slots == nil {
+		return nil
+	}
+	if cfg.Update.Keys, err = c.trusted(); err != nil {
+		return fmt.Errorf("%s: %w", c.at("update-keys", ""), err)
+	}
+	return nil
+}
+
+// unknownVersion is how --update-version says that nobody knows.
+const unknownVersion = "unknown"
+
+// trusted reads the keys; a folder without any would trust nobody.
+func (c *Firmware) trusted() (firmware.Keys, error) {
+	names, err := filepath.Glob(filepath.Join(c.UpdateKeys, "*.pem"))
+	if err != nil || len(names) == 0 {
+		return nil, fmt.Errorf("expected at least one public key *.pem in %s", c.UpdateKeys)
+	}
+	files := make([][]byte, len(names))
+	for i, name := range names {
+		if files[i], err = os.ReadFile(name); err != nil {
+			return nil, err
+		}
+	}
+	return firmware.ParseKeys(files...)
+}
+
+// openSlots opens what --slots names; nil for none.
+func openSlots(url string) (slots.Slots, error) {
+	driver, rest, _ := strings.Cut(url, ":")
+	switch {
+	case url == "" || url == "none":
+		return nil, nil
+	case driver != "uboot":
+		return nil, fmt.Errorf("expected none, uboot or uboot:state=FILE,a=FILE,b=FILE,booted=A, found %q", url)
+	case rest == "":
+		cfg, err := uboot.Find("/")
+		if err != nil {
+			return nil, err
+		}
+		return uboot.Open(cfg)
+	}
+	cfg := uboot.Config{Images: map[slots.Slot]string{}}
+	for _, part := range strings.Split(rest, ",") {
+		key, value, _ := strings.Cut(part, "=")
+		switch key {
+		case "state":
+			cfg.State = value
+		case "a":
+			cfg.Images[slots.A] = value
+		case "b":
+			cfg.Images[slots.B] = value
+		case "booted":
+			cfg.Booted = slots.Slot(value)
+		default:
+			return nil, fmt.Errorf("expected state=, a=, b= and booted=, found %q", part)
+		}
+	}
+	return uboot.Open(cfg)
+}
