@@ -11,7 +11,7 @@ export CGO_ENABLED ?= 0
 CACHE    := $(CURDIR)/.cache
 WANT     := $(shell sed -n 's/^go //p' go.mod)
 
-.PHONY: help build test race fuzz bench lint generate check demo system size tools test-vm
+.PHONY: dist help build test race fuzz bench lint generate check demo system size tools test-vm
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
@@ -83,6 +83,10 @@ check: lint generate ## format, vet, staticcheck, generated files unchanged, tes
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./agent/cmd/telltale-agent
 	GOOS=linux GOARCH=arm GOARM=7 $(GO) build -o /dev/null ./agent/cmd/telltale-agent
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+
+dist: tools ## static agents and Debian packages for arm64, armv7 and amd64 into bin/dist/, with SHA256SUMS
+	@rm -rf bin/dist
+	$(GO) run ./agent/dist --out bin/dist
 
 size: tools ## size of the stripped agent for linux/arm64
 	@mkdir -p $(CACHE)

@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"context"
+	"fmt"
+
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/network"
 )
@@ -50,5 +53,25 @@ func (a *Agent) Status() Status {
 		Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
 		Ignition: supply.Ignition.String(), Asleep: supply.Asleep, Network: way, Upload: limit.String(),
 		Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee, Error: sent.LastError,
+	}
+}
+
+// Healthy returns nil when the stages answer: the pipeline, the buffer and the
+// link. Buses that are silent, a full disk or a cloud that is away are no illness: a new
+// start would not help. It may be called from any goroutine while Run runs, and returns ctx.Err() when ctx ends first.
+func (a *Agent) Healthy(ctx context.Context) error {
+	if err := a.batch.Alive(ctx); err != nil {
+		return fmt.Errorf("pipeline: %w", err)
+	}
+	answered := make(chan struct{})
+	go func() { // when a lock is never released it stays, until the supervisor ends the program
+		defer close(answered)
+		a.Status()
+	}()
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("status: %w", ctx.Err())
 	}
 }

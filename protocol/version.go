@@ -2,8 +2,16 @@ package protocol
 
 import "runtime/debug"
 
-// BuildVersion is the version of the running program as far as the build knows it: the module's version, or "dev".
+// stamped is set by the linker in packages that are given to others:
+// -ldflags "-X telltale.dev/protocol.stamped=1.2.3".
+var stamped string
+
+// BuildVersion is the version of the running program as far as the build knows it:
+// the one it was stamped with, the module's version, or "dev".
 func BuildVersion() string {
+	if stamped != "" {
+		return stamped
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "dev"

@@ -77,6 +77,7 @@ type Sealer struct {
 	seen  struct{ received, dropped, decoded, unknown atomic.Uint64 }
 
 	flush chan chan error // calls of Flush
+	alive chan struct{}   // calls of Alive
 	ended chan struct{}   // closed when Run returns
 
 	// Owned by Run.
@@ -113,7 +114,7 @@ func New(cfg Config) *Sealer {
 	if cfg.CommitBulk == 0 {
 		cfg.CommitBulk = CommitBulk
 	}
-	return &Sealer{cfg: cfg, next: 1, flush: make(chan chan error), ended: make(chan struct{})}
+	return &Sealer{cfg: cfg, next: 1, flush: make(chan chan error), alive: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Stats may be called from any goroutine.
@@ -158,6 +159,7 @@ func (s *Sealer) Run(ctx context.Context, in <-chan *campaign.Block) error {
 		case done := <-s.flush:
 			err = s.flushed(ctx, in)
 			done <- err
+		case <-s.alive:
 		}
 		if err != nil {
 			for b := range in { // let the stages before us end

@@ -119,12 +119,22 @@ func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 		if wait == minRetry {
 			s.cfg.Log.Error("buffer refuses the batch; collecting stands still until it accepts", "error", err)
 		}
-		retry := time.NewTimer(wait)
+		s.pause(ctx, wait)
+	}
+}
+
+// pause waits, or until ctx ends, and answers Alive meanwhile.
+func (s *Sealer) pause(ctx context.Context, d time.Duration) {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-		case <-retry.C:
+			return
+		case <-over.C:
+			return
+		case <-s.alive:
 		}
-		retry.Stop()
 	}
 }
 

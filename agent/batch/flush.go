@@ -30,6 +30,19 @@ func (s *Sealer) Flush(ctx context.Context) error {
 	}
 }
 
+// Alive returns nil when Run answers: it collects, or waits for a disk that refuses.
+// Else it returns ctx.Err(). It may be called from any goroutine.
+func (s *Sealer) Alive(ctx context.Context) error {
+	select {
+	case s.alive <- struct{}{}:
+		return nil
+	case <-s.ended:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // flushed is Flush within Run.
 func (s *Sealer) flushed(ctx context.Context, in <-chan *campaign.Block) error {
 	for range len(in) { // at least so many are there: nobody else takes them

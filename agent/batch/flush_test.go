@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
 	"telltale.dev/protocol"
 )
@@ -33,6 +34,10 @@ func TestFlush(t *testing.T) {
 				t.Errorf("got %d sealed, %d open, %d samples, %d frames; want 2, 0, 30, 10", len(st.sealed), len(st.open), st.samples(), st.progress.Received)
 			}
 		}
+		time.Sleep(time.Hour) // buses that are silent for long
+		if err := s.Alive(t.Context()); err != nil {
+			t.Errorf("got %v, want alive", err)
+		}
 		in <- blockOf(rules, 11, start+second, 0) // and it goes on
 		close(in)
 		if err := <-ended; err != nil {
@@ -43,6 +48,9 @@ func TestFlush(t *testing.T) {
 		}
 		if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "ended") {
 			t.Errorf("after the end: got %v", err)
+		}
+		if err := s.Alive(t.Context()); err == nil {
+			t.Error("after the end: alive")
 		}
 	})
 }
@@ -64,12 +72,50 @@ func TestFlushOnFullDisk(t *testing.T) {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		synctest.Wait()
+		if err := s.Alive(t.Context()); err != nil {
+			t.Errorf("waiting for the disk: got %v, want alive", err)
+		}
 		st.fail = nil
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if len(st.sealed) != 1 {
 			t.Errorf("got %d sealed, want the one", len(st.sealed))
 		}
+		close(in)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// stuck is a store that does not return.
+type stuck struct {
+	*store
+	release chan struct{}
+}
+
+func (s stuck) Commit(sealed, open []buffer.Record, p buffer.Progress) error {
+	<-s.release
+	return s.store.Commit(sealed, open, p)
+}
+
+// TestAliveWhenStuck: a write that never returns shows.
+func TestAliveWhenStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := stuck{&store{}, make(chan struct{})}
+		s := sealerOn(st)
+		rules := []*campaign.Rule{ruleOf("all", 1, protocol.CS1, time.Hour)}
+		in := make(chan *campaign.Block)
+		ended := make(chan error)
+		go func() { ended <- s.Run(t.Context(), in) }()
+		in <- blockOf(rules, 1, start, 0)
+		time.Sleep(time.Minute) // its commit is due
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Alive(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+		close(st.release)
 		close(in)
 		if err := <-ended; err != nil {
 			t.Error(err)

@@ -60,7 +60,7 @@ func TestExample(t *testing.T) {
 		t.Fatalf("with every setting: %v", err)
 	}
 	// The bus's own options are examples, not defaults; everything else must not change.
-	if want := []string{"can0=socketcan:can0?bitrate=500000&dbitrate=2000000&fd=on&listen-only=on&send=0x123%2C0x18FEF100x"}; !slices.Equal(full.Run.Can, want) {
+	if want := []string{"can0=socketcan:can0?bitrate=500000&buffer=4MiB&dbitrate=2000000&fd=on&listen-only=on&restart=100ms&send=0x123%2C0x18FEF100x"}; !slices.Equal(full.Run.Can, want) {
 		t.Errorf("buses: got %v, want %v", full.Run.Can, want)
 	}
 	full.Run.Can, full.Run.J1939 = plain.Run.Can, plain.Run.J1939
@@ -180,6 +180,8 @@ func TestConfigErrors(t *testing.T) {
 		{"bus key", "buses:\n  - name: can0\n    baud: 1", "agent.yaml:3: buses.baud: is not a key of a bus"},
 		{"bus name", "buses: [{name: a=b}]", "agent.yaml:1: buses.name: expected a name without"},
 		{"bit rate", "buses: [{name: a, bitrate: fast}]", `agent.yaml:1: buses.bitrate: expected bits per second, such as 500000, found "fast"`},
+		{"restart", "buses: [{name: a, restart: soon}]", `agent.yaml:1: buses.restart: expected a time such as 100ms, found "soon"`},
+		{"receive buffer", "buses: [{name: a, buffer: big}]", `agent.yaml:1: buses.buffer: expected a size such as 4MiB, found "big"`},
 		{"switch", "buses: [{name: a, fd: 3}]", `agent.yaml:1: buses.fd: expected on or off, found "3"`},
 		{"j1939", "buses: [{name: a, j1939: 3}]", `agent.yaml:1: buses.j1939: expected on or off, found "3"`},
 		{"option elsewhere", "buses: [{name: a, url: 'virtual:/x', fd: on}]", "agent.yaml:1: buses: a: expected bit rates and switches with a url of the form socketcan:INTERFACE only"},

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
 	"telltale.dev/hal/canbus"
+	"telltale.dev/protocol"
 )
 
 // busFlags are written together in the file, by bus.
@@ -28,12 +30,24 @@ var busKeys = []busKey{
 	{"dbitrate", "bits per second of the data phase, such as 2000000", isNumber},
 	{"fd", "on or off", isSwitch},
 	{"listen-only", "on or off", isSwitch},
+	{"restart", "a time such as 100ms", isTime},
+	{"buffer", "a size such as 4MiB", isSize},
 	{"send", "on, off or identifiers such as 0x123,0x18FEF100x", isPermission},
 }
 
 func isNumber(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 32)
 	return err == nil && n > 0
+}
+
+func isTime(s string) bool {
+	d, err := time.ParseDuration(s)
+	return err == nil && d > 0
+}
+
+func isSize(s string) bool {
+	_, err := protocol.ParseSize(s)
+	return err == nil
 }
 
 func isPermission(s string) bool {
@@ -105,7 +119,7 @@ func (c *configFile) bus(b *bus, key string, n *yaml.Node) (err error) {
 			b.options.Set(name, map[string]string{"true": "on", "false": "off"}[onOff(text)])
 		}
 	default:
-		return c.wrong(n, key, "is not a key of a bus; expected name, url, dbc, j1939, bitrate, dbitrate, fd, listen-only or send")
+		return c.wrong(n, key, "is not a key of a bus; expected name, url, dbc, j1939, bitrate, dbitrate, fd, listen-only, restart, buffer or send")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"telltale.dev/agent"
@@ -34,6 +35,11 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	with, leave := context.WithCancel(ctx)
+	var accompanied sync.WaitGroup
+	accompanied.Go(func() { findSupervisor().accompany(with, a, log) })
+	defer accompanied.Wait()
+	defer leave()
 	if c.Report > 0 {
 		reporting, stop := context.WithCancel(ctx)
 		ended := make(chan struct{})

@@ -1,0 +1,51 @@
+// Command dist makes what is given to others: for each architecture a static,
+// stripped telltale-agent and a Debian package around it, with the sums of all. The same
+// source gives the same bytes.
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type command struct {
+	Out     string   `required:"" type:"path" placeholder:"DIR" help:"Folder for the files."`
+	Version string   `placeholder:"VERSION" help:"Default: from the commit."`
+	Epoch   int64    `env:"SOURCE_DATE_EPOCH" placeholder:"SECONDS" help:"Time of everything inside. Default: that of the commit."`
+	Arch    []string `default:"arm64,armv7,amd64" help:"Which architectures."`
+}
+
+func main() {
+	var c command
+	kong.Parse(&c, kong.Name("dist"), kong.Description("Make the agent's binaries and packages."))
+	if err := c.run(); err != nil {
+		fmt.Fprintln(os.Stderr, "dist:", err)
+		os.Exit(1)
+	}
+}
+
+func (c *command) run() error {
+	if c.Version == "" || c.Epoch == 0 {
+		version, epoch, err := commit()
+		if err != nil {
+			return err
+		}
+		if c.Version == "" {
+			c.Version = version
+		}
+		if c.Epoch == 0 {
+			c.Epoch = epoch
+		}
+	}
+	made, err := build(c.Out, c.Version, time.Unix(c.Epoch, 0).UTC(), c.Arch)
+	if err != nil {
+		return err
+	}
+	for _, f := range made {
+		fmt.Printf("%10d  %s\n", f.size, f.name)
+	}
+	return nil
+}
