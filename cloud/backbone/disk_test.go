@@ -126,7 +126,7 @@ func fillDisk(t *testing.T, path string, leave int64) {
 	if err := syscall.Statfs(filepath.Dir(path), &fs); err != nil {
 		t.Fatal(err)
 	}
-	free := int64(fs.Bavail) * fs.Bsize
+	free := int64(fs.Bavail) * int64(fs.Bsize)
 	if err := os.WriteFile(path, make([]byte, free-leave), 0o600); err != nil {
 		t.Fatal(err)
 	}

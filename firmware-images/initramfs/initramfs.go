@@ -109,7 +109,7 @@ func (a *Archive) WriteTo(w io.Writer) (int64, error) {
 
 // check finds what the format cannot hold.
 func (a *Archive) check(name string, e entry) error {
-	if len(e.data) > math.MaxUint32 {
+	if uint64(len(e.data)) > math.MaxUint32 {
 		return fmt.Errorf("initramfs: %s has %d bytes: expected less than 4 GiB", name, len(e.data))
 	}
 	if dir := path.Dir(name); dir != "." && a.entries[dir].mode&typeMask != typeDir {

@@ -80,7 +80,7 @@ func prepare(ctx context.Context, cfg *Config) (*prepared, error) {
 		return p, fmt.Errorf("runner: %w", err)
 	}
 	job.Dir = filepath.ToSlash(rel)
-	if job.Modules, err = addModules(ctx, archive, p.kernel, cfg.Modules); err != nil {
+	if job.Modules, err = addModules(ctx, archive, p.kernel, cfg.Arch, cfg.Modules); err != nil {
 		return p, err
 	}
 	init, err := buildInit(ctx, root, filepath.Join(cache, "vm"), cfg.Arch)
@@ -116,10 +116,14 @@ func addPrograms(archive *initramfs.Archive, init, program string, job guest.Job
 }
 
 // addModules packs the kernel modules and lists them in the order of loading.
-func addModules(ctx context.Context, archive *initramfs.Archive, kernel *debian.Kernel, further []guest.Module) ([]guest.Module, error) {
-	names, params := modules, map[string]string{}
+func addModules(ctx context.Context, archive *initramfs.Archive, kernel *debian.Kernel, arch qemu.Arch, further []guest.Module) ([]guest.Module, error) {
+	bus := "virtio_mmio"
+	if arch == qemu.AMD64 {
+		bus = "virtio_pci"
+	}
+	names, params := append([]string{bus}, modules...), map[string]string{}
 	for _, m := range further {
-		names = append(names[:len(names):len(names)], m.Name)
+		names = append(names, m.Name)
 		params[strings.ReplaceAll(m.Name, "-", "_")] = m.Params
 	}
 	loaded, err := kernel.Modules(ctx, names...)

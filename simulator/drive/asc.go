@@ -267,9 +267,9 @@ func (a *asc) digits() string {
 
 // identifier reads 123 or 18FEF100x.
 func (a *asc) identifier(w *words, word []byte) (can.ID, error) {
-	most, mark, base := int(can.StandardMask), can.ID(0), 16
+	most, mark, base := uint64(can.StandardMask), can.ID(0), 16
 	if n := len(word); n > 1 && (word[n-1] == 'x' || word[n-1] == 'X') {
-		word, most, mark = word[:n-1], int(can.ExtendedMask), can.Extended
+		word, most, mark = word[:n-1], uint64(can.ExtendedMask), can.Extended
 	}
 	if a.decimal {
 		base = 10

@@ -32,11 +32,13 @@ func (w *words) fail(expected string) error {
 	return &can.SyntaxError{Column: w.at + 1, Expected: expected}
 }
 
-// number reads an unsigned number up to most.
-func number(word []byte, base, most int) (v int, ok bool) {
+// number reads an unsigned number up to most. One above the int of a 32-bit
+// machine keeps its bits.
+func number(word []byte, base int, most uint64) (v int, ok bool) {
 	if len(word) == 0 || len(word) > 10 {
 		return 0, false
 	}
+	n := uint64(0)
 	for _, c := range word {
 		d := 99
 		switch {
@@ -48,9 +50,9 @@ func number(word []byte, base, most int) (v int, ok bool) {
 		if d >= base {
 			return 0, false
 		}
-		v = v*base + d
+		n = n*uint64(base) + uint64(d)
 	}
-	return v, v <= most
+	return int(n), n <= most
 }
 
 // seconds reads a decimal number of seconds as µs; more digits are cut.
