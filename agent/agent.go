@@ -178,7 +178,7 @@ func (a *Agent) firmware() update.Config {
 	}
 	if len(c.Endpoints) == 0 {
 		for _, broker := range a.cfg.Endpoints {
-			c.Endpoints = append(c.Endpoints, update.DefaultEndpoint(broker))
+			c.Endpoints = append(c.Endpoints, protocol.DownloadEndpoint(broker))
 		}
 	}
 	c.Healthy = func() error {

@@ -4,7 +4,8 @@
 //
 //	vehicles ── broker ── handler.go ─┬─ ingest front ── backbone ── ingest processors ── sinks.go ─┬─ lake
 //	                                  ├─ registry                                                   ├─ state ── live events
-//	                                  └─ campaigns ◄────────────────────────────────────────────────┘
+//	                                  ├─ campaigns ◄────────────────────────────────────────────────┤
+//	vehicles ── downloads ────────────└─ updates ◄──────────────────────────────────────────────────┘
 //	people ──── api ───── views.go ───── all of them
 //
 // It is not the place for what a room does: only for how they meet.
@@ -31,22 +32,30 @@ import (
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
+	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/firmware"
 )
 
 // Config of a Cloud.
 type Config struct {
-	Dir     string   // everything that survives a restart
-	NATS    string   // URL of an external NATS server; empty: embedded
-	MQTT    string   // where vehicles connect, host:port
-	HTTP    string   // where the API listens, loopback host:port
-	Names   []string // further names of the server for its certificate
-	Version string
+	Dir  string // everything that survives a restart
+	NATS string // URL of an external NATS server; empty: embedded
+	MQTT string // where vehicles connect, host:port
+	HTTP string // where the API listens, loopback host:port
+	// Download is where devices fetch update files, host:port; empty: nowhere.
+	Download string
+	Names    []string // further names of the server for its certificate
+	Version  string
 	// Dev lets devices with a certificate of the development authority register themselves.
 	Dev bool
 	// Flush bounds how long a sample may wait for its Parquet file; zero means the processor's default.
 	Flush time.Duration
-	Quota ingest.Quota // of each vehicle; zero fields mean the defaults
+	// UpdateKeys are whose update files are taken; none: anybody's, since devices check for themselves.
+	UpdateKeys firmware.Keys
+	// MaxUpdate bounds an update file, in bytes; zero means what a document may speak of.
+	MaxUpdate int64
+	Quota     ingest.Quota // of each vehicle; zero fields mean the defaults
 	// Limits of the streams by name; zero fields mean no limit but the disk's.
 	Limits map[string]backbone.Limits
 	Log    *slog.Logger // discarded when nil
@@ -70,6 +79,8 @@ type Cloud struct {
 	live      *api.Live
 	api       *api.Server
 	broker    *broker.Broker
+	updates   *update.Updates
+	downloads *update.Server // nil without Config.Download
 
 	unreadable atomic.Uint64 // document statuses that no one can read
 }
@@ -83,7 +94,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	c := &Cloud{cfg: cfg, started: time.Now(), states: state.New(), live: api.NewLive()}
 	// Ports last: what went before needs no more than closing the backbone.
 	for _, open := range []func(context.Context) error{
-		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openIngest, c.openAPI, c.openBroker,
+		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openIngest, c.openAPI, c.openBroker,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -96,6 +107,9 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 func (c *Cloud) close() (err error) {
 	if c.api != nil {
 		_ = c.api.Close() // harmless after Run
+	}
+	if c.downloads != nil {
+		_ = c.downloads.Close() // harmless after Run
 	}
 	if c.backbone != nil {
 		err = c.backbone.Close()
@@ -124,7 +138,11 @@ func (c *Cloud) Run(ctx context.Context) error {
 	defer stopWaiting()
 
 	var intakes, lanes errgroup.Group
-	for _, run := range []func(context.Context) error{c.broker.Run, c.api.Run, c.watchDisk} {
+	rooms := []func(context.Context) error{c.broker.Run, c.api.Run, c.updates.Run, c.watchDisk}
+	if c.downloads != nil {
+		rooms = append(rooms, c.downloads.Run)
+	}
+	for _, run := range rooms {
 		intakes.Go(func() error { defer stopIntake(); return run(intake) })
 	}
 	for _, processor := range c.lanes {
@@ -223,6 +241,9 @@ func (c *Cloud) openBroker(context.Context) error {
 	}
 	tls, err := ca.ServerTLS(c.cfg.Names)
 	if err != nil {
+		return err
+	}
+	if err := c.openDownloads(tls); err != nil {
 		return err
 	}
 	c.broker, err = broker.New(broker.Config{

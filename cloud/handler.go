@@ -137,6 +137,9 @@ func (h handler) Retained(filter string) []broker.Message {
 		if doc, ok := h.campaigns.Document(vid); ok {
 			add(campaignMessage(doc))
 		}
+		if doc, ok := h.updates.Document(vid); ok {
+			add(updateMessage(doc))
+		}
 		for _, p := range h.states.Presence(vid) {
 			add(presenceMessage(vid, p))
 		}

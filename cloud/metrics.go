@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/update"
 )
 
 // figure is one number of a room, read when it is asked for.
@@ -45,6 +46,9 @@ func (c *Cloud) counters() []figure {
 			return sum
 		}
 	}
+	updates := func(pick func(update.Stats) uint64) func() float64 {
+		return func() float64 { return float64(pick(c.updates.Stats())) }
+	}
 	return []figure{
 		{"broker", "publishes", "Publishes handed on for storing.", func() float64 { return float64(c.broker.Stats().Publishes) }},
 		{"broker", "refused", "Publishes answered with a reason code from 0x80 on.", func() (sum float64) {
@@ -69,6 +73,14 @@ func (c *Cloud) counters() []figure {
 		{"state", "ahead", "Rows left out of the state because their time cannot be.", func() float64 { return float64(c.states.Stats().Ahead) }},
 		{"state", "unkept", "Columns left out of the state because a vehicle has too many signals.", func() float64 { return float64(c.states.Stats().Unkept) }},
 		{"campaign", "unreadable", "Document statuses that could not be read.", func() float64 { return float64(c.unreadable.Load()) }},
+		{"update", "uploads", "Update files taken.", updates(func(s update.Stats) uint64 { return s.Uploads })},
+		{"update", "uploads_refused", "Update files refused.", updates(func(s update.Stats) uint64 { return s.RefusedUploads })},
+		{"update", "feedback", "Words of devices on their firmware.", updates(func(s update.Stats) uint64 { return s.Feedback })},
+		{"update", "feedback_stale", "Words that were old, or about an update that is not the newest.", updates(func(s update.Stats) uint64 { return s.Stale })},
+		{"update", "timeouts", "Updates of which nothing was heard in time.", updates(func(s update.Stats) uint64 { return s.Timeouts })},
+		{"update", "downloads", "Downloads begun or resumed by devices.", updates(func(s update.Stats) uint64 { return s.Downloads })},
+		{"update", "downloads_refused", "Downloads refused.", updates(func(s update.Stats) uint64 { return s.RefusedDownloads })},
+		{"update", "download_bytes", "Bytes of update files sent.", updates(func(s update.Stats) uint64 { return s.Bytes })},
 		{"live", "dropped", "Live messages that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) }},
 	}
 }
@@ -88,6 +100,8 @@ func (c *Cloud) gauges() []figure {
 		}},
 		{"registry", "vehicles", "Registered vehicles.", func() float64 { return float64(len(c.registry.Vehicles())) }},
 		{"state", "signals", "Signals with a last known value.", func() float64 { return float64(c.states.Stats().Signals) }},
+		{"update", "active", "Updates under way.", func() float64 { return float64(c.updates.Stats().Active) }},
+		{"update", "files", "Update files kept.", func() float64 { return float64(c.updates.Stats().Files) }},
 		{"live", "watchers", "Streams of live events.", func() float64 { return float64(c.live.Watchers()) }},
 	}
 }

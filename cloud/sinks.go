@@ -96,12 +96,16 @@ func event(v state.Value) api.Event {
 	}
 }
 
-// statusSink hands a vehicle's word on its documents to the campaigns.
+// statusSink hands a vehicle's word on its documents to the campaigns, and on its firmware to the updates.
 type statusSink struct{ *Cloud }
 
 // Receive implements ingest.OtherSink.
-func (s statusSink) Receive(_ context.Context, m *ingest.Other) error {
-	if m.Topic.Kind != protocol.KindConfigStatus {
+func (s statusSink) Receive(ctx context.Context, m *ingest.Other) error {
+	switch m.Topic.Kind {
+	case protocol.KindConfigStatus:
+	case protocol.KindUpdateFeedback:
+		return s.feedback(ctx, m)
+	default:
 		return nil
 	}
 	var status protocol.DocumentStatus

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,10 +47,32 @@ func (h *FileHash) UnmarshalText(text []byte) (err error) {
 
 // DownloadPath is where a device fetches an update file. The host is never part
 // of a document: a device asks the download endpoint of its own configuration.
-func DownloadPath(h FileHash) string { return "/v1/files/" + h.String() }
+func DownloadPath(h FileHash) string { return DownloadPrefix + h.String() }
 
-// DefaultDownloadPort is where a cloud serves update files unless it is told otherwise.
-const DefaultDownloadPort = "8884"
+// DownloadPrefix begins every DownloadPath.
+const DownloadPrefix = "/v1/files/"
+
+// DownloadEndpoint is where update files come from when nothing else is said: the
+// host of the broker, which is host:port or mqtts://host[:port], and the port after the broker's.
+func DownloadEndpoint(broker string) string {
+	if _, rest, ok := strings.Cut(broker, "://"); ok {
+		broker = strings.TrimSuffix(rest, "/")
+	}
+	host, port := broker, uint64(brokerPort)
+	if i := strings.LastIndexByte(broker, ':'); i >= 0 && !strings.HasSuffix(broker, "]") {
+		host = broker[:i]
+		if n, err := strconv.ParseUint(broker[i+1:], 10, 16); err == nil {
+			port = n
+		}
+	}
+	if port == 0 || port == 65535 {
+		return host + ":0" // any free one
+	}
+	return host + ":" + strconv.FormatUint(port+1, 10)
+}
+
+// brokerPort is that of MQTT over TLS.
+const brokerPort = 8883
 
 // MaxUpdateFile is the largest update file that a document may speak of, in bytes.
 const MaxUpdateFile = 4<<30 + 8<<10

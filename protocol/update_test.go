@@ -108,3 +108,14 @@ func TestFileHash(t *testing.T) {
 		t.Errorf("got %s", path)
 	}
 }
+
+func TestDownloadEndpoint(t *testing.T) {
+	for broker, want := range map[string]string{
+		"cloud.example:8883": "cloud.example:8884", "cloud.example": "cloud.example:8884", "mqtts://cloud.example:9/": "cloud.example:10",
+		"127.0.0.1:0": "127.0.0.1:0", "[::1]:8883": "[::1]:8884", "[::1]": "[::1]:8884", ":8883": ":8884", "a:65535": "a:0",
+	} {
+		if got := protocol.DownloadEndpoint(broker); got != want {
+			t.Errorf("%s: got %s, want %s", broker, got, want)
+		}
+	}
+}

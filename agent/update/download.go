@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -326,16 +325,4 @@ func (u *Updater) damaged() error {
 	u.again = true
 	u.cfg.Log.Warn("downloaded file is damaged and fetched once more")
 	return plain(os.Remove(u.part()))
-}
-
-// DefaultEndpoint is the download endpoint beside a broker's: the same host, the default port.
-func DefaultEndpoint(broker string) string {
-	if _, rest, ok := strings.Cut(broker, "://"); ok {
-		broker = rest
-	}
-	host := strings.TrimSuffix(broker, "/")
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host = host[:i]
-	}
-	return host + ":" + protocol.DefaultDownloadPort
 }

@@ -3,7 +3,6 @@ package update_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -208,21 +207,10 @@ func TestWrongKeyEndsEarly(t *testing.T) {
 	}
 }
 
-func TestDefaultEndpoint(t *testing.T) {
-	for broker, want := range map[string]string{
-		"cloud.example:8883": "cloud.example:8884", "cloud.example": "cloud.example:8884", "mqtts://cloud.example:9/": "cloud.example:8884",
-		"10.0.0.1:1": "10.0.0.1:8884", "[::1]:8883": "[::1]:8884", "[::1]": "[::1]:8884",
-	} {
-		if got := update.DefaultEndpoint(broker); got != want {
-			t.Errorf("%s: got %s, want %s", broker, got, want)
-		}
-	}
+func TestOpenRefuses(t *testing.T) {
 	cfg := newBench(t).config()
 	cfg.Endpoints = nil
 	if _, err := update.Open(cfg); err == nil {
 		t.Error("no endpoint was accepted")
-	}
-	if errors.Is(update.ErrRestart, context.Canceled) {
-		t.Error("a restart is no end of a context")
 	}
 }

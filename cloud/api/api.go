@@ -53,6 +53,7 @@ type Config struct {
 	States     States
 	Deliveries Deliveries
 	Campaigns  func() []Campaign
+	Updates    Updates
 	// Schema gives a schema document by the 16 hexadecimal digits that batches carry; nil when there is none.
 	Schema  func(ctx context.Context, id string) ([]byte, error)
 	Live    *Live
@@ -75,7 +76,7 @@ const (
 	shutdownTimeout = 5 * time.Second
 )
 
-// maxHeader bounds the headers of a request, in bytes. No route takes a body.
+// maxHeader bounds the headers of a request, in bytes.
 const maxHeader = 16 << 10
 
 // New listens. The error names the port when it is taken, and refuses an address
@@ -149,6 +150,7 @@ func (s *Server) describe(mux humago.Mux) huma.API {
 	s.stateRoutes(api)
 	s.deliveryRoutes(api)
 	s.eventRoutes(api)
+	s.updateRoutes(mux, api)
 	s.otherRoutes(api)
 	s.plainRoutes(mux, api)
 	return api

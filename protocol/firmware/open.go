@@ -32,7 +32,18 @@ func Open(r io.Reader, p Policy) (*Update, error) {
 	if err := h.Check(p); err != nil {
 		return nil, err
 	}
-	return &Update{Header: h, body: payload{from: r, left: h.Manifest.Size, want: h.Manifest.SHA256, hash: sha256.New()}}, nil
+	return &Update{Header: h, body: h.payload(r)}, nil
+}
+
+// Payload reads from r what follows the header, as Update.Payload does. It is for who
+// keeps update files without trusting or refusing their keys.
+func (h *Header) Payload(r io.Reader) io.Reader {
+	p := h.payload(r)
+	return &p
+}
+
+func (h *Header) payload(r io.Reader) payload {
+	return payload{from: r, left: h.Manifest.Size, want: h.Manifest.SHA256, hash: sha256.New()}
 }
 
 // Check verifies the signature and then holds the content against the policy.

@@ -135,7 +135,7 @@ func TestReconnect(t *testing.T) {
 				killed = true
 				_ = cloud.cmd.Process.Kill()
 				_ = cloud.cmd.Wait()
-				cloud.cmd = exec.Command(cloud.program, "run", "--dev", "--data", cloud.dir, "--mqtt", cloud.addr, "--http", "127.0.0.1:0")
+				cloud.cmd = exec.Command(cloud.program, "run", "--dev", "--data", cloud.dir, "--mqtt", cloud.addr, "--http", "127.0.0.1:0", "--download", "none")
 				if err := cloud.cmd.Start(); err != nil {
 					t.Error(err)
 				}

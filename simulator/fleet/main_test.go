@@ -87,7 +87,7 @@ const ready = 20 * time.Second
 func startCloud(tb testing.TB, args ...string) *server {
 	tb.Helper()
 	s := &server{program: build(tb, "telltale-cloud"), dir: tb.TempDir()}
-	args = append([]string{"run", "--dev", "--data", s.dir, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"}, args...)
+	args = append([]string{"run", "--dev", "--data", s.dir, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--download", "none"}, args...)
 	s.cmd = exec.Command(s.program, args...)
 	log, err := os.Create(filepath.Join(tb.TempDir(), "cloud.log"))
 	if err != nil {

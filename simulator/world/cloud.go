@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"telltale.dev/protocol"
 )
 
 // startWait is how long a child may take to be ready.
@@ -18,6 +20,8 @@ const startWait = 20 * time.Second
 type cloudReady struct {
 	MQTT string `json:"mqtt"`
 	HTTP string `json:"http"`
+	// Download is where devices fetch update files.
+	Download string `json:"download"`
 }
 
 // StartCloud starts the cloud and waits until it serves. Started again, it takes the same ports.
@@ -31,12 +35,15 @@ func (w *World) StartCloud(ctx context.Context) error {
 // LaunchCloud starts the cloud and does not wait.
 func (w *World) LaunchCloud() error {
 	ports := w.Ports()
-	mqtt, http := ports.MQTT, ports.HTTP
+	mqtt, http, download := ports.MQTT, ports.HTTP, ports.Download
 	if mqtt == "" {
 		mqtt, http = orFree(w.cfg.MQTT), orFree(w.cfg.HTTP)
 	}
+	if download == "" {
+		download = protocol.DownloadEndpoint(orFree(w.cfg.MQTT))
+	}
 	ready := make(chan cloudReady, 1)
-	args := []string{"run", "--dev", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--mqtt", mqtt, "--http", http}
+	args := []string{"run", "--dev", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--mqtt", mqtt, "--http", http, "--download", download}
 	if w.cfg.Flush > 0 {
 		args = append(args, "--flush", w.cfg.Flush.String())
 	}
@@ -66,7 +73,7 @@ func (w *World) AwaitCloud(ctx context.Context) error {
 	select {
 	case r := <-w.ready:
 		w.ready = nil
-		return w.setPorts(func(p *Ports) { p.MQTT, p.HTTP = r.MQTT, r.HTTP })
+		return w.setPorts(func(p *Ports) { p.MQTT, p.HTTP, p.Download = r.MQTT, r.HTTP, r.Download })
 	case <-p.done:
 		return errors.Join(p.failure(), ctx.Err())
 	case <-time.After(startWait):

@@ -26,7 +26,9 @@ type VehicleConfig struct {
 	// Tap is given every frame on the buses; see virtual.Config.
 	Tap    func(bus string, first uint64, frames []can.Frame)
 	Commit time.Duration // what a power cut may cost, in source time; zero: the agent's default
-	Flags  []string      // further arguments of the agent; of a flag given twice the last one counts
+	// Download is where the agent fetches update files, when that is not the cloud itself.
+	Download string
+	Flags    []string // further arguments of the agent; of a flag given twice the last one counts
 }
 
 // Bus is one bus and its DBC files.
@@ -122,7 +124,7 @@ const reportEvery = 200 * time.Millisecond
 // Arguments are the command line of the agent, without the program's name.
 func (v *Vehicle) Arguments() []string {
 	args := []string{
-		"run", "--data", v.dir, "--endpoint", v.Link.Addr(),
+		"run", "--data", v.dir, "--endpoint", v.Link.Addr(), "--download", v.download(),
 		"--cert", v.creds.Cert, "--key", v.creds.Key, "--ca", v.creds.CA,
 		// A demonstration must not wait for minutes until a dead link is noticed.
 		"--keep-alive", "4s", "--will-delay", "2s", "--session-expiry", "60s",
@@ -144,6 +146,14 @@ func (v *Vehicle) Arguments() []string {
 		args = append(args, "--commit", v.cfg.Commit.String(), "--commit-urgent", min(v.cfg.Commit, time.Second).String())
 	}
 	return append(args, v.cfg.Flags...)
+}
+
+// download is where the agent fetches update files.
+func (v *Vehicle) download() string {
+	if v.cfg.Download != "" {
+		return v.cfg.Download
+	}
+	return v.world.Ports().Download
 }
 
 // Start powers the agent on and waits until it reads all buses.

@@ -46,8 +46,10 @@ type Ports struct {
 	Version int    `json:"version"`
 	MQTT    string `json:"mqtt"`
 	HTTP    string `json:"http"`
-	Link    string `json:"link,omitempty"` // where the vehicle connects: the faulty way to MQTT
-	Bus     string `json:"bus,omitempty"`  // hub of the virtual CAN buses
+	// Download is where devices fetch update files.
+	Download string `json:"download,omitempty"`
+	Link     string `json:"link,omitempty"` // where the vehicle connects: the faulty way to MQTT
+	Bus      string `json:"bus,omitempty"`  // hub of the virtual CAN buses
 }
 
 // World is the running system. Methods are called by one goroutine at a time, except where said.

@@ -44,7 +44,7 @@ type Settings struct {
 	UploadMetered network.Limit `default:"all" help:"What may be uploaded over a link that costs money: all, urgent (CS4 and above) or none."`
 	UploadRoaming network.Limit `default:"all" help:"The same for a link that roams."`
 
-	Download     []string      `placeholder:"HOST:PORT" help:"Where update files come from. Several are tried in turn. Default: the brokers' hosts, port 8884."`
+	Download     []string      `placeholder:"HOST:PORT" help:"Where update files come from. Several are tried in turn. Default: the brokers' hosts, the port after theirs."`
 	UpdateHealth time.Duration `default:"5m" help:"How long a new firmware has until it is healthy and connected, unless the cloud says otherwise; else the former one runs again."`
 	UpdateMax    string        `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
 

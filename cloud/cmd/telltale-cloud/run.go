@@ -14,12 +14,14 @@ import (
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/firmware"
 )
 
 type runCommand struct {
 	Data  string        `required:"" type:"path" placeholder:"DIR" help:"Folder for streams, lake and the development authority."`
 	MQTT  string        `name:"mqtt" default:"127.0.0.1:8883" help:"Where vehicles connect."`
 	HTTP  string        `name:"http" default:"127.0.0.1:8080" help:"Where the API listens; loopback only, until it has authentication."`
+	Down  string        `name:"download" placeholder:"HOST:PORT" help:"Where devices fetch update files, or none. Default: beside the broker, the port after its."`
 	Name  []string      `placeholder:"HOST" help:"A further name or address of this server, for its certificate. May be repeated."`
 	NATS  string        `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream instead of the embedded one."`
 	Dev   bool          `help:"Let devices with a development certificate register themselves."`
@@ -28,6 +30,8 @@ type runCommand struct {
 
 	QuotaMessages float64    `default:"200" help:"Messages a second that one vehicle may send."`
 	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
+	UpdateKey     []string   `type:"existingfile" placeholder:"FILE" help:"Public key (PEM) whose update files are taken. Default: anybody's; each device checks for itself. May be repeated."`
+	MaxUpdate     string     `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
 	Memory        string     `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
 	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
 }
@@ -54,9 +58,18 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--quota-bytes: %w", err)
 	}
+	largest, err := protocol.ParseSize(c.MaxUpdate)
+	if err != nil {
+		return fmt.Errorf("--max-update: %w", err)
+	}
+	keys, err := c.updateKeys()
+	if err != nil {
+		return fmt.Errorf("--update-key: %w", err)
+	}
 	limits := backbone.Limits{MaxBytes: int64(keep)}
 	running, err := cloud.New(ctx, cloud.Config{
-		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
+		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.download(), Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
+		UpdateKeys: keys, MaxUpdate: int64(largest),
 		Quota: ingest.Quota{
 			Messages: c.QuotaMessages, MessagesBurst: max(1, burst*c.QuotaMessages),
 			Bytes: float64(rate), BytesBurst: max(protocol.MaxPacket, burst*float64(rate)),
@@ -68,10 +81,36 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return err
 	}
 	ready := map[string]string{"mqtt": running.MQTTAddr().String(), "http": running.HTTPAddr().String()}
+	if addr := running.DownloadAddr(); addr != nil {
+		ready["download"] = addr.String()
+	}
 	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
 		return err
 	}
 	return running.Run(ctx)
+}
+
+// download is where update files are served; empty: nowhere.
+func (c *runCommand) download() string {
+	switch c.Down {
+	case "":
+		return protocol.DownloadEndpoint(c.MQTT)
+	case "none":
+		return ""
+	}
+	return c.Down
+}
+
+// updateKeys reads the keys of --update-key.
+func (c *runCommand) updateKeys() (firmware.Keys, error) {
+	files := make([][]byte, len(c.UpdateKey))
+	for i, name := range c.UpdateKey {
+		var err error
+		if files[i], err = os.ReadFile(name); err != nil {
+			return nil, err
+		}
+	}
+	return firmware.ParseKeys(files...)
 }
 
 type openapiCommand struct {

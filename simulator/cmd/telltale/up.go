@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"telltale.dev/protocol"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/recordings"
 	"telltale.dev/simulator/scenario"
@@ -168,6 +169,9 @@ func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credent
 func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, dir string) string {
 	args := []string{"run", "--data", relative(dir), "--endpoint", w.Ports().MQTT,
 		"--cert", relative(creds.Cert), "--key", relative(creds.Key), "--ca", relative(creds.CA)}
+	if p := w.Ports(); p.Download != protocol.DownloadEndpoint(p.MQTT) {
+		args = append(args, "--download", p.Download)
+	}
 	for _, b := range v.Buses() {
 		args = append(args, "--can", b.Name+"="+v.Hub.URL(b.Name))
 		for _, file := range b.DBC {

@@ -1,0 +1,273 @@
+package update
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/firmware"
+)
+
+// Errors of files.
+var (
+	// ErrTooLarge: the file is larger than Config.MaxFile.
+	ErrTooLarge = errors.New("update file is too large")
+	// ErrNoSpace: the disk has no room for the file.
+	ErrNoSpace = errors.New("no space for the update file")
+	// ErrBusy: too many uploads at once.
+	ErrBusy = errors.New("too many uploads at once")
+	// ErrInUse: an update that is under way needs the file.
+	ErrInUse = errors.New("an update under way needs the file")
+)
+
+const (
+	maxUploads = 4
+	// reserve is what an upload leaves free on the disk for everything else, in bytes.
+	reserve    = 256 << 20
+	fileSuffix = ".update"
+	incoming   = "incoming-"
+)
+
+// File is an update file that is kept.
+type File struct {
+	Hash     protocol.FileHash `cbor:"hash"`
+	Size     int64             `cbor:"size"` // of the whole file
+	Board    string            `cbor:"board"`
+	Version  string            `cbor:"version"`
+	Release  uint64            `cbor:"release"`
+	Key      string            `cbor:"key"`                // id of the key that signed it
+	Uploaded int64             `cbor:"uploaded,omitempty"` // when the file appeared, ms since the Unix epoch
+}
+
+func fileOf(h *firmware.Header, hash protocol.FileHash, size int64, at time.Time) File {
+	m := h.Manifest
+	return File{Hash: hash, Size: size, Board: m.Board, Version: m.Version, Release: m.Release, Key: h.Key.String(), Uploaded: at.UnixMilli()}
+}
+
+// loadFiles lists the kept files, and removes what an upload left that was cut short.
+func loadFiles(dir string) (map[protocol.FileHash]File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, plain(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, plain(err)
+	}
+	files := map[protocol.FileHash]File{}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		if strings.HasPrefix(entry.Name(), incoming) {
+			if err := os.Remove(path); err != nil {
+				return nil, plain(err)
+			}
+			continue
+		}
+		name, ok := strings.CutSuffix(entry.Name(), fileSuffix)
+		hash, err := protocol.ParseFileHash(name)
+		if !ok || err != nil {
+			continue
+		}
+		f, err := describe(path, hash)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", entry.Name(), err)
+		}
+		files[hash] = f
+	}
+	return files, nil
+}
+
+// describe reads the header of a kept file.
+func describe(path string, hash protocol.FileHash) (File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return File{}, plain(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return File{}, plain(err)
+	}
+	h, err := firmware.ReadHeader(file)
+	if err != nil {
+		return File{}, err
+	}
+	return fileOf(h, hash, info.Size(), info.ModTime()), nil
+}
+
+// File gives one kept file.
+func (u *Updates) File(hash protocol.FileHash) (File, bool) {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	f, ok := u.files[hash]
+	return f, ok
+}
+
+// Files lists the kept files, newest first.
+func (u *Updates) Files() []File {
+	u.mu.RLock()
+	list := make([]File, 0, len(u.files))
+	for _, f := range u.files {
+		list = append(list, f)
+	}
+	u.mu.RUnlock()
+	slices.SortFunc(list, func(a, b File) int {
+		if c := cmp.Compare(b.Uploaded, a.Uploaded); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Hash.String(), b.Hash.String())
+	})
+	return list
+}
+
+func (u *Updates) path(hash protocol.FileHash) string {
+	return filepath.Join(u.cfg.Dir, hash.String()+fileSuffix)
+}
+
+// Upload keeps an update file, on disk when it returns. The header is checked
+// before more is read, then the payload while it is written. The same file again
+// changes nothing. The error wraps one of this package's, one of package firmware's, or is r's own.
+func (u *Updates) Upload(_ context.Context, r io.Reader) (File, error) {
+	select {
+	case u.uploads <- struct{}{}:
+		defer func() { <-u.uploads }()
+	default:
+		return File{}, ErrBusy
+	}
+	f, err := u.receive(r)
+	if err != nil {
+		u.stats.refusedUploads.Add(1)
+		return File{}, err
+	}
+	u.stats.uploads.Add(1)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if have, ok := u.files[f.Hash]; ok {
+		return have, nil
+	}
+	u.files[f.Hash] = f
+	return f, nil
+}
+
+func (u *Updates) receive(r io.Reader) (File, error) {
+	tmp, err := os.CreateTemp(u.cfg.Dir, incoming+"*")
+	if err != nil {
+		return File{}, spaceError(err)
+	}
+	defer os.Remove(tmp.Name()) // harmless once it is renamed
+	defer tmp.Close()
+	digest := sha256.New()
+	through := io.TeeReader(r, io.MultiWriter(digest, writeError{tmp}))
+	h, err := firmware.ReadHeader(through)
+	if err != nil {
+		return File{}, err
+	}
+	if err := u.acceptable(h); err != nil {
+		return File{}, err
+	}
+	if _, err := io.Copy(io.Discard, h.Payload(through)); err != nil {
+		return File{}, err
+	}
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return File{}, spaceError(err)
+	}
+	hash := protocol.FileHash(digest.Sum(nil))
+	if err := os.Rename(tmp.Name(), u.path(hash)); err != nil {
+		return File{}, plain(err)
+	}
+	if err := syncFolder(u.cfg.Dir); err != nil {
+		return File{}, plain(err)
+	}
+	return describe(u.path(hash), hash)
+}
+
+// acceptable says what stands against a file before its payload is read.
+func (u *Updates) acceptable(h *firmware.Header) error {
+	size, err := h.FileSize()
+	if err != nil {
+		return err
+	}
+	if size > u.cfg.MaxFile {
+		return fmt.Errorf("%d bytes, expected at most %d: %w", size, u.cfg.MaxFile, ErrTooLarge)
+	}
+	if len(u.cfg.Keys) > 0 {
+		if err := h.Verify(u.cfg.Keys); err != nil {
+			return err
+		}
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(u.cfg.Dir, &disk); err != nil {
+		return fmt.Errorf("free space: %w", err)
+	}
+	if free := int64(disk.Bavail) * int64(disk.Bsize); free < size+reserve {
+		return fmt.Errorf("%d bytes are free, expected at least %d: %w", free, size+reserve, ErrNoSpace)
+	}
+	return nil
+}
+
+// writeError tells errors of the disk from those of the reader.
+type writeError struct{ w io.Writer }
+
+func (w writeError) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	return n, spaceError(err)
+}
+
+func spaceError(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, plain(err))
+	}
+	return plain(err)
+}
+
+// Delete forgets a file that no update under way needs.
+func (u *Updates) Delete(hash protocol.FileHash) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, ok := u.files[hash]; !ok {
+		return ErrUnknownFile
+	}
+	for _, r := range u.records {
+		if e := r.Execution; e != nil && !e.State.Ended() && e.File.Hash == hash {
+			return ErrInUse
+		}
+	}
+	if err := os.Remove(u.path(hash)); err != nil {
+		return plain(err)
+	}
+	delete(u.files, hash)
+	return nil
+}
+
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// plain leaves the folder out of an error about a file.
+func plain(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("%s: %w", path.Op, path.Err)
+	}
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return fmt.Errorf("%s: %w", link.Op, link.Err)
+	}
+	return err
+}

@@ -1,0 +1,159 @@
+package update
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"telltale.dev/protocol"
+)
+
+// Bounds of the download server.
+const (
+	headerWait   = 10 * time.Second
+	idleWait     = time.Minute
+	writeWait    = 30 * time.Second // longest a device may take nothing
+	stopWait     = 2 * time.Second  // a download that is cut off goes on after the restart
+	maxDownloads = 256              // at once
+	maxHeader    = 8 << 10          // bytes of a request's headers
+)
+
+// ServerConfig of a Server. Every field is required.
+type ServerConfig struct {
+	Listen  string // host:port
+	TLS     *tls.Config
+	Updates *Updates
+	// Identify reads from a verified certificate who its holder is; an error for everybody but devices.
+	Identify func(*x509.Certificate) (protocol.VehicleID, protocol.DeviceID, error)
+	// Active says why a device may not take part now.
+	Active func(protocol.VehicleID, protocol.DeviceID) error
+	Log    *slog.Logger
+}
+
+// Server gives update files to devices over mTLS: to each only the file of an
+// update that is addressed to it and under way.
+type Server struct {
+	cfg      ServerConfig
+	listener net.Listener
+	http     *http.Server
+	places   chan struct{} // for downloads at once
+}
+
+// NewServer listens. Run or Close must be called afterwards.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("download: %w", err)
+	}
+	config := cfg.TLS.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	s := &Server{cfg: cfg, listener: tls.NewListener(listener, config), places: make(chan struct{}, maxDownloads)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+protocol.DownloadPrefix+"{hash}", s.serve)
+	s.http = &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // handshakes of strangers
+	}
+	return s, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close gives the port back when Run is not going to be called.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return errors.Join(fmt.Errorf("download: %w", err), s.http.Close())
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
+	defer cancel()
+	if s.http.Shutdown(stop) != nil {
+		_ = s.http.Close()
+	}
+	<-failed
+	return nil
+}
+
+// serve gives one file, or the part of it that is asked for.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	hash, err := protocol.ParseFileHash(r.PathValue("hash"))
+	if err != nil {
+		http.Error(w, "no such file", http.StatusNotFound)
+		return
+	}
+	if err := s.permit(r, hash); err != nil {
+		s.cfg.Updates.stats.refusedDownloads.Add(1)
+		s.cfg.Log.Warn("download refused", "err", err)
+		http.Error(w, "not for this device, or not now", http.StatusForbidden)
+		return
+	}
+	select {
+	case s.places <- struct{}{}:
+		defer func() { <-s.places }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many downloads at once", http.StatusServiceUnavailable)
+		return
+	}
+	file, err := os.Open(s.cfg.Updates.path(hash))
+	if err != nil {
+		s.cfg.Log.Error("update file cannot be read", "err", plain(err))
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+		return
+	}
+	defer file.Close()
+	s.cfg.Updates.stats.downloads.Add(1)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", `"`+hash.String()+`"`)
+	http.ServeContent(&steady{ResponseWriter: w, control: http.NewResponseController(w), updates: s.cfg.Updates}, r, "", time.Time{}, file)
+}
+
+// permit says why the file is not for who asks.
+func (s *Server) permit(r *http.Request, hash protocol.FileHash) error {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return errors.New("no client certificate")
+	}
+	vid, did, err := s.cfg.Identify(r.TLS.PeerCertificates[0])
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Active(vid, did); err != nil {
+		return err
+	}
+	e := s.cfg.Updates.record(vid).Execution
+	if e == nil || e.Device != did || e.File.Hash != hash || e.State.Ended() && e.State != protocol.UpdateTimedOut {
+		return errors.New("no update with this file is under way for this device")
+	}
+	return nil
+}
+
+// steady gives each write a time of its own, so that a slow download may last and a dead one may not.
+type steady struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	updates *Updates
+}
+
+// Write implements io.Writer.
+func (s *steady) Write(p []byte) (int, error) {
+	if err := s.control.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return 0, err
+	}
+	n, err := s.ResponseWriter.Write(p)
+	s.updates.stats.bytes.Add(uint64(n))
+	return n, err
+}
