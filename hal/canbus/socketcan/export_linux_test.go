@@ -11,3 +11,9 @@ func SetMTU(name string, mtu uint32) error {
 	}
 	return setMTU(index, mtu)
 }
+
+// Index gives the kernel's number of an interface, 0 when there is none.
+func Index(name string) int {
+	index, _ := indexOf(name)
+	return index
+}
