@@ -11,7 +11,7 @@ export CGO_ENABLED ?= 0
 CACHE    := $(CURDIR)/.cache
 WANT     := $(shell sed -n 's/^go //p' go.mod)
 
-.PHONY: dist help build test race fuzz bench lint generate check demo system size tools test-vm
+.PHONY: dist help build test race fuzz bench lint generate check demo system size tools test-vm demo-vm bench-vm
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
@@ -49,6 +49,23 @@ test-vm: tools ## tests on Debian's kernel in QEMU, ARCH=arm64, arm or amd64: vc
 	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-vm
 	@set -o pipefail; GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) test -p 1 -count 1 -v \
 	   -exec '$(CACHE)/bin/telltale-vm -arch $(ARCH) -with simulator/recordings' $(VMTESTS) | grep -v -e '^=== ' -e '\[no test files\]$$'
+
+# What runs with all programs in the guest: the demonstration on vcan, and figures of the agent there.
+VMPROGRAMS := .cache/vm-programs/$(ARCH)
+VMEXEC = $(CACHE)/bin/telltale-vm -arch $(ARCH) -no-tpm -memory 2048 -with $(VMPROGRAMS) -with simulator/scenarios -with simulator/recordings
+
+.PHONY: $(VMPROGRAMS)
+$(VMPROGRAMS): tools
+	@mkdir -p $(CACHE)/bin $@
+	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-vm
+	@GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@/ ./agent/cmd/... ./cloud/cmd/... ./simulator/cmd/...
+
+demo-vm: $(VMPROGRAMS) ## the demonstration with its buses on vcan, agent and cloud in the guest (ARCH)
+	GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 TELLTALE_PROGRAMS=$(VMPROGRAMS) $(GO) test -count 1 -v -timeout 10m -run 'OnVcan' -exec '$(VMEXEC)' ./simulator/e2e
+
+bench-vm: $(VMPROGRAMS) ## readers of a busy vcan compared, and the agent on two of them (ARCH)
+	GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) test -count 1 -run '^$$' -bench Readers -benchtime 1x -exec '$(VMEXEC)' ./hal/canbus/socketcan
+	GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 TELLTALE_PROGRAMS=$(VMPROGRAMS) $(GO) test -count 1 -timeout 10m -run '^$$' -bench AgentOnVcan -benchtime 1x -exec '$(VMEXEC)' ./simulator/e2e
 
 race: tools ## the concurrent rooms under the race detector (needs cgo)
 	CGO_ENABLED=1 $(GO) test -race -short ./agent/... ./cloud/... ./hal/... ./simulator/...

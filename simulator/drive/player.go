@@ -26,6 +26,8 @@ const (
 type PlayerConfig struct {
 	Log *Log         // from Scan
 	Hub *virtual.Hub // frames go to its buses of the same names
+	// Send, when set, takes the frames instead of Hub. It may change them, and its error ends the drive.
+	Send func(bus string, frames []can.Frame) error
 	// Speed 1 keeps the recorded timing, 60 plays a minute in a second. 0: as fast
 	// as possible; readers then lose what they cannot keep up with.
 	Speed float64
@@ -58,7 +60,7 @@ type Player struct {
 	cfg PlayerConfig
 
 	// Owned by Run.
-	wires   []*virtual.Wire // by the reader's channel
+	wires   []func([]can.Frame) error // by the reader's channel
 	batches [][]can.Frame
 	began   time.Time // when frame time zero was, on the wall
 	zero    int64     // µs: source time of the first frame of all
@@ -74,7 +76,7 @@ type Player struct {
 
 // NewPlayer makes a Player.
 func NewPlayer(cfg PlayerConfig) (*Player, error) {
-	if cfg.Log == nil || cfg.Hub == nil {
+	if cfg.Log == nil || cfg.Hub == nil && cfg.Send == nil {
 		return nil, errors.New("a player needs a log and a hub")
 	}
 	if cfg.Speed < 0 || cfg.Speed != cfg.Speed {
@@ -83,11 +85,23 @@ func NewPlayer(cfg PlayerConfig) (*Player, error) {
 	p := &Player{cfg: cfg, moved: make(chan struct{}), resume: make(chan struct{}), stop: make(chan struct{})}
 	close(p.resume)
 	for _, name := range cfg.Log.Names() { // the reader will meet them in the same order
-		p.wires = append(p.wires, cfg.Hub.Bus(name))
+		p.wires = append(p.wires, cfg.wire(name))
 		p.sent = append(p.sent, BusFrames{Bus: name})
 	}
 	p.batches = make([][]can.Frame, len(p.wires))
 	return p, nil
+}
+
+// wire is where the frames of a bus go.
+func (cfg *PlayerConfig) wire(bus string) func([]can.Frame) error {
+	if cfg.Send != nil {
+		return func(frames []can.Frame) error { return cfg.Send(bus, frames) }
+	}
+	wire := cfg.Hub.Bus(bus)
+	return func(frames []can.Frame) error {
+		wire.Send(frames)
+		return nil
+	}
 }
 
 // Run plays until the log (or with Loop: somebody) ends it. It returns nil at the end and after Stop, and ctx.Err() when ctx ends.
@@ -131,8 +145,7 @@ func (p *Player) play(ctx context.Context, offset int64) error {
 			if len(ready) == 0 {
 				n, err := r.Next(buf)
 				if err == io.EOF {
-					p.flush(last, offset)
-					return nil
+					return p.flush(last, offset)
 				}
 				if err != nil {
 					return err
@@ -147,7 +160,9 @@ func (p *Player) play(ctx context.Context, offset int64) error {
 			}
 			count, last, ready = count+n, ready[n-1].Time, ready[n:]
 		}
-		p.flush(last, offset)
+		if err := p.flush(last, offset); err != nil {
+			return err
+		}
 		if err := p.pace(ctx, ready, offset); err != nil {
 			return err
 		}
@@ -175,13 +190,15 @@ func (p *Player) gather(ready []Recorded, offset int64, most int) (n int) {
 }
 
 // flush puts what was gathered on the buses and tells how far the drive is; last is the recorded time of the newest frame.
-func (p *Player) flush(last, offset int64) {
+func (p *Player) flush(last, offset int64) error {
 	total := uint64(0)
 	for channel, batch := range p.batches {
 		if len(batch) == 0 {
 			continue
 		}
-		p.wires[channel].Send(batch)
+		if err := p.wires[channel](batch); err != nil {
+			return err
+		}
 		total += uint64(len(batch))
 		p.mu.Lock()
 		p.sent[channel].Frames += uint64(len(batch))
@@ -189,7 +206,7 @@ func (p *Player) flush(last, offset int64) {
 		p.batches[channel] = batch[:0]
 	}
 	if total == 0 {
-		return
+		return nil
 	}
 	length := float64(max(p.cfg.Log.Last-p.cfg.Log.First, 1))
 	p.report(func(g *Progress) {
@@ -197,6 +214,7 @@ func (p *Player) flush(last, offset int64) {
 		g.Time = last + p.shift + offset
 		g.Fraction = max(g.Fraction, float64(last-p.zero+offset)/length)
 	})
+	return nil
 }
 
 // report changes the progress and tells everybody.

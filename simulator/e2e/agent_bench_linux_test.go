@@ -38,9 +38,36 @@ func BenchmarkAgentProcess(b *testing.B) {
 	})
 	b.Run("4 buses of 4000 frames a second and 2016 signals", func(b *testing.B) {
 		for b.Loop() {
-			agentCosts(b, busyBuses(b), sendBusy)
+			agentCosts(b, busyBuses(b, busyCount), func(ctx context.Context, v *world.Vehicle) error {
+				return sendBusy(ctx, v, busyRate)
+			})
 		}
 	})
+}
+
+// BenchmarkAgentOnVcan is what the agent costs its machine when two interfaces
+// of the kernel are busy and it collects every signal of theirs to its disk;
+// the cloud is away, since here it would have to share the machine.
+func BenchmarkAgentOnVcan(b *testing.B) {
+	const count, rate = 2, 8000
+	vcan(b, "vcan0", "vcan1")
+	for b.Loop() {
+		ctx, cancel := context.WithTimeout(b.Context(), 3*time.Minute)
+		w, v := vehicleOf(b, ctx, filepath.Join(b.TempDir(), "world"), world.VehicleConfig{Buses: busyBuses(b, count), Interfaces: map[string]string{"can0": "vcan0", "can1": "vcan1"}})
+		if err := v.Start(ctx); err != nil {
+			b.Fatal(err)
+		}
+		if err := w.StopCloud(ctx); err != nil {
+			b.Fatal(err)
+		}
+		boot := measure(b, ctx, v, func(ctx context.Context, v *world.Vehicle) error { return sendBusy(ctx, v, rate) })
+		if sent := uint64(count * rate * int(busyLength/time.Second)); boot.Received+boot.Dropped != sent {
+			b.Errorf("%d frames received and %d dropped, want %d in all", boot.Received, boot.Dropped, sent)
+		}
+		closeWorld(b, w)
+		cancel()
+	}
+	b.ReportMetric(0, "ns/op")
 }
 
 // agentCosts runs a drive and reports what the agent used during it.
@@ -52,6 +79,12 @@ func agentCosts(b *testing.B, buses []world.Bus, run func(context.Context, *worl
 	if err := v.Start(ctx); err != nil {
 		b.Fatal(err)
 	}
+	measure(b, ctx, v, run)
+}
+
+// measure runs a drive of a vehicle that is powered, ends its agent and reports what that used.
+func measure(b *testing.B, ctx context.Context, v *world.Vehicle, run func(context.Context, *world.Vehicle) error) world.Boot {
+	b.Helper()
 	pid := v.Starts()[0].PID
 	before, began := cpuOf(b, pid), time.Now()
 	if err := run(ctx, v); err != nil {
@@ -73,6 +106,7 @@ func agentCosts(b *testing.B, buses []world.Bus, run func(context.Context, *worl
 	b.ReportMetric(float64(boot.Samples)/took.Seconds(), "samples/s")
 	b.ReportMetric(float64(boot.Bytes)/float64(boot.Samples), "B/sample")
 	b.ReportMetric(float64(boot.Dropped), "dropped")
+	return boot
 }
 
 // cpuOf is user and system time of a process; see proc(5), stat.
@@ -120,9 +154,9 @@ const (
 	busyStep     = 10 * time.Millisecond
 )
 
-func busyBuses(b *testing.B) (list []world.Bus) {
+func busyBuses(b *testing.B, count int) (list []world.Bus) {
 	b.Helper()
-	for bus := range busyCount {
+	for bus := range count {
 		var text strings.Builder
 		text.WriteString("VERSION \"\"\nBU_: ECU\n")
 		for m := range busyMessages {
@@ -142,15 +176,15 @@ func busyBuses(b *testing.B) (list []world.Bus) {
 
 // sendBusy puts frames on the buses in real time. Of the 8 bytes of a message
 // two move by a step now and then, one counts and one is noise.
-func sendBusy(ctx context.Context, v *world.Vehicle) error {
+func sendBusy(ctx context.Context, v *world.Vehicle, rate int) error {
 	random := rand.New(rand.NewPCG(3, 4))
 	var data [busyCount][busyMessages][8]byte
-	list := make([]can.Frame, busyRate*int(busyStep)/int(time.Second))
+	list := make([]can.Frame, rate*int(busyStep)/int(time.Second))
 	began, next := time.Now(), 0
 	for sent := time.Duration(0); sent < busyLength && ctx.Err() == nil; sent += busyStep {
 		time.Sleep(time.Until(began.Add(sent)))
 		at := time.Now().UnixMicro()
-		for bus := range busyCount {
+		for bus, b := range v.Buses() {
 			for i := range list {
 				m := (next + i) % busyMessages
 				d := &data[bus][m]
@@ -159,7 +193,9 @@ func sendBusy(ctx context.Context, v *world.Vehicle) error {
 				d[3] = byte(random.Uint32())
 				list[i] = classic(at+int64(i)*busyStep.Microseconds()/int64(len(list)), can.ID(0x100+m), *d)
 			}
-			v.Hub.Bus(v.Buses()[bus].Name).Send(list)
+			if err := v.Send(b.Name, list); err != nil {
+				return err
+			}
 		}
 		next += len(list)
 	}

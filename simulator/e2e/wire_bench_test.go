@@ -193,6 +193,13 @@ func countSamples(b *testing.B, d driven, plan *dbc.Plan) []int {
 // oneVehicle starts a cloud and makes a vehicle, whose agent is not started yet.
 func oneVehicle(b *testing.B, ctx context.Context, dir string, buses []world.Bus, flags ...string) (*world.World, *world.Vehicle) {
 	b.Helper()
+	return vehicleOf(b, ctx, dir, world.VehicleConfig{Buses: buses, Flags: flags})
+}
+
+// vehicleOf is oneVehicle for what is more than buses.
+func vehicleOf(b *testing.B, ctx context.Context, dir string, cfg world.VehicleConfig) (*world.World, *world.Vehicle) {
+	b.Helper()
+	cfg.Vehicle, cfg.Device = "anna", "tcu-a"
 	built, err := sound()
 	if err != nil {
 		b.Fatal(err)
@@ -204,7 +211,7 @@ func oneVehicle(b *testing.B, ctx context.Context, dir string, buses []world.Bus
 	if err := w.StartCloud(ctx); err != nil {
 		b.Fatal(err)
 	}
-	v, err := w.AddVehicle(ctx, world.VehicleConfig{Vehicle: "anna", Device: "tcu-a", Buses: buses, Flags: flags})
+	v, err := w.AddVehicle(ctx, cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func HandOver(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, wi
 	}
 	drained, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if err := v.Hub.Drain(drained); err != nil {
+	if err := v.Drain(drained); err != nil {
 		return none, fmt.Errorf("delivery of %s: the agent does not read its buses: %w", v.Name, err)
 	}
 	after, err := handOver(ctx, drained, w, v)
@@ -49,7 +49,7 @@ func HandOver(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, wi
 		return none, err
 	}
 	e := Evidence{
-		Device: v.Device(), Truth: d.Truth, Attachments: v.Hub.Attachments(), Starts: v.Starts(),
+		Device: v.Device(), Truth: d.Truth, Attachments: v.Attachments(), Blurred: v.Blurred(), Starts: v.Starts(),
 		Before: d.Before, After: after, Lake: w.Lake(), Took: d.Took, Everything: d.Everything,
 	}
 	for _, b := range v.Buses() {

@@ -31,7 +31,11 @@ func (e *Engine) drive(ctx context.Context, a *Action) error {
 		}
 		speed = max(float64(log.Duration())/float64(lasts), 1e-3)
 	}
-	d, err := c.gate.run(ctx, drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: speed})
+	cfg := drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: speed}
+	if c.OnKernel() {
+		cfg.Send = c.Send
+	}
+	d, err := c.gate.run(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -66,6 +70,9 @@ func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleC
 			}
 		}
 	}
+	if cfg.Interfaces, err = e.scenario.interfaces(cfg.Buses); err != nil {
+		return nil, cfg, err
+	}
 	plan, err := compile(cfg.Buses)
 	if err != nil {
 		return nil, cfg, err
@@ -73,6 +80,18 @@ func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleC
 	c.truth = drive.NewTruth(plan)
 	cfg.Tap = c.truth.Add
 	return c, cfg, nil
+}
+
+// interfaces says which buses of the only vehicle are interfaces of the kernel.
+func (s *Scenario) interfaces(buses []world.Bus) (map[string]string, error) {
+	if len(s.Interfaces) > 0 && len(s.World.Vehicles) > 1 {
+		return nil, fmt.Errorf("--can: expected a scenario with one vehicle, found %d", len(s.World.Vehicles))
+	}
+	var names []string
+	for _, b := range buses {
+		names = append(names, b.Name)
+	}
+	return world.Interfaces(s.Interfaces, names)
 }
 
 // compile makes the plan that agent and truth share the sources of.

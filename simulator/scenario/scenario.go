@@ -27,6 +27,9 @@ type Scenario struct {
 	Timeline []Moment `yaml:"timeline"`
 	Finally  []Expect `yaml:"finally"`
 
+	// Interfaces puts buses of the only vehicle on CAN interfaces of the kernel; see world.Interfaces.
+	Interfaces []string `yaml:"-"`
+
 	dir string // of the file: relative paths start here
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/protocol/can"
 	"telltale.dev/simulator/fault"
@@ -23,6 +24,8 @@ type VehicleConfig struct {
 	Vehicle, Device string
 	Buses           []Bus
 	Campaign        string // file; empty: everything
+	// Interfaces are the buses that are CAN interfaces of the kernel, by name; the others are virtual.
+	Interfaces map[string]string
 	// Tap is given every frame on the buses; see virtual.Config.
 	Tap    func(bus string, first uint64, frames []can.Frame)
 	Commit time.Duration // what a power cut may cost, in source time; zero: the agent's default
@@ -41,9 +44,10 @@ type Bus struct {
 // Vehicle is one car: its buses, its link and its agent.
 type Vehicle struct {
 	Name string
-	Hub  *virtual.Hub
+	Hub  *virtual.Hub // of the virtual buses
 	Link *fault.Link
 
+	kernel  []*kernelBus // the other ones
 	world   *World
 	cfg     VehicleConfig
 	dir     string
@@ -63,25 +67,37 @@ type Start struct {
 	Boot string // empty until the agent has told it
 	// Committed is the most samples that the agent said it has on disk.
 	Committed uint64
+	Buses     map[string]BusStatus // as it reported last
+	from      map[string]uint64    // frames on each interface when it was started
+}
+
+// BusStatus is what an agent reports of one bus.
+type BusStatus struct {
+	Name     string `json:"name"`
+	Received uint64 `json:"frames_received"`
+	Dropped  uint64 `json:"frames_dropped"`
+	Filters  string `json:"filters"`
+	First    int64  `json:"first_us"` // time of the first frame, µs since the epoch; 0: none yet
 }
 
 // Status is what an agent reports of itself; see telltale-agent run --report.
 type Status struct {
-	Boot         string `json:"boot"`
-	Attached     int    `json:"attached"`
-	Received     uint64 `json:"frames_received"`
-	Dropped      uint64 `json:"frames_dropped"`
-	Samples      uint64 `json:"samples"`
-	Batches      uint64 `json:"batches"`
-	Waiting      uint64 `json:"waiting"`
-	WaitingBytes uint64 `json:"waiting_bytes"`
-	Connected    bool   `json:"connected"`
-	Connection   uint64 `json:"connection"`
-	Acked        uint64 `json:"acked"`
-	Ignition     string `json:"ignition"`
-	Asleep       bool   `json:"asleep"`
-	Upload       string `json:"upload"`
-	Error        string `json:"error"`
+	Boot         string      `json:"boot"`
+	Attached     int         `json:"attached"`
+	Buses        []BusStatus `json:"buses"`
+	Received     uint64      `json:"frames_received"`
+	Dropped      uint64      `json:"frames_dropped"`
+	Samples      uint64      `json:"samples"`
+	Batches      uint64      `json:"batches"`
+	Waiting      uint64      `json:"waiting"`
+	WaitingBytes uint64      `json:"waiting_bytes"`
+	Connected    bool        `json:"connected"`
+	Connection   uint64      `json:"connection"`
+	Acked        uint64      `json:"acked"`
+	Ignition     string      `json:"ignition"`
+	Asleep       bool        `json:"asleep"`
+	Upload       string      `json:"upload"`
+	Error        string      `json:"error"`
 }
 
 // AddVehicle makes the buses and the link of a vehicle; its agent is not started yet.
@@ -94,22 +110,61 @@ func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, er
 	if v.creds, err = w.Device(ctx, cfg.Vehicle, cfg.Device, filepath.Join(v.dir, "identity")); err != nil {
 		return nil, err
 	}
-	names := make([]string, len(cfg.Buses))
-	for i, b := range cfg.Buses {
-		names[i] = b.Name
+	var names []string
+	for _, b := range cfg.Buses {
+		if cfg.Interfaces[b.Name] == "" {
+			names = append(names, b.Name)
+		}
 	}
-	if v.Hub, err = virtual.Listen("127.0.0.1:0", virtual.Config{Buses: names, Tap: cfg.Tap, Log: w.cfg.Log}); err != nil {
+	if err := v.openInterfaces(ctx); err != nil {
 		return nil, err
 	}
+	if v.Hub, err = virtual.Listen("127.0.0.1:0", virtual.Config{Buses: names, Tap: cfg.Tap, Log: w.cfg.Log}); err != nil {
+		return nil, errors.Join(err, v.closeInterfaces())
+	}
 	if v.Link, err = fault.Listen(w.Ports().MQTT); err != nil {
-		return nil, errors.Join(err, v.Hub.Close())
+		return nil, errors.Join(err, v.Hub.Close(), v.closeInterfaces())
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v.ended = cancel
 	v.running.Go(func() { v.logged("bus hub", v.Hub.Run(running)) })
 	v.running.Go(func() { v.logged("link", v.Link.Run(running)) })
+	for _, k := range v.kernel {
+		v.running.Go(func() { k.watch(running, cfg.Tap) })
+	}
 	w.vehicles = append(w.vehicles, v)
-	return v, w.setPorts(func(p *Ports) { p.Link, p.Bus = v.Link.Addr(), v.Hub.URL(names[0]) })
+	return v, w.setPorts(func(p *Ports) { p.Link, p.Bus = v.Link.Addr(), v.URL(cfg.Buses[0].Name) })
+}
+
+// openInterfaces attaches to the buses that are interfaces of the kernel.
+func (v *Vehicle) openInterfaces(ctx context.Context) error {
+	for _, b := range v.cfg.Buses {
+		iface := v.cfg.Interfaces[b.Name]
+		if iface == "" {
+			continue
+		}
+		k, err := openInterface(ctx, b.Name, iface)
+		if err != nil {
+			return errors.Join(err, v.closeInterfaces())
+		}
+		v.kernel = append(v.kernel, k)
+	}
+	return nil
+}
+
+func (v *Vehicle) closeInterfaces() (err error) {
+	for _, k := range v.kernel {
+		err = errors.Join(err, k.close())
+	}
+	return err
+}
+
+// URL is what an agent reads a bus by.
+func (v *Vehicle) URL(bus string) string {
+	if iface := v.cfg.Interfaces[bus]; iface != "" {
+		return socketcan.Scheme + ":" + iface
+	}
+	return v.Hub.URL(bus)
 }
 
 func (v *Vehicle) logged(what string, err error) {
@@ -131,7 +186,7 @@ func (v *Vehicle) Arguments() []string {
 		"--backoff-min", "200ms", "--backoff-max", "2s", "--drain", "20s",
 	}
 	for _, b := range v.cfg.Buses {
-		args = append(args, "--can", b.Name+"="+v.Hub.URL(b.Name))
+		args = append(args, "--can", b.Name+"="+v.URL(b.Name))
 		for _, file := range b.DBC {
 			args = append(args, "--dbc", b.Name+"="+file)
 		}
@@ -167,6 +222,10 @@ func (v *Vehicle) Start(ctx context.Context) error {
 // Launch powers the agent on and does not wait.
 func (v *Vehicle) Launch() error {
 	args := append(v.Arguments(), "--report", reportEvery.String())
+	before := map[string]uint64{}
+	for _, k := range v.kernel {
+		before[k.name], _, _ = k.state()
+	}
 	v.mu.Lock() // its first report must not come before the start is in the list
 	defer v.mu.Unlock()
 	p, err := startProcess("telltale-agent", v.world.agent, v.world.logFile("agent-"+v.Name), v.report, args...)
@@ -174,7 +233,7 @@ func (v *Vehicle) Launch() error {
 		return err
 	}
 	v.agent = p
-	v.starts = append(v.starts, Start{PID: p.cmd.Process.Pid})
+	v.starts = append(v.starts, Start{PID: p.cmd.Process.Pid, from: before})
 	v.status = Status{}
 	return nil
 }
@@ -207,6 +266,10 @@ func (v *Vehicle) report(line []byte) {
 	v.status = s
 	start := &v.starts[len(v.starts)-1]
 	start.Boot, start.Committed = s.Boot, max(start.Committed, s.Samples)
+	start.Buses = make(map[string]BusStatus, len(s.Buses)) // a copy of Starts may be in use
+	for _, b := range s.Buses {
+		start.Buses[b.Name] = b
+	}
 }
 
 // Status is the agent's last report. It may be called from any goroutine.
@@ -231,6 +294,11 @@ func (v *Vehicle) Running() bool {
 }
 
 func (v *Vehicle) failure() error {
+	for _, k := range v.kernel {
+		if _, _, err := k.state(); err != nil {
+			return fmt.Errorf("bus %s: %w", k.name, err)
+		}
+	}
 	v.mu.Lock()
 	p := v.agent
 	v.mu.Unlock()
@@ -342,5 +410,5 @@ func (v *Vehicle) close(ctx context.Context) error {
 	v.ended()
 	_ = v.Hub.Close()
 	v.running.Wait()
-	return err
+	return errors.Join(err, v.closeInterfaces())
 }

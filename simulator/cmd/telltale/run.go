@@ -23,6 +23,12 @@ type playing struct {
 	Data  string `placeholder:"DIR" help:"Keep everything there. Default: a new folder below .telltale."`
 	JSON  bool   `name:"json" help:"Print the ledger as one JSON object on the last line."`
 	JUnit string `name:"junit" placeholder:"FILE" help:"Write the checks as JUnit XML."`
+	interfaces
+}
+
+// interfaces are the flags that put buses on the kernel's CAN.
+type interfaces struct {
+	Can []string `name:"can" sep:"none" placeholder:"[BUS=]INTERFACE" help:"A CAN interface of the kernel, such as vcan0, for the first bus, or BUS=INTERFACE. May be repeated; the other buses stay virtual."`
 }
 
 type runCommand struct {
@@ -47,6 +53,7 @@ var errNotAsExpected = errors.New("not everything was as expected")
 
 // play plays a scenario and shows how it went.
 func (c *playing) play(ctx context.Context, s *scenario.Scenario) error {
+	s.Interfaces = c.Can
 	dir, err := c.folder(s.Name)
 	if err != nil {
 		return err

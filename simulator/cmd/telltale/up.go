@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/protocol"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/recordings"
@@ -18,6 +20,7 @@ import (
 
 type upCommand struct {
 	recording
+	interfaces
 	Data  string  `default:".telltale/up" placeholder:"DIR" help:"Keep everything there."`
 	MQTT  string  `name:"mqtt" default:"127.0.0.1:8883" help:"Where the broker listens."`
 	HTTP  string  `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
@@ -34,8 +37,8 @@ func (c *upCommand) Run(ctx context.Context) error {
 	if err := checkSpeed(c.Speed); err != nil {
 		return err
 	}
-	if c.Log == "" && len(c.DBC)+len(c.J1939) > 0 {
-		return errors.New("--dbc and --j1939 belong to a log: expected --log FILE too")
+	if c.Log == "" && len(c.Can) == 0 && len(c.DBC)+len(c.J1939) > 0 {
+		return errors.New("--dbc and --j1939 belong to a log or an interface: expected --log FILE or --can INTERFACE too")
 	}
 	w, err := world.New(world.Config{Dir: c.Data, MQTT: c.MQTT, HTTP: c.HTTP, Flush: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -94,13 +97,15 @@ func (c *upCommand) start(ctx context.Context, w *world.World, driven chan<- err
 	if err != nil {
 		return nil, err
 	}
-	log, err := drive.Scan(ctx, path)
-	if err != nil {
+	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice}
+	names := scenario.BusNames(buses)
+	if cfg.Interfaces, err = world.Interfaces(c.Can, names); err != nil {
 		return nil, err
 	}
-	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice}
-	for _, name := range scenario.BusNames(buses) {
-		cfg.Buses = append(cfg.Buses, world.Bus{Name: name, DBC: buses[name].DBC, J1939: buses[name].J1939})
+	for _, name := range names {
+		if c.drives() || cfg.Interfaces[name] != "" { // nobody else could send on a virtual bus
+			cfg.Buses = append(cfg.Buses, world.Bus{Name: name, DBC: buses[name].DBC, J1939: buses[name].J1939})
+		}
 	}
 	v, err := w.AddVehicle(ctx, cfg)
 	if err != nil {
@@ -109,17 +114,36 @@ func (c *upCommand) start(ctx context.Context, w *world.World, driven chan<- err
 	if err := v.Start(ctx); err != nil {
 		return nil, err
 	}
-	player, err := drive.NewPlayer(drive.PlayerConfig{Log: log, Hub: v.Hub, Speed: c.Speed, Start: time.Now(), Loop: true})
+	if !c.drives() {
+		return v, nil
+	}
+	return v, c.play(ctx, v, path, driven)
+}
+
+// drives says whether we play a log ourselves; an interface without a log is for others to send on.
+func (c *upCommand) drives() bool { return len(c.Can) == 0 || c.Log != "" }
+
+// play lets the vehicle drive until ctx ends.
+func (c *upCommand) play(ctx context.Context, v *world.Vehicle, path string, driven chan<- error) error {
+	log, err := drive.Scan(ctx, path)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	cfg := drive.PlayerConfig{Log: log, Hub: v.Hub, Speed: c.Speed, Start: time.Now(), Loop: true}
+	if v.OnKernel() {
+		cfg.Send = v.Send
+	}
+	player, err := drive.NewPlayer(cfg)
+	if err != nil {
+		return err
 	}
 	go func() { driven <- player.Run(ctx) }()
-	return v, nil
+	return nil
 }
 
 // what is the log and its DBC files: the user's, or the one that is carried along.
 func (c *upCommand) what() (string, map[string]scenario.Bus, error) {
-	if c.Log != "" {
+	if c.Log != "" || len(c.DBC) > 0 {
 		buses, err := c.buses()
 		return c.Log, buses, err
 	}
@@ -161,8 +185,25 @@ func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credent
 		}
 		fmt.Println(secondVehicle(w, v, second, filepath.Join(c.Data, "bert")))
 	}
+	if v != nil && !c.drives() {
+		c.canplayer(v)
+	}
 	fmt.Println("\nCtrl-C ends it.")
 	return nil
+}
+
+// canplayer prints how to send something on each interface.
+func (c *upCommand) canplayer(v *world.Vehicle) {
+	fmt.Println("\nThe interfaces are yours to send on, for instance:")
+	log := relative(filepath.Join(c.Data, "recordings", "rav4.log.zst"))
+	for _, b := range v.Buses() {
+		iface := strings.TrimPrefix(v.URL(b.Name), socketcan.Scheme+":")
+		if len(c.DBC) == 0 {
+			fmt.Printf("zstd -dcq %s | canplayer -l i %s=%s\n", quote(log), iface, b.Name)
+		} else {
+			fmt.Printf("cangen %s\n", iface)
+		}
+	}
 }
 
 // secondVehicle is the agent's command line for another car on the same buses.
@@ -173,7 +214,7 @@ func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, di
 		args = append(args, "--download", p.Download)
 	}
 	for _, b := range v.Buses() {
-		args = append(args, "--can", b.Name+"="+v.Hub.URL(b.Name))
+		args = append(args, "--can", b.Name+"="+v.URL(b.Name))
 		for _, file := range b.DBC {
 			args = append(args, "--dbc", b.Name+"="+relative(file))
 		}
