@@ -109,3 +109,12 @@ size: tools ## size of the stripped agent for linux/arm64
 	@mkdir -p $(CACHE)
 	@GOOS=linux GOARCH=arm64 $(GO) build -trimpath -ldflags='-s -w' -o $(CACHE)/telltale-agent-arm64 ./agent/cmd/telltale-agent
 	@wc -c $(CACHE)/telltale-agent-arm64
+
+# Firmware images: BOARD is a folder below firmware-images.
+BOARD    ?= qemu-arm64
+
+.PHONY: image image-run test-image
+image: tools ## build a disk image, an update file and a bill of materials for BOARD, without root
+	@mkdir -p $(CACHE)/bin
+	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-image
+	@$(CACHE)/bin/telltale-image build --quiet $(BOARD)

@@ -96,8 +96,8 @@ func forbidden(dir, path string) string {
 		return "protocol imports only itself"
 	case top == "hal" && !inside(target, "protocol", "hal"):
 		return "hal knows protocol only"
-	case slices.Contains(drivers, target) && !command && !inside(dir, target, "simulator"):
-		return "drivers are named only in cmd and in the simulator"
+	case slices.Contains(drivers, target) && !command && !inside(dir, target, "simulator", "firmware-images"):
+		return "drivers are named only in cmd, in the simulator and in the firmware images"
 	case top == "agent" && inside(target, "cloud", "simulator"), top == "cloud" && inside(target, "agent", "simulator", "hal"):
 		return "agent and cloud meet in protocol"
 	case top == "simulator" && inside(target, "agent", "cloud") && dir != "simulator/e2e":

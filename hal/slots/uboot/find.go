@@ -27,24 +27,47 @@ func Find(root string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	devices := map[string]string{}
 	for _, name := range []string{StatePartition, SlotAPartition, SlotBPartition} {
-		switch devices := named[name]; {
-		case len(devices) == 0:
-			return Config{}, fmt.Errorf("slots: no partition is named %s; expected %s, %s and %s", name, StatePartition, SlotAPartition, SlotBPartition)
-		case len(devices) > 1:
-			return Config{}, fmt.Errorf("slots: several partitions are named %s: %s", name, strings.Join(devices, ", "))
+		if devices[name], err = only(named, name); err != nil {
+			return Config{}, fmt.Errorf("slots: %w; expected %s, %s and %s", err, StatePartition, SlotAPartition, SlotBPartition)
 		}
 	}
 	line, err := os.ReadFile(filepath.Join(root, "proc/cmdline"))
 	if err != nil {
 		return Config{}, fmt.Errorf("slots: kernel command line: %w", plain(err))
 	}
-	at := func(name string) string { return filepath.Join(root, "dev", named[name][0]) }
+	at := func(name string) string { return filepath.Join(root, "dev", devices[name]) }
 	return Config{
 		State:  at(StatePartition),
 		Images: map[slots.Slot]string{slots.A: at(SlotAPartition), slots.B: at(SlotBPartition)},
 		Booted: booted(string(line)),
 	}, nil
+}
+
+// Partition gives the device of the only partition of that name, below the root of the file system.
+func Partition(root, name string) (string, error) {
+	named, err := partitions(root)
+	if err != nil {
+		return "", err
+	}
+	device, err := only(named, name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, "dev", device), nil
+}
+
+// only gives the device of a partition name that stands once.
+func only(named map[string][]string, name string) (string, error) {
+	switch devices := named[name]; len(devices) {
+	case 0:
+		return "", fmt.Errorf("no partition is named %s", name)
+	case 1:
+		return devices[0], nil
+	default:
+		return "", fmt.Errorf("several partitions are named %s: %s", name, strings.Join(devices, ", "))
+	}
 }
 
 // booted reads the slot from the kernel's command line.

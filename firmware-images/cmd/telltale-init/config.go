@@ -1,0 +1,88 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// config is the board's init.yaml.
+type config struct {
+	Watchdog struct {
+		Device  string        `yaml:"device"`  // "": none
+		Timeout time.Duration `yaml:"timeout"` // 0: 30 s
+	} `yaml:"watchdog"`
+	Network struct {
+		Interface string        `yaml:"interface"` // "": none
+		Wait      time.Duration `yaml:"wait"`      // between attempts; 0: 5 s
+	} `yaml:"network"`
+	Buses []busConfig `yaml:"buses"`
+	TPM   string      `yaml:"tpm"` // virtio-serial port of a TPM without a driver; "": the kernel has one, or none
+	Data  string      `yaml:"data"`
+	// Identity is the partition with the device's identity, a tar archive.
+	Identity string      `yaml:"identity"`
+	Agent    agentConfig `yaml:"agent"`
+}
+
+// busConfig is a CAN interface to bring up.
+type busConfig struct {
+	Name string `yaml:"name"`
+	Make string `yaml:"make"` // vcan: made here; "": the kernel's driver makes it
+	// Cable is a virtio-serial port whose other end puts candump lines on the bus. Only virtual boards have one.
+	Cable string `yaml:"cable"`
+}
+
+// agentConfig says how the agent is run.
+type agentConfig struct {
+	Command []string `yaml:"command"`
+	// Start is how long it may take until it says that it is ready, Silence how
+	// long it may show no sign of life later.
+	Start   time.Duration `yaml:"start"`
+	Silence time.Duration `yaml:"silence"`
+	// Tries is how often in a row it may end or fall silent before the machine restarts.
+	Tries int `yaml:"tries"`
+}
+
+// defaults hold what the file leaves out.
+func defaults() config {
+	var c config
+	c.Watchdog.Timeout = 30 * time.Second
+	c.Network.Wait = 5 * time.Second
+	c.Data, c.Identity = "data", "identity"
+	c.Agent = agentConfig{Start: 30 * time.Second, Silence: 30 * time.Second, Tries: 5}
+	return c
+}
+
+// load reads the file.
+func load(path string) (config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return config{}, err
+	}
+	c := defaults()
+	in := yaml.NewDecoder(bytes.NewReader(text))
+	in.KnownFields(true)
+	if err := in.Decode(&c); err != nil {
+		return config{}, fmt.Errorf("init.yaml: %w", err)
+	}
+	switch {
+	case len(c.Agent.Command) == 0:
+		return config{}, errors.New("init.yaml: agent.command: expected a program with its arguments")
+	case c.Agent.Tries < 1 || c.Agent.Start <= 0 || c.Agent.Silence <= 0:
+		return config{}, errors.New("init.yaml: agent: expected tries, start and silence above 0")
+	case c.Watchdog.Timeout < 2*time.Second || c.Watchdog.Timeout > 10*time.Minute:
+		return config{}, errors.New("init.yaml: watchdog.timeout: expected 2s to 10m")
+	}
+	for _, b := range c.Buses {
+		if b.Name == "" || (b.Make != "" && b.Make != "vcan") {
+			return config{}, fmt.Errorf("init.yaml: buses: %q made as %q; expected a name, and vcan or nothing", b.Name, b.Make)
+		}
+	}
+	return c, nil
+}

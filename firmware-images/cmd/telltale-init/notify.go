@@ -1,0 +1,48 @@
+//go:build linux
+
+package main
+
+import (
+	"net"
+	"strings"
+)
+
+// notifySocket is where the agent tells what systemd's sd_notify(3) would be
+// told: READY=1 and WATCHDOG=1.
+const notifySocket = "/run/telltale/notify"
+
+// signs of the agent.
+type sign int
+
+const (
+	ready sign = iota + 1
+	alive
+)
+
+// listen gives the signs that the agent sends.
+func listen() (<-chan sign, error) {
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notifySocket, Net: "unixgram"})
+	if err != nil {
+		return nil, err
+	}
+	signs := make(chan sign, 8) // when full the next ones wait in the socket
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				say("notify: %v", err)
+				return
+			}
+			for line := range strings.SplitSeq(string(buf[:n]), "\n") {
+				switch line {
+				case "READY=1":
+					signs <- ready
+				case "WATCHDOG=1":
+					signs <- alive
+				}
+			}
+		}
+	}()
+	return signs, nil
+}

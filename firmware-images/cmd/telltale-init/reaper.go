@@ -1,0 +1,84 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// reaper waits for all processes that end: its own children and those that
+// others left behind. Package os/exec cannot be used beside it.
+type reaper struct {
+	mu      sync.Mutex // guards waiting, and keeps run from missing a child that ends at once
+	waiting map[int]chan unix.WaitStatus
+	signals chan os.Signal
+}
+
+func newReaper() *reaper {
+	r := &reaper{waiting: map[int]chan unix.WaitStatus{}, signals: make(chan os.Signal, 1)}
+	signal.Notify(r.signals, syscall.SIGCHLD)
+	return r
+}
+
+// run never ends.
+func (r *reaper) run() {
+	for range r.signals {
+		r.reap()
+	}
+}
+
+func (r *reaper) reap() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		if ended := r.waiting[pid]; ended != nil {
+			ended <- status
+			delete(r.waiting, pid)
+		}
+	}
+}
+
+// start starts a program on the console; its end comes on the channel.
+func (r *reaper) start(args, env []string) (pid int, ended <-chan unix.WaitStatus, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, err := os.StartProcess(args[0], args, &os.ProcAttr{
+		Dir: "/", Env: append([]string{"PATH=/bin:/sbin:/usr/sbin", "HOME=/root", "TMPDIR=/tmp"}, env...),
+		Files: []*os.File{nil, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	status := make(chan unix.WaitStatus, 1)
+	r.waiting[p.Pid] = status
+	pid = p.Pid
+	_ = p.Release()
+	return pid, status, nil
+}
+
+// call runs a program to its end and gives the exit code.
+func (r *reaper) call(args ...string) (int, error) {
+	_, ended, err := r.start(args, nil)
+	if err != nil {
+		return 0, err
+	}
+	status := <-ended
+	if status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return status.ExitStatus(), nil
+}

@@ -1,0 +1,87 @@
+package image
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+
+	"telltale.dev/firmware-images/debian"
+)
+
+// Board describes the hardware an image is for: the board.yaml of a folder below firmware-images.
+type Board struct {
+	Name   string `yaml:"name"` // as in update files
+	Kernel struct {
+		// Modules are loaded at start, with all that they need before them.
+		// A module's parameters may follow its name.
+		Modules []string `yaml:"modules"`
+		// DeviceTree is a file of the kernel's package, below usr/lib/linux-image-*; ""
+		// leaves the one that U-Boot has.
+		DeviceTree string `yaml:"device-tree"`
+		// Overlays are device tree sources of the board's folder, applied to it in order.
+		Overlays []string `yaml:"overlays"`
+		Load     uint32   `yaml:"load"` // where U-Boot puts the kernel
+	} `yaml:"kernel"`
+	Boot struct {
+		Device  string `yaml:"device"`  // U-Boot's name of the disk, such as "virtio 0"
+		Prepare string `yaml:"prepare"` // U-Boot command that makes it appear
+		Scratch uint32 `yaml:"scratch"` // where U-Boot may put the slot's content and, 1 MiB below, the boot state
+		Args    string `yaml:"args"`    // the kernel's command line
+	} `yaml:"boot"`
+	UBoot struct {
+		Package string `yaml:"package"` // Debian package that has it
+		File    string `yaml:"file"`    // in the package
+	} `yaml:"u-boot"`
+	Disk struct {
+		Firmware string `yaml:"firmware"` // size of a partition for the board's own firmware, FAT; "": none
+		Slot     string `yaml:"slot"`     // size of each slot
+		Data     string `yaml:"data"`     // size of the data partition
+	} `yaml:"disk"`
+	// Files of the image by their path in it. Sources are relative to the board's folder.
+	Files map[string]string `yaml:"files"`
+
+	dir string // the board's folder
+}
+
+// boardName is what the manifest of an update file takes.
+var boardName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}$`)
+
+// LoadBoard reads the board.yaml of a folder.
+func LoadBoard(dir string) (*Board, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "board.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("board: %w", err)
+	}
+	b := &Board{dir: dir}
+	in := yaml.NewDecoder(bytes.NewReader(text))
+	in.KnownFields(true)
+	if err := in.Decode(b); err != nil {
+		return nil, fmt.Errorf("board.yaml: %w", err)
+	}
+	for _, c := range []struct {
+		ok            bool
+		key, expected string
+	}{
+		{boardName.MatchString(b.Name), "name", "up to 64 lower case letters, digits, points and hyphens"},
+		{len(b.Kernel.Modules) > 0, "kernel.modules", "a list of kernel modules"},
+		{b.Kernel.Load != 0, "kernel.load", "an address in the board's memory"},
+		{len(b.Kernel.Overlays) == 0 || b.Kernel.DeviceTree != "", "kernel.overlays", "a kernel.device-tree to lay them over"},
+		{b.Boot.Device != "", "boot.device", `U-Boot's name of the disk, such as "mmc 0"`},
+		{b.Boot.Scratch > 1<<20, "boot.scratch", "an address in the board's memory, above the kernel"},
+		{b.UBoot.Package != "" && b.UBoot.File != "", "u-boot", "a package and a file in it"},
+		{b.Files["etc/telltale/init.yaml"] != "", "files", "an etc/telltale/init.yaml"},
+		{b.Files[agentPath] != "", "files", "an " + agentPath},
+	} {
+		if !c.ok {
+			return nil, fmt.Errorf("board.yaml: %s: expected %s", c.key, c.expected)
+		}
+	}
+	return b, nil
+}
+
+// arch is that of all boards so far.
+const arch = debian.ARM64

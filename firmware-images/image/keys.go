@@ -1,0 +1,101 @@
+package image
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Names of the key files in the key folder.
+const (
+	slotKey   = "firmware" // .key and .crt: RSA, signs what a slot holds; U-Boot has the public part
+	updateKey = "update"   // .key and .pub: ECDSA P-256, signs update files; the agent has the public part
+)
+
+// slotKeyBits is the size of the slots' RSA key. RSA with PKCS #1 v1.5 gives
+// the same signature each time; U-Boot's ECDSA would not.
+const slotKeyBits = 3072
+
+// keys names the files of a key folder.
+type keys struct{ dir string }
+
+// openKeys gives the keys of a folder, and makes development keys where there are none.
+func openKeys(dir string) (keys, error) {
+	k := keys{dir: dir}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return k, fmt.Errorf("keys: %w", err)
+	}
+	for _, make := range []struct {
+		file string
+		how  func(keys) error
+	}{{slotKey + ".key", keys.makeSlotKey}, {updateKey + ".key", keys.makeUpdateKey}} {
+		_, err := os.Stat(filepath.Join(dir, make.file))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = make.how(k)
+		}
+		if err != nil {
+			return k, fmt.Errorf("keys: %w", err)
+		}
+	}
+	return k, nil
+}
+
+func (k keys) path(name string) string { return filepath.Join(k.dir, name) }
+
+// makeSlotKey makes the key with the certificate that mkimage reads the public part from.
+func (k keys) makeSlotKey() error {
+	key, err := rsa.GenerateKey(rand.Reader, slotKeyBits)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "telltale development firmware"},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // U-Boot looks at the key only
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	if err := writePEM(k.path(slotKey+".crt"), "CERTIFICATE", cert, 0o644); err != nil {
+		return err
+	}
+	return writeKey(k.path(slotKey+".key"), key)
+}
+
+func (k keys) makeUpdateKey() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return err
+	}
+	if err := writePEM(k.path(updateKey+".pub"), "PUBLIC KEY", public, 0o644); err != nil {
+		return err
+	}
+	return writeKey(k.path(updateKey+".key"), key)
+}
+
+func writeKey(path string, key any) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return writePEM(path, "PRIVATE KEY", der, 0o600)
+}
+
+func writePEM(path, kind string, der []byte, mode os.FileMode) error {
+	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+}
