@@ -127,3 +127,9 @@ func Verify(r io.Reader, p Policy) (*Header, error) {
 	}
 	return u.Header, nil
 }
+
+// CheckPayload reads from r what follows the header, and says whether it is what was signed.
+func (h *Header) CheckPayload(r io.Reader) error {
+	_, err := io.Copy(io.Discard, h.Payload(r))
+	return err
+}

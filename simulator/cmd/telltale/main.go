@@ -22,6 +22,8 @@ type commands struct {
 	Vehicles vehiclesCommand `cmd:"" help:"List the vehicles of a cloud."`
 	State    stateCommand    `cmd:"" help:"Show the last known state of a vehicle."`
 	Watch    watchCommand    `cmd:"" help:"Follow a vehicle live."`
+	Update   updateCommand   `cmd:"" help:"Change a vehicle's firmware, and tell how that stands."`
+	Firmware firmwareCommand `cmd:"" help:"Make keys for update files, sign and look at them."`
 	Inspect  inspectCommand  `cmd:"" help:"Show a batch or document as JSON."`
 	Lake     lakeCommand     `cmd:"" help:"Sum up the Parquet files of a lake."`
 	Cert     certCommand     `cmd:"" help:"Issue a development certificate and show how to use it."`

@@ -40,13 +40,21 @@ func (c *cloudAPI) get(ctx context.Context, answer any, path ...string) error {
 const maxProblem = 64 << 10
 
 func (c *cloudAPI) open(ctx context.Context, path ...string) (io.ReadCloser, error) {
+	return c.send(ctx, http.MethodGet, "", nil, path...)
+}
+
+// send makes a request and gives the body of its answer. Problems become errors with their detail.
+func (c *cloudAPI) send(ctx context.Context, method, content string, body io.Reader, path ...string) (io.ReadCloser, error) {
 	target, err := url.JoinPath(c.API, path...)
 	if err != nil {
 		return nil, fmt.Errorf("--api: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, fmt.Errorf("--api: %w", err)
+	}
+	if content != "" {
+		req.Header.Set("Content-Type", content)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if ctx.Err() != nil {
@@ -57,9 +65,9 @@ func (c *cloudAPI) open(ctx context.Context, path ...string) (io.ReadCloser, err
 		if errors.As(err, &failed) {
 			err = failed.Err
 		}
-		return nil, fmt.Errorf("no cloud answers at %s (telltale up starts one, --api names another): %w", c.API, err)
+		return nil, fmt.Errorf("no cloud answers at %s (telltale up starts one, --api names another): %w", c.API, &noAnswer{err})
 	}
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated {
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
@@ -69,6 +77,11 @@ func (c *cloudAPI) open(ctx context.Context, path ...string) (io.ReadCloser, err
 	}
 	return nil, errors.New(problem.Detail)
 }
+
+// noAnswer says that the cloud could not be asked.
+type noAnswer struct{ error }
+
+func (n *noAnswer) Unwrap() error { return n.error }
 
 type vehiclesCommand struct {
 	cloudAPI
