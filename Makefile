@@ -118,3 +118,6 @@ image: tools ## build a disk image, an update file and a bill of materials for B
 	@mkdir -p $(CACHE)/bin
 	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-image
 	@$(CACHE)/bin/telltale-image build --quiet $(BOARD)
+
+image-run: build image ## boot the image in QEMU as a vehicle of a cloud on this machine, until Ctrl-C
+	@$(CACHE)/bin/telltale-image run --image $(CACHE)/images/$(BOARD)

@@ -14,6 +14,7 @@ import (
 
 type commands struct {
 	Build    buildCommand    `cmd:"" help:"Build a board's disk image, update file and bill of materials."`
+	Run      runCommand      `cmd:"" help:"Run the virtual board beside a cloud, with recorded frames on its bus."`
 	Identity identityCommand `cmd:"" help:"Give a disk image the identity of a device."`
 }
 
