@@ -38,6 +38,21 @@ func (o *offer) withheld() string {
 
 // dial opens the connection: TCP, then TLS where the endpoint wants it. Each has its time-out.
 func (l *Link) dial(ctx context.Context, e endpoint, o *offer) (*wire, error) {
+	raw, err := l.dialTCP(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	if !e.tls {
+		return newWire(raw, raw, l.cfg.AckTimeout), nil
+	}
+	conn, err := l.handshake(ctx, e, raw, o)
+	if err != nil {
+		return nil, err
+	}
+	return newWire(conn, raw, l.cfg.AckTimeout), nil
+}
+
+func (l *Link) dialTCP(ctx context.Context, e endpoint) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: l.cfg.Timeout, KeepAlive: -1} // MQTT has its own
 	raw, err := dialer.DialContext(ctx, "tcp", e.address)
 	if err != nil {
@@ -46,9 +61,11 @@ func (l *Link) dial(ctx context.Context, e endpoint, o *offer) (*wire, error) {
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(sendBuffer) // the kernel's own size does, too
 	}
-	if !e.tls {
-		return newWire(raw, raw, l.cfg.AckTimeout), nil
-	}
+	return raw, nil
+}
+
+// handshake makes TLS of raw, which it closes when that fails.
+func (l *Link) handshake(ctx context.Context, e endpoint, raw net.Conn, o *offer) (*tls.Conn, error) {
 	conn := tls.Client(raw, l.tlsConfig(e, o))
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
 	defer cancel()
@@ -56,7 +73,7 @@ func (l *Link) dial(ctx context.Context, e endpoint, o *offer) (*wire, error) {
 		_ = raw.Close()
 		return nil, &phaseError{phase: "tls handshake", err: err}
 	}
-	return newWire(conn, raw, l.cfg.AckTimeout), nil
+	return conn, nil
 }
 
 // tlsConfig is Config.TLS for one attempt. Go sends no certificate, without a

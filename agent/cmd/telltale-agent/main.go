@@ -20,6 +20,7 @@ import (
 
 type commands struct {
 	Run     runCommand     `cmd:"" help:"Read the buses and send what campaigns want."`
+	Check   checkCommand   `cmd:"" help:"Look at buses, identity, clock, disk, link and cloud, and say what is wrong."`
 	Ledger  ledgerCommand  `cmd:"" help:"Print the account of a stopped agent's data folder as JSON."`
 	Slot    slotCommand    `cmd:"" help:"Look at the firmware slots, or change them by hand."`
 	Version versionCommand `cmd:"" help:"Print the version."`

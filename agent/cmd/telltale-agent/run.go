@@ -94,18 +94,23 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 	if err := c.updates(&cfg); err != nil {
 		return cfg, err
 	}
+	return cfg, c.campaigns(&cfg)
+}
+
+// campaigns reads those in force until the cloud says otherwise.
+func (c *Settings) campaigns(cfg *agent.Config) error {
 	for _, name := range c.Campaign {
 		doc, err := os.ReadFile(name)
 		if err != nil {
-			return cfg, fmt.Errorf("%s: %w", c.at("campaign", name), err)
+			return fmt.Errorf("%s: %w", c.at("campaign", name), err)
 		}
 		parsed, err := codec.ParseCampaign(doc)
 		if err != nil {
-			return cfg, fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		cfg.Default = append(cfg.Default, *parsed)
 	}
-	return cfg, nil
+	return nil
 }
 
 // vehicle reads the DBC files and names the buses.

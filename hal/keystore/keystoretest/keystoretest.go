@@ -36,7 +36,7 @@ func NewCA(t testing.TB, name string) *CA {
 	ca := &CA{key: newKey(t)}
 	ca.Certificate = ca.sign(t, &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().AddDate(-2, 0, 0), NotAfter: time.Now().AddDate(2, 0, 0),
 	}, ca.key.Public())
 	return ca
 }

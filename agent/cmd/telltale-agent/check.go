@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"telltale.dev/agent"
+	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/check"
+	"telltale.dev/agent/link"
+	"telltale.dev/agent/power"
+	"telltale.dev/hal/canbus/socketcan"
+	"telltale.dev/hal/keystore"
+	"telltale.dev/hal/keystore/file"
+	"telltale.dev/hal/network"
+	halpower "telltale.dev/hal/power"
+	"telltale.dev/protocol"
+)
+
+type checkCommand struct {
+	Settings `embed:""`
+	JSON     bool          `name:"json" nofile:"" help:"As JSON."`
+	While    time.Duration `nofile:"" default:"1s" help:"How long the buses are listened to."`
+	Timeout  time.Duration `nofile:"" default:"5s" help:"Longest wait for each step of a connection to the cloud."`
+}
+
+// part is one thing to look at; parts are looked at side by side.
+type part func(context.Context) []check.Line
+
+// Run looks at everything, prints what it found, and fails when something keeps the agent from its work.
+func (c *checkCommand) Run(ctx context.Context) error {
+	account, running := c.buffer()
+	store, storeErr := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA})
+	parts := []part{func(context.Context) []check.Line { return []check.Line{c.settings()} }}
+	parts = append(parts, c.buses()...)
+	parts = append(parts,
+		func(context.Context) []check.Line { return c.identity(store, storeErr) },
+		func(context.Context) []check.Line { return []check.Line{check.Clock{}.Look()} },
+		func(context.Context) []check.Line { return append(c.disk(), account) },
+		c.supply, c.way,
+	)
+	for _, endpoint := range c.Endpoint {
+		parts = append(parts, func(ctx context.Context) []check.Line { return c.cloud(ctx, endpoint, store, storeErr, !running) })
+	}
+	if s, err := openSlots(c.Slots); err != nil || s != nil {
+		parts = append(parts, func(context.Context) []check.Line {
+			if err != nil {
+				return []check.Line{check.Failure("slots", "mend slots in the configuration", "%v", err)}
+			}
+			return []check.Line{check.Slots(s)}
+		})
+	}
+	report := lookAll(ctx, parts)
+	print := report.Print
+	if c.JSON {
+		print = report.JSON
+	}
+	if err := print(os.Stdout); err != nil {
+		return err
+	}
+	if n := report.Failures(); n > 0 {
+		return fmt.Errorf("%d of %d checks say FAIL", n, len(report))
+	}
+	return nil
+}
+
+// lookAll looks at all parts side by side, and gives their lines in order.
+func lookAll(ctx context.Context, parts []part) (all check.Report) {
+	found := make([][]check.Line, len(parts))
+	var looking sync.WaitGroup
+	for i, look := range parts {
+		looking.Go(func() { found[i] = look(ctx) })
+	}
+	looking.Wait()
+	return slices.Concat(found...)
+}
+
+// settings reads what the configuration names: DBC files and campaigns.
+func (c *checkCommand) settings() check.Line {
+	var cfg agent.Config
+	quiet := slog.New(slog.DiscardHandler)
+	if err := errors.Join(c.vehicle(&cfg, quiet), c.campaigns(&cfg)); err != nil {
+		return check.Failure("settings", "mend it in the configuration, or on the command line", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	text := fmt.Sprintf("%d buses, %d signals in %d DBC files, %d campaigns until the cloud says otherwise",
+		len(cfg.Inputs), len(cfg.Plan.Signals()), len(cfg.Hashes), len(cfg.Default))
+	if len(cfg.Plan.Signals()) == 0 {
+		return check.Warning("settings", "name DBC files for the buses: nothing can be decoded", "%s", text)
+	}
+	return check.Okay("settings", "%s", text)
+}
+
+// buses are looked at as they are: nothing is set on an interface, nothing is sent.
+func (c *checkCommand) buses() (parts []part) {
+	for _, arg := range c.Can {
+		in, err := busInput(arg)
+		if err != nil {
+			continue // settings says so
+		}
+		bus := check.Bus{Name: in.Name, Open: in.Open}
+		_, url, named := strings.Cut(arg, "=")
+		if !named {
+			url = arg
+		}
+		if o, err := socketcan.ParseURL(url); err == nil {
+			bus.BitrateHz, bus.DataBitrateHz = o.BitrateHz, o.DataBitrateHz
+			bus.Managed = o.BitrateHz > 0
+			plain, err := busInput(in.Name + "=" + o.Interface)
+			if err != nil {
+				continue
+			}
+			bus.Open = plain.Open
+		}
+		parts = append(parts, func(ctx context.Context) []check.Line { return []check.Line{bus.Look(ctx, c.While)} })
+	}
+	return parts
+}
+
+func (c *checkCommand) identity(store *file.Store, err error) []check.Line {
+	if err != nil {
+		return check.Identity(nil, nil, err, false, time.Now())
+	}
+	info, statErr := os.Stat(c.Key)
+	return check.Identity(store, store.Roots(), nil, statErr == nil && info.Mode().Perm()&0o007 != 0, time.Now())
+}
+
+// buffer says what waits, and whether an agent is running.
+func (c *checkCommand) buffer() (line check.Line, running bool) {
+	r, err := buffer.Inspect(filepath.Join(c.Data, "buffer"))
+	switch {
+	case errors.Is(err, buffer.ErrLocked):
+		return check.Okay("buffer", "in use by the agent, which is running"), true
+	case errors.Is(err, fs.ErrNotExist):
+		return check.Okay("buffer", "none yet: the agent has not run"), false
+	case errors.Is(err, buffer.ErrVersion):
+		return check.Failure("buffer", "of another version of the agent: let that one empty it, or remove the folder", "%v", err), false
+	case err != nil:
+		return check.Failure("buffer", "run the check as the agent's user", "%v", err), false
+	}
+	text := fmt.Sprintf("%d records with %d samples wait, %d KiB", r.Waiting.Records, r.Waiting.Samples, r.Waiting.Bytes>>10)
+	switch {
+	case r.SetAside > 0:
+		line = check.Warning("buffer", "the disk lost or changed data: look at it, and at how power is cut", "%s; %d damaged files set aside, %d samples lost", text, r.SetAside, r.Counts.LostSamples)
+	case r.Counts.EvictedSamples > 0:
+		line = check.Warning("buffer", "give it more room (buffer), or the link more time", "%s; %d samples were dropped for want of room", text, r.Counts.EvictedSamples)
+	default:
+		line = check.Okay("buffer", "%s", text)
+	}
+	line.Details = r.Waiting
+	return line, false
+}
+
+func (c *checkCommand) disk() []check.Line {
+	size, err := protocol.ParseSize(c.Buffer)
+	if err != nil {
+		return []check.Line{check.Failure("disk", "mend it in the configuration", "%s: %v", c.at("buffer", ""), err)}
+	}
+	return check.Disk{Dir: c.Data, Wanted: int64(size), Used: folderSize(filepath.Join(c.Data, "buffer"))}.Look()
+}
+
+// folderSize adds up the files of a folder.
+func folderSize(dir string) (size int64) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
+}
+
+// glance bounds the first look at ignition and link.
+const glance = 2 * time.Second
+
+// supply reads the ignition, where it is configured.
+func (c *checkCommand) supply(ctx context.Context) []check.Line {
+	s, err := openSupply(c.PowerIgnition)
+	if err != nil {
+		return []check.Line{check.Failure("ignition", "mend power.ignition in the configuration, or let the agent's group read the device", "%v", err)}
+	}
+	if s == nil {
+		return nil
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
+	state, err := s.Next(ctx, halpower.State{})
+	if err != nil {
+		return []check.Line{check.Failure("ignition", "whoever tells the ignition must do so before the agent starts", "%v", err)}
+	}
+	text := state.Ignition.String()
+	if !state.Ends.IsZero() {
+		text += ", power ends at " + state.Ends.UTC().Format(time.TimeOnly) + " UTC"
+	}
+	if c.PowerAfter == string(power.Suspend) {
+		if f, err := os.OpenFile("/sys/power/state", os.O_WRONLY, 0); err != nil {
+			return []check.Line{check.Warning("ignition", "see /usr/share/doc/telltale-agent/suspend.md", "%s; the machine cannot be suspended by this user", text)}
+		} else {
+			_ = f.Close()
+		}
+	}
+	return []check.Line{check.Okay("ignition", "%s", text)}
+}
+
+// way looks at the link to the cloud.
+func (c *checkCommand) way(ctx context.Context) []check.Line {
+	m, err := openMonitor(c.Network)
+	if err != nil {
+		return []check.Line{check.Failure("network", "mend network in the configuration", "%s: %v", c.at("network", ""), err)}
+	}
+	if m == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
+	s, err := m.Next(ctx, network.State{})
+	if err != nil {
+		return []check.Line{check.Failure("network", "whoever tells the link must do so before the agent starts", "%v", err)}
+	}
+	text := strings.TrimSpace(s.Type.String() + " " + s.Interface)
+	if s.Metered {
+		text += ", metered: uploads " + c.UploadMetered.String()
+	}
+	if s.Roaming {
+		text += ", roaming: uploads " + c.UploadRoaming.String()
+	}
+	line := check.Okay("network", "%s", text)
+	if s.Type == network.None {
+		line = check.Warning("network", "ip route; is the modem or the cable up?", "no default route")
+	}
+	line.Details = s
+	return []check.Line{line}
+}
+
+// cloud tries to connect, under another name when the agent is running.
+func (c *checkCommand) cloud(ctx context.Context, endpoint string, store *file.Store, err error, alone bool) []check.Line {
+	area := "cloud " + endpoint
+	if err != nil {
+		return []check.Line{check.Warning(area, "first the key store", "not tried")}
+	}
+	cfg := link.Config{Timeout: c.Timeout}
+	if cfg.TLS, err = keystore.TLSConfig(store, store.Roots(), ""); err != nil {
+		return []check.Line{check.Failure(area, "", "%v", err)}
+	}
+	if uris := store.Chain()[0].URIs; len(uris) == 1 {
+		_, cfg.Device, _ = protocol.ParseDeviceURN(uris[0].String()) // identity says what is wrong
+	}
+	a := link.Probe(ctx, cfg, endpoint, alone)
+	line := check.Okay(area, "%s", reached(&a))
+	if a.Problem != "" {
+		line = check.Failure(area, a.Hint, "%s", strings.TrimPrefix(reached(&a)+"; "+a.Problem, "; "))
+	}
+	line.Details = a
+	return []check.Line{line}
+}
+
+// reached says how far a connection came, and how long each step took.
+func reached(a *link.Answer) string {
+	ms := func(d time.Duration) string { return d.Round(time.Millisecond / 10).String() }
+	var steps []string
+	// An address needs no name server.
+	if host, _, err := net.SplitHostPort(a.Endpoint); a.Resolve > 0 && err == nil && host != a.Addresses[0] {
+		steps = append(steps, fmt.Sprintf("DNS %s in %s", a.Addresses[0], ms(a.Resolve)))
+	}
+	if a.Connect > 0 {
+		steps = append(steps, "TCP "+ms(a.Connect))
+	}
+	if a.Handshake > 0 {
+		steps = append(steps, a.TLS+" "+ms(a.Handshake))
+	}
+	if a.Problem == "" {
+		steps = append(steps, "the server takes our certificate "+ms(a.Reply))
+	}
+	return strings.Join(steps, ", ")
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"telltale.dev/hal/canbus/virtual"
+)
+
+// broker answers each CONNECT with a code, over TLS with certificates of both sides.
+func broker(t *testing.T, id identity, code byte) string {
+	t.Helper()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{id.ca.Server(t, "localhost")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: id.ca.Pool(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := packets.ReadPacket(conn); err == nil {
+				_, _ = (&packets.Connack{ReasonCode: code, Properties: &packets.Properties{}}).WriteTo(conn)
+				_, _ = packets.ReadPacket(conn) // DISCONNECT
+			}
+			conn.Close()
+		}
+	}()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "localhost:" + port
+}
+
+// findings is the report as JSON.
+type findings struct {
+	OK    bool
+	Lines []struct{ Area, Level, Text, Hint string }
+}
+
+// checked runs the check and gives its findings.
+func checked(t *testing.T, args ...string) findings {
+	t.Helper()
+	cmd := exec.Command("telltale-agent", append([]string{"check", "--json", "--while", "100ms", "--timeout", "1s"}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var f findings
+	if jsonErr := json.Unmarshal(out.Bytes(), &f); jsonErr != nil {
+		t.Fatalf("%v: %v\n%s%s", args, jsonErr, &out, &errs)
+	}
+	if f.OK != (err == nil) || (err != nil) != strings.Contains(errs.String(), " checks say FAIL\n") {
+		t.Errorf("ok %v, but it ended with %v and said %q", f.OK, err, &errs)
+	}
+	return f
+}
+
+// want looks for a line.
+func (f findings) want(t *testing.T, area, level, text string) {
+	t.Helper()
+	for _, l := range f.Lines {
+		if strings.HasPrefix(l.Area, area) && l.Level == level && strings.Contains(l.Text+" → "+l.Hint, text) {
+			if level != "OK" && l.Hint == "" && area != "cloud" {
+				t.Errorf("%s: no hint", l.Text)
+			}
+			return
+		}
+	}
+	t.Errorf("got %+v, want %s %s: %s", f.Lines, level, area, text)
+}
+
+// TestCheck: a device that is well, and each fault alone.
+func TestCheck(t *testing.T) {
+	id := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(80*24*time.Hour))
+	hub, err := virtual.Listen("127.0.0.1:0", virtual.Config{Buses: []string{"can0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = hub.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	dbc, err := filepath.Abs("../../../simulator/recordings/toyota_new_mc_pt.dbc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := broker(t, id, 0)
+	old := newIdentity(t, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
+	stranger := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	flags := func(change ...string) []string {
+		args := append([]string{"--data", t.TempDir(), "--can", "can0=" + hub.URL("can0"), "--dbc", "can0=" + dbc, "--endpoint", good}, id.flags()...)
+		return append(args, change...)
+	}
+	replaced := func(old, new string) []string {
+		args := flags()
+		args[slices.Index(args, old)+1] = new
+		return args
+	}
+	for _, test := range []struct {
+		name              string
+		args              []string
+		area, level, text string
+		ok                bool
+	}{
+		{"well", flags(), "cloud localhost", "OK", "TLS 1.3", true},
+		{"settings", flags(), "settings", "OK", "1 buses, ", true},
+		{"silent bus", flags(), "bus can0", "WARN", "is the ignition on", true},
+		{"no bus", replaced("--can", "can0=virtual://127.0.0.1:1/can0"), "bus can0", "FAIL", "nothing listens there", false},
+		{"no interface", replaced("--can", "can0=nocan7"), "bus can0", "FAIL", "can interface nocan7", false},
+		{"bus URL", replaced("--can", "can0=virtual:nonsense"), "settings", "FAIL", "virtual bus", false},
+		{"DBC file", flags("--dbc", "can0=/none.dbc"), "settings", "FAIL", "/none.dbc", false},
+		{"campaign", flags("--campaign", "/none.yaml"), "settings", "FAIL", "/none.yaml", false},
+		{"no key", replaced("--key", id.path("none.key")), "key store", "FAIL", "none.key: no such file", false},
+		{"wrong key", replaced("--key", stranger.path("device.key")), "key store", "FAIL", "do not belong together", false},
+		{"certificate ended", append(flags(), old.flags()...), "key store", "FAIL", "has expired on", false},
+		{"other authority", replaced("--ca", stranger.path("ca.crt")), "issuer", "WARN", "not the authority that is trusted", false},
+		{"server of another authority", replaced("--ca", stranger.path("ca.crt")), "cloud", "FAIL", "from an unknown authority", false},
+		{"not registered", replaced("--endpoint", broker(t, id, 0x87)), "cloud", "FAIL", "server refuses: not authorised", false},
+		{"certificate refused", replaced("--endpoint", broker(t, stranger, 0)), "cloud", "FAIL", "authority", false},
+		{"no cloud", replaced("--endpoint", "127.0.0.1:1"), "cloud", "FAIL", "connection refused", false},
+		{"no name", replaced("--endpoint", "no-such-host.invalid:8883"), "cloud", "FAIL", "name is not resolved", false},
+		{"data is a file", replaced("--data", dbc), "disk", "FAIL", "is a file", false},
+		{"no disk", replaced("--data", "/none/none"), "disk", "FAIL", "not writable", false},
+		{"ignition", flags("--power-ignition", "file:/none"), "ignition", "FAIL", "none: no such file", false},
+		{"ignition URL", flags("--power-ignition", "pin:7"), "ignition", "FAIL", "expected file:FILE", false},
+		{"network file", flags("--network", "file:/none"), "network", "FAIL", "none: no such file", false},
+		{"network URL", flags("--network", "wifi"), "network", "FAIL", "expected routes, file:FILE or none", false},
+		{"slots", flags("--slots", "floppy"), "slots", "FAIL", "", false},
+		{"buffer", flags(), "buffer", "OK", "none yet", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := checked(t, test.args...)
+			if f.OK != test.ok {
+				t.Errorf("ok: got %v, want %v: %+v", f.OK, test.ok, f.Lines)
+			}
+			f.want(t, test.area, test.level, test.text)
+		})
+	}
+}
