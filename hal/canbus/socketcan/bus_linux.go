@@ -136,7 +136,9 @@ func (b *Bus) setOptions() error {
 			return fmt.Errorf("receive buffer: %w", err)
 		}
 	}
-	// The form with 64-bit seconds came with Linux 5.1.
+	// The form with 64-bit seconds came with Linux 5.1. For the machine's first such
+	// socket the kernel begins some milliseconds later (net_enable_timestamp): until
+	// then a frame is stamped when it is read.
 	if unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1) != nil {
 		if err := unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 			return fmt.Errorf("time stamps: %w", err)

@@ -47,6 +47,7 @@ func TestEverybodyElseReceives(t *testing.T) {
 func TestTimes(t *testing.T) {
 	name := vcan(t)
 	a, b := open(t, socketcan.Options{Interface: name}), open(t, socketcan.Options{Interface: name})
+	stamping(t, a, b)
 	var around []int64 // before and after each sending
 	for i := range 20 {
 		around = append(around, time.Now().UnixMicro())
@@ -71,6 +72,7 @@ func TestTimesWhenTheClockIsSetBack(t *testing.T) {
 	}
 	name := vcan(t)
 	a, b := open(t, socketcan.Options{Interface: name}), open(t, socketcan.Options{Interface: name})
+	stamping(t, a, b)
 	shift := func(d time.Duration) {
 		now := unix.NsecToTimeval(time.Now().Add(d).UnixNano())
 		if err := unix.Settimeofday(&now); err != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telltale.dev/hal/canbus"
+	"telltale.dev/hal/canbus/canbustest"
 	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/protocol/can"
 )
@@ -96,6 +97,22 @@ func receive(t testing.TB, bus canbus.Bus, n int) []can.Frame {
 		got += m
 	}
 	return frames
+}
+
+// stamping waits until the kernel stamps frames as they come. It begins with the
+// first socket that asks, but only when a worker gets to it (net_enable_timestamp):
+// until then a frame is stamped when it is read.
+func stamping(t testing.TB, from, to canbus.Bus) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		send(t, from.(canbus.Sender), canbustest.Numbered(0, 1)...)
+		sent := time.Now().UnixMicro()
+		time.Sleep(5 * time.Millisecond)
+		if receive(t, to, 1)[0].Time <= sent {
+			return
+		}
+	}
+	t.Fatal("the kernel stamps no frames as they come")
 }
 
 // silent makes sure that no frame comes.
