@@ -40,7 +40,7 @@ test: tools ## everything that needs no kernel CAN and no TPM
 ARCH     ?= arm64
 VMTESTS  := ./hal/... ./agent/frames
 ifeq ($(ARCH),arm)
-VMTESTS  += ./protocol/... ./agent/buffer ./agent/signals ./agent/campaign ./agent/batch
+VMTESTS  += ./protocol/... ./agent/buffer ./agent/campaign ./agent/batch
 endif
 
 test-vm: SHELL := /bin/bash
