@@ -29,6 +29,8 @@ type VehicleConfig struct {
 	// Tap is given every frame on the buses; see virtual.Config.
 	Tap    func(bus string, first uint64, frames []can.Frame)
 	Commit time.Duration // what a power cut may cost, in source time; zero: the agent's default
+	// Board has the firmware slots of the device; nil: it has none. It is started with the agent.
+	Board *Board
 	// Download is where the agent fetches update files, when that is not the cloud itself.
 	Download string
 	Flags    []string // further arguments of the agent; of a flag given twice the last one counts
@@ -203,6 +205,26 @@ func (v *Vehicle) Arguments() []string {
 	return append(args, v.cfg.Flags...)
 }
 
+// supervise does what the first process of a device does when the agent has ended on
+// its own: it restarts the machine, and the boot loader chooses the slot.
+func (v *Vehicle) supervise() error {
+	v.mu.Lock()
+	p := v.agent
+	v.mu.Unlock()
+	if v.cfg.Board == nil || p == nil || p.failure() == nil {
+		return nil
+	}
+	return v.PowerOn()
+}
+
+// PowerOn starts the board, and the agent of the firmware that runs then. It does not wait.
+func (v *Vehicle) PowerOn() error {
+	if _, err := v.cfg.Board.Start(); err != nil {
+		return err
+	}
+	return v.Launch()
+}
+
 // download is where the agent fetches update files.
 func (v *Vehicle) download() string {
 	if v.cfg.Download != "" {
@@ -222,6 +244,18 @@ func (v *Vehicle) Start(ctx context.Context) error {
 // Launch powers the agent on and does not wait.
 func (v *Vehicle) Launch() error {
 	args := append(v.Arguments(), "--report", reportEvery.String())
+	if b := v.cfg.Board; b != nil {
+		if b.Booted() == "" {
+			if _, err := b.Start(); err != nil {
+				return err
+			}
+		}
+		more, err := b.arguments()
+		if err != nil {
+			return err
+		}
+		args = append(args, more...)
+	}
 	before := map[string]uint64{}
 	for _, k := range v.kernel {
 		before[k.name], _, _ = k.state()

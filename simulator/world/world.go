@@ -205,6 +205,15 @@ func (w *World) Failure() error {
 	return nil
 }
 
+// Supervise restarts the machines of vehicles with a Board whose agents have ended on their own.
+func (w *World) Supervise() error {
+	var errs []error
+	for _, v := range w.vehicles {
+		errs = append(errs, v.supervise())
+	}
+	return errors.Join(errs...)
+}
+
 // Close ends everything that runs: vehicles first, so that they can say goodbye.
 func (w *World) Close(ctx context.Context) error {
 	var errs []error

@@ -29,6 +29,12 @@ type upCommand struct {
 	Speed float64 `default:"1" help:"Times the recorded speed."`
 }
 
+// update is a signed firmware update for the vehicle, to try with telltale update.
+func (c *upCommand) update() string { return filepath.Join(c.Data, "v2.update") }
+
+// upUpdateSize is how large that firmware is, in bytes.
+const upUpdateSize = 5 << 20
+
 // upVehicle is the vehicle that drives, and its device.
 const upVehicle, upDevice = "anna", "tcu-a"
 
@@ -84,7 +90,7 @@ func (c *upCommand) keep(ctx context.Context, w *world.World) error {
 		case err := <-driven:
 			return err
 		case <-time.After(time.Second):
-			if err := w.Failure(); err != nil {
+			if err := errors.Join(w.Supervise(), w.Failure()); err != nil {
 				return err
 			}
 		}
@@ -106,6 +112,12 @@ func (c *upCommand) start(ctx context.Context, w *world.World, driven chan<- err
 		if c.drives() || cfg.Interfaces[name] != "" { // nobody else could send on a virtual bus
 			cfg.Buses = append(cfg.Buses, world.Bus{Name: name, DBC: buses[name].DBC, J1939: buses[name].J1939})
 		}
+	}
+	if cfg.Board, err = world.NewBoard(filepath.Join(c.Data, "board"), world.Firmware("1.0", 1, 0)); err != nil {
+		return nil, err
+	}
+	if err := cfg.Board.Sign(c.update(), "2.0", 2, world.Firmware("2.0", 2, upUpdateSize)); err != nil {
+		return nil, err
 	}
 	v, err := w.AddVehicle(ctx, cfg)
 	if err != nil {
@@ -171,14 +183,13 @@ func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credent
 		fmt.Printf("curl http://%s/v1/vehicles/%s/state\n", p.HTTP, upVehicle)
 		fmt.Printf("curl -N http://%s/v1/vehicles/%s/events\n", p.HTTP, upVehicle)
 	}
-	inspect := []string{"inspect"}
-	if api := "http://" + p.HTTP; api != defaultAPI {
-		inspect = append(inspect, "--api", api)
-	}
+	inspect := append([]string{"inspect"}, api(p)...)
 	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/+/up/#", "-F", "%t %x"), "|", command(ourselves(), inspect...))
 	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/ops/config/campaign/+/result"))
 	fmt.Println(mosquitto("mosquitto_pub", p.MQTT, ops, "-q", "1", "-t", "v1/ops/config/campaign/slow", "-f", relative(campaign)))
 	if v != nil {
+		fmt.Println(command(ourselves(), append([]string{"update"}, append(api(p), upVehicle, relative(c.update()))...)...))
+		fmt.Println(command(ourselves(), append([]string{"update", "status"}, append(api(p), upVehicle)...)...))
 		second, err := w.Device(ctx, "bert", "tcu-b", filepath.Join(c.Data, "bert", "identity"))
 		if err != nil {
 			return err
@@ -204,6 +215,14 @@ func (c *upCommand) canplayer(v *world.Vehicle) {
 			fmt.Printf("cangen %s\n", iface)
 		}
 	}
+}
+
+// api is how a command is told where the API is, when that is not the default.
+func api(p world.Ports) []string {
+	if api := "http://" + p.HTTP; api != defaultAPI {
+		return []string{"--api", api}
+	}
+	return nil
 }
 
 // secondVehicle is the agent's command line for another car on the same buses.

@@ -1,0 +1,327 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/simulator/fault"
+	"telltale.dev/simulator/world"
+)
+
+// fleetOfOne is a cloud and one vehicle with firmware slots, as real programs.
+type fleetOfOne struct {
+	t       *testing.T
+	dir     string
+	world   *world.World
+	board   *world.Board
+	vehicle *world.Vehicle
+	link    *fault.Link // to the download server
+}
+
+// firmwareState is what the API says; see cloud/api.
+type firmwareState struct {
+	Devices []struct {
+		Version, Slot string
+		Trial         bool
+	}
+	Update struct {
+		ID, State, Reason string
+		Bytes             int64
+		Ended, Late       bool
+		Steps             []struct{ State string }
+	}
+}
+
+func newFleetOfOne(t *testing.T) *fleetOfOne {
+	t.Helper()
+	f := &fleetOfOne{t: t, dir: t.TempDir()}
+	var err error
+	if f.world, err = world.New(world.Config{Dir: filepath.Join(f.dir, "world"), Programs: programs(t), Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		defer cancel()
+		_ = f.world.Close(ctx) // agents end on their own in some tests
+	})
+	if err := f.world.StartCloud(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f.board, err = world.NewBoard(filepath.Join(f.dir, "board"), world.Firmware("1.0", 5, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if f.link, err = fault.Listen(f.world.Ports().Download); err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.link.Run(running) }()
+	t.Cleanup(func() { stop(); <-done })
+	f.vehicle, err = f.world.AddVehicle(t.Context(), world.VehicleConfig{
+		Vehicle: "anna", Device: "tcu-a", Buses: cars[0].buses, Board: f.board, Download: f.link.Addr(),
+		Flags: []string{"--keep-alive=2s", "--will-delay=1s", "--session-expiry=10s", "--backoff-min=50ms", "--backoff-max=300ms", "--drain=3s"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.vehicle.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.await("what runs", func(s *firmwareState) bool { return f.running(s, "1.0", "A") })
+	return f
+}
+
+// running says whether the vehicle has told that a version runs for good.
+func (f *fleetOfOne) running(s *firmwareState, version, slot string) bool {
+	return len(s.Devices) == 1 && s.Devices[0].Version == version && s.Devices[0].Slot == slot && !s.Devices[0].Trial
+}
+
+func (f *fleetOfOne) status() (s firmwareState, err error) {
+	return s, f.world.Ask(f.t.Context(), "/v1/vehicles/anna/update", &s)
+}
+
+// await restarts the machine when the agent asks for it, until the status is as wanted.
+func (f *fleetOfOne) await(what string, ok func(*firmwareState) bool) firmwareState {
+	f.t.Helper()
+	var s firmwareState
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err := f.world.Supervise(); err != nil {
+			f.t.Fatal(err)
+		}
+		var err error
+		if s, err = f.status(); err == nil && ok(&s) {
+			return s
+		}
+	}
+	f.t.Fatalf("%s did not happen: %+v", what, s)
+	return s
+}
+
+// end waits for the end of the update.
+func (f *fleetOfOne) end() firmwareState {
+	f.t.Helper()
+	return f.await("the end of the update", func(s *firmwareState) bool { return s.Update.Ended })
+}
+
+// sign makes an update file.
+func (f *fleetOfOne) sign(board *world.Board, version string, release uint64, payload []byte) string {
+	f.t.Helper()
+	out := filepath.Join(f.dir, version+".update")
+	if err := board.Sign(out, version, release, payload); err != nil {
+		f.t.Fatal(err)
+	}
+	return out
+}
+
+// telltale runs a command and gives its output and exit code.
+func (f *fleetOfOne) telltale(args ...string) (string, int) {
+	f.t.Helper()
+	cmd := exec.Command(filepath.Join(programs(f.t), "telltale"), args...)
+	cmd.Env = append(os.Environ(), "TELLTALE_API=http://"+f.world.Ports().HTTP)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		f.t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// begin starts an update without following it.
+func (f *fleetOfOne) begin(args ...string) {
+	f.t.Helper()
+	if out, code := f.telltale(append([]string{"update", "--no-wait"}, args...)...); code != 0 {
+		f.t.Fatalf("got exit code %d: %s", code, out)
+	}
+}
+
+// TestUpdateTable: what the cloud says of each kind of update is what the vehicle does.
+func TestUpdateTable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	f := newFleetOfOne(t)
+	stranger, err := world.NewBoard(filepath.Join(f.dir, "stranger"), world.Firmware("1.0", 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unhealthy := world.Firmware("2.1", 8, 1000, "--can=gone=virtual://127.0.0.1:1/gone")
+	crashes := world.Firmware("2.2", 8, 1000, "--no-such-flag")
+	good := world.Firmware("2.0", 7, 3<<20)
+	for _, c := range []struct {
+		name          string
+		file          string
+		flags         []string
+		state, reason string
+		version, slot string
+	}{
+		{"wrong key", f.sign(stranger, "1.5", 7, good), nil, "FAILED", "WRONG_KEY", "1.0", "A"},
+		{"older", f.sign(f.board, "0.9", 4, world.Firmware("0.9", 4, 100)), nil, "FAILED", "OLDER_RELEASE", "1.0", "A"},
+		{"unhealthy", f.sign(f.board, "2.1", 8, unhealthy), []string{"--health=2s"}, "ROLLED_BACK", "UNHEALTHY", "1.0", "A"},
+		{"crashes", f.sign(f.board, "2.2", 8, crashes), nil, "ROLLED_BACK", "BOOT_FAILED", "1.0", "A"},
+		{"no firmware in it", f.sign(f.board, "2.3", 8, make([]byte, 1000)), nil, "ROLLED_BACK", "BOOT_FAILED", "1.0", "A"},
+		{"good", f.sign(f.board, "2.0", 7, good), nil, "CONFIRMED", "", "2.0", "B"},
+		{"back with leave", f.sign(f.board, "0.9", 4, world.Firmware("0.9", 4, 100)), []string{"--allow-downgrade"}, "CONFIRMED", "", "0.9", "A"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			began := time.Now()
+			f.begin(append(c.flags, "anna", c.file)...)
+			got := f.end()
+			if got.Update.State != c.state || got.Update.Reason != c.reason || !f.running(&got, c.version, c.slot) {
+				t.Errorf("got %+v", got)
+			}
+			t.Logf("%s %s after %v, runs %s", got.Update.State, got.Update.Reason, time.Since(began).Round(time.Millisecond), got.Devices[0].Version)
+			if out, code := f.telltale("update", "status", "anna"); code != 0 || !strings.Contains(out, "runs "+c.version) || !strings.Contains(out, c.state) {
+				t.Errorf("got exit code %d: %s", code, out)
+			}
+		})
+	}
+	t.Run("damaged in the cloud", func(t *testing.T) { f.damaged(t) })
+}
+
+// damaged: the file goes bad on the cloud's disk after it was uploaded.
+func (f *fleetOfOne) damaged(t *testing.T) {
+	f.link.Set(fault.Cut)
+	f.begin("anna", f.sign(f.board, "3.0", 9, world.Firmware("3.0", 9, 100_000)))
+	kept, err := filepath.Glob(filepath.Join(f.dir, "world", "cloud", "updates", "*.update"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range kept {
+		file, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := file.Stat(); err != nil {
+			t.Fatal(err)
+		} else if _, err := file.WriteAt([]byte("x"), info.Size()-1); err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+	}
+	f.link.Set(fault.Up)
+	if got := f.end(); got.Update.State != "FAILED" || got.Update.Reason != "CORRUPT" || !f.running(&got, "0.9", "A") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestUpdateFollowed: telltale update shows each state, and its exit code tells the end.
+func TestUpdateFollowed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	f := newFleetOfOne(t)
+	supervised := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-supervised:
+				return
+			case <-time.After(20 * time.Millisecond):
+				if err := f.world.Supervise(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	}()
+	out, code := f.telltale("update", "anna", f.sign(f.board, "2.0", 7, world.Firmware("2.0", 7, 1<<20)))
+	if code != 0 || !strings.Contains(out, "CONFIRMED") || !strings.Contains(out, "2.0 (release 7) runs") {
+		t.Errorf("got exit code %d: %s", code, out)
+	}
+	out, code = f.telltale("update", "--json", "anna", f.sign(f.board, "1.9", 6, world.Firmware("1.9", 6, 100)))
+	if code != 1 || !strings.Contains(out, `"reason":"OLDER_RELEASE"`) || !strings.Contains(out, "the update is not confirmed") {
+		t.Errorf("got exit code %d: %s", code, out)
+	}
+	if out, code = f.telltale("update", "cancel", "anna"); code != 1 || !strings.Contains(out, "no update is under way") {
+		t.Errorf("got exit code %d: %s", code, out)
+	}
+	if out, code = f.telltale("update", "status", "nobody"); code != 1 || !strings.Contains(out, "no vehicle") {
+		t.Errorf("got exit code %d: %s", code, out)
+	}
+	close(supervised)
+	<-ended
+}
+
+// TestUpdateThroughFaults: agent killed, link cut or half-open, cloud killed, at
+// random moments of an update: it ends confirmed, with the bytes that were signed.
+func TestUpdateThroughFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	f := newFleetOfOne(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	f.link.Shape(fault.Profile{Down: 1 << 20})
+	payload := world.Firmware("2.0", 7, 6<<20)
+	for i := 100; i < len(payload); i++ { // behind the text and its end
+		payload[i] = byte(random.Uint32())
+	}
+	f.begin("anna", f.sign(f.board, "2.0", 7, payload))
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		time.Sleep(time.Duration(random.IntN(900)) * time.Millisecond)
+		f.harm(random.IntN(5))
+	}
+	f.link.Shape(fault.Profile{})
+	got := f.end()
+	if got.Update.State != "CONFIRMED" || !f.running(&got, "2.0", "B") {
+		t.Errorf("got %+v", got)
+	}
+	t.Logf("%d starts of the agent, %d connections for the download", len(f.vehicle.Starts()), f.link.Connections())
+	slot, err := os.Open(filepath.Join(f.dir, "board", "slot-b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slot.Close()
+	written := make([]byte, len(payload))
+	if _, err := io.ReadFull(slot, written); err != nil || !bytes.Equal(written, payload) {
+		t.Errorf("slot B holds something else than was signed (%v)", err)
+	}
+	if f.link.Connections() < 2 {
+		t.Error("the download was never interrupted")
+	}
+}
+
+// harm does one thing that must not matter in the end.
+func (f *fleetOfOne) harm(kind int) {
+	f.t.Helper()
+	var err error
+	switch kind {
+	case 0: // the agent alone
+		f.vehicle.Kill()
+		err = f.vehicle.Launch()
+	case 1: // the power
+		f.vehicle.Kill()
+		err = f.vehicle.PowerOn()
+	case 2:
+		f.link.Set(fault.Cut)
+		time.Sleep(100 * time.Millisecond)
+		f.link.Set(fault.Up)
+	case 3:
+		f.link.Set(fault.HalfOpen)
+		time.Sleep(100 * time.Millisecond)
+		f.link.Set(fault.Up)
+	case 4:
+		f.world.KillCloud()
+		time.Sleep(200 * time.Millisecond)
+		err = f.world.StartCloud(f.t.Context())
+	}
+	if err == nil {
+		err = f.world.Supervise()
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
