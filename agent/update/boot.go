@@ -18,7 +18,7 @@ const (
 	maxStarts   = 5 // of the agent while its firmware is on trial: more is a crash loop
 )
 
-// healthTick is how often a firmware on trial is looked at.
+// healthTick is at least how often a firmware on trial is looked at.
 const healthTick = 100 * time.Millisecond
 
 // settle brings journal and slots together, after a start and after an install:
@@ -178,7 +178,7 @@ func (u *Updater) trial(ctx context.Context) error {
 	}
 	end := time.Now().Add(limit)
 	var since time.Time // healthy and connected
-	tick := time.NewTicker(healthTick)
+	tick := time.NewTicker(min(healthTick, u.cfg.Timing.Settle))
 	defer tick.Stop()
 	for {
 		if u.untold {
