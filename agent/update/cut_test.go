@@ -14,11 +14,20 @@ import (
 	"telltale.dev/protocol"
 )
 
+// moment is when a step is cut.
+type moment string
+
+const (
+	before moment = "before"
+	midway moment = "midway" // what is copied is half there; else like before
+	after  moment = "after"
+)
+
 // knife ends everything at the n-th step that changes something outside the
-// process, before or after the step itself; what comes later has no effect.
+// process, before, midway or after the step itself; what comes later has no effect.
 type knife struct {
 	at    int
-	after bool
+	when  moment
 	steps atomic.Int64
 	cut   context.CancelFunc
 	dead  atomic.Bool
@@ -34,7 +43,7 @@ func (k *knife) step(do func() error) error {
 		return do()
 	}
 	k.dead.Store(true)
-	if k.after {
+	if k.when == after {
 		_ = do()
 	}
 	k.cut()
@@ -48,22 +57,36 @@ type knifeSlots struct {
 }
 
 func (s knifeSlots) Install(ctx context.Context, image io.Reader, size int64) error {
+	if k := s.knife; k.when == midway && int(k.steps.Load()) == k.at-1 && !k.dead.Load() {
+		k.steps.Add(1)
+		return s.Slots.Install(context.WithoutCancel(ctx), io.MultiReader(io.LimitReader(image, size/2), &cutReader{k}), size)
+	}
 	return s.knife.step(func() error { return s.Slots.Install(context.WithoutCancel(ctx), image, size) })
 }
+
+// cutReader cuts at its first read.
+type cutReader struct{ knife *knife }
+
+func (c *cutReader) Read([]byte) (int, error) {
+	c.knife.dead.Store(true)
+	c.knife.cut()
+	return 0, errDead
+}
+
 func (s knifeSlots) Confirm() error  { return s.knife.step(s.Slots.Confirm) }
 func (s knifeSlots) Rollback() error { return s.knife.step(s.Slots.Rollback) }
 
 // TestCutAtEveryStep cuts at each write of the journal, each feedback and each
-// change of the slots, before and after it, as a power cut and as a kill of the
+// change of the slots, before, midway and after it, as a power cut and as a kill of the
 // agent alone, of an update that ends well and of one that goes back. Whatever
 // happens, the end is the one that an undisturbed update has, and each word is true.
 func TestCutAtEveryStep(t *testing.T) {
 	for _, healthy := range []bool{true, false} {
 		for _, power := range []bool{true, false} {
-			for _, after := range []bool{false, true} {
-				t.Run(fmt.Sprintf("healthy=%v power=%v after=%v", healthy, power, after), func(t *testing.T) {
+			for _, when := range []moment{before, midway, after} {
+				t.Run(fmt.Sprintf("healthy=%v power=%v %s", healthy, power, when), func(t *testing.T) {
 					at := 1
-					for ; cutOnce(t, at, after, power, healthy); at++ {
+					for ; cutOnce(t, at, when, power, healthy); at++ {
 						if at > 100 {
 							t.Fatal("it never ends")
 						}
@@ -78,13 +101,13 @@ func TestCutAtEveryStep(t *testing.T) {
 }
 
 // cutOnce runs one update with a cut; false when it ended before the cut.
-func cutOnce(t *testing.T, at int, after, power, healthy bool) bool {
+func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 	t.Helper()
 	b := newBench(t)
 	defer b.server.Close()
 	file, payload := b.file(8, 100_000)
 	doc := document("u", 1, file)
-	k := &knife{at: at, after: after}
+	k := &knife{at: at, when: when}
 	b.onReport, b.onWrite = k.step, k.step
 	b.slots = knifeSlots{b.fake, k}
 	if !healthy {

@@ -87,7 +87,7 @@ func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	for _, addr := range []string{"127.0.0.1:8883", "127.0.0.1:8080"} {
+	for _, addr := range []string{"127.0.0.1:8883", "127.0.0.1:8884", "127.0.0.1:8080"} {
 		if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
 			_ = conn.Close()
 			t.Skipf("something listens on %s already, such as your own telltale up", addr)
@@ -101,7 +101,7 @@ func TestReadme(t *testing.T) {
 		if strings.HasPrefix(line, "make ") {
 			continue // CI runs these
 		}
-		if strings.HasPrefix(line, "bin/telltale up") {
+		if strings.HasPrefix(line+" ", "bin/telltale up ") {
 			keepUp(t, line)
 			continue
 		}
