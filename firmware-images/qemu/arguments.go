@@ -48,8 +48,10 @@ func check(cfg Config) error {
 		return errors.New("qemu: expected one of Kernel and BIOS")
 	case len(cfg.Forward) > 0 && !cfg.Network:
 		return errors.New("qemu: Forward: expected Network")
-	case cfg.Memory < 0 || cfg.CPUs < 0:
-		return errors.New("qemu: expected Memory and CPUs not below 0")
+	case cfg.Memory < 0 || cfg.CPUs < 0 || cfg.CAN < 0:
+		return errors.New("qemu: expected Memory, CPUs and CAN not below 0")
+	case cfg.CAN > 0 && !HasCAN(cfg.Arch):
+		return fmt.Errorf("qemu: CAN: expected 0 on %s, which has no PCI", cfg.Arch)
 	}
 	for _, name := range cfg.Channels {
 		if name == "" || strings.ContainsAny(name, ",=/ ") {
@@ -116,8 +118,17 @@ func devices(cfg Config) []string {
 		}
 		args = append(args, "-netdev", "user,id=net0"+forward, "-device", "virtio-net"+b+",netdev=net0")
 	}
+	if cfg.CAN > 0 {
+		args = append(args, "-object", "can-bus,id=canbus0")
+	}
+	for range cfg.CAN {
+		args = append(args, "-device", "kvaser_pci,canbus=canbus0")
+	}
 	return append(args, tpm(cfg)...)
 }
+
+// HasCAN says whether a machine of this architecture can have CAN controllers.
+func HasCAN(arch Arch) bool { return arch != ARM }
 
 // tpm attaches swtpm's socket.
 func tpm(cfg Config) []string {

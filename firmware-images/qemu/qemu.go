@@ -55,7 +55,9 @@ type Config struct {
 	Network bool
 	// Forward leads from TCP ports of the host's loopback to ports of the guest. It needs Network.
 	Forward map[int]int
-	TPM     *TPM // nil: none. It was started for the same Arch.
+	// CAN is how many CAN controllers (SJA1000, Linux's kvaser_pci) there are, all on one bus. They need PCI: not on ARM.
+	CAN int
+	TPM *TPM // nil: none. It was started for the same Arch.
 
 	Console io.Writer // gets a copy of what the guest's console prints; nil: none
 	Args    []string  // further arguments to QEMU

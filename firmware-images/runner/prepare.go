@@ -122,6 +122,9 @@ func addModules(ctx context.Context, archive *initramfs.Archive, kernel *debian.
 		bus = "virtio_pci"
 	}
 	names, params := append([]string{bus}, modules...), map[string]string{}
+	if qemu.HasCAN(arch) {
+		names = append(names, "kvaser_pci")
+	}
 	for _, m := range further {
 		names = append(names, m.Name)
 		params[strings.ReplaceAll(m.Name, "-", "_")] = m.Params

@@ -4,7 +4,8 @@
 // on arguments, environment, files, output and exit code.
 //
 // The guest has no network but lo, no disk but memory, and one vehicle-like
-// set of devices: CAN modules loaded, and /dev/tpmrm0 when swtpm is installed.
+// set of devices: CAN modules loaded, two CAN controllers on one bus where
+// there is PCI (arm64, amd64), and /dev/tpmrm0 when swtpm is installed.
 // It ends with the program.
 package runner
 
@@ -56,7 +57,10 @@ type Result struct {
 // modules are the kernel modules that every guest loads, as far as they are not
 // built in: first those of the channel, which tell that the guest lives.
 var modules = []string{"virtio_console", "virtio_rng",
-	"can", "can-raw", "can-bcm", "can-gw", "can-isotp", "can-j1939", "can-dev", "vcan", "vxcan", "tpm_vtpm_proxy"}
+	"can", "can-raw", "can-bcm", "can-gw", "can-isotp", "can-j1939", "can-dev", "vcan", "vxcan", "sch_netem", "tpm_vtpm_proxy"}
+
+// controllers is the number of CAN controllers, all on one bus; the guest's interfaces are can0 and can1, not set up.
+const controllers = 2
 
 // Run runs the program in a guest of its own.
 func Run(ctx context.Context, cfg Config) (Result, error) {
@@ -74,6 +78,9 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	vm := qemu.Config{Arch: cfg.Arch, Memory: cfg.Memory, CPUs: cfg.CPUs, Kernel: p.kernel.Image, Initrd: p.initrd,
 		Append: commandLine(cfg.Arch), Channels: []string{guest.Channel}, Console: cfg.Console}
+	if qemu.HasCAN(cfg.Arch) {
+		vm.CAN = controllers
+	}
 	if p.tpm {
 		tpm, err := qemu.StartTPM(ctx, cfg.Arch, p.dir)
 		if err != nil {

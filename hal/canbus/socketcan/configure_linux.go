@@ -37,14 +37,28 @@ func configure(index int, o *Options) error {
 		if err := setLink(index, 0, 0, o.encode); err != nil {
 			return err
 		}
+		if link, err = readLink(index); err != nil {
+			return err
+		}
+		if !near(link.BitrateHz, o.BitrateHz) || !near(link.DataBitrateHz, o.DataBitrateHz) {
+			return fmt.Errorf("%w: the controller's clock allows the bit rates %d and %d only, expected %d and %d",
+				canbus.ErrConfig, link.BitrateHz, link.DataBitrateHz, o.BitrateHz, o.DataBitrateHz)
+		}
 	}
 	return setLink(index, unix.IFF_UP, unix.IFF_UP, nil)
 }
 
+// near says whether a bit rate is the wanted one to 0.5 %, about what two
+// oscillators may differ by; the kernel itself takes 5 %. 0: any will do.
+func near(have, want uint32) bool {
+	const part = 200
+	return want == 0 || max(have, want)-min(have, want) <= want/part
+}
+
 // fits says whether nothing is to be changed.
 func fits(l *canbus.Link, o *Options) bool {
-	return (o.BitrateHz == 0 || l.BitrateHz == o.BitrateHz && l.RestartMS == o.restartMS()) &&
-		(o.DataBitrateHz == 0 || l.DataBitrateHz == o.DataBitrateHz) &&
+	return (o.BitrateHz == 0 || near(l.BitrateHz, o.BitrateHz) && l.RestartMS == o.restartMS()) &&
+		near(l.DataBitrateHz, o.DataBitrateHz) &&
 		(!o.FD || l.FD) && (!o.ListenOnly || l.ListenOnly) && (o.ListenOnly || o.BitrateHz == 0 || !l.ListenOnly)
 }
 
@@ -150,7 +164,7 @@ func request(kind, flags netlink.HeaderType, info unix.IfInfomsg, more func(*net
 		return nil
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("setting the interface: %w: the capability CAP_NET_ADMIN is needed; without it leave bitrate, fd and listen-only out and let the system set them", reason(err))
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.EDOM):
 		return fmt.Errorf("%w: setting the interface: %w: the controller does not offer this bit rate or mode", canbus.ErrConfig, reason(err))
 	}
 	return fmt.Errorf("setting the interface: %w", reason(err))
