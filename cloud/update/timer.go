@@ -10,8 +10,8 @@ import (
 
 // Waits of the time-outs.
 const (
-	// grace is how long after a start of the cloud nothing times out: what the vehicles
-	// said meanwhile is on its way.
+	// grace is how long after a start of the cloud no update of before times out: what
+	// the vehicles said meanwhile is on its way.
 	grace = 30 * time.Second
 	// lookAgain bounds a wait, so that a clock that was set does no harm.
 	lookAgain = time.Minute
@@ -37,9 +37,9 @@ func (u *Updates) Run(ctx context.Context) error {
 // overdue ends what has to end by now and gives the time of the next one.
 func (u *Updates) overdue(ctx context.Context, now time.Time) time.Time {
 	next := now.Add(lookAgain)
-	for vid, at := range u.deadlines() {
-		due := time.UnixMilli(at)
-		if earliest := u.started.Add(grace); due.Before(earliest) {
+	for vid, d := range u.deadlines() {
+		at, due := d.at, time.UnixMilli(d.at)
+		if earliest := u.started.Add(grace); due.Before(earliest) && d.began.Before(u.started) {
 			due = earliest
 		}
 		if due.After(now) {
@@ -56,14 +56,20 @@ func (u *Updates) overdue(ctx context.Context, now time.Time) time.Time {
 	return next
 }
 
+// deadline is when an update times out, in ms since the Unix epoch, and when it began.
+type deadline struct {
+	at    int64
+	began time.Time
+}
+
 // deadlines of the updates under way.
-func (u *Updates) deadlines() map[protocol.VehicleID]int64 {
+func (u *Updates) deadlines() map[protocol.VehicleID]deadline {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
-	all := map[protocol.VehicleID]int64{}
+	all := map[protocol.VehicleID]deadline{}
 	for vid, r := range u.records {
 		if r.Execution != nil && r.Execution.Deadline > 0 {
-			all[vid] = r.Execution.Deadline
+			all[vid] = deadline{r.Execution.Deadline, time.UnixMilli(r.Execution.Began)}
 		}
 	}
 	return all

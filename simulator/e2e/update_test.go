@@ -38,6 +38,7 @@ type firmwareState struct {
 		ID, State, Reason string
 		Bytes             int64
 		Ended, Late       bool
+		TimedOutIn        string `json:"timed_out_in"`
 		Steps             []struct{ State string }
 	}
 }
@@ -210,6 +211,57 @@ func (f *fleetOfOne) damaged(t *testing.T) {
 	}
 	f.link.Set(fault.Up)
 	if got := f.end(); got.Update.State != "FAILED" || got.Update.Reason != "CORRUPT" || !f.running(&got, "0.9", "A") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestUpdateTimesOut: what is not heard in time is said to be so, with the state; what
+// the vehicle says afterwards is the truth.
+func TestUpdateTimesOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	f := newFleetOfOne(t)
+	state := func(word string) func(*firmwareState) bool {
+		return func(s *firmwareState) bool { return s.Update.State == word }
+	}
+	file := f.sign(f.board, "2.0", 7, world.Firmware("2.0", 7, 3<<20))
+
+	f.vehicle.Kill() // parked, out of reach
+	f.begin("--timeout=PENDING=1s", "anna", file)
+	if got := f.await("the time-out", state("TIMED_OUT")); got.Update.TimedOutIn != "PENDING" || got.Update.Late {
+		t.Errorf("got %+v", got)
+	}
+	if out, code := f.telltale("update", "status", "anna"); code != 0 || !strings.Contains(out, "nothing was heard in time in the state PENDING") {
+		t.Errorf("got exit code %d: %s", code, out)
+	}
+	if err := f.vehicle.Launch(); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.await("the late word", state("CANCELED")); !got.Update.Late || !f.running(&got, "1.0", "A") {
+		t.Errorf("got %+v", got)
+	}
+
+	f.link.Set(fault.HalfOpen) // the download stands still
+	f.begin("--timeout=DOWNLOADING=1s", "anna", file)
+	// The vehicle itself is in reach, and answers that it dropped the update.
+	if got := f.await("the late word", state("CANCELED")); !got.Update.Late || got.Update.TimedOutIn != "DOWNLOADING" || !f.running(&got, "1.0", "A") {
+		t.Errorf("got %+v", got)
+	}
+	f.link.Set(fault.Up)
+
+	f.begin("--timeout=REBOOTING=1s", "anna", file)
+	for f.vehicle.Running() { // the machine does not come back
+		time.Sleep(5 * time.Millisecond)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if s, err := f.status(); err == nil && s.Update.State == "TIMED_OUT" && s.Update.TimedOutIn == "REBOOTING" {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("got %+v, %v", s, err)
+		}
+	}
+	if got := f.await("the late word", state("CONFIRMED")); !got.Update.Late || got.Update.TimedOutIn != "REBOOTING" || !f.running(&got, "2.0", "B") {
 		t.Errorf("got %+v", got)
 	}
 }
