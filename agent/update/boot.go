@@ -153,12 +153,13 @@ func (u *Updater) giveUpRestart() error {
 		maxRestarts, slots.ExitRestart))
 }
 
-// keepTries gives the running slot its tries back, unless another one is to be started next.
+// keepTries gives the running slot its tries back, unless another one is to be
+// started next. A boot state that was lost is written anew: what runs is good.
 func (u *Updater) keepTries(st slots.Status) error {
-	if st.Booted == "" || st.Trial || first(st) != st.Booted && first(st) != "" {
+	if st.Booted == "" || st.Trial || st.Problem == "" && first(st) != st.Booted && first(st) != "" {
 		return nil
 	}
-	if st.Left[st.Booted] == slots.Tries && len(st.Order) > 0 && st.Order[0] == st.Booted {
+	if st.Problem == "" && st.Left[st.Booted] == slots.Tries && len(st.Order) > 0 && st.Order[0] == st.Booted {
 		return nil
 	}
 	if err := u.cfg.Slots.Confirm(); err != nil {

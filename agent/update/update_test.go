@@ -16,6 +16,7 @@ import (
 
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/slots"
+	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
 )
@@ -116,7 +117,7 @@ func TestNoSpaceAndNoSlots(t *testing.T) {
 
 func TestUnhealthyGoesBack(t *testing.T) {
 	for name, c := range map[string]struct {
-		break_ func(*bench)
+		worsen func(*bench)
 		reason protocol.Reason
 	}{
 		"unhealthy": {func(b *bench) { b.unhealthy = errors.New("no bus") }, protocol.ReasonUnhealthy},
@@ -125,7 +126,7 @@ func TestUnhealthyGoesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			file, _ := b.file(8, 1000)
-			c.break_(b)
+			c.worsen(b)
 			last := b.await(document("u", 1, file))
 			if last.State != protocol.UpdateRolledBack || last.Reason != c.reason || last.Running.Slot != "A" || last.Running.Trial {
 				t.Errorf("got %+v", last)
@@ -277,6 +278,36 @@ func TestEachStart(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	}
+}
+
+// TestLostBootState: what runs is written down as what is to run.
+func TestLostBootState(t *testing.T) {
+	b := newBench(t)
+	dir := t.TempDir()
+	place := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"state", "a", "b"} {
+		if err := os.WriteFile(place(name), make([]byte, 4096), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	board, err := uboot.Open(uboot.Config{
+		State: place("state"), Images: map[slots.Slot]string{slots.A: place("a"), slots.B: place("b")}, Booted: slots.B,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := board.Status(); err != nil || st.Problem == "" {
+		t.Fatalf("got %+v, %v; want a problem", st, err)
+	}
+	b.slots = board
+	ctx, cancel := context.WithCancel(t.Context())
+	_, done := b.start(ctx)
+	waitFor(t, func() bool {
+		st, err := board.Status()
+		return err == nil && st.Problem == "" && st.Order[0] == slots.B && st.Left[slots.B] == slots.Tries
+	})
+	cancel()
+	<-done
 }
 
 // TestLostJournal: the data partition was lost while the new firmware was on trial.
