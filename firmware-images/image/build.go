@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"telltale.dev/firmware-images/debian"
+	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/protocol"
 )
@@ -153,7 +154,7 @@ func (b *build) disk(ctx context.Context, r *Result) error {
 		return err
 	}
 	parts := []partition{
-		{Name: uboot.StatePartition, Type: typeLinux, Size: alignment, Raw: uboot.EncodeState()},
+		{Name: uboot.StatePartition, Type: typeLinux, Size: alignment, Raw: uboot.EncodeState(slots.A)},
 		{Name: uboot.SlotAPartition, Type: typeLinux, Size: b.sizes["slot"], Data: r.Slot},
 		{Name: uboot.SlotBPartition, Type: typeLinux, Size: b.sizes["slot"]},
 		{Name: IdentityPartition, Type: typeLinux, Size: identitySize},

@@ -39,10 +39,13 @@ func initial() *state {
 	return &state{order: slots.All(), left: map[slots.Slot]int{slots.A: slots.Tries, slots.B: slots.Tries}}
 }
 
-// EncodeState gives the sector of a fresh image whose slot A alone holds firmware.
-func EncodeState() []byte {
-	s := initial()
-	s.disable(slots.B)
+// EncodeState gives the sector of a device whose slots of these names, in this
+// order, hold firmware that nobody need confirm.
+func EncodeState(bootable ...slots.Slot) []byte {
+	s := &state{left: map[slots.Slot]int{}}
+	for _, slot := range slices.Backward(bootable) {
+		s.first(slot)
+	}
 	sector, err := s.encode()
 	if err != nil {
 		panic(err) // a broken invariant: a few dozen bytes fit

@@ -52,7 +52,7 @@ func TestMkenvimage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := uboot.EncodeState(); !bytes.Equal(got, want) {
+	if got := uboot.EncodeState(slots.A); !bytes.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -97,7 +97,7 @@ func TestFwSetenv(t *testing.T) {
 // FuzzState wants: whatever stands in the sector, there is a state to start
 // from; and what we read without a problem we write again with the same meaning.
 func FuzzState(f *testing.F) {
-	f.Add(uboot.EncodeState()[4:])
+	f.Add(uboot.EncodeState(slots.A)[4:])
 	f.Add([]byte("BOOT_A_LEFT=2\x00BOOT_B_LEFT=3\x00BOOT_ORDER=B A\x00TELLTALE_TRIAL=B\x00x=y\x00\x00"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text []byte) {

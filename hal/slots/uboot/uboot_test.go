@@ -33,7 +33,7 @@ func newBoard(t *testing.T, capacity int64) *board {
 		Images: map[slots.Slot]string{slots.A: filepath.Join(dir, "a"), slots.B: filepath.Join(dir, "b")},
 	}}
 	for path, data := range map[string][]byte{
-		b.cfg.State:           append(make([]byte, offset), uboot.EncodeState()...),
+		b.cfg.State:           append(make([]byte, offset), uboot.EncodeState(slots.A)...),
 		b.cfg.Images[slots.A]: make([]byte, capacity),
 		b.cfg.Images[slots.B]: make([]byte, capacity),
 	} {

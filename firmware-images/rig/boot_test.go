@@ -1,0 +1,192 @@
+package rig_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/hal/slots/uboot"
+)
+
+// TestReproducible builds the image twice and wants the same bytes.
+func TestReproducible(t *testing.T) {
+	b := newBench(t)
+	again := b.build(t, b.config(t.TempDir(), "1.0.0", baseRelease))
+	for _, path := range []string{again.Disk, again.Slot, again.Update, again.UBoot, again.Control, again.SBOM} {
+		first, second := digest(t, filepath.Join(b.image, filepath.Base(path))), digest(t, path)
+		if first != second {
+			t.Errorf("%s: got %x, want %x as the first time", filepath.Base(path), second, first)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%-12s %10d bytes %x", filepath.Base(path), info.Size(), first[:8])
+	}
+}
+
+func digest(t *testing.T, path string) [sha256.Size]byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(data)
+}
+
+// TestMaterials wants the bill to name kernel, boot loader, agent and a Go module, with sums.
+func TestMaterials(t *testing.T) {
+	b := newBench(t)
+	text, err := os.ReadFile(filepath.Join(b.image, "sbom.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bill struct {
+		SPDXVersion string
+		Packages    []struct {
+			SPDXID, Name, VersionInfo string
+			Checksums                 []struct{ ChecksumValue string }
+		}
+		Relationships []struct{ SPDXElementID, RelatedSPDXElement string }
+	}
+	if err := json.Unmarshal(text, &bill); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{"SPDXRef-DOCUMENT": true}
+	for _, name := range []string{"linux-image-", "u-boot-qemu", "e2fsprogs", "libc6", "telltale.dev", "std", "github.com/fxamacker/cbor/v2"} {
+		found := false
+		for _, p := range bill.Packages {
+			known[p.SPDXID] = true
+			if strings.HasPrefix(p.Name, name) && p.VersionInfo != "" {
+				found = true
+			}
+		}
+		if !found {
+			t.Errorf("the bill of materials lacks %s", name)
+		}
+	}
+	for _, r := range bill.Relationships {
+		if !known[r.SPDXElementID] {
+			t.Errorf("relationship of %s, which is not in the bill", r.SPDXElementID)
+		}
+	}
+}
+
+// TestBoot starts a device, plays a recording on its bus and wants it in the cloud; it prints the times.
+func TestBoot(t *testing.T) {
+	b := newBoard(t, newBench(t))
+	began := time.Now()
+	b.on()
+	at := func(what string, within time.Duration, text string) {
+		b.says(within, text)
+		t.Logf("%6.2f s  %s", time.Since(began).Seconds(), what)
+	}
+	ended := make(chan error, 1)
+	ctx := t.Context()
+	machine := b.Machine()
+	go func() {
+		_, err := b.Play(ctx, filepath.Join(root, "simulator", "recordings", "rav4.log.zst"))
+		ended <- err
+	}()
+	at("the kernel starts", 30*time.Second, "Starting kernel")
+	at("telltale-init runs", 60*time.Second, "started")
+	at("the agent is started", 60*time.Second, "agent started")
+	at("a bus is attached", 60*time.Second, "bus attached")
+	at("the cloud is connected", 60*time.Second, "msg=connected")
+	b.eventually(60*time.Second, "telemetry is stored", func() error {
+		var all []struct{ Signals int }
+		if err := b.get("/v1/vehicles", &all); err != nil || len(all) != 1 || all[0].Signals == 0 {
+			return fmt.Errorf("got %+v, %w", all, err)
+		}
+		return nil
+	})
+	t.Logf("%6.2f s  telemetry is stored in the cloud", time.Since(began).Seconds())
+	b.runs(30*time.Second, "1.0.0", "A")
+	b.PowerCut()
+	<-machine.Done()
+	if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "play: ") {
+		t.Errorf("play: got %v, want the end of the other side", err)
+	}
+}
+
+// TestBootState damages the boot state, or what it points to, and looks what is started.
+func TestBootState(t *testing.T) {
+	shared := newBench(t)
+	b := newBoard(t, shared)
+	slot, err := os.ReadFile(filepath.Join(shared.image, "slot.itb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := shared.config(filepath.Join(t.TempDir(), "stranger"), "1.0.0", baseRelease)
+	stranger.Keys, stranger.SlotOnly = filepath.Join(root, ".cache", "images", "other-keys"), true
+	foreign, err := os.ReadFile(shared.build(t, stranger).Slot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	corrupt := bytes.Clone(slot)
+	corrupt[len(corrupt)/2] ^= 1
+	legacy := legacyImage(t)
+	write := func(slotA, slotB []byte, state func([]byte)) {
+		t.Helper()
+		sector := uboot.EncodeState("A", "B")
+		state(sector)
+		for part, data := range map[string][]byte{"slot-a": slotA, "slot-b": slotB, "boot-state": sector} {
+			if err := b.Overwrite(part, 0, data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	good := func([]byte) {}
+	for _, c := range []struct {
+		name         string
+		slotA, slotB []byte
+		state        func([]byte)
+		says         []string
+	}{
+		{"both good", slot, slot, good, []string{"slot A, 2 tries left", "Starting kernel"}},
+		{"a bad checksum", slot, slot, func(s []byte) { s[30] ^= 1 }, []string{"boot state cannot be read: A, then B", "slot A, 2 tries left", "Starting kernel"}},
+		{"no boot state at all", slot, slot, func(s []byte) { clear(s) }, []string{"boot state cannot be read", "slot A", "Starting kernel"}},
+		{"a corrupt slot", corrupt, slot, good, []string{"slot A, 2 tries left", "slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
+		{"a slot of another key", foreign, slot, good, []string{"slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
+		{"an unsigned old form", legacy, slot, good, []string{"slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
+		{"an empty slot", make([]byte, 4096), slot, good, []string{"slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
+		{"both slots bad", corrupt, foreign, good, []string{"slot A holds nothing", "slot B holds nothing", "BOTH SLOTS ARE BAD"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b.t = t
+			write(c.slotA, c.slotB, c.state)
+			began := time.Now()
+			b.on()
+			defer b.PowerCut()
+			b.says(60*time.Second, c.says...)
+			t.Logf("%.1f s: %s", time.Since(began).Seconds(), strings.Join(c.says, "; "))
+		})
+	}
+}
+
+// legacyImage is an unsigned image in the form that U-Boot had before FIT: this
+// U-Boot can start it, and must not.
+func legacyImage(t *testing.T) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	content, out := filepath.Join(dir, "content"), filepath.Join(dir, "image")
+	if err := os.WriteFile(content, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("mkimage", "-A", "arm64", "-O", "linux", "-T", "kernel", "-C", "none", "-a", "0x40400000", "-e", "0x40400000", "-d", content, out)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("mkimage: %v: %s", err, text)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
