@@ -54,22 +54,26 @@ func TestUpdates(t *testing.T) {
 		state  string // how the update ends
 		reason string // "": none
 		runs   string // version and slot that run then
+		long   bool   // left out by -short
 	}{
-		{"another key", func() string { return shared.build(t, stranger).Update }, nil, time.Minute, "FAILED", "WRONG_KEY", "1.0.0 A"},
-		{"an older release", func() string { return shared.variant(t, "0.9.0", baseRelease-1, nil).Update }, nil, time.Minute, "FAILED", "OLDER_RELEASE", "1.0.0 A"},
+		{"another key", func() string { return shared.build(t, stranger).Update }, nil, time.Minute, "FAILED", "WRONG_KEY", "1.0.0 A", false},
+		{"an older release", func() string { return shared.variant(t, "0.9.0", baseRelease-1, nil).Update }, nil, time.Minute, "FAILED", "OLDER_RELEASE", "1.0.0 A", false},
 		{"a panic", func() string {
 			return shared.variant(t, "1.1.0-panic", goodRelease, map[string][]byte{"init": []byte("no program")}).Update
-		}, nil, 3 * time.Minute, "ROLLED_BACK", "", "1.0.0 A"},
+		}, nil, 3 * time.Minute, "ROLLED_BACK", "", "1.0.0 A", false},
 		{"an agent that does not start", func() string {
 			return shared.variant(t, "1.1.0-crash", goodRelease, initWith(t, "[/bin/telltale-agent, run,", "[/bin/telltale-agent, fall,")).Update
-		}, nil, 3 * time.Minute, "ROLLED_BACK", "", "1.0.0 A"},
+		}, nil, 3 * time.Minute, "ROLLED_BACK", "", "1.0.0 A", true},
 		{"an agent without its bus", func() string {
 			return shared.variant(t, "1.1.0-sick", goodRelease, initWith(t, "name: can0,", "name: can9,")).Update
-		}, []string{"--health", "10s"}, 3 * time.Minute, "ROLLED_BACK", "", "1.0.0 A"},
-		{"a hang", func() string { return shared.variant(t, "1.1.0-hang", goodRelease, hang(t)).Update }, nil, 4 * time.Minute, "ROLLED_BACK", "", "1.0.0 A"},
-		{"a good one", func() string { return shared.variant(t, "1.1.0", goodRelease, nil).Update }, nil, 2 * time.Minute, "CONFIRMED", "", "1.1.0 B"},
-		{"an older one that is allowed", func() string { return filepath.Join(shared.image, "update.ttup") }, []string{"--allow-downgrade"}, 2 * time.Minute, "CONFIRMED", "", "1.0.0 A"},
+		}, []string{"--health", "10s"}, 3 * time.Minute, "ROLLED_BACK", "", "1.0.0 A", true},
+		{"a hang", func() string { return shared.variant(t, "1.1.0-hang", goodRelease, hang(t)).Update }, nil, 4 * time.Minute, "ROLLED_BACK", "", "1.0.0 A", true},
+		{"a good one", func() string { return shared.variant(t, "1.1.0", goodRelease, nil).Update }, nil, 2 * time.Minute, "CONFIRMED", "", "1.1.0 B", false},
+		{"an older one that is allowed", func() string { return filepath.Join(shared.image, "update.ttup") }, []string{"--allow-downgrade"}, 2 * time.Minute, "CONFIRMED", "", "1.0.0 A", true},
 	} {
+		if c.long && testing.Short() {
+			continue
+		}
 		ok := t.Run(c.name, func(t *testing.T) {
 			b.t = t
 			file := c.file()
@@ -95,6 +99,9 @@ func TestUpdates(t *testing.T) {
 // TestCorruptAfterInstall changes a bit of the new slot before it is started: the
 // boot loader sees it, and the vehicle says that the update has come to nothing.
 func TestCorruptAfterInstall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestBootState does the boot loader's part")
+	}
 	shared := newBench(t)
 	b := newBoard(t, shared)
 	b.on()
