@@ -19,6 +19,8 @@ const (
 	FoundStatus    = "document status"
 	FoundCampaigns = "campaign list"
 	FoundCampaign  = "campaign"
+	FoundUpdate    = "update"
+	FoundFeedback  = "update feedback"
 	FoundCBOR      = "cbor"
 )
 
@@ -116,6 +118,12 @@ func inspectDocument(doc []byte) (any, string, error) {
 	case has("campaigns") && has("rev"):
 		v, err := typed[protocol.CampaignSet](doc)
 		return v, FoundCampaigns, err
+	case has("file") && has("size"):
+		v, err := typed[protocol.Update](doc)
+		return v, FoundUpdate, err
+	case has("did") && has("running"):
+		v, err := typed[protocol.UpdateFeedback](doc)
+		return v, FoundFeedback, err
 	case has("apiVersion") && has("spec"):
 		c, err := ParseCampaign(doc)
 		return c, FoundCampaign, err

@@ -49,6 +49,9 @@ func TestInspect(t *testing.T) {
 		{"campaign list", cborOf(t, protocol.CampaignSet{Version: 1, Revision: 8, Campaigns: []protocol.Campaign{everything}}), nil, codec.FoundCampaigns, []string{`"revision":8`, `"id":"everything"`}},
 		{"campaign in CBOR", cborOf(t, everything), nil, codec.FoundCampaign, []string{`"id":"everything"`}},
 		{"campaign in YAML", []byte(campaignYAML), nil, codec.FoundCampaign, []string{`"every":"1s"`}},
+		{"update", cborOf(t, protocol.Update{Version: 1, Revision: 3, ID: "u1", Device: "tcu", File: protocol.FileHash{0xAB}, Size: 10}), nil, codec.FoundUpdate, []string{`"id":"u1"`, `"file":"ab00`, `"revision":3`}},
+		{"update feedback", cborOf(t, protocol.UpdateFeedback{Version: 1, Device: "tcu", Update: "u1", State: protocol.UpdateRebooting, Sequence: 4, Running: protocol.Running{Version: "2.0", Slot: "B", Trial: true}}), nil, codec.FoundFeedback,
+			[]string{`"state":"REBOOTING"`, `"slot":"B"`, `"trial":true`}},
 		{"any map", []byte{0xA2, 0x20, 0x41, 0xFF, 0x61, 'a', 0x82, 0xF5, 0xF6}, nil, codec.FoundCBOR, []string{`"-1":"ff"`, `"a":[true,null]`}},
 		{"any array", []byte{0x82, 0x01, 0x61, 'x'}, nil, codec.FoundCBOR, []string{`[1,"x"]`}},
 	}

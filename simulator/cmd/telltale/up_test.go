@@ -161,6 +161,13 @@ func TestUpLines(t *testing.T) {
 	}
 	hear(t, wire, `{"topic":"v1/anna/up/telemetry/slow","batch":{`, 15*time.Second)
 	certificates(t, dir)
+	if out, err := paste(t.Context(), dir, line(t, lines, "telltale update", ".update")); err != nil || !strings.Contains(out, "2.0 (release 2) runs") {
+		t.Errorf("got %v and %s, want a confirmed update", err, out)
+	}
+	hear(t, wire, `"topic":"v1/anna/up/update/tcu-a/feedback","update feedback":{`, 5*time.Second)
+	if out, err := paste(t.Context(), dir, line(t, lines, "telltale update status", "")); err != nil || !strings.Contains(out, "tcu-a runs 2.0 (release 2) from slot B;") {
+		t.Errorf("got %v and %s, want what runs", err, out)
+	}
 }
 
 // certificates issues some beside a running world and uses them.
