@@ -31,7 +31,7 @@ func (u *Updater) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s := u.j.State; s == protocol.UpdateInstalling || s == protocol.UpdateRebooting {
+	if u.j.switching() {
 		err = u.reconcile(st)
 	}
 	if err == nil && !u.told {
@@ -40,7 +40,7 @@ func (u *Updater) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.j.State == protocol.UpdateRebooting || st.Trial && !u.j.active() {
+	if u.j.State == protocol.UpdateRebooting || st.Trial {
 		return u.trial(ctx)
 	}
 	return u.keepTries(st)
@@ -174,7 +174,7 @@ func (u *Updater) trial(ctx context.Context) error {
 		return u.back(protocol.ReasonUnhealthy, fmt.Sprintf("the agent was started %d times on trial", u.j.Starts))
 	}
 	limit := u.cfg.Timing.Health
-	if s := u.j.Document.Health; s > 0 && u.j.active() {
+	if s := u.j.Document.Health; s > 0 && u.j.switching() {
 		limit = time.Duration(s) * time.Second
 	}
 	end := time.Now().Add(limit)
@@ -224,7 +224,7 @@ func (u *Updater) prove(ctx context.Context) error {
 }
 
 func (u *Updater) confirmed() error {
-	if !u.j.active() {
+	if !u.j.switching() { // installed by hand, or the journal was lost
 		u.cfg.Log.Info("firmware on trial is confirmed")
 		u.tell()
 		return nil
@@ -248,8 +248,8 @@ func (u *Updater) doubt(health error, connected bool) error {
 // back makes the former slot the first and asks for a restart.
 func (u *Updater) back(reason protocol.Reason, detail string) error {
 	u.cfg.Log.Error("firmware on trial goes back", "reason", reason, "detail", detail)
-	active := u.j.active()
-	if active {
+	ours := u.j.switching()
+	if ours {
 		if u.j.Undo != "" && u.j.Restarts >= maxRestarts {
 			return u.fail(protocol.ReasonRestartRefused, errors.New("the former slot runs at the next restart of the machine"))
 		}
@@ -268,7 +268,7 @@ func (u *Updater) back(reason protocol.Reason, detail string) error {
 		return err
 	}
 	// There is nothing to go back to: better this firmware than none.
-	if err := u.cfg.Slots.Confirm(); err != nil || !active {
+	if err := u.cfg.Slots.Confirm(); err != nil || !ours {
 		return err
 	}
 	return u.end(protocol.UpdateFailed, protocol.ReasonRollbackFailed, fmt.Sprintf("%s: %s", reason, detail))

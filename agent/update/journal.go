@@ -43,6 +43,11 @@ const (
 // active says that there is something to do.
 func (j *journal) active() bool { return j.State != "" && !j.State.Ended() }
 
+// switching says that a slot has been written, or is, and what runs is to change.
+func (j *journal) switching() bool {
+	return j.State == protocol.UpdateInstalling || j.State == protocol.UpdateRebooting
+}
+
 var errDamaged = errors.New("journal is damaged")
 
 func loadJournal(dir string) (journal, error) {

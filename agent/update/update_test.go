@@ -280,6 +280,29 @@ func TestEachStart(t *testing.T) {
 	}
 }
 
+// TestInstalledByHand: a firmware that was installed by hand while an update was on
+// its way proves itself as any other, and the update goes on afterwards.
+func TestInstalledByHand(t *testing.T) {
+	b := newBench(t)
+	file, _ := b.file(8, 1000)
+	doc := document("u", 1, file)
+	b.handler = func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	ctx, cancel := context.WithCancel(t.Context())
+	_, done := b.start(ctx, doc)
+	waitFor(t, func() bool { return b.last().State == protocol.UpdateDownloading })
+	cancel()
+	<-done
+	if err := b.fake.Install(t.Context(), strings.NewReader("by hand"), 7); err != nil {
+		t.Fatal(err)
+	}
+	b.fake.Start()
+	b.handler = nil
+	last := b.await(doc)
+	if last.State != protocol.UpdateConfirmed || last.Running.Slot != "A" || string(b.fake.Content(slots.B)) != "by hand" {
+		t.Errorf("got %+v", last)
+	}
+}
+
 // TestLostBootState: what runs is written down as what is to run.
 func TestLostBootState(t *testing.T) {
 	b := newBench(t)
