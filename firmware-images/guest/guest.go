@@ -14,7 +14,8 @@ import (
 
 // Where things lie in the guest.
 const (
-	Channel   = "telltale.job" // the virtio-serial port of the frames
+	Channel   = "telltale.job"     // the virtio-serial port of the frames
+	Monitor   = "telltale.monitor" // the one behind which QEMU takes commands
 	JobPath   = "telltale/job.json"
 	Program   = "telltale/program"
 	ModuleDir = "telltale/modules"
@@ -26,6 +27,10 @@ const (
 // and a TPM, so a test fails where elsewhere it would skip for lack of them.
 // Programs of the host are not there.
 const Marker = "TELLTALE_VM"
+
+// MonitorPath in the program's environment is the device on which QEMU takes
+// commands, a line each, such as system_powerdown: the virt board's power key.
+const MonitorPath = "TELLTALE_VM_MONITOR"
 
 // Job is what the guest is to do.
 type Job struct {

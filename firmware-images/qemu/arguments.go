@@ -25,7 +25,7 @@ func arguments(cfg Config) ([]string, error) {
 	if err := check(cfg); err != nil {
 		return nil, err
 	}
-	args := []string{"-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio",
+	args := []string{"-nodefaults", "-display", "none", "-serial", "stdio",
 		"-m", strconv.Itoa(orDefault(cfg.Memory, 512)), "-smp", strconv.Itoa(orDefault(cfg.CPUs, 1))}
 	args = append(args, board(cfg.Arch)...)
 	if !cfg.Reboots {
@@ -53,7 +53,11 @@ func check(cfg Config) error {
 	case cfg.CAN > 0 && !HasCAN(cfg.Arch):
 		return fmt.Errorf("qemu: CAN: expected 0 on %s, which has no PCI", cfg.Arch)
 	}
-	for _, name := range cfg.Channels {
+	names := slices.Clone(cfg.Channels)
+	if cfg.MonitorChannel != "" {
+		names = append(names, cfg.MonitorChannel)
+	}
+	for _, name := range names {
 		if name == "" || strings.ContainsAny(name, ",=/ ") {
 			return fmt.Errorf("qemu: channel %q: expected a name without commas, equal signs, slashes and blanks", name)
 		}
@@ -93,13 +97,20 @@ func bus(arch Arch) string {
 func devices(cfg Config) []string {
 	b := bus(cfg.Arch)
 	args := []string{"-device", "virtio-rng" + b}
-	if len(cfg.Channels) > 0 || cfg.TPM != nil {
+	if len(cfg.Channels) > 0 || cfg.MonitorChannel != "" || cfg.TPM != nil {
 		args = append(args, "-device", "virtio-serial"+b)
 	}
 	for i, name := range cfg.Channels {
 		args = append(args,
 			"-chardev", fmt.Sprintf("socket,id=channel%d,fd=%d", i, firstChannel+i),
 			"-device", fmt.Sprintf("virtserialport,chardev=channel%d,name=%s", i, name))
+	}
+	if cfg.MonitorChannel != "" { // both ends are QEMU's own
+		fd := firstChannel + len(cfg.Channels)
+		args = append(args,
+			"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", fd), "-mon", "chardev=monitor,mode=readline",
+			"-chardev", fmt.Sprintf("socket,id=commands,fd=%d", fd+1),
+			"-device", "virtserialport,chardev=commands,name="+cfg.MonitorChannel)
 	}
 	for i, d := range cfg.Drives {
 		format := d.Format

@@ -57,7 +57,10 @@ type Config struct {
 	Forward map[int]int
 	// CAN is how many CAN controllers (SJA1000, Linux's kvaser_pci) there are, all on one bus. They need PCI: not on ARM.
 	CAN int
-	TPM *TPM // nil: none. It was started for the same Arch.
+	// MonitorChannel is a virtio-serial port on which the guest commands its own
+	// QEMU ("system_powerdown" presses the virt board's power key); "": none.
+	MonitorChannel string
+	TPM            *TPM // nil: none. It was started for the same Arch.
 
 	Console io.Writer // gets a copy of what the guest's console prints; nil: none
 	Args    []string  // further arguments to QEMU
@@ -101,20 +104,7 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	if m.keyboard, err = m.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("qemu: %w", err)
 	}
-	for _, name := range cfg.Channels { // in the order of arguments' fd numbers
-		ours, theirs, err := socketPair(name)
-		if err != nil {
-			m.closeChannels()
-			return nil, fmt.Errorf("qemu: channel %s: %w", name, err)
-		}
-		m.channels[name] = ours
-		m.cmd.ExtraFiles = append(m.cmd.ExtraFiles, theirs)
-	}
-	err = m.cmd.Start()
-	for _, f := range m.cmd.ExtraFiles {
-		f.Close()
-	}
-	if err != nil {
+	if err := m.start(cfg); err != nil {
 		m.closeChannels()
 		return nil, fmt.Errorf("qemu: %w", err)
 	}
@@ -130,6 +120,31 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 		}
 	}()
 	return m, nil
+}
+
+// start opens the channels and starts the process.
+func (m *Machine) start(cfg Config) error {
+	defer func() {
+		for _, f := range m.cmd.ExtraFiles {
+			f.Close()
+		}
+	}()
+	for _, name := range cfg.Channels { // in the order of arguments' fd numbers
+		ours, theirs, err := socketPair(name)
+		if err != nil {
+			return fmt.Errorf("channel %s: %w", name, err)
+		}
+		m.channels[name] = ours
+		m.cmd.ExtraFiles = append(m.cmd.ExtraFiles, theirs)
+	}
+	if cfg.MonitorChannel != "" {
+		monitor, port, err := filePair(cfg.MonitorChannel)
+		if err != nil {
+			return fmt.Errorf("channel %s: %w", cfg.MonitorChannel, err)
+		}
+		m.cmd.ExtraFiles = append(m.cmd.ExtraFiles, monitor, port)
+	}
+	return m.cmd.Start()
 }
 
 // Done is closed when QEMU has ended.

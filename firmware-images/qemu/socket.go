@@ -11,7 +11,7 @@ import (
 
 // socketPair gives two connected ends: ours, and the one that a child inherits.
 func socketPair(name string) (net.Conn, *os.File, error) {
-	ours, theirs, err := FilePair(name)
+	ours, theirs, err := filePair(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -23,8 +23,8 @@ func socketPair(name string) (net.Conn, *os.File, error) {
 	return conn, theirs, nil
 }
 
-// FilePair gives the two ends of a stream socket, for children to inherit.
-func FilePair(name string) (*os.File, *os.File, error) {
+// filePair gives the two ends of a stream socket, for children to inherit.
+func filePair(name string) (*os.File, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)

@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		defer cancel()
 	}
 	vm := qemu.Config{Arch: cfg.Arch, Memory: cfg.Memory, CPUs: cfg.CPUs, Kernel: p.kernel.Image, Initrd: p.initrd,
-		Append: commandLine(cfg.Arch), Channels: []string{guest.Channel}, Console: cfg.Console}
+		Append: commandLine(cfg.Arch), Channels: []string{guest.Channel}, MonitorChannel: guest.Monitor, Console: cfg.Console}
 	if qemu.HasCAN(cfg.Arch) {
 		vm.CAN = controllers
 	}

@@ -108,12 +108,18 @@ func execute(job guest.Job, out *guest.Writer) (int, error) {
 	if err := os.MkdirAll("/"+guest.OutputDir, 0o755); err != nil {
 		return 0, err
 	}
+	monitor, err := vport.Open(guest.Monitor, portWait)
+	if err != nil {
+		return 0, err
+	}
+	monitor.Close() // a port has one user at a time
 	cmd := exec.Command("/"+guest.Program, job.Args...)
 	cmd.Dir = filepath.Join("/", guest.Root, job.Dir)
-	cmd.Env = append([]string{"PATH=/bin", "HOME=/root", "TMPDIR=/tmp", "PWD=" + cmd.Dir, guest.Marker + "=1"}, job.Env...)
+	cmd.Env = append([]string{"PATH=/bin", "HOME=/root", "TMPDIR=/tmp", "PWD=" + cmd.Dir,
+		guest.Marker + "=1", guest.MonitorPath + "=" + monitor.Name()}, job.Env...)
 	cmd.Stdout, cmd.Stderr = stream{out, guest.Stdout}, stream{out, guest.Stderr}
 	cmd.WaitDelay = pipeWait
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

@@ -1,10 +1,12 @@
 package gpio_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,6 +71,39 @@ func TestKernel(t *testing.T) {
 		t.Cleanup(func() { s.Close() })
 		return s, set
 	})
+}
+
+// TestKernelLine reads a line of a real driver: the power key of QEMU's virt
+// board is on line 3 of its PL061, and is pressed by a command to QEMU.
+func TestKernelLine(t *testing.T) {
+	const chip, key = "/dev/gpiochip0", 3
+	port := os.Getenv("TELLTALE_VM_MONITOR")
+	if port == "" || runtime.GOARCH == "amd64" {
+		t.Skip("no QEMU virt board: make test-vm brings one")
+	}
+	monitor, err := os.OpenFile(port, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer monitor.Close()
+	s, err := gpio.Open(gpio.Config{Chip: chip, Ignition: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	state := power.State{}
+	for i, want := range []power.Ignition{power.Off, power.On, power.Off} {
+		if state, err = s.Next(ctx, state); err != nil || state.Ignition != want {
+			t.Fatalf("state %d: got %v, %v, want %v", i, state.Ignition, err, want)
+		}
+		if i == 0 {
+			if _, err := monitor.WriteString("system_powerdown\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // simulated finds a chip of gpio-mockup, whose lines are pulled through debugfs.
