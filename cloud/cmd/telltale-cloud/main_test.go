@@ -71,8 +71,8 @@ func serve(t *testing.T, data string) (mqtt, api string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ports struct{ MQTT, HTTP string }
-	if err := json.Unmarshal(line, &ports); err != nil {
+	var ports struct{ MQTT, HTTP, Download string }
+	if err := json.Unmarshal(line, &ports); err != nil || ports.Download == "" {
 		t.Fatalf("%v: %s", err, line)
 	}
 	return ports.MQTT, ports.HTTP, func() error {
@@ -100,6 +100,7 @@ func TestServe(t *testing.T) {
 	refused(t, "is held by process", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	refused(t, "in use", "--data", other, "--mqtt", mqtt, "--http", "127.0.0.1:0")
 	refused(t, "in use", "--data", other, "--mqtt", "127.0.0.1:0", "--http", api)
+	refused(t, "download: ", "--data", other, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--download", mqtt)
 
 	began := time.Now()
 	if err := stop(); err != nil || time.Since(began) > 10*time.Second {
@@ -126,12 +127,14 @@ func TestRefusals(t *testing.T) {
 	}
 	ports := []string{"--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"}
 	for says, args := range map[string][]string{
-		"not writable":                {"--data", filepath.Join(file, "x")},
-		"version 99":                  {"--data", filepath.Join(data, "old")},
-		"nats server unreachable":     {"--data", filepath.Join(data, "a"), "--nats", "nats://127.0.0.1:1"},
-		"--keep: size":                {"--data", filepath.Join(data, "b"), "--keep", "much"},
-		"--quota-bytes: size":         {"--data", filepath.Join(data, "c"), "--quota-bytes=-1"},
-		"expected a loopback address": {"--data", filepath.Join(data, "d"), "--mqtt", "127.0.0.1:0", "--http", ":0"},
+		"not writable":            {"--data", filepath.Join(file, "x")},
+		"version 99":              {"--data", filepath.Join(data, "old")},
+		"nats server unreachable": {"--data", filepath.Join(data, "a"), "--nats", "nats://127.0.0.1:1"},
+		"--keep: size":            {"--data", filepath.Join(data, "b"), "--keep", "much"},
+		"--quota-bytes: size":     {"--data", filepath.Join(data, "c"), "--quota-bytes=-1"},
+		"--max-update: size":      {"--data", filepath.Join(data, "e"), "--max-update", "large"},
+		"--update-key: update key: expected a new public key": {"--data", filepath.Join(data, "f"), "--update-key", file},
+		"expected a loopback address":                         {"--data", filepath.Join(data, "d"), "--mqtt", "127.0.0.1:0", "--http", ":0"},
 	} {
 		if len(args) < 5 {
 			args = append(args, ports...)
