@@ -22,9 +22,10 @@ type Board struct {
 		// DeviceTree is a file of the kernel's package, below usr/lib/linux-image-*; ""
 		// leaves the one that U-Boot has.
 		DeviceTree string `yaml:"device-tree"`
-		// Overlays are device tree sources of the board's folder, applied to it in order.
-		Overlays []string `yaml:"overlays"`
-		Load     uint32   `yaml:"load"` // where U-Boot puts the kernel
+		// Additions are device tree sources of the board's folder that say more about
+		// it. They name its nodes by path, &{/soc/...}: Debian's trees have no labels.
+		Additions []string `yaml:"additions"`
+		Load      uint32   `yaml:"load"` // where U-Boot puts the kernel
 	} `yaml:"kernel"`
 	Boot struct {
 		Device  string `yaml:"device"`  // U-Boot's name of the disk, such as "virtio 0"
@@ -33,7 +34,7 @@ type Board struct {
 		Args    string `yaml:"args"`    // the kernel's command line
 	} `yaml:"boot"`
 	UBoot struct {
-		Package string `yaml:"package"` // Debian package that has it
+		Package string `yaml:"package"` // Debian package that has it; "": Config.Vendor has it
 		File    string `yaml:"file"`    // in the package
 	} `yaml:"u-boot"`
 	Disk struct {
@@ -41,6 +42,11 @@ type Board struct {
 		Slot     string `yaml:"slot"`     // size of each slot
 		Data     string `yaml:"data"`     // size of the data partition
 	} `yaml:"disk"`
+	// Firmware is what the firmware partition holds, for boards that start from one.
+	Firmware struct {
+		Files  map[string]string `yaml:"files"`  // name → file of the board's folder, or control.dtb
+		Vendor []string          `yaml:"vendor"` // files of Config.Vendor: the maker's, which we do not have
+	} `yaml:"firmware"`
 	// Files of the image by their path in it. Sources are relative to the board's folder.
 	Files map[string]string `yaml:"files"`
 
@@ -69,10 +75,12 @@ func LoadBoard(dir string) (*Board, error) {
 		{boardName.MatchString(b.Name), "name", "up to 64 lower case letters, digits, points and hyphens"},
 		{len(b.Kernel.Modules) > 0, "kernel.modules", "a list of kernel modules"},
 		{b.Kernel.Load != 0, "kernel.load", "an address in the board's memory"},
-		{len(b.Kernel.Overlays) == 0 || b.Kernel.DeviceTree != "", "kernel.overlays", "a kernel.device-tree to lay them over"},
+		{len(b.Kernel.Additions) == 0 || b.Kernel.DeviceTree != "", "kernel.additions", "a kernel.device-tree to add them to"},
 		{b.Boot.Device != "", "boot.device", `U-Boot's name of the disk, such as "mmc 0"`},
 		{b.Boot.Scratch > 1<<20, "boot.scratch", "an address in the board's memory, above the kernel"},
-		{b.UBoot.Package != "" && b.UBoot.File != "", "u-boot", "a package and a file in it"},
+		{b.UBoot.File != "", "u-boot", "a file, and the package that has it or none"},
+		{b.UBoot.Package != "" || b.Kernel.DeviceTree != "", "u-boot", "a package for the virtual board"},
+		{(b.Disk.Firmware == "") == (len(b.Firmware.Vendor)+len(b.Firmware.Files) == 0), "disk.firmware", "a size if there are firmware files, else none"},
 		{b.Files["etc/telltale/init.yaml"] != "", "files", "an etc/telltale/init.yaml"},
 		{b.Files[agentPath] != "", "files", "an " + agentPath},
 	} {

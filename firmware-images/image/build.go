@@ -27,6 +27,8 @@ type Config struct {
 	Release uint64    // counts up
 	Epoch   time.Time // dates everything; not zero
 
+	Vendor string // folder of files that only the board's maker gives out; "": none
+
 	// Files replace or add files of the initramfs, by path: tests build broken images with them.
 	Files map[string][]byte
 	// SlotOnly leaves out the disk image.
@@ -38,6 +40,8 @@ type Config struct {
 type Result struct {
 	Disk, Slot, Update, UBoot, Control, SBOM string // paths
 	SlotSize                                 int64  // in bytes
+	// Missing are files of the vendor's that the image lacks; it does not start without them.
+	Missing []string
 }
 
 // build is one run of Build.
@@ -165,7 +169,7 @@ func (b *build) disk(ctx context.Context, r *Result) error {
 		if err != nil {
 			return err
 		}
-		parts = append([]partition{{Name: "firmware", Type: typeEFI, Size: size, Data: file}}, parts...)
+		parts = append([]partition{{Name: "firmware", Type: typeBasic, Size: size, Data: file}}, parts...)
 	}
 	_, err := writeDisk(r.Disk, b.board.Name, parts)
 	return err

@@ -3,7 +3,9 @@ package image
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,15 +50,7 @@ const controlNode = `
 
 // bootLoader gives U-Boot and its control device tree.
 func (b *build) bootLoader(ctx context.Context, r *Result) error {
-	tree, err := b.bootPackage(ctx, b.board.UBoot.Package)
-	if err != nil {
-		return err
-	}
-	program, err := os.ReadFile(filepath.Join(tree, b.board.UBoot.File))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(r.UBoot, program, 0o644); err != nil {
+	if err := b.bootProgram(ctx, r); err != nil {
 		return err
 	}
 	source, err := b.controlSource(ctx, r)
@@ -76,6 +70,28 @@ func (b *build) bootLoader(ctx context.Context, r *Result) error {
 		return err
 	}
 	return b.addKey(ctx, r, dtb)
+}
+
+// bootProgram puts U-Boot beside the image: Debian's, or the vendor folder's, as far as it is there.
+func (b *build) bootProgram(ctx context.Context, r *Result) error {
+	from := filepath.Join(b.cfg.Vendor, b.board.UBoot.File)
+	if b.board.UBoot.Package != "" {
+		tree, err := b.bootPackage(ctx, b.board.UBoot.Package)
+		if err != nil {
+			return err
+		}
+		from = filepath.Join(tree, b.board.UBoot.File)
+	}
+	program, err := os.ReadFile(from)
+	if b.board.UBoot.Package == "" && (b.cfg.Vendor == "" || errors.Is(err, fs.ErrNotExist)) {
+		r.UBoot = ""
+		r.Missing = append(r.Missing, b.board.UBoot.File)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(r.UBoot, program, 0o644)
 }
 
 // controlSource is the device tree that U-Boot has without us, as source.
@@ -125,32 +141,27 @@ func (b *build) addKey(ctx context.Context, r *Result, dtb string) error {
 	return os.WriteFile(r.Control, data, 0o644)
 }
 
-// deviceTree lays the board's overlays over the kernel's device tree.
+// deviceTree adds the board's parts to the kernel's device tree.
 func (b *build) deviceTree(ctx context.Context) error {
 	if b.board.Kernel.DeviceTree == "" {
 		return nil
 	}
 	from := filepath.Join(b.kernel.Dir, "usr", "lib", "linux-image-"+b.kernel.Release, b.board.Kernel.DeviceTree)
-	out := filepath.Join(b.work, "board.dtb")
-	if len(b.board.Kernel.Overlays) == 0 {
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(out, data, 0o644)
+	source, err := b.run(ctx, "dtc", "-q", "-I", "dtb", "-O", "dts", from)
+	if err != nil {
+		return err
 	}
-	args := []string{"-i", from, "-o", out}
-	for _, name := range b.board.Kernel.Overlays {
-		source, err := filepath.Abs(filepath.Join(b.board.dir, name))
+	for _, name := range b.board.Kernel.Additions {
+		addition, err := os.ReadFile(filepath.Join(b.board.dir, name))
 		if err != nil {
-			return err
+			return fmt.Errorf("board.yaml: kernel.additions: %w", err)
 		}
-		compiled := filepath.Join(b.work, filepath.Base(name)+".dtbo")
-		if _, err := b.run(ctx, "dtc", "-q", "-@", "-I", "dts", "-O", "dtb", "-o", compiled, source); err != nil {
-			return err
-		}
-		args = append(args, compiled)
+		source = append(source, addition...)
 	}
-	_, err := b.run(ctx, "fdtoverlay", args...)
+	dts := filepath.Join(b.work, "board.dts")
+	if err := os.WriteFile(dts, source, 0o644); err != nil {
+		return err
+	}
+	_, err = b.run(ctx, "dtc", "-q", "-I", "dts", "-O", "dtb", "-o", filepath.Join(b.work, "board.dtb"), dts)
 	return err
 }

@@ -23,10 +23,10 @@ const (
 	alignment   = 1 << 20 // of partitions, in bytes: what flash likes
 )
 
-// Types of partitions: Linux file system data, and EFI system, which the Raspberry Pi's firmware reads as FAT.
+// Types of partitions: Linux file system data, and basic data, where a board's own firmware looks for a FAT file system.
 const (
 	typeLinux = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
-	typeEFI   = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+	typeBasic = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
 )
 
 // partition is one partition to be made.

@@ -108,6 +108,9 @@ func (b *build) sbom(_ context.Context, r *Result) error {
 		doc.goModule(modules[path])
 	}
 	for _, path := range []string{r.Slot, r.UBoot, r.Control, r.Disk, r.Update} {
+		if path == "" {
+			continue
+		}
 		if err := doc.file(path); err != nil {
 			return err
 		}

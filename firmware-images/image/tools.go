@@ -16,7 +16,7 @@ var ErrTool = errors.New("program missing")
 
 // tools are the programs and the Debian packages that have them.
 var tools = map[string]string{
-	"mkimage": "u-boot-tools", "dtc": "device-tree-compiler", "fdtoverlay": "device-tree-compiler",
+	"mkimage": "u-boot-tools", "dtc": "device-tree-compiler",
 	"mke2fs": "e2fsprogs", "qemu-system-aarch64": "qemu-system-arm", "mkfs.vfat": "dosfstools", "mcopy": "mtools",
 }
 

@@ -20,6 +20,7 @@ type buildCommand struct {
 	Out     string `type:"path" placeholder:"DIR" help:"Where the result goes. Default: .cache/images/BOARD."`
 	Keys    string `type:"path" placeholder:"DIR" help:"Signing keys; development keys are made there when missing. Default: .cache/keys."`
 	Cache   string `type:"path" placeholder:"DIR" help:"Debian's packages. Default: .cache/debian."`
+	Vendor  string `type:"path" placeholder:"DIR" help:"Files that only the board's maker gives out, see the board's README."`
 	Version string `help:"Version for people. Default: of the last commit."`
 	Release uint64 `help:"Number that counts up with each firmware given out. Default: the last commit's time."`
 	Quiet   bool   `help:"Print the result only."`
@@ -39,11 +40,17 @@ func (c *buildCommand) Run(ctx context.Context) error {
 		return err
 	}
 	for _, path := range []string{result.Disk, result.Slot, result.Update, result.UBoot, result.Control, result.SBOM} {
+		if path == "" {
+			continue
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%12d  %s\n", info.Size(), path)
+	}
+	if len(result.Missing) > 0 {
+		fmt.Printf("the firmware partition lacks %s: expected in --vendor; without them the board does not start\n", strings.Join(result.Missing, ", "))
 	}
 	return nil
 }
@@ -62,7 +69,7 @@ func (c *buildCommand) config(ctx context.Context) (image.Config, error) {
 	}
 	cfg := image.Config{
 		Root: c.Root, Board: board, Out: or(c.Out, "images", filepath.Base(board)), Keys: or(c.Keys, "keys"),
-		Cache: or(c.Cache, "debian"), Version: c.Version, Release: c.Release,
+		Cache: or(c.Cache, "debian"), Version: c.Version, Release: c.Release, Vendor: c.Vendor,
 	}
 	commit, seconds, err := lastCommit(ctx, c.Root)
 	if err != nil {

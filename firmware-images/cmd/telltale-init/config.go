@@ -81,7 +81,7 @@ func load(path string) (config, error) {
 	}
 	for _, b := range c.Buses {
 		if b.Name == "" || (b.Make != "" && b.Make != "vcan") {
-			return config{}, fmt.Errorf("init.yaml: buses: %q made as %q; expected a name, and vcan or nothing", b.Name, b.Make)
+			return config{}, fmt.Errorf("init.yaml: buses: expected a name, and vcan or nothing as make; found %q and %q", b.Name, b.Make)
 		}
 	}
 	return c, nil

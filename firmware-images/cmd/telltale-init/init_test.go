@@ -1,0 +1,120 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/protocol/can"
+)
+
+func written(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "init.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestBoards reads the init.yaml of each board.
+func TestBoards(t *testing.T) {
+	files, err := filepath.Glob("../../*/init.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("got %v, %v", files, err)
+	}
+	for _, file := range files {
+		c, err := load(file)
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		if c.Data != "data" || c.Identity != "identity" || c.Watchdog.Device == "" || c.Agent.Silence != 30*time.Second {
+			t.Errorf("%s: got %+v", file, c)
+		}
+	}
+}
+
+func TestConfigRefusals(t *testing.T) {
+	const command = "agent: {command: [/bin/x]}\n"
+	for text, says := range map[string]string{
+		"":                                      "init.yaml: EOF",
+		"agent: {command: []}":                  "init.yaml: agent.command: expected",
+		"agent: {command: [x], tries: 0}":       "init.yaml: agent: expected tries",
+		command + "watchdog: {timeout: 1s}":     "init.yaml: watchdog.timeout: expected 2s to 10m",
+		command + "buses: [{make: vcan}]":       "init.yaml: buses: expected",
+		command + "buses: [{name: a, make: b}]": "init.yaml: buses: expected",
+		command + "colour: red":                 "init.yaml: yaml: ",
+	} {
+		if _, err := load(written(t, text)); err == nil || !strings.HasPrefix(err.Error(), says) {
+			t.Errorf("%q: got %v, want %q", text, err, says)
+		}
+	}
+}
+
+// TestEncode wants the kernel's struct can_frame and canfd_frame.
+func TestEncode(t *testing.T) {
+	for line, want := range map[string]string{
+		"(0.0) can0 123#AABB":          "23010000" + "02000000" + "aabb000000000000",
+		"(0.0) can0 12345678#01":       "78563492" + "01000000" + "0100000000000000",
+		"(0.0) can0 123#R4":            "23010040" + "04000000" + "0000000000000000",
+		"(0.0) can0 123##1AA":          "23010000" + "01010000" + "aa" + strings.Repeat("00", 63),
+		"(0.0) can0 20000080#00000001": "80000020" + "04000000" + "0000000100000000",
+	} {
+		var f can.Frame
+		if _, err := can.ParseCandump(line, &f); err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(encode(&f)); got != want {
+			t.Errorf("%s: got %s, want %s", line, got, want)
+		}
+	}
+}
+
+// TestClean looks at a file system that mke2fs makes, with and without errors.
+func TestClean(t *testing.T) {
+	program := "mke2fs"
+	if _, err := exec.LookPath(program); err != nil {
+		program = "/sbin/mke2fs"
+	}
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := clean(disk); err == nil {
+		t.Error("zeros: got no error")
+	}
+	if text, err := exec.Command(program, "-q", "-F", "-t", "ext4", disk).CombinedOutput(); err != nil {
+		if os.Getenv("CI") == "" {
+			t.Skipf("mke2fs: %v; Debian's e2fsprogs has it", err)
+		}
+		t.Fatalf("mke2fs: %v: %s", err, text)
+	}
+	if err := clean(disk); err != nil {
+		t.Errorf("fresh: got %v", err)
+	}
+	data, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[superblockAt+58] |= withErrors
+	if err := os.WriteFile(disk, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := clean(disk); err == nil || !strings.Contains(err.Error(), "has errors") {
+		t.Errorf("with errors: got %v", err)
+	}
+}
+
+// TestAttribute wants netlink's length, kind, value, and zeros up to 4 bytes.
+func TestAttribute(t *testing.T) {
+	if got, want := attribute(3, []byte("can0\x00")), []byte("\x09\x00\x03\x00can0\x00\x00\x00\x00"); !bytes.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
