@@ -190,3 +190,26 @@ func legacyImage(t *testing.T) []byte {
 	}
 	return data
 }
+
+// TestNoPrompt types at a boot loader that has nothing to start: it must not give anybody its command line.
+func TestNoPrompt(t *testing.T) {
+	b := newBoard(t, newBench(t))
+	if err := b.Overwrite("slot-a", 0, make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	b.on()
+	b.says(time.Minute, "BOTH SLOTS ARE BAD")
+	for range 5 {
+		if err := b.Machine().Type("\x03"); err != nil {
+			t.Fatal(err)
+		}
+		b.says(time.Minute, "resetting", "BOTH SLOTS ARE BAD")
+	}
+	if err := b.Machine().Type("\r\nversion\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	if text := b.Machine().Output(); strings.Contains(text, "=> ") {
+		t.Errorf("got a prompt: %s", text)
+	}
+}
