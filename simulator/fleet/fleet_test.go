@@ -98,10 +98,10 @@ func TestBatches(t *testing.T) {
 // TestFlood lets one vehicle of several publish all it can.
 func TestFlood(t *testing.T) {
 	t.Parallel()
-	cloud := startCloud(t, "--quota-messages", "30")
+	cloud := startCloud(t, "--quota-messages", "2")
 	list, roots := cloud.vehicles(t, 5)
 	got, err := fleet.Run(t.Context(), fleet.Config{
-		Address: cloud.addr, Roots: roots, Vehicles: list, Rate: 20, Window: 4, Random: 64, Flood: 1,
+		Address: cloud.addr, Roots: roots, Vehicles: list, Rate: 1, Window: 4, Random: 64, Flood: 1,
 		Pulse: time.Second, Duration: 3 * time.Second,
 	})
 	if err != nil {
