@@ -108,7 +108,7 @@ func TestBoot(t *testing.T) {
 		return nil
 	})
 	t.Logf("%6.2f s  telemetry is stored in the cloud", time.Since(began).Seconds())
-	b.runs(30*time.Second, "1.0.0", "A")
+	b.runs(time.Minute, "1.0.0", "A")
 	b.PowerCut()
 	<-machine.Done()
 	if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "play: ") {

@@ -21,7 +21,7 @@ func TestPowerCuts(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
 	b.on()
-	b.online(60 * time.Second)
+	b.online(2 * time.Minute)
 	running, slot := "1.0.0", "A"
 	for left := cuts(t); left > 0; {
 		wanted := "1.1.0"

@@ -42,8 +42,8 @@ func TestUpdates(t *testing.T) {
 	shared := newBench(t)
 	b := newBoard(t, shared)
 	b.on()
-	b.online(60 * time.Second)
-	b.runs(30*time.Second, "1.0.0", "A")
+	b.online(2 * time.Minute)
+	b.runs(time.Minute, "1.0.0", "A")
 	stranger := shared.config(filepath.Join(t.TempDir(), "stranger"), "6.6.6", 666)
 	stranger.Keys, stranger.SlotOnly = filepath.Join(root, ".cache", "images", "other-keys"), true
 	for _, c := range []struct {
@@ -87,7 +87,7 @@ func TestUpdates(t *testing.T) {
 				t.Errorf("ended %s %s (%s), want %s %s", u.State, u.Reason, u.Detail, c.state, c.reason)
 			}
 			version, slot, _ := strings.Cut(c.runs, " ")
-			b.runs(30*time.Second, version, slot)
+			b.runs(time.Minute, version, slot)
 			t.Logf("%5.1f s  %s %s; runs %s; steps: %s", took.Seconds(), u.State, u.Reason, c.runs, u.states())
 		})
 		if !ok {
@@ -105,7 +105,7 @@ func TestCorruptAfterInstall(t *testing.T) {
 	shared := newBench(t)
 	b := newBoard(t, shared)
 	b.on()
-	b.online(60 * time.Second)
+	b.online(2 * time.Minute)
 	if err := b.start(shared.variant(t, "1.1.0", goodRelease, nil).Update); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestCorruptAfterInstall(t *testing.T) {
 	if u.State != "ROLLED_BACK" && u.State != "FAILED" {
 		t.Errorf("ended %s (%s), want ROLLED_BACK or FAILED", u.State, u.Detail)
 	}
-	b.runs(30*time.Second, "1.0.0", "A")
+	b.runs(time.Minute, "1.0.0", "A")
 	t.Logf("%5.1f s  %s %s (%s)", time.Since(began).Seconds(), u.State, u.Reason, u.Detail)
 }
 
@@ -146,7 +146,7 @@ func TestLostData(t *testing.T) {
 		}
 		b.on()
 		b.says(time.Minute, append(c.says, "agent ready")...)
-		b.online(60 * time.Second)
+		b.online(2 * time.Minute)
 		if text := b.Machine().Output(); c.says == nil && strings.Contains(text, "data partition") {
 			t.Errorf("a start without damage speaks of the data partition: %s", text)
 		}

@@ -59,3 +59,13 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+func TestPartition(t *testing.T) {
+	root := system(t, "", map[string]string{"mmcblk0p6": "data"})
+	if got, err := uboot.Partition(root, "data"); err != nil || got != filepath.Join(root, "dev/mmcblk0p6") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := uboot.Partition(root, "identity"); err == nil || err.Error() != "no partition is named identity" {
+		t.Errorf("got %v, want the name", err)
+	}
+}
