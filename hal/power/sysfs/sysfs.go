@@ -41,11 +41,7 @@ func (a Alarm) Arm(w power.Wake) error {
 	if w.Modem {
 		return fmt.Errorf("wake by modem: %w", power.ErrUnsupported)
 	}
-	dir := a.Dir
-	if dir == "" {
-		dir = "/sys/class/rtc/rtc0"
-	}
-	name := filepath.Join(dir, "wakealarm")
+	name := filepath.Join(a.dir(), "wakealarm")
 	// An alarm that is set must be cleared before the next (Documentation/ABI/testing/sysfs-class-rtc).
 	if err := write(name, "0"); err != nil {
 		return fmt.Errorf("alarm: %w", explain(err))
@@ -53,14 +49,35 @@ func (a Alarm) Arm(w power.Wake) error {
 	if w.At.IsZero() {
 		return nil
 	}
-	if time.Until(w.At) < time.Second {
+	left := time.Until(w.At)
+	if left < time.Second {
 		return fmt.Errorf("alarm at %s: expected a time to come", w.At.UTC().Format(time.RFC3339))
 	}
-	at := w.At.Add(time.Second - 1).Unix() // not before it
+	at := a.now().Add(left + time.Second - 1).Unix() // not before it
 	if err := write(name, strconv.FormatInt(at, 10)); err != nil {
 		return fmt.Errorf("alarm: %w", explain(err))
 	}
 	return nil
+}
+
+// now is the time of the clock itself, which may be another than ours.
+func (a Alarm) now() time.Time {
+	text, err := os.ReadFile(filepath.Join(a.dir(), "since_epoch"))
+	if err != nil {
+		return time.Now()
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return time.Now()
+	}
+	return time.Unix(seconds, 0)
+}
+
+func (a Alarm) dir() string {
+	if a.Dir == "" {
+		return "/sys/class/rtc/rtc0"
+	}
+	return a.Dir
 }
 
 // Suspend implements power.Sleeper.

@@ -44,6 +44,16 @@ func TestAlarm(t *testing.T) {
 	if err != nil || set < at.Unix() || set > at.Unix()+1 {
 		t.Errorf("got %d, %v, want %d", set, err, at.Unix())
 	}
+	// A clock that is off, or keeps local time, is asked for its own time.
+	if err := os.WriteFile(filepath.Join(dir, "since_epoch"), []byte("1000\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := alarm.Arm(power.Wake{At: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, dir, "wakealarm"); !strings.HasPrefix(got, "460") {
+		t.Errorf("clock that says 1000: got %s, want 4600", got)
+	}
 	dir = kernel(t, "wakealarm", "")
 	if err := (sysfs.Alarm{Dir: dir}).Arm(power.Wake{}); err != nil || read(t, dir, "wakealarm") != "0" {
 		t.Errorf("disarm: got %v, %q, want 0", err, read(t, dir, "wakealarm"))
