@@ -38,6 +38,7 @@ type Job struct {
 	Env     []string  // KEY=value, besides PATH, HOME, TMPDIR and Marker
 	Dir     string    // working directory, relative to Root
 	Modules []Module  // kernel modules in the order of loading
+	Early   int       // how many of them the channel to the host needs
 	Outputs int       // how many files below OutputDir go back
 	TPM     string    // virtio-serial port behind which a TPM answers; "": none
 	Now     time.Time // the guest's clock starts here

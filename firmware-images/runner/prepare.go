@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +81,7 @@ func prepare(ctx context.Context, cfg *Config) (*prepared, error) {
 		return p, fmt.Errorf("runner: %w", err)
 	}
 	job.Dir = filepath.ToSlash(rel)
-	if job.Modules, err = addModules(ctx, archive, p.kernel, cfg.Arch, cfg.Modules); err != nil {
+	if err := addModules(ctx, archive, p.kernel, cfg, &job); err != nil {
 		return p, err
 	}
 	init, err := buildInit(ctx, root, filepath.Join(cache, "vm"), cfg.Arch)
@@ -116,29 +117,31 @@ func addPrograms(archive *initramfs.Archive, init, program string, job guest.Job
 }
 
 // addModules packs the kernel modules and lists them in the order of loading.
-func addModules(ctx context.Context, archive *initramfs.Archive, kernel *debian.Kernel, arch qemu.Arch, further []guest.Module) ([]guest.Module, error) {
-	bus := "virtio_mmio"
-	if arch == qemu.AMD64 {
-		bus = "virtio_pci"
+func addModules(ctx context.Context, archive *initramfs.Archive, kernel *debian.Kernel, cfg *Config, job *guest.Job) error {
+	channel := []string{"virtio_mmio", "virtio_console"}
+	if cfg.Arch == qemu.AMD64 {
+		channel[0] = "virtio_pci"
 	}
-	names, params := append([]string{bus}, modules...), map[string]string{}
-	if qemu.HasCAN(arch) {
+	names, params := append(channel, modules...), map[string]string{}
+	if qemu.HasCAN(cfg.Arch) {
 		names = append(names, "kvaser_pci")
 	}
-	for _, m := range further {
+	for _, m := range cfg.Modules {
 		names = append(names, m.Name)
 		params[strings.ReplaceAll(m.Name, "-", "_")] = m.Params
 	}
 	loaded, err := kernel.Modules(ctx, names...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var list []guest.Module
-	for _, m := range loaded {
+	for i, m := range loaded {
 		archive.File(path.Join(guest.ModuleDir, m.Name), 0o600, m.Data)
-		list = append(list, guest.Module{Name: m.Name, Params: params[m.Name]})
+		job.Modules = append(job.Modules, guest.Module{Name: m.Name, Params: params[m.Name]})
+		if slices.Contains(channel, m.Name) {
+			job.Early = i + 1
+		}
 	}
-	return list, nil
+	return nil
 }
 
 // addFiles packs go.mod, the program's folder and what else it was given, where they lie in the Go module.

@@ -55,8 +55,8 @@ type Result struct {
 }
 
 // modules are the kernel modules that every guest loads, as far as they are not
-// built in: first those of the channel, which tell that the guest lives.
-var modules = []string{"virtio_console", "virtio_rng",
+// built in, behind those of the channel to the host.
+var modules = []string{"virtio_rng",
 	"can", "can-raw", "can-bcm", "can-gw", "can-isotp", "can-j1939", "can-dev", "vcan", "vxcan", "sch_netem", "tpm_vtpm_proxy"}
 
 // controllers is the number of CAN controllers, all on one bus; the guest's interfaces are can0 and can1, not set up.

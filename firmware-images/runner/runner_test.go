@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telltale.dev/firmware-images/debian"
+	"telltale.dev/firmware-images/guest"
 	"telltale.dev/firmware-images/qemu"
 	"telltale.dev/firmware-images/runner"
 )
@@ -75,7 +76,10 @@ func boot(t *testing.T, test string, change func(*runner.Config)) outcome {
 
 func TestWorld(t *testing.T) {
 	profile := filepath.Join(t.TempDir(), "cover.out")
-	o := boot(t, "TestWorld", func(cfg *runner.Config) { cfg.Args = append(cfg.Args, "-test.coverprofile", profile) })
+	o := boot(t, "TestWorld", func(cfg *runner.Config) {
+		cfg.Args = append(cfg.Args, "-test.coverprofile", profile)
+		cfg.Modules = []guest.Module{{Name: "dummy", Params: "numdummies=3"}}
+	})
 	if o.err != nil || o.result.ExitCode != 0 {
 		t.Fatalf("got exit code %d, %v\n%s%s", o.result.ExitCode, o.err, o.stdout, o.stderr)
 	}
@@ -138,6 +142,18 @@ func TestNoResult(t *testing.T) {
 				t.Errorf("got %v, want the console's last lines in it", o.err)
 			}
 		})
+	}
+}
+
+func TestModuleErrors(t *testing.T) {
+	for want, m := range map[string]guest.Module{
+		"load module dummy: invalid argument":             {Name: "dummy", Params: "numdummies=many"},
+		"module no_such_thing: kernel has no such module": {Name: "no-such-thing"},
+	} {
+		o := boot(t, "TestWorld", func(cfg *runner.Config) { cfg.Modules = []guest.Module{m} })
+		if o.err == nil || !strings.Contains(o.err.Error(), want) {
+			t.Errorf("got %v, want %q", o.err, want)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func run() error {
 	if err := unix.Settimeofday(&now); err != nil {
 		return fmt.Errorf("set the clock: %w", err)
 	}
-	if err := insertModules(job.Modules); err != nil {
+	if err := insertModules(job.Modules[:job.Early]); err != nil {
 		return err
 	}
 	port, err := vport.Open(guest.Channel, portWait)
@@ -52,6 +52,9 @@ func run() error {
 	out := guest.NewWriter(port)
 	if err := out.Write(guest.Hello, nil); err != nil {
 		return err
+	}
+	if err := insertModules(job.Modules[job.Early:]); err != nil {
+		return out.Write(guest.Broken, []byte(err.Error()))
 	}
 	code, err := execute(job, out)
 	if err != nil {

@@ -37,6 +37,9 @@ func TestWorld(t *testing.T) {
 	if err != nil || !strings.Contains(string(modules), "vcan ") {
 		t.Errorf("modules: %v, expected vcan among\n%s", err, modules)
 	}
+	if _, err := net.InterfaceByName("dummy2"); err != nil { // of a module's parameter numdummies=3
+		t.Error(err)
+	}
 }
 
 // TestLong writes more than any buffer between guest and host holds.
