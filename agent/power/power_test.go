@@ -52,6 +52,12 @@ func (e *events) Flush(ctx context.Context) error {
 	}
 }
 
+func (e *events) setUploaded() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.uploaded = true
+}
+
 // Uploaded implements power.Line.
 func (e *events) Uploaded() bool {
 	e.mu.Lock()
@@ -164,7 +170,7 @@ func TestWindow(t *testing.T) {
 		r.want(t, "0s flushed", "250ms flushed") // never left
 		r.Set(hal.Off, 0)
 		at(30 * time.Second)
-		r.uploaded = true
+		r.setUploaded()
 		at(time.Second)
 		r.want(t, "0s flushed", "250ms flushed", "2m0s flushed", "2m0.25s flushed",
 			"2m30.05s asleep", "2m30.05s flushed", "2m30.3s flushed")
@@ -180,7 +186,7 @@ func TestWindow(t *testing.T) {
 // TestModem: a message wakes it, and it sleeps again after its window.
 func TestModem(t *testing.T) {
 	bubble(t, func(c *power.Config, _ *rig) { c.After, c.WakeByModem, c.WakeAfter = power.Suspend, true, 0 }, func(r *rig) {
-		r.uploaded = true
+		r.setUploaded()
 		r.Set(hal.Off, 0)
 		at(time.Hour)
 		r.Message()

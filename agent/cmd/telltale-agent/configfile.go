@@ -47,7 +47,7 @@ func (c *FromFile) BeforeResolve(ctx *kong.Context) error {
 	if c.file != nil {
 		return nil
 	}
-	c.file = &configFile{values: map[string]any{}, places: map[string]string{}}
+	c.file = newConfigFile()
 	path := DefaultConfig
 	switch given := onCommandLine(ctx, "config"); {
 	case given != nil:
@@ -120,6 +120,10 @@ type configFile struct {
 	name   string            // without its folder
 	values map[string]any    // by flag: a string, or a list of strings as []any
 	places map[string]string // by flag, and by flag=entry for the entries of a list
+}
+
+func newConfigFile() *configFile {
+	return &configFile{values: map[string]any{}, places: map[string]string{}}
 }
 
 // load reads the file. The error names file, line and key, and what was expected.
