@@ -23,7 +23,7 @@ import (
 const (
 	// syncEvery is how much of a file may be in memory only. After a start the
 	// part is taken for good up to a multiple of it.
-	syncEvery = 1 << 20
+	syncEvery = 256 << 10
 	// spare is what is left free on the disk for the buffer and everything else, in bytes.
 	spare = 16 << 20
 	// maxRefusals is how often in a row the cloud may refuse before the update fails.

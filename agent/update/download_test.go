@@ -63,6 +63,9 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
+// synced is how much of a file is on disk at once.
+const synced = 256 << 10
+
 // TestKilledWhileDownloading: each start goes on with what was certainly on disk.
 func TestKilledWhileDownloading(t *testing.T) {
 	b := newBench(t)
@@ -74,14 +77,14 @@ func TestKilledWhileDownloading(t *testing.T) {
 			http.ServeContent(&stuckWriter{w, r.Context(), at}, r, "", time.Time{}, bytes.NewReader(file))
 		}
 	}
-	for i, at := range []int{100, 1<<20 + 17, 2<<20 + 1} {
+	for i, at := range []int{100, synced + 17, 2*synced + 1} {
 		b.handler = stuck(at)
 		ctx, cancel := context.WithCancel(t.Context())
 		_, done := b.start(ctx, doc)
 		part := filepath.Join(b.dir, doc.File.String()+".part")
 		waitFor(t, func() bool {
 			info, err := os.Stat(part)
-			return err == nil && info.Size() >= int64(i*(1<<20)) && b.asked() > i
+			return err == nil && info.Size() >= int64(i*synced) && b.asked() > i
 		})
 		time.Sleep(30 * time.Millisecond)
 		cancel()
@@ -89,7 +92,7 @@ func TestKilledWhileDownloading(t *testing.T) {
 		// A power cut: the file has its size, its last bytes are not there.
 		if info, err := os.Stat(part); err != nil {
 			t.Fatal(err)
-		} else if tail := info.Size() % (1 << 20); tail > 0 {
+		} else if tail := info.Size() % synced; tail > 0 {
 			f, err := os.OpenFile(part, os.O_WRONLY, 0)
 			if err != nil {
 				t.Fatal(err)

@@ -141,8 +141,34 @@ func (b *Board) Slots() (slots.Slots, error) {
 // Booted is the slot that runs; empty before the first Start.
 func (b *Board) Booted() slots.Slot { return b.booted }
 
-// Start is a power-on: the first slot with a start left that holds a firmware loses one and runs.
+// Start is a power-on: the first slot with a start left that holds a firmware loses
+// one and runs. When there is none, the boot loader gives all of them their starts back.
 func (b *Board) Start() (slots.Slot, error) {
+	slot, err := b.try()
+	if slot != "" || err != nil {
+		return slot, err
+	}
+	if err := b.write([]byte("BOOT_A_LEFT=3\x00BOOT_B_LEFT=3\x00BOOT_ORDER=A B\x00\x00")); err != nil {
+		return "", err
+	}
+	if slot, err = b.try(); slot == "" && err == nil {
+		err = errors.New("board: no slot holds a firmware")
+	}
+	return slot, err
+}
+
+// Settled says whether the running slot has all its starts again: its agent has come that far.
+func (b *Board) Settled() (bool, error) {
+	s, err := b.Slots()
+	if err != nil {
+		return false, err
+	}
+	st, err := s.Status()
+	return st.Left[b.booted] == slots.Tries, err
+}
+
+// try starts the first slot that can be; "" when there is none.
+func (b *Board) try() (slots.Slot, error) {
 	b.booted = ""
 	s, err := b.Slots()
 	if err != nil {
@@ -165,7 +191,15 @@ func (b *Board) Start() (slots.Slot, error) {
 			return slot, nil
 		}
 	}
-	return "", errors.New("board: no slot can be started")
+	return "", nil
+}
+
+// write replaces the boot state by one with these variables.
+func (b *Board) write(text []byte) error {
+	sector := make([]byte, uboot.SectorSize)
+	copy(sector[4:], text)
+	binary.LittleEndian.PutUint32(sector, crc32.ChecksumIEEE(sector[4:]))
+	return os.WriteFile(b.state(), sector, 0o600)
 }
 
 // count writes how many starts a slot has left, as a boot loader does.
@@ -180,8 +214,7 @@ func (b *Board) count(slot slots.Slot, left int) error {
 		return fmt.Errorf("board: boot state lacks %s", name)
 	}
 	sector[i+len(name)] = '0' + byte(left)
-	binary.LittleEndian.PutUint32(sector, crc32.ChecksumIEEE(sector[4:]))
-	return os.WriteFile(b.state(), sector, 0o600)
+	return b.write(sector[4:])
 }
 
 // boardFirmware is what the text of a slot says.
