@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,10 +56,24 @@ func TestFlush(t *testing.T) {
 	})
 }
 
+// full is a store on a disk that may be full.
+type full struct {
+	*store
+	isFull atomic.Bool
+}
+
+func (f *full) Commit(sealed, open []buffer.Record, p buffer.Progress) error {
+	if f.isFull.Load() {
+		return errors.New("no space left on device")
+	}
+	return f.store.Commit(sealed, open, p)
+}
+
 // TestFlushOnFullDisk: it does not wait longer than it may, and the batch is written later.
 func TestFlushOnFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := &store{fail: errors.New("no space left on device")}
+		st := &full{store: &store{}}
+		st.isFull.Store(true)
 		s := sealerOn(st)
 		rules := []*campaign.Rule{ruleOf("all", 1, protocol.CS1, time.Hour)}
 		in := make(chan *campaign.Block)
@@ -75,7 +90,7 @@ func TestFlushOnFullDisk(t *testing.T) {
 		if err := s.Alive(t.Context()); err != nil {
 			t.Errorf("waiting for the disk: got %v, want alive", err)
 		}
-		st.fail = nil
+		st.isFull.Store(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if len(st.sealed) != 1 {
