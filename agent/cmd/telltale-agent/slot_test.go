@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/protocol/firmware"
 )
@@ -22,7 +23,7 @@ import (
 func board(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(filepath.Join(dir, "keys"), 0o700))
-	ts.Check(os.WriteFile(filepath.Join(dir, "state"), uboot.EncodeState(), 0o600))
+	ts.Check(os.WriteFile(filepath.Join(dir, "state"), uboot.EncodeState(slots.A), 0o600))
 	for _, slot := range []string{"a", "b"} {
 		ts.Check(errors.Join(os.WriteFile(filepath.Join(dir, slot), nil, 0o600), os.Truncate(filepath.Join(dir, slot), 1<<20)))
 	}
