@@ -38,7 +38,7 @@ test: tools ## everything that needs no kernel CAN and no TPM
 # What runs on a real kernel: drivers of the vehicle's side, and on 32-bit ARM all
 # that counts in 64-bit atomics.
 ARCH     ?= arm64
-VMTESTS  := ./hal/... ./agent/frames
+VMTESTS  := ./hal/... ./agent/frames ./agent/check
 ifeq ($(ARCH),arm)
 VMTESTS  += ./protocol/... ./agent/buffer ./agent/campaign ./agent/batch
 endif
