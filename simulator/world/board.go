@@ -60,7 +60,7 @@ func NewBoard(dir string, runs []byte) (*Board, error) {
 	if err := b.makeKey(); err != nil {
 		return nil, fmt.Errorf("board: %w", err)
 	}
-	if err := os.WriteFile(b.state(), uboot.EncodeState(), 0o600); err != nil { // last: with it the board is there
+	if err := os.WriteFile(b.state(), uboot.EncodeState(slots.A), 0o600); err != nil { // last: with it the board is there
 		return nil, fmt.Errorf("board: %w", err)
 	}
 	return b, nil
@@ -148,7 +148,7 @@ func (b *Board) Start() (slots.Slot, error) {
 	if slot != "" || err != nil {
 		return slot, err
 	}
-	if err := b.write([]byte("BOOT_A_LEFT=3\x00BOOT_B_LEFT=3\x00BOOT_ORDER=A B\x00\x00")); err != nil {
+	if err := os.WriteFile(b.state(), uboot.EncodeState(slots.All()...), 0o600); err != nil {
 		return "", err
 	}
 	if slot, err = b.try(); slot == "" && err == nil {
@@ -194,14 +194,6 @@ func (b *Board) try() (slots.Slot, error) {
 	return "", nil
 }
 
-// write replaces the boot state by one with these variables.
-func (b *Board) write(text []byte) error {
-	sector := make([]byte, uboot.SectorSize)
-	copy(sector[4:], text)
-	binary.LittleEndian.PutUint32(sector, crc32.ChecksumIEEE(sector[4:]))
-	return os.WriteFile(b.state(), sector, 0o600)
-}
-
 // count writes how many starts a slot has left, as a boot loader does.
 func (b *Board) count(slot slots.Slot, left int) error {
 	sector, err := os.ReadFile(b.state())
@@ -214,7 +206,8 @@ func (b *Board) count(slot slots.Slot, left int) error {
 		return fmt.Errorf("board: boot state lacks %s", name)
 	}
 	sector[i+len(name)] = '0' + byte(left)
-	return b.write(sector[4:])
+	binary.LittleEndian.PutUint32(sector, crc32.ChecksumIEEE(sector[4:]))
+	return os.WriteFile(b.state(), sector, 0o600)
 }
 
 // boardFirmware is what the text of a slot says.
