@@ -3,6 +3,7 @@ package check_test
 import (
 	"context"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,7 +44,13 @@ func TestInterface(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- drive(ctx, o) }()
+	driving := make(chan struct{})
+	go func() { ended <- drive(ctx, o, sync.OnceFunc(func() { close(driving) })) }()
+	select {
+	case <-driving:
+	case err := <-ended:
+		t.Fatal(err)
+	}
 	line := look()
 	cancel()
 	if err := <-ended; err != nil {
@@ -52,8 +59,8 @@ func TestInterface(t *testing.T) {
 	expect(t, line, "bus can0", check.OK, "frames/s", "")
 }
 
-// drive sends a frame each two ms until ctx ends.
-func drive(ctx context.Context, o socketcan.Options) error {
+// drive sends a frame each two ms until ctx ends, and says so behind each.
+func drive(ctx context.Context, o socketcan.Options, sent func()) error {
 	bus, err := socketcan.Open(ctx, o)
 	if err != nil {
 		return err
@@ -69,6 +76,7 @@ func drive(ctx context.Context, o socketcan.Options) error {
 			if err := sender.Send(ctx, []can.Frame{{ID: 0x123, Len: 1}}); err != nil && ctx.Err() == nil {
 				return err
 			}
+			sent()
 		}
 	}
 }
