@@ -101,22 +101,7 @@ func TestUpdateOverTheAPI(t *testing.T) {
 	car.subscribe("v1/anna/down/config/+")
 	file := updateFile(t, 10_000)
 
-	var kept api.UpdateFile
-	if code, text := s.send(http.MethodPost, "/v1/updates", bytes.NewReader(file), &kept); code != http.StatusCreated || kept.Version != "2.0" {
-		t.Fatalf("got %d %s", code, text)
-	}
-	for name, c := range map[string]struct {
-		body []byte
-		want int
-	}{
-		"text":      {[]byte("hello, this is no update"), http.StatusUnprocessableEntity},
-		"truncated": {file[:5000], http.StatusUnprocessableEntity},
-		"too large": {updateFile(t, 2<<20), http.StatusRequestEntityTooLarge},
-	} {
-		if code, text := s.send(http.MethodPost, "/v1/updates", bytes.NewReader(c.body), nil); code != c.want || !strings.Contains(text, "detail") {
-			t.Errorf("%s: got %d %s, want %d", name, code, text, c.want)
-		}
-	}
+	kept := s.uploads(file)
 	s.refusals(kept.File)
 
 	ask := fmt.Sprintf(`{"file":%q,"health_s":60,"deadlines_s":{"DOWNLOADING":100}}`, kept.File)
@@ -156,24 +141,29 @@ func TestUpdateOverTheAPI(t *testing.T) {
 	}
 	car = second
 	say(2, protocol.UpdateConfirmed)
-	third := s.device("anna", "tcu")
-	third.subscribe("v1/anna/down/config/+")
-	select {
-	case m := <-third.received:
-		t.Errorf("got %+v after the end", m)
-	case <-time.After(200 * time.Millisecond):
-	}
-	var list []api.Update
-	if s.get("/v1/updates/vehicles", &list); len(list) != 1 || list[0].State != "CONFIRMED" || len(list[0].Steps) != 3 {
-		t.Errorf("got %+v", list)
-	}
-	if code := s.ask(http.MethodDelete, "/v1/updates/"+kept.File, nil); code != http.StatusNoContent {
-		t.Errorf("got %d", code)
-	}
-	if _, text := s.send(http.MethodGet, "/metrics", nil, nil); !strings.Contains(text, "telltale_update_uploads_total 1") || !strings.Contains(text, "telltale_update_downloads_refused_total 2") {
-		t.Error("metrics lack the updates")
-	}
+	s.over(kept.File)
 	s.survives(cfg)
+}
+
+// uploads keeps the file, and nothing that is no update file.
+func (s *stage) uploads(file []byte) (kept api.UpdateFile) {
+	s.t.Helper()
+	if code, text := s.send(http.MethodPost, "/v1/updates", bytes.NewReader(file), &kept); code != http.StatusCreated || kept.Version != "2.0" {
+		s.t.Fatalf("got %d %s", code, text)
+	}
+	for name, c := range map[string]struct {
+		body []byte
+		want int
+	}{
+		"text":      {[]byte("hello, this is no update"), http.StatusUnprocessableEntity},
+		"truncated": {file[:5000], http.StatusUnprocessableEntity},
+		"too large": {updateFile(s.t, 2<<20), http.StatusRequestEntityTooLarge},
+	} {
+		if code, text := s.send(http.MethodPost, "/v1/updates", bytes.NewReader(c.body), nil); code != c.want || !strings.Contains(text, "detail") {
+			s.t.Errorf("%s: got %d %s, want %d", name, code, text, c.want)
+		}
+	}
+	return kept
 }
 
 // refusals are requests that begin no update.
@@ -226,6 +216,28 @@ func (s *stage) downloads(hash string, file []byte) {
 	creds.CAPEM = s.authority().CertPEM()
 	if code, _ := s.fetch(s.downloader(creds, err), path); code != 0 {
 		s.t.Errorf("a certificate of another authority: got %d", code)
+	}
+}
+
+// over: the update has ended, and its document is gone.
+func (s *stage) over(file string) {
+	s.t.Helper()
+	third := s.device("anna", "tcu")
+	third.subscribe("v1/anna/down/config/+")
+	select {
+	case m := <-third.received:
+		s.t.Errorf("got %+v after the end", m)
+	case <-time.After(200 * time.Millisecond):
+	}
+	var list []api.Update
+	if s.get("/v1/updates/vehicles", &list); len(list) != 1 || list[0].State != "CONFIRMED" || len(list[0].Steps) != 3 {
+		s.t.Errorf("got %+v", list)
+	}
+	if code := s.ask(http.MethodDelete, "/v1/updates/"+file, nil); code != http.StatusNoContent {
+		s.t.Errorf("got %d", code)
+	}
+	if _, text := s.send(http.MethodGet, "/metrics", nil, nil); !strings.Contains(text, "telltale_update_uploads_total 1") || !strings.Contains(text, "telltale_update_downloads_refused_total 2") {
+		s.t.Error("metrics lack the updates")
 	}
 }
 

@@ -158,6 +158,29 @@ func server(t *testing.T, u *update.Updates) (addr string, client func(name stri
 	}
 }
 
+// fetch gets a file, or the part of it from ranges on.
+func fetch(t *testing.T, client *http.Client, url, ranges string, hash protocol.FileHash) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ranges != "" {
+		req.Header.Set("Range", ranges)
+		req.Header.Set("If-Range", `"`+hash.String()+`"`)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body), resp.Header
+}
+
 func TestDownload(t *testing.T) {
 	b := newBench(t)
 	u := b.open()
@@ -166,24 +189,7 @@ func TestDownload(t *testing.T) {
 	addr, client := server(t, u)
 	ask := func(name, path, ranges string) (int, string, http.Header) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ranges != "" {
-			req.Header.Set("Range", ranges)
-			req.Header.Set("If-Range", `"`+e.File.Hash.String()+`"`)
-		}
-		resp, err := client(name).Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(body), resp.Header
+		return fetch(t, client(name), "https://"+addr+path, ranges, e.File.Hash)
 	}
 	path := protocol.DownloadPath(e.File.Hash)
 	if code, body, header := ask("tcu", path, ""); code != http.StatusOK || body != string(file) || header.Get("ETag") == "" {
