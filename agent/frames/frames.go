@@ -108,7 +108,36 @@ func (r *Reader) Run(ctx context.Context, out chan<- *Block) error {
 	for i := range r.cfg.Inputs {
 		buses.Go(func() error { return r.keep(ctx, i, out) })
 	}
-	return buses.Wait()
+	watching, stop := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { defer close(watched); r.watch(watching) }()
+	err := buses.Wait()
+	stop()
+	<-watched
+	return err
+}
+
+// watchEvery is how often the controllers' errors are looked at.
+const watchEvery = 2 * time.Second
+
+// watch says when a controller has left its bus, which no frame tells of.
+func (r *Reader) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	said := make([]uint64, len(r.places))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for i := range r.places {
+			if b := r.places[i].look(); b.Errors.BusOff != said[i] {
+				r.cfg.Log.Warn("controller went off the bus after too many errors", "bus", b.Name, "times", b.Errors.BusOff, "restarted", b.Errors.Restarted)
+				said[i] = b.Errors.BusOff
+			}
+		}
+	}
 }
 
 // Waits between attempts to attach to a bus. An attempt is cheap, and what a

@@ -18,6 +18,19 @@ import (
 	"telltale.dev/protocol/can"
 )
 
+// busOff puts on a virtual interface what a controller says when it leaves the bus.
+func busOff(t *testing.T, name string) {
+	t.Helper()
+	bus, err := socketcan.Open(t.Context(), socketcan.Options{Interface: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	if err := bus.(canbus.Sender).Send(t.Context(), []can.Frame{{ID: unix.CAN_ERR_BUSOFF, Flags: can.Error, Len: 8}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestInterfaceComesAndGoes: an interface that is not there yet, goes down,
 // comes up, is removed and made again: no frame in between is lost without a
 // line, each change is said once, and the filters hold.
@@ -98,6 +111,8 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 	gone()
 	must(socketcan.AddVirtual(name))
 	round(3)
+	busOff(t, name)
+	eventually(t, "a line about the controller", func() bool { return strings.Contains(lines.text(), "went off the bus") })
 	cancel()
 	<-read
 	if err := <-ended; err != nil {
@@ -108,7 +123,7 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 			t.Errorf("%d lines with %s, want %d:\n%s", n, text, want, lines.text())
 		}
 	}
-	if b := r.Buses()[0]; b.Received != 300 || b.Dropped != 0 || b.Filters != "1 filters" {
+	if b := r.Buses()[0]; b.Received != 300 || b.Dropped != 0 || b.Filters != "1 filters" || b.Errors != (canbus.Errors{BusOff: 1}) {
 		t.Errorf("got %+v", b)
 	}
 }

@@ -28,6 +28,8 @@ type Evidence struct {
 	// Blurred says why it is not known which frames of its stretches the vehicle received: then only the
 	// numbers are compared. Empty: it is known.
 	Blurred string
+	// Narrowed are the buses of which the kernel kept frames away.
+	Narrowed []string
 	// Everything says that the vehicle collected every sample, so that the truth says what must be stored.
 	Everything bool
 }
@@ -48,8 +50,11 @@ func Compute(e Evidence) (*Ledger, error) {
 	l.SamplesEvicted = e.After.EvictedSamples - e.Before.EvictedSamples
 	all, powered, received := e.Truth.All(), e.powered(boots, false), e.powered(boots, true)
 	l.FramesSent = all.Frames
-	l.FramesUnpowered = all.Frames - powered.Frames
-	l.SamplesUnpowered = all.Samples - powered.Samples
+	l.FramesFiltered = e.filtered(boots)
+	l.FramesUnpowered = all.Frames - powered.Frames - l.FramesFiltered
+	if len(e.Narrowed) == 0 { // else it is not known which frames were kept away
+		l.SamplesUnpowered = all.Samples - powered.Samples
+	}
 	if l.SamplesCollected > 0 {
 		l.BytesPerSample = float64(l.PayloadBytes) / float64(l.SamplesCollected)
 	}
@@ -136,6 +141,25 @@ func (e *Evidence) powered(boots []world.Boot, received bool) (sum drive.Sum) {
 		}
 	}
 	return sum
+}
+
+// filtered is the number of frames that were on narrowed buses while the
+// vehicle was powered last, and that it did not see. (Of an earlier start it is
+// not known until when it was powered: there they count as unpowered.)
+func (e *Evidence) filtered(boots []world.Boot) (n uint64) {
+	last := e.Starts[len(e.Starts)-1]
+	i := slices.IndexFunc(boots, func(b world.Boot) bool { return b.Boot == last.Boot })
+	for k, bus := range e.Buses {
+		if i < 0 || k >= len(boots[i].Seen) || !slices.Contains(e.Narrowed, bus) {
+			continue
+		}
+		for _, a := range e.Attachments {
+			if a.PID == last.PID && a.Bus == bus {
+				n += a.Next - a.First - min(boots[i].Seen[k], a.Next-a.First)
+			}
+		}
+	}
+	return n
 }
 
 // stretch sums up the first seen frames that a process was given on a bus.

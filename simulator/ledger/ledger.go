@@ -1,7 +1,7 @@
 // Package ledger adds up what was sent, collected and stored, and says whether
 // the three agree.
 //
-//	frames_sent       = frames_received + frames_unpowered + frames_dropped
+//	frames_sent       = frames_received + frames_unpowered + frames_dropped + frames_filtered
 //	frames_received   = frames_decoded + frames_unknown
 //	samples_collected = samples_stored + samples_evicted      (lost 0, duplicated 0)
 //
@@ -22,6 +22,7 @@ type Ledger struct {
 	FramesReceived   uint64  `json:"frames_received"`
 	FramesUnpowered  uint64  `json:"frames_unpowered"`
 	FramesDropped    uint64  `json:"frames_dropped"`
+	FramesFiltered   uint64  `json:"frames_filtered,omitempty"` // kept away by the kernel, since no campaign wants them
 	FramesDecoded    uint64  `json:"frames_decoded"`
 	FramesUnknown    uint64  `json:"frames_unknown"`
 	SamplesCollected uint64  `json:"samples_collected"`
@@ -50,7 +51,7 @@ func (l *Ledger) Check() error {
 			problems = append(problems, fmt.Sprintf("%s is %d, expected %d", what, got, want))
 		}
 	}
-	expect("frames_sent", l.FramesSent, l.FramesReceived+l.FramesUnpowered+l.FramesDropped)
+	expect("frames_sent", l.FramesSent, l.FramesReceived+l.FramesUnpowered+l.FramesDropped+l.FramesFiltered)
 	expect("frames_received", l.FramesReceived, l.FramesDecoded+l.FramesUnknown)
 	expect("samples_collected", l.SamplesCollected, l.SamplesStored+l.SamplesEvicted)
 	expect("lost", l.Lost, 0)

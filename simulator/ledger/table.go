@@ -16,6 +16,9 @@ func (l *Ledger) Table(out io.Writer) {
 	row("  received", l.FramesReceived, "")
 	row("  unpowered", l.FramesUnpowered, "from the last commit before a cut until attached again")
 	row("  dropped", l.FramesDropped, "counted by the bus driver")
+	if l.FramesFiltered > 0 {
+		row("  filtered", l.FramesFiltered, "kept away by the kernel: no campaign wants them")
+	}
 	row("frames decoded", l.FramesDecoded, "")
 	row("frames unknown", l.FramesUnknown, "no DBC has them")
 	row("samples collected", l.SamplesCollected, "committed to the vehicle's disk")

@@ -183,12 +183,22 @@ func (v *Vehicle) Blurred() string {
 			switch b := s.Buses[k.name]; {
 			case b.Dropped > 0:
 				return fmt.Sprintf("the kernel dropped %d frames of %s and does not say which", b.Dropped, k.iface)
-			case b.Filters != "" && b.Filters != "everything":
-				return fmt.Sprintf("the kernel kept frames of %s away that no campaign wants (%s)", k.iface, b.Filters)
+			case s.narrowed[k.name]:
+				return fmt.Sprintf("the kernel kept frames of %s away", k.iface)
 			}
 		}
 	}
 	return ""
+}
+
+// Narrowed are the buses of which the kernel kept frames away that no campaign wanted.
+func (v *Vehicle) Narrowed() (buses []string) {
+	for _, k := range v.kernel {
+		if slices.ContainsFunc(v.Starts(), func(s Start) bool { return s.narrowed[k.name] }) {
+			buses = append(buses, k.name)
+		}
+	}
+	return buses
 }
 
 // Drain waits until the agent has been handed every frame on the buses, as far as that can be known, or until ctx ends.

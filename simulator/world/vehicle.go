@@ -71,7 +71,11 @@ type Start struct {
 	Committed uint64
 	Buses     map[string]BusStatus // as it reported last
 	from      map[string]uint64    // frames on each interface when it was started
+	narrowed  map[string]bool      // buses of which something was kept away, at some time
 }
+
+// everything is how an agent calls a bus of which nothing is kept away.
+const everything = "everything"
 
 // BusStatus is what an agent reports of one bus.
 type BusStatus struct {
@@ -301,8 +305,11 @@ func (v *Vehicle) report(line []byte) {
 	start := &v.starts[len(v.starts)-1]
 	start.Boot, start.Committed = s.Boot, max(start.Committed, s.Samples)
 	start.Buses = make(map[string]BusStatus, len(s.Buses)) // a copy of Starts may be in use
+	narrowed := start.narrowed
+	start.narrowed = map[string]bool{}
 	for _, b := range s.Buses {
 		start.Buses[b.Name] = b
+		start.narrowed[b.Name] = narrowed[b.Name] || b.Filters != everything
 	}
 }
 

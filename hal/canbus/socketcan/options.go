@@ -23,7 +23,8 @@ const (
 	maxBitrate     = 1_000_000 // ISO 11898-2, arbitration phase
 	maxDataBitrate = 8_000_000
 	// DefaultBuffer is asked for as receive buffer, in bytes; the kernel grants twice that. A frame takes
-	// about 768 bytes of it, so this is 10 thousand frames.
+	// about 768 bytes of it, so this is 10 thousand frames. Without CAP_NET_ADMIN the system's
+	// net.core.rmem_max bounds it, by default to about 550 frames.
 	DefaultBuffer = 4 << 20
 	minBuffer     = 16 << 10
 	maxBuffer     = 256 << 20
@@ -64,10 +65,10 @@ func ParseURL(text string) (Options, error) {
 	}
 	for key, all := range values {
 		if len(all) != 1 {
-			return Options{}, fmt.Errorf("%w: interface %s: option %s: expected once", canbus.ErrConfig, name, key)
+			return Options{}, fmt.Errorf("%w: interface %s: option %s: expected once", canbus.ErrConfig, name, plain(key))
 		}
 		if err := o.set(key, all[0]); err != nil {
-			return Options{}, fmt.Errorf("%w: interface %s: option %s: %w", canbus.ErrConfig, name, key, err)
+			return Options{}, fmt.Errorf("%w: interface %s: option %s: %w", canbus.ErrConfig, name, plain(key), err)
 		}
 	}
 	if err := o.check(); err != nil {
@@ -82,6 +83,14 @@ func checkInterface(name string) error {
 		return fmt.Errorf("expected the name of an interface of 1 to %d bytes, found %.32q", maxInterface, name)
 	}
 	return nil
+}
+
+// plain gives the name of an option for an error, quoted when it could never be one.
+func plain(key string) string {
+	if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz-") == "" && key != "" {
+		return key
+	}
+	return fmt.Sprintf("%.32q", key)
 }
 
 func (o *Options) set(key, value string) (err error) {
