@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"telltale.dev/agent"
+	"telltale.dev/agent/frames"
 	"telltale.dev/hal/keystore"
 	"telltale.dev/hal/keystore/file"
 	"telltale.dev/protocol"
@@ -27,10 +28,17 @@ type runCommand struct {
 // Run is the agent until ctx ends.
 func (c *runCommand) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	inputs, err := c.busInputs()
+	if err != nil {
+		return err
+	}
+	inputs, release := frames.OpenEarly(ctx, inputs) // what follows may take a while
+	defer release()
 	cfg, err := c.config(log)
 	if err != nil {
 		return err
 	}
+	cfg.Inputs = inputs
 	a, err := agent.New(cfg)
 	if err != nil {
 		return err
