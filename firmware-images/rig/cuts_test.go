@@ -12,6 +12,7 @@ import (
 // After each cut the device must start; the update must come to a true end.
 func TestPowerCuts(t *testing.T) {
 	shared := newBench(t)
+	t.Parallel()
 	b := newBoard(t, shared)
 	files := map[string]string{
 		"1.1.0": shared.variant(t, "1.1.0", goodRelease, nil).Update,

@@ -40,6 +40,7 @@ func hang(t *testing.T) map[string][]byte {
 // TestUpdates is the A/B table: one device, one update after the other.
 func TestUpdates(t *testing.T) {
 	shared := newBench(t)
+	t.Parallel()
 	b := newBoard(t, shared)
 	b.on()
 	b.online(2 * time.Minute)
@@ -103,6 +104,7 @@ func TestCorruptAfterInstall(t *testing.T) {
 		t.Skip("TestBootState does the boot loader's part")
 	}
 	shared := newBench(t)
+	t.Parallel()
 	b := newBoard(t, shared)
 	b.on()
 	b.online(2 * time.Minute)
