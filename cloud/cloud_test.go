@@ -264,7 +264,11 @@ func TestPresenceIsForwarded(t *testing.T) {
 		t.Errorf("got %s %x, want the birth, retained", p.Topic, p.Payload)
 	}
 	_ = car.Disconnect(&paho.Disconnect{ReasonCode: 4}) // with will message
-	if p := ops.next(patience); string(p.Payload) != string(presence(t, "tcu", protocol.PresenceLost)) {
+	p := ops.next(patience)
+	if string(p.Payload) == string(presence(t, "tcu", protocol.PresenceOnline)) && !p.Retain {
+		p = ops.next(patience) // the birth was still on its way to subscribers when this one came
+	}
+	if string(p.Payload) != string(presence(t, "tcu", protocol.PresenceLost)) {
 		t.Errorf("got %x, want the will", p.Payload)
 	}
 	select {
