@@ -150,6 +150,7 @@ func TestUpdateTable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	t.Parallel()
 	f := newFleetOfOne(t)
 	stranger, err := world.NewBoard(filepath.Join(f.dir, "stranger"), world.Firmware("1.0", 1, 0))
 	if err != nil {
@@ -221,6 +222,7 @@ func TestUpdateTimesOut(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	t.Parallel()
 	f := newFleetOfOne(t)
 	state := func(word string) func(*firmwareState) bool {
 		return func(s *firmwareState) bool { return s.Update.State == word }
@@ -271,6 +273,7 @@ func TestUpdateFollowed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	t.Parallel()
 	f := newFleetOfOne(t)
 	supervised := make(chan struct{})
 	ended := make(chan struct{})
@@ -312,6 +315,7 @@ func TestUpdateThroughFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	t.Parallel()
 	f := newFleetOfOne(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
