@@ -10,21 +10,31 @@ import (
 
 // TestPowerCuts cuts power at random moments of updates, once or twice in each.
 // After each cut the device must start; the update must come to a true end.
+// Two devices share the cuts, each on a core of its own.
 func TestPowerCuts(t *testing.T) {
 	shared := newBench(t)
 	t.Parallel()
-	b := newBoard(t, shared)
 	files := map[string]string{
 		"1.1.0": shared.variant(t, "1.1.0", goodRelease, nil).Update,
 		"1.2.0": shared.variant(t, "1.2.0", goodRelease+1, nil).Update,
 	}
-	seed := uint64(time.Now().UnixNano())
-	random := rand.New(rand.NewPCG(seed, 0))
+	seed, all := uint64(time.Now().UnixNano()), cuts(t)
 	t.Logf("seed %d", seed)
+	for device := range 2 {
+		t.Run(fmt.Sprintf("device %d", device+1), func(t *testing.T) {
+			t.Parallel()
+			cutPower(t, shared, files, rand.New(rand.NewPCG(seed, uint64(device))), (all+device)/2)
+		})
+	}
+}
+
+// cutPower cuts the power of a device so many times, in updates to files by turns.
+func cutPower(t *testing.T, shared *bench, files map[string]string, random *rand.Rand, left int) {
+	b := newBoard(t, shared)
 	b.on()
 	b.online(2 * time.Minute)
 	running, slot := "1.0.0", "A"
-	for left := cuts(t); left > 0; {
+	for left > 0 {
 		wanted := "1.1.0"
 		if running == wanted {
 			wanted = "1.2.0"
