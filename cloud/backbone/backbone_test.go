@@ -93,7 +93,7 @@ func readAll(t testing.TB, b *backbone.Backbone, stream string, from uint64, n i
 	defer r.Close()
 	var all []backbone.Message
 	for len(all) < n {
-		got, err := r.Next(t.Context(), n-len(all), 5*time.Second)
+		got, err := r.Next(t.Context(), n-len(all), 30*time.Second)
 		if err != nil || len(got) == 0 {
 			t.Fatalf("Next after %d of %d: %d messages, error %v", len(all), n, len(got), err)
 		}
