@@ -175,8 +175,8 @@ func TestTPM(t *testing.T) {
 		tpm.Close()
 		tpm.Close()
 	}
-	if _, err := qemu.StartTPM(t.Context(), qemu.ARM64, filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("a state folder that does not exist: got no error")
+	if _, err := qemu.StartTPM(t.Context(), qemu.ARM64, filepath.Join(t.TempDir(), "none")); err == nil || !strings.Contains(err.Error(), "expected a folder that exists") {
+		t.Errorf("a state folder that does not exist: got %v", err)
 	}
 }
 

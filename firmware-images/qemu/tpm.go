@@ -36,6 +36,10 @@ func StartTPM(ctx context.Context, arch Arch, state string) (*TPM, error) {
 	if err != nil {
 		return nil, fmt.Errorf("qemu: %w: swtpm (Debian's package swtpm)", ErrMissing)
 	}
+	// swtpm listens before it looks at its state; who waits for the socket misses its complaint.
+	if info, err := os.Stat(state); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("qemu: swtpm: state %s: expected a folder that exists", filepath.Base(state))
+	}
 	dir, err := os.MkdirTemp("/tmp", "tpm-") // a socket's path is at most 107 bytes long
 	if err != nil {
 		return nil, fmt.Errorf("qemu: swtpm: %w", err)
