@@ -22,6 +22,7 @@ const (
 	ContentCampaigns = "application/vnd.telltale.campaigns+cbor;v=1"
 	ContentUpdate    = "application/vnd.telltale.update+cbor;v=1"
 	ContentFeedback  = "application/vnd.telltale.update-feedback+cbor;v=1"
+	ContentStorage   = "application/vnd.telltale.storage+cbor;v=1"
 )
 
 // MaxDocument is the largest inline document, in bytes; MaxPacket the largest MQTT packet.

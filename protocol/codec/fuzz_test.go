@@ -151,6 +151,19 @@ func FuzzUpdate(f *testing.F) {
 	})
 }
 
+// FuzzStorage: a storage event that is accepted means the same when it is written again.
+func FuzzStorage(f *testing.F) {
+	f.Add(cborOf(f, protocol.Storage{Version: 1, Device: "tcu", State: protocol.StorageKept, At: 1_790_000_000_000}))
+	f.Add(cborOf(f, protocol.Storage{Version: 1, Device: "tcu", State: protocol.StorageRecreated, Loss: "0123456789abcdef", Reason: "superblock: expected an ext4 file system"}))
+	f.Add(cborOf(f, protocol.Storage{Version: 1, Device: "tcu", State: protocol.StorageMemoryOnly, Loss: "a", At: -1}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s protocol.Storage
+		if codec.Unmarshal(data, &s) == nil && s.Validate() == nil {
+			sameAgain(t, data, s)
+		}
+	})
+}
+
 // sameAgain: a value that was read is read the same from what is written of it. (CBOR
 // that is not deterministic is read, too.)
 func sameAgain[T comparable](t *testing.T, data []byte, v T) {

@@ -21,6 +21,7 @@ const (
 	FoundCampaign  = "campaign"
 	FoundUpdate    = "update"
 	FoundFeedback  = "update feedback"
+	FoundStorage   = "storage event"
 	FoundCBOR      = "cbor"
 )
 
@@ -124,6 +125,9 @@ func inspectDocument(doc []byte) (any, string, error) {
 	case has("did") && has("running"):
 		v, err := typed[protocol.UpdateFeedback](doc)
 		return v, FoundFeedback, err
+	case has("did") && has("storage"):
+		v, err := typed[protocol.Storage](doc)
+		return v, FoundStorage, err
 	case has("apiVersion") && has("spec"):
 		c, err := ParseCampaign(doc)
 		return c, FoundCampaign, err

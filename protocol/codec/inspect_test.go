@@ -52,6 +52,8 @@ func TestInspect(t *testing.T) {
 		{"update", cborOf(t, protocol.Update{Version: 1, Revision: 3, ID: "u1", Device: "tcu", File: protocol.FileHash{0xAB}, Size: 10}), nil, codec.FoundUpdate, []string{`"id":"u1"`, `"file":"ab00`, `"revision":3`}},
 		{"update feedback", cborOf(t, protocol.UpdateFeedback{Version: 1, Device: "tcu", Update: "u1", State: protocol.UpdateRebooting, Sequence: 4, Running: protocol.Running{Version: "2.0", Slot: "B", Trial: true}}), nil, codec.FoundFeedback,
 			[]string{`"state":"REBOOTING"`, `"slot":"B"`, `"trial":true`}},
+		{"storage event", cborOf(t, protocol.Storage{Version: 1, Device: "tcu", State: protocol.StorageMemoryOnly, Loss: "ab", Reason: "no such partition"}), nil, codec.FoundStorage,
+			[]string{`"storage":"memory-only"`, `"loss":"ab"`, `"reason":"no such partition"`}},
 		{"any map", []byte{0xA2, 0x20, 0x41, 0xFF, 0x61, 'a', 0x82, 0xF5, 0xF6}, nil, codec.FoundCBOR, []string{`"-1":"ff"`, `"a":[true,null]`}},
 		{"any array", []byte{0x82, 0x01, 0x61, 'x'}, nil, codec.FoundCBOR, []string{`[1,"x"]`}},
 	}
