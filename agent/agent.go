@@ -24,6 +24,7 @@ import (
 	"telltale.dev/agent/network"
 	"telltale.dev/agent/power"
 	"telltale.dev/agent/signals"
+	"telltale.dev/agent/storage"
 	"telltale.dev/agent/update"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/can"
@@ -55,6 +56,8 @@ type Config struct {
 	// New fills what concerns other stages. The zero values watch nothing.
 	Power   power.Config
 	Network network.Config
+	// StorageNote is the file in which the machine's start says that Data was lost; empty: it never says.
+	StorageNote string
 	// Update says which firmware runs and how another one gets here; New fills what concerns other stages.
 	Update update.Config
 	Log    *slog.Logger
@@ -83,6 +86,7 @@ type Agent struct {
 	power    *power.Keeper
 	network  *network.Watch
 	update   *update.Updater
+	storage  *storage.Teller
 }
 
 // New opens the data folder and joins the stages. The boot id is drawn here.
@@ -153,7 +157,7 @@ func (a *Agent) apply(t protocol.Topic, payload []byte) {
 	a.config.Apply(t, payload)
 }
 
-// guard makes the stages that watch supply and link, and the one that changes the firmware.
+// guard makes the stages that watch supply, link and data partition, and the one that changes the firmware.
 func (a *Agent) guard() (err error) {
 	p, n := a.cfg.Power, a.cfg.Network
 	p.Flusher, p.Line, p.Log = line{a}, line{a}, a.cfg.Log
@@ -164,6 +168,9 @@ func (a *Agent) guard() (err error) {
 	if a.network, err = network.New(n); err != nil {
 		return err
 	}
+	a.storage = storage.New(storage.Config{
+		Note: a.cfg.StorageNote, Dir: a.cfg.Data, Vehicle: a.cfg.Vehicle, Device: a.cfg.Device, Report: a.buffer, Log: a.cfg.Log,
+	})
 	a.update, err = update.Open(a.firmware())
 	return err
 }
@@ -232,6 +239,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var guards errgroup.Group
 	guards.Go(func() error { defer stop(); return a.power.Run(ctx) })  // ignition → flush, upload, sleep
 	guards.Go(func() error { a.network.Run(ctx); return nil })         // link → what may be uploaded
+	guards.Go(func() error { a.storage.Run(ctx); return nil })         // note of the start → what became of the data
 	guards.Go(func() error { defer stop(); return a.update.Run(ctx) }) // document → download, slot, restart
 
 	err := pipeline.Wait()

@@ -75,6 +75,7 @@ var upstream = map[string][]string{
 	"agent/link":     {"agent/buffer"},
 	"agent/config":   {"agent/buffer"},
 	"agent/update":   {"agent/buffer"},
+	"agent/storage":  {"agent/buffer"},
 }
 
 // drivers may be named only where programs are put together.

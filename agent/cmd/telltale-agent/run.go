@@ -82,6 +82,9 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 			CommitUrgent: c.CommitUrgent, CommitBulk: c.Commit,
 		},
 	}
+	if c.StorageNote != "none" {
+		cfg.StorageNote = c.StorageNote
+	}
 	if c.SessionExpiry <= c.WillDelay {
 		return cfg, fmt.Errorf("%s: expected more than --will-delay (%v), else the will fires at once", c.at("session-expiry", ""), c.WillDelay)
 	}

@@ -34,6 +34,7 @@ type Settings struct {
 	Commit        time.Duration `default:"10s" help:"What a power cut may cost of the other classes, in source time."`
 	Buffer        string        `default:"256MiB" placeholder:"SIZE" help:"Bound of the buffer on disk."`
 	Drain         time.Duration `default:"5s" help:"How long a stop may go on sending."`
+	StorageNote   string        `default:"none" placeholder:"FILE" help:"File in which the machine's start says that the data folder was lost, so that the cloud is told; none: nobody says."`
 
 	PowerIgnition  string        `default:"none" placeholder:"URL" help:"Where the ignition is read: file:/run/telltale/ignition, gpio:/dev/gpiochip0?line=17 or none."`
 	PowerWindow    time.Duration `default:"2m" help:"How long the agent may upload after the ignition is off; less when all is uploaded."`

@@ -1,0 +1,166 @@
+// Package storage tells the cloud what the machine's start found of the data
+// partition: that it was lost, once per loss, or that it is there.
+//
+// What it tells goes through the buffer, so that it waits for the next connection
+// as long as need be. A loss that has been put there is remembered beside it, on
+// the same partition: both are there after a restart, or none. It repairs nothing.
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"telltale.dev/agent/buffer"
+	"telltale.dev/hal/storage"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// Reports takes events; they are on disk when Append returns.
+type Reports interface {
+	Append(recs []buffer.Record, p buffer.Progress) error
+}
+
+// Config of a Teller. All but Note and Retry must be set.
+type Config struct {
+	// Note is the file that says what was lost; empty: nobody says, and nothing is told.
+	Note    string
+	Dir     string // that survives a restart, where the buffer is
+	Vehicle protocol.VehicleID
+	Device  protocol.DeviceID
+	Report  Reports
+	Retry   time.Duration // between tries of what the disk refused; zero means 5 s
+	Log     *slog.Logger
+}
+
+const defaultRetry = 5 * time.Second
+
+// Teller tells once.
+type Teller struct{ cfg Config }
+
+// New makes a Teller; Run does the work.
+func New(cfg Config) *Teller {
+	if cfg.Retry <= 0 {
+		cfg.Retry = defaultRetry
+	}
+	return &Teller{cfg}
+}
+
+// Run tells, and returns when that is on disk, or there is nothing to tell, or ctx ends.
+func (t *Teller) Run(ctx context.Context) {
+	if t.cfg.Note == "" {
+		return
+	}
+	event, err := t.event()
+	if err != nil {
+		t.cfg.Log.Error("the note on the data partition is unusable: whether data was lost is not told", "error", err)
+		return
+	}
+	if event.State.Lost() {
+		t.cfg.Log.Warn("what this device had stored is lost", "storage", event.State, "reason", event.Reason)
+	}
+	for complained := false; ; complained = true {
+		if err := t.tell(event); err == nil {
+			return
+		} else if !complained {
+			t.cfg.Log.Error("what became of the data partition is not stored yet", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(t.cfg.Retry):
+		}
+	}
+}
+
+// event is what there is to tell.
+func (t *Teller) event() (*protocol.Storage, error) {
+	n, err := storage.Read(t.cfg.Note)
+	if err != nil {
+		return nil, err
+	}
+	event := &protocol.Storage{Version: 1, Device: t.cfg.Device, State: protocol.StorageKept, At: time.Now().UnixMilli()}
+	if n != nil {
+		event.State, event.Reason, event.Loss, event.At = n.State, n.Reason, n.Loss(), n.Written.UnixMilli()
+	}
+	return event, event.Validate()
+}
+
+// tell puts the event into the buffer, a loss only if that has not been done before.
+// A power cut after that and before it is remembered lets it be told again, with the same name.
+func (t *Teller) tell(event *protocol.Storage) error {
+	if event.State.Lost() && t.told() == event.Loss {
+		return nil
+	}
+	payload, err := codec.Marshal(event)
+	if err != nil {
+		return err
+	}
+	topic := protocol.Topic{Kind: protocol.KindEvent, Vehicle: t.cfg.Vehicle, Name: protocol.EventStorage}
+	err = t.cfg.Report.Append([]buffer.Record{{
+		Topic: topic.String(), ContentType: protocol.ContentStorage, Priority: protocol.CS5, Ordered: true,
+		Created: time.Now(), Payload: payload,
+	}}, buffer.Progress{})
+	if err == nil && event.State.Lost() {
+		if err := writeDurably(t.path(), []byte(event.Loss+"\n")); err != nil {
+			t.cfg.Log.Warn("a loss of data may be told again", "error", err)
+		}
+	}
+	return err
+}
+
+func (t *Teller) path() string { return filepath.Join(t.cfg.Dir, "loss-told") }
+
+// maxTold is more than the name of a loss has.
+const maxTold = protocol.MaxIDLength + 1
+
+// told is the loss that was told last; "" when there is none, or it cannot be read.
+func (t *Teller) told() string {
+	text, err := os.ReadFile(t.path())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.cfg.Log.Warn("a loss of data may be told again", "error", plain(err))
+	}
+	if err != nil || len(text) == 0 || len(text) > maxTold {
+		return ""
+	}
+	return string(text[:len(text)-1])
+}
+
+// writeDurably replaces a file so that after a power cut either the old or the new content is there.
+func writeDurably(path string, data []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return plain(err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return plain(err)
+}
+
+// plain leaves the folder out of an error about a file.
+func plain(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("%s %s: %w", path.Op, filepath.Base(path.Path), path.Err)
+	}
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return fmt.Errorf("%s %s: %w", link.Op, filepath.Base(link.New), link.Err)
+	}
+	return err
+}
