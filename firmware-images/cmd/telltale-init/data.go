@@ -7,18 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"telltale.dev/hal/slots/uboot"
+	"telltale.dev/hal/storage"
+	"telltale.dev/protocol"
 )
 
 // dataMount is where the data partition is.
 const dataMount = "/data"
 
-// recreated tells the agent, and whoever looks, that the data partition was lost.
-const recreated = "/run/telltale/data-recreated"
+// lostNote tells the agent, and whoever looks, that the data partition was lost.
+const lostNote = "/run/telltale/data-lost"
+
+// bootFile holds the identifier that the kernel draws at each start.
+const bootFile = "/proc/sys/kernel/random/boot_id"
 
 // e2fsck's exit codes are bits; from this one on errors are left (e2fsck(8)).
 const fsckLeft = 4
@@ -58,7 +64,8 @@ func dataPartition(children *reaper, name string) error {
 		return mountTemporary(err)
 	}
 	say("data partition made anew")
-	return os.WriteFile(recreated, []byte(lost.Error()+"\n"), 0o644)
+	leaveNote(lostNote, protocol.StorageRecreated, lost)
+	return nil
 }
 
 // mountTemporary lets the machine go on in memory: what it stores ends with it.
@@ -67,7 +74,19 @@ func mountTemporary(why error) error {
 	if err := unix.Mount("tmpfs", dataMount, "tmpfs", unix.MS_NOSUID, "mode=755,size=64m"); err != nil {
 		return err
 	}
-	return os.WriteFile(recreated, []byte("in memory only: "+why.Error()+"\n"), 0o644)
+	leaveNote(lostNote, protocol.StorageMemoryOnly, why)
+	return nil
+}
+
+// leaveNote tells the agent what was lost and why. The device works without the agent knowing.
+func leaveNote(path string, state protocol.StorageState, why error) {
+	n := storage.Note{State: state, Reason: why.Error()}
+	if id, err := os.ReadFile(bootFile); err == nil {
+		n.Boot = strings.TrimSpace(string(id))
+	}
+	if err := storage.Write(path, n); err != nil {
+		say("data partition: the agent is not told: %v", err)
+	}
 }
 
 // The superblock of ext4: where it is, and what of it we look at (kernel,

@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"telltale.dev/hal/storage"
+	"telltale.dev/protocol"
 	"telltale.dev/protocol/can"
 )
 
@@ -109,6 +113,37 @@ func TestClean(t *testing.T) {
 	}
 	if err := clean(disk); err == nil || !strings.Contains(err.Error(), "has errors") {
 		t.Errorf("with errors: got %v", err)
+	}
+}
+
+// TestLeaveNote leaves what the agent reads.
+func TestLeaveNote(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data-lost")
+	why := fmt.Errorf("superblock: %w", &os.PathError{Op: "read", Path: "/dev/vda6", Err: io.ErrUnexpectedEOF})
+	leaveNote(path, protocol.StorageMemoryOnly, why)
+	n, err := storage.Read(path)
+	if err != nil || n == nil {
+		t.Fatalf("got %v, %v", n, err)
+	}
+	if n.State != protocol.StorageMemoryOnly || n.Reason != "superblock: read (path): unexpected EOF" || len(n.Boot) != 36 {
+		t.Errorf("got %+v", n)
+	}
+}
+
+// TestAgentSettings: the agent of each board reads the note that is left.
+func TestAgentSettings(t *testing.T) {
+	files, err := filepath.Glob("../../*/agent.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("got %v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "\nstorage-note: "+lostNote+"\n") {
+			t.Errorf("%s: expected storage-note: %s", file, lostNote)
+		}
 	}
 }
 
