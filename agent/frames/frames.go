@@ -201,7 +201,9 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 			total.Received += uint64(n)
 			total.Dropped = base.Dropped + bus.Stats().Dropped
 			b.Bus, b.Frames, b.Received, b.Dropped = index, b.buf[:n], total.Received, total.Dropped
-			here.read(b.buf[0].Time, total)
+			if here.read(b.buf[0].Time, total) {
+				r.cfg.Log.Info("first frame", "bus", r.cfg.Inputs[index].Name, "after_kernel_start", sinceKernelStart(b.buf[0].Time))
+			}
 			out <- b
 			b = r.free.Get().(*Block)
 		}

@@ -104,14 +104,15 @@ func (p *place) filter() string {
 	return text
 }
 
-// read notes a block.
-func (p *place) read(first int64, total canbus.Stats) {
+// read notes a block, and says whether it is the first.
+func (p *place) read(first int64, total canbus.Stats) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state.First == 0 {
+	if news = p.state.First == 0; news {
 		p.state.First = first
 	}
 	p.state.Received, p.state.Dropped = total.Received, total.Dropped
+	return news
 }
 
 // fail notes why there is no bus.

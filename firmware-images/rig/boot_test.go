@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,7 @@ func TestBoot(t *testing.T) {
 	}()
 	at("the kernel starts", 30*time.Second, "Starting kernel")
 	at("telltale-init runs", 60*time.Second, "started")
+	at("the bus is listened to", 60*time.Second, "bus can0: listening")
 	at("the agent is started", 60*time.Second, "agent started")
 	at("a bus is attached", 60*time.Second, "bus attached")
 	at("the cloud is connected", 60*time.Second, "msg=connected")
@@ -109,10 +111,42 @@ func TestBoot(t *testing.T) {
 	})
 	t.Logf("%6.2f s  telemetry is stored in the cloud", time.Since(began).Seconds())
 	b.runs(time.Minute, "1.0.0", "A")
+	b.firstFrame()
 	b.PowerCut()
 	<-machine.Done()
 	if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "play: ") {
 		t.Errorf("play: got %v, want the end of the other side", err)
+	}
+}
+
+// Words of the console: when the agent was ready, in seconds since the kernel started, and when the first frame came.
+var (
+	readyLine = regexp.MustCompile(`telltale-init: ([0-9.]+) agent ready`)
+	firstLine = regexp.MustCompile(`msg="first frame" bus=can0 after_kernel_start=([0-9a-z.]+)`)
+)
+
+// firstFrame wants frames that came while the agent was still starting.
+func (b *board) firstFrame() {
+	b.t.Helper()
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(b.Disk()), "console.log"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ready, first := readyLine.FindSubmatch(text), firstLine.FindSubmatch(text)
+	if ready == nil || first == nil {
+		b.t.Fatalf("the console lacks %v or %v", readyLine, firstLine)
+	}
+	agent, err := time.ParseDuration(string(ready[1]) + "s")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	frame, err := time.ParseDuration(string(first[1]))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Logf("%6.2f s after the kernel started the first frame came; the agent was ready at %.2f s", frame.Seconds(), agent.Seconds())
+	if frame >= agent {
+		b.t.Error("what came before the agent was ready is lost")
 	}
 }
 

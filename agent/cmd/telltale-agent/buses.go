@@ -15,11 +15,14 @@ import (
 // errBus is the form of --can.
 var errBus = errors.New("expected NAME=URL, or the name of a CAN interface")
 
+// opener opens an interface: socketcan.Open, or what stands for it.
+type opener func(context.Context, socketcan.Options) (canbus.Bus, error)
+
 // busInput reads one --can: NAME=URL, NAME=INTERFACE, or an interface that
 // gives the bus its name. The driver goes by the URL's scheme. Whatever can be
 // wrong about the words is found here; the bus itself is opened later. On
 // every bus only what its configuration allows can be sent, by default nothing.
-func busInput(arg string) (frames.Input, error) {
+func busInput(arg string, open opener) (frames.Input, error) {
 	name, url, named := strings.Cut(arg, "=")
 	if !named {
 		url = arg
@@ -37,7 +40,7 @@ func busInput(arg string) (frames.Input, error) {
 	if err != nil {
 		return frames.Input{}, err
 	}
-	return guarded(name, o.Send, func(ctx context.Context) (canbus.Bus, error) { return socketcan.Open(ctx, o) }), nil
+	return guarded(name, o.Send, func(ctx context.Context) (canbus.Bus, error) { return open(ctx, o) }), nil
 }
 
 func guarded(name string, p canbus.Permission, open func(context.Context) (canbus.Bus, error)) frames.Input {
@@ -51,11 +54,11 @@ func guarded(name string, p canbus.Permission, open func(context.Context) (canbu
 }
 
 // busInputs reads all of them; no two may have one name.
-func (c *Settings) busInputs() ([]frames.Input, error) {
+func (c *Settings) busInputs(open opener) ([]frames.Input, error) {
 	var list []frames.Input
 	seen := map[string]bool{}
 	for _, arg := range c.Can {
-		in, err := busInput(arg)
+		in, err := busInput(arg, open)
 		if err == nil && seen[in.Name] {
 			err = fmt.Errorf("expected a name that no other bus has, found %s twice", in.Name)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/canbus"
+	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/protocol/can"
 )
@@ -19,7 +20,7 @@ func TestBusInput(t *testing.T) {
 		"can0=virtual://127.0.0.1:4000/can0":              "can0",
 		"can0=virtual:///tmp/hub.sock?bus=can0":           "can0",
 	} {
-		in, err := busInput(arg)
+		in, err := busInput(arg, socketcan.Open)
 		if err != nil || in.Name != want || in.Open == nil {
 			t.Errorf("--can %s: got %+v, %v, want bus %s", arg, in, err, want)
 		}
@@ -34,7 +35,7 @@ func TestBusInput(t *testing.T) {
 		"can0=virtual://192.0.2.1:4000/can0": "loopback",
 		"a-name-of-an-interface-that-is-too-long": "1 to 15 bytes",
 	} {
-		if _, err := busInput(arg); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := busInput(arg, socketcan.Open); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("--can %s: got %v, want %q", arg, err, want)
 		}
 	}
@@ -43,7 +44,7 @@ func TestBusInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := twice.Run.busInputs(); err == nil || !strings.Contains(err.Error(), "--can can0=vcan0: ") || !strings.Contains(err.Error(), "can0 twice") {
+	if _, err := twice.Run.busInputs(socketcan.Open); err == nil || !strings.Contains(err.Error(), "--can can0=vcan0: ") || !strings.Contains(err.Error(), "can0 twice") {
 		t.Errorf("got %v, want one that names can0", err)
 	}
 }
@@ -64,7 +65,7 @@ func TestNothingIsSentByDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	silent, err := busInput("can0=" + hub.URL("can0"))
+	silent, err := busInput("can0="+hub.URL("can0"), socketcan.Open)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func (c *checkCommand) settings() check.Line {
 // buses are looked at as they are: nothing is set on an interface, nothing is sent.
 func (c *checkCommand) buses() (parts []part) {
 	for _, arg := range c.Can {
-		in, err := busInput(arg)
+		in, err := busInput(arg, socketcan.Open)
 		if err != nil {
 			continue // settings says so
 		}
@@ -115,7 +115,7 @@ func (c *checkCommand) buses() (parts []part) {
 		if o, err := socketcan.ParseURL(url); err == nil {
 			bus.BitrateHz, bus.DataBitrateHz = o.BitrateHz, o.DataBitrateHz
 			bus.Managed = o.BitrateHz > 0
-			plain, err := busInput(in.Name + "=" + o.Interface)
+			plain, err := busInput(in.Name+"="+o.Interface, socketcan.Open)
 			if err != nil {
 				continue
 			}

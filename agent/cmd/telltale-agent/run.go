@@ -13,6 +13,7 @@ import (
 
 	"telltale.dev/agent"
 	"telltale.dev/agent/frames"
+	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/keystore"
 	"telltale.dev/hal/keystore/file"
 	"telltale.dev/protocol"
@@ -28,7 +29,7 @@ type runCommand struct {
 // Run is the agent until ctx ends.
 func (c *runCommand) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
-	inputs, err := c.busInputs()
+	inputs, err := c.busInputs(findSockets(log).open)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (c *Settings) campaigns(cfg *agent.Config) error {
 func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 	var sources []dbc.Source
 	var err error
-	if cfg.Inputs, err = c.busInputs(); err != nil {
+	if cfg.Inputs, err = c.busInputs(socketcan.Open); err != nil {
 		return err
 	}
 	for _, in := range cfg.Inputs {

@@ -8,23 +8,65 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"telltale.dev/firmware-images/vport"
+	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/protocol/can"
 )
 
-// bus brings a CAN interface up. Bit rates are set by the agent, which knows them.
-func bus(ctx context.Context, b busConfig) error {
+// stampFrames has the kernel note when packets come, from now on: it begins
+// some milliseconds after the first socket that asks (net_enable_timestamp), and
+// this one asks before there is a bus.
+func stampFrames() {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0) // stays open
+	if err == nil {
+		err = unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	}
+	if err != nil {
+		say("time stamps: %v", err)
+	}
+}
+
+// buses brings the CAN interfaces up and gives the sockets for the agent.
+func buses(ctx context.Context, list []busConfig) (handed []handedSocket) {
+	for _, b := range list {
+		socket, err := bus(ctx, b)
+		if err != nil {
+			say("bus %s: %v", b.Name, err)
+		}
+		if socket != nil {
+			handed = append(handed, handedSocket{b.Name, socket})
+		}
+	}
+	return handed
+}
+
+// bus brings an interface up and opens the socket that the agent gets, unless
+// none is asked for: what the bus says while the agent starts gathers in it.
+func bus(ctx context.Context, b busConfig) (socket *os.File, err error) {
 	if b.Make == "vcan" {
 		if err := makeVCAN(b.Name); err != nil {
-			return err
+			return nil, err
 		}
 		if err := interfaceUp(b.Name); err != nil {
-			return err
+			return nil, err
 		}
+	}
+	if b.Listen != "" {
+		o, err := socketcan.ParseURL(b.Listen)
+		if err != nil {
+			return nil, err
+		}
+		fd, err := socketcan.Listen(o)
+		if err != nil {
+			return nil, err // the agent goes on trying
+		}
+		socket = os.NewFile(uintptr(fd), b.Name)
+		say("bus %s: listening", b.Name)
 	}
 	if b.Cable != "" {
 		go func() {
@@ -33,7 +75,7 @@ func bus(ctx context.Context, b busConfig) error {
 			}
 		}()
 	}
-	return nil
+	return socket, nil
 }
 
 // cable puts what comes through a virtio-serial port, lines of candump's log

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"telltale.dev/hal/canbus/socketcan"
 )
 
 // config is the board's init.yaml.
@@ -34,6 +36,9 @@ type config struct {
 type busConfig struct {
 	Name string `yaml:"name"`
 	Make string `yaml:"make"` // vcan: made here; "": the kernel's driver makes it
+	// Listen is the bus's URL as in agent.yaml: the socket is opened before the agent
+	// starts, which gets it. "": the agent opens it, and loses what came before.
+	Listen string `yaml:"listen"`
 	// Cable is a virtio-serial port whose other end puts candump lines on the bus. Only virtual boards have one.
 	Cable string `yaml:"cable"`
 }
@@ -82,6 +87,14 @@ func load(path string) (config, error) {
 	for _, b := range c.Buses {
 		if b.Name == "" || (b.Make != "" && b.Make != "vcan") {
 			return config{}, fmt.Errorf("init.yaml: buses: expected a name, and vcan or nothing as make; found %q and %q", b.Name, b.Make)
+		}
+		if b.Listen == "" {
+			continue
+		}
+		if o, err := socketcan.ParseURL(b.Listen); err != nil {
+			return config{}, fmt.Errorf("init.yaml: buses: %s: listen: %w", b.Name, err)
+		} else if o.Interface != b.Name {
+			return config{}, fmt.Errorf("init.yaml: buses: %s: listen: expected a URL of this interface, found one of %s", b.Name, o.Interface)
 		}
 	}
 	return c, nil

@@ -54,7 +54,9 @@ func TestConfigRefusals(t *testing.T) {
 		command + "watchdog: {timeout: 1s}":     "init.yaml: watchdog.timeout: expected 2s to 10m",
 		command + "buses: [{make: vcan}]":       "init.yaml: buses: expected",
 		command + "buses: [{name: a, make: b}]": "init.yaml: buses: expected",
-		command + "colour: red":                 "init.yaml: yaml: ",
+		command + "buses: [{name: a, listen: 'socketcan:b'}]": "init.yaml: buses: a: listen: expected a URL of this interface, found one of b",
+		command + "buses: [{name: a, listen: 'a?bitrate=1'}]": "init.yaml: buses: a: listen: ",
+		command + "colour: red":                               "init.yaml: yaml: ",
 	} {
 		if _, err := load(written(t, text)); err == nil || !strings.HasPrefix(err.Error(), says) {
 			t.Errorf("%q: got %v, want %q", text, err, says)
@@ -151,5 +153,23 @@ func TestAgentSettings(t *testing.T) {
 func TestAttribute(t *testing.T) {
 	if got, want := attribute(3, []byte("can0\x00")), []byte("\x09\x00\x03\x00can0\x00\x00\x00\x00"); !bytes.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestSocketsAreHandedOnce: the first agent gets them, with the words that tell of them.
+func TestSocketsAreHandedOnce(t *testing.T) {
+	a, b, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	s := &supervisor{sockets: []handedSocket{{"can0", a}, {"can1", b}}}
+	words, files := s.hand()
+	if got := strings.Join(words, " "); got != "LISTEN_FDS=2 LISTEN_FDNAMES=can0:can1" || len(files) != 2 || files[1] != b {
+		t.Errorf("got %s with %d files", got, len(files))
+	}
+	if words, files := s.hand(); words != nil || files != nil {
+		t.Errorf("the second time: got %v, %v", words, files)
 	}
 }

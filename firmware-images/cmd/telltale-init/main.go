@@ -5,7 +5,7 @@
 // partition, and keeps the agent running; it feeds the watchdog only while the
 // agent shows life, and restarts the machine when it cannot keep it running.
 //
-//	modules ─▶ identity ─▶ data partition ─▶ buses ─▶ agent ─▶ supervise ─▶ restart
+//	modules ─▶ buses ─▶ identity ─▶ data partition ─▶ agent ─▶ supervise ─▶ restart
 //	     └───▶ watchdog, network (beside the others)
 //
 // It decides nothing about updates: the agent confirms a slot or gives it up.

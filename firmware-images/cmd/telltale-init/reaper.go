@@ -52,13 +52,14 @@ func (r *reaper) reap() {
 	}
 }
 
-// start starts a program on the console; its end comes on the channel.
-func (r *reaper) start(args, env []string) (pid int, ended <-chan unix.WaitStatus, err error) {
+// start starts a program on the console, with further files from descriptor 3
+// on; its end comes on the channel.
+func (r *reaper) start(args, env []string, files ...*os.File) (pid int, ended <-chan unix.WaitStatus, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, err := os.StartProcess(args[0], args, &os.ProcAttr{
 		Dir: "/", Env: append([]string{"PATH=/bin:/sbin:/usr/sbin", "HOME=/root", "TMPDIR=/tmp"}, env...),
-		Files: []*os.File{nil, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Files: append([]*os.File{nil, os.Stdout, os.Stderr}, files...), Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return 0, nil, err

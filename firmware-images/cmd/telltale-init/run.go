@@ -25,7 +25,10 @@ func run() error {
 		return err
 	}
 	ctx := context.Background() // ends with the machine
+	stampFrames()
 	loadModules()
+	setClock()
+	sockets := buses(ctx, c.Buses)
 	dog := openWatchdog(c.Watchdog.Device, c.Watchdog.Timeout)
 	children := newReaper()
 	go children.run()
@@ -45,18 +48,11 @@ func run() error {
 	if err := unpackIdentity(c.Identity); err != nil {
 		say("identity: %v", err)
 	}
-	for _, b := range c.Buses {
-		if err := bus(ctx, b); err != nil {
-			say("bus %s: %v", b.Name, err)
-		}
-	}
 	if err := dataPartition(children, c.Data); err != nil {
 		return fmt.Errorf("data partition: %w", err)
 	}
-	if err := clock(); err != nil {
-		say("clock: %v", err)
-	}
-	s := &supervisor{cfg: c.Agent, children: children, dog: dog}
+	setClock() // again: the data partition may know more
+	s := &supervisor{cfg: c.Agent, children: children, dog: dog, sockets: sockets}
 	err = s.run()
 	unmountData()
 	return err

@@ -34,6 +34,27 @@ type supervisor struct {
 	children *reaper
 	dog      *watchdog
 	signs    <-chan sign
+	sockets  []handedSocket // of the buses; the first agent gets them
+}
+
+// handedSocket is a CAN socket that is opened before the agent runs.
+type handedSocket struct {
+	bus  string // interface
+	file *os.File
+}
+
+// hand gives the sockets away, once, with the words that tell of them: those of
+// sd_listen_fds(3), but for the process's number, which is not known yet.
+func (s *supervisor) hand() (env []string, files []*os.File) {
+	if len(s.sockets) == 0 {
+		return nil, nil
+	}
+	var names []string
+	for _, h := range s.sockets {
+		names, files = append(names, h.bus), append(files, h.file)
+	}
+	s.sockets = nil
+	return []string{"LISTEN_FDS=" + strconv.Itoa(len(files)), "LISTEN_FDNAMES=" + strings.Join(names, ":")}, files
 }
 
 // Why a run of the agent is the last one.
@@ -86,7 +107,11 @@ func (s *supervisor) once(stop <-chan os.Signal) error {
 		"NOTIFY_SOCKET=" + notifySocket,
 		"WATCHDOG_USEC=" + strconv.FormatInt(s.cfg.Silence.Microseconds(), 10),
 	}
-	pid, ended, err := s.children.start(command(s.cfg.Command), env)
+	words, sockets := s.hand()
+	pid, ended, err := s.children.start(command(s.cfg.Command), append(env, words...), sockets...)
+	for _, socket := range sockets {
+		socket.Close()
+	}
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,13 @@ func loadModules() {
 // buildTime is written by the image's builder: no clock of this firmware is before it.
 const buildTime = "/etc/telltale/built"
 
+// setClock says what came of clock.
+func setClock() {
+	if err := clock(); err != nil {
+		say("clock: %v", err)
+	}
+}
+
 // clock moves a clock that cannot be right, as on a board without a battery, to
 // the latest time known to have passed: that of the build or of the last change
 // of the data partition's mark.

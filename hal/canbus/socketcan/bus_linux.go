@@ -59,8 +59,19 @@ func Open(ctx context.Context, o Options) (canbus.Bus, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	b := &Bus{opts: o, done: make(chan struct{}), tick: time.NewTimer(time.Hour)}
-	if err := b.open(); err != nil {
+	fd, err := Listen(o)
+	if err != nil {
+		return nil, err
+	}
+	return newBus(fd, o)
+}
+
+// newBus makes a bus of a socket that is set up and bound, and owns it.
+func newBus(fd int, o Options) (canbus.Bus, error) {
+	b := &Bus{opts: o, fd: fd, done: make(chan struct{}), tick: time.NewTimer(time.Hour)}
+	err := b.complete()
+	if err != nil {
+		unix.Close(fd)
 		return nil, fmt.Errorf("can interface %s: %w", o.Interface, err)
 	}
 	b.batch.init()
@@ -68,90 +79,12 @@ func Open(ctx context.Context, o Options) (canbus.Bus, error) {
 	return b, nil
 }
 
-func (b *Bus) open() (err error) {
-	if b.fd, err = newSocket(); err != nil {
+func (b *Bus) complete() (err error) {
+	if b.index, err = boundTo(b.fd); err != nil {
 		return err
 	}
 	if b.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		unix.Close(b.fd)
 		return fmt.Errorf("eventfd: %w", err)
-	}
-	if err = b.prepare(); err != nil {
-		unix.Close(b.wake)
-		unix.Close(b.fd)
-	}
-	return err
-}
-
-// newSocket makes a CAN_RAW socket and explains why there is none.
-func newSocket() (int, error) {
-	fd, err := unix.Socket(unix.AF_CAN, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.CAN_RAW)
-	switch {
-	case err == nil:
-		return fd, nil
-	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
-		return -1, fmt.Errorf("%w: this kernel has no CAN sockets (modprobe can-raw), or the service may not use them (RestrictAddressFamilies=AF_CAN)", err)
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return -1, fmt.Errorf("CAN socket: %w: the capability CAP_NET_RAW may be missing, or a sandbox forbids it", err)
-	}
-	return -1, fmt.Errorf("CAN socket: %w", err)
-}
-
-// prepare finds and sets the interface, then sets up the socket and binds it.
-func (b *Bus) prepare() error {
-	state, err := lookAt(b.fd, b.opts.Interface)
-	if err != nil {
-		return err
-	}
-	if b.opts.configures() {
-		if err := configure(state.index, &b.opts); err != nil {
-			return err
-		}
-		if state, err = lookAt(b.fd, b.opts.Interface); err != nil {
-			return err
-		}
-	}
-	if !state.up {
-		return fmt.Errorf("the interface is down: %w", unix.ENETDOWN)
-	}
-	b.index = state.index
-	if err := b.setOptions(); err != nil {
-		return err
-	}
-	if err := unix.Bind(b.fd, &unix.SockaddrCAN{Ifindex: b.index}); err != nil {
-		return fmt.Errorf("bind: %w", err)
-	}
-	return nil
-}
-
-// setOptions turns on time stamps, the drop counter, CAN FD and error frames.
-func (b *Bus) setOptions() error {
-	size := b.opts.Buffer
-	if size == 0 {
-		size = DefaultBuffer
-	}
-	// Beyond net.core.rmem_max only with CAP_NET_ADMIN; without it we get what that allows.
-	if unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
-		if err := unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
-			return fmt.Errorf("receive buffer: %w", err)
-		}
-	}
-	// The form with 64-bit seconds came with Linux 5.1. For the machine's first such
-	// socket the kernel begins some milliseconds later (net_enable_timestamp): until
-	// then a frame is stamped when it is read.
-	if unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1) != nil {
-		if err := unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
-			return fmt.Errorf("time stamps: %w", err)
-		}
-	}
-	if err := unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1); err != nil {
-		return fmt.Errorf("drop counter: %w", err)
-	}
-	if err := unix.SetsockoptInt(b.fd, unix.SOL_CAN_RAW, unix.CAN_RAW_FD_FRAMES, 1); err != nil {
-		return fmt.Errorf("CAN FD: %w", err)
-	}
-	if err := unix.SetsockoptInt(b.fd, unix.SOL_CAN_RAW, unix.CAN_RAW_ERR_FILTER, unix.CAN_ERR_MASK); err != nil {
-		return fmt.Errorf("error frames: %w", err)
 	}
 	return nil
 }

@@ -485,3 +485,72 @@ func TestReceiveAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestAdopt: what comes between Listen and Adopt is there, with its times, and what did not fit is counted.
+func TestAdopt(t *testing.T) {
+	name := vcan(t)
+	sender := open(t, socketcan.Options{Interface: name})
+	o := socketcan.Options{Interface: name, Buffer: 64 << 10}
+	fd, err := socketcan.Listen(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now().UnixMicro()
+	const sent = 1000
+	send(t, sender, canbustest.Numbered(0, sent)...)
+	ended := time.Now().UnixMicro()
+	time.Sleep(20 * time.Millisecond)
+	bus, err := socketcan.Adopt(fd, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	frames := receive(t, bus, 20)
+	for i := range frames {
+		if canbustest.Number(&frames[i]) != i || frames[i].Time < began || frames[i].Time > ended {
+			t.Errorf("frame %d: got number %d at %d, want a time from %d to %d", i, canbustest.Number(&frames[i]), frames[i].Time, began, ended)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	for err == nil {
+		_, err = bus.Receive(ctx, make([]can.Frame, 64))
+	}
+	if got := bus.Stats(); got.Received+got.Dropped != sent || got.Dropped == 0 {
+		t.Errorf("got %+v, want %d together and some dropped", got, sent)
+	}
+	send(t, bus.(canbus.Sender), canbustest.Numbered(7, 1)...)
+	if got := receive(t, sender, 1); canbustest.Number(&got[0]) != 7 {
+		t.Errorf("got %+v from the adopted bus", got)
+	}
+}
+
+// TestAdoptRefuses what is no socket of the interface: something else stays as it is, a CAN socket is closed.
+func TestAdoptRefuses(t *testing.T) {
+	name, other := vcan(t), vcan(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if _, err := socketcan.Adopt(int(w.Fd()), socketcan.Options{Interface: name}); !errors.Is(err, unix.ENOTSOCK) {
+		t.Errorf("a pipe: got %v", err)
+	}
+	if _, err := w.Write([]byte{1}); err != nil {
+		t.Errorf("the pipe was touched: %v", err)
+	}
+	fd, err := socketcan.Listen(socketcan.Options{Interface: other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := socketcan.Adopt(fd, socketcan.Options{Interface: name}); err == nil || !strings.Contains(err.Error(), "not of this interface") {
+		t.Errorf("another interface's: got %v", err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); !errors.Is(err, unix.EBADF) {
+		t.Errorf("the socket is still open: %v", err)
+	}
+	if _, err := socketcan.Listen(socketcan.Options{Interface: "none"}); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("no interface: got %v", err)
+	}
+}

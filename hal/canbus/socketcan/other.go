@@ -13,3 +13,6 @@ import (
 func Open(_ context.Context, o Options) (canbus.Bus, error) {
 	return nil, fmt.Errorf("%w: can interface %s: SocketCAN is a part of Linux; use a virtual:// bus on this system", canbus.ErrConfig, o.Interface)
 }
+
+// Adopt fails as Open does.
+func Adopt(_ int, o Options) (canbus.Bus, error) { return Open(context.Background(), o) }
