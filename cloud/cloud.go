@@ -82,7 +82,7 @@ type Cloud struct {
 	updates   *update.Updates
 	downloads *update.Server // nil without Config.Download
 
-	unreadable atomic.Uint64 // document statuses that no one can read
+	unreadable atomic.Uint64 // document statuses, feedback and storage events that no one can read
 }
 
 // New opens the data directory and joins the rooms. When it returns the ports are

@@ -96,7 +96,8 @@ func event(v state.Value) api.Event {
 	}
 }
 
-// statusSink hands a vehicle's word on its documents to the campaigns, and on its firmware to the updates.
+// statusSink hands a vehicle's word on its documents to the campaigns, on its
+// firmware to the updates, and on its data partition to the registry.
 type statusSink struct{ *Cloud }
 
 // Receive implements ingest.OtherSink.
@@ -105,6 +106,11 @@ func (s statusSink) Receive(ctx context.Context, m *ingest.Other) error {
 	case protocol.KindConfigStatus:
 	case protocol.KindUpdateFeedback:
 		return s.feedback(ctx, m)
+	case protocol.KindEvent:
+		if m.Topic.Name == protocol.EventStorage {
+			return s.storage(ctx, m)
+		}
+		return nil
 	default:
 		return nil
 	}

@@ -50,7 +50,7 @@ func (v views) vehicle(entry registry.Vehicle) api.Vehicle {
 	}
 	out := api.Vehicle{ID: string(entry.ID), State: string(entry.State), Since: entry.Registered, Devices: []api.Device{}}
 	for _, d := range entry.Devices {
-		shown := api.Device{ID: string(d.ID), Presence: string(protocol.PresenceUnknown), Since: v.started.UTC()}
+		shown := api.Device{ID: string(d.ID), Presence: string(protocol.PresenceUnknown), Since: v.started.UTC(), Loss: loss(d.Loss)}
 		if p, ok := presence[d.ID]; ok {
 			shown.Presence, shown.Since = string(p.State), p.Since
 			if p.State == protocol.PresenceAsleep && p.WakesAt != 0 {

@@ -302,6 +302,10 @@ func TestEvents(t *testing.T) {
 	if got := next(t, in); !strings.Contains(got, `"presence":"lost"`) {
 		t.Errorf("got %s, want lost", got)
 	}
+	s.live.PublishStorage("car1", api.StorageEvent{Device: "tcu", Storage: "memory-only", Reason: "why"})
+	if got := next(t, in); !strings.HasPrefix(got, "event: storage data: {") || !strings.Contains(got, `"storage":"memory-only","reason":"why"`) {
+		t.Errorf("got %s, want the lost data", got)
+	}
 	if !s.live.Watched("car1") || s.live.Watched("car2") || s.live.Watchers() != 1 {
 		t.Errorf("got %d watchers, want one of car1", s.live.Watchers())
 	}

@@ -23,9 +23,9 @@ func (s *Server) eventRoutes(api huma.API) {
 	}
 	sse.Register(api, huma.Operation{
 		OperationID: "watch-vehicle", Method: http.MethodGet, Path: "/v1/vehicles/{vid}/events",
-		Summary: "Live changes of signals and presence (Server-Sent Events)",
+		Summary: "Live changes of signals and presence, and lost data partitions (Server-Sent Events)",
 		Errors:  []int{http.StatusNotFound}, Middlewares: huma.Middlewares{known},
-	}, map[string]any{"state": Events{}, "presence": PresenceEvent{}},
+	}, map[string]any{"state": Events{}, "presence": PresenceEvent{}, "storage": StorageEvent{}},
 		func(ctx context.Context, in *VehiclePath, send sse.Sender) {
 			w := s.cfg.Live.watch(in.VID)
 			defer s.cfg.Live.forget(in.VID, w)

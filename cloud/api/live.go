@@ -47,6 +47,9 @@ func (l *Live) PublishState(vid string, events Events) { l.publish(vid, events) 
 // PublishPresence hands a change of presence to the vehicle's watchers.
 func (l *Live) PublishPresence(vid string, event PresenceEvent) { l.publish(vid, event) }
 
+// PublishStorage hands a device's word on its data partition to the vehicle's watchers.
+func (l *Live) PublishStorage(vid string, event StorageEvent) { l.publish(vid, event) }
+
 func (l *Live) publish(vid string, event any) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

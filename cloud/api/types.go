@@ -19,6 +19,16 @@ type Device struct {
 	Since    time.Time `json:"since" doc:"when the cloud learned of it"`
 	// Wakes is nil when the device did not say.
 	Wakes *time.Time `json:"wakes,omitempty" doc:"when a device that is asleep said it would wake"`
+	// Loss is nil when the device never told of one.
+	Loss *Loss `json:"data_lost,omitempty" doc:"the last time that the device lost what it had stored"`
+}
+
+// Loss is a loss of a device's data partition.
+type Loss struct {
+	Storage string     `json:"storage" enum:"recreated,memory-only" doc:"what the device stores on since: a new partition, or only memory, which is lost with its power"`
+	Reason  string     `json:"reason,omitempty" doc:"in the device's words"`
+	Told    time.Time  `json:"told" doc:"when the cloud learned of it"`
+	Over    *time.Time `json:"over,omitempty" doc:"when the device told that a later start found its data; absent: not since"`
 }
 
 // Signal is the last known value of a signal.
@@ -96,4 +106,12 @@ type PresenceEvent struct {
 	Time     time.Time `json:"time"`
 	Device   string    `json:"did"`
 	Presence string    `json:"presence"`
+}
+
+// StorageEvent is a device's word on its data partition: lost, or there again.
+type StorageEvent struct {
+	Time    time.Time `json:"time"`
+	Device  string    `json:"did"`
+	Storage string    `json:"storage" enum:"kept,recreated,memory-only"`
+	Reason  string    `json:"reason,omitempty"`
 }

@@ -1,5 +1,5 @@
-// Package registry knows the vehicles and their devices: who they are and
-// whether they are allowed to take part.
+// Package registry knows the vehicles and their devices: who they are, whether
+// they are allowed to take part, and what they lost.
 //
 // Checks are answered from memory and never wait for the disk; changes are on
 // disk before they return. Enrolment and part replacement are not here yet: in
@@ -55,6 +55,8 @@ type Vehicle struct {
 type Device struct {
 	ID         protocol.DeviceID `json:"did"`
 	Registered time.Time         `json:"registered"`
+	// Loss is the last one; nil: none that was told. It is never changed in place.
+	Loss *Loss `json:"loss,omitempty"`
 }
 
 // Store keeps entries by key; Put returns when the value is on disk.

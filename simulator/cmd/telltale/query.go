@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,7 +98,31 @@ type vehicle struct {
 		DID      string    `json:"did"`
 		Presence string    `json:"presence"`
 		Since    time.Time `json:"since"`
+		Loss     *loss     `json:"data_lost"`
 	} `json:"devices"`
+}
+
+// loss is what the API says of data that a device lost.
+type loss struct {
+	Storage string     `json:"storage"`
+	Reason  string     `json:"reason"`
+	Told    time.Time  `json:"told"`
+	Over    *time.Time `json:"over"`
+}
+
+// String says what was lost when and why, and whether it is so still; "-" for nothing.
+func (l *loss) String() string {
+	if l == nil {
+		return "-"
+	}
+	text := l.Storage + " " + l.Told.Local().Format(time.DateTime)
+	if l.Over == nil && l.Storage == "memory-only" {
+		text = "MEMORY ONLY since " + l.Told.Local().Format(time.DateTime)
+	}
+	if l.Reason != "" {
+		text += ": " + l.Reason
+	}
+	return text
 }
 
 // Run lists the vehicles.
@@ -107,11 +132,11 @@ func (c *vehiclesCommand) Run(ctx context.Context) error {
 		return err
 	}
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(out, "VEHICLE\tSTATE\tDEVICE\tPRESENCE\tSINCE\tSIGNALS\tLAST SAMPLE")
+	fmt.Fprintln(out, "VEHICLE\tSTATE\tDEVICE\tPRESENCE\tSINCE\tSIGNALS\tLAST SAMPLE\tDATA LOST")
 	for _, v := range list {
 		for _, d := range v.Devices {
-			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", v.VID, v.State, d.DID, d.Presence,
-				d.Since.Local().Format(time.TimeOnly), v.Signals, v.Last)
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", v.VID, v.State, d.DID, d.Presence,
+				d.Since.Local().Format(time.TimeOnly), v.Signals, cmp.Or(v.Last, "-"), d.Loss)
 		}
 	}
 	return out.Flush()
@@ -213,12 +238,23 @@ func (c *watchCommand) Run(ctx context.Context) error {
 
 // show prints one live message, a line for each change.
 func (c *watchCommand) show(kind string, data []byte) error {
-	if kind == "presence" {
+	switch kind {
+	case "presence":
 		var p struct{ Did, Presence string }
 		if err := json.Unmarshal(data, &p); err != nil {
 			return err
 		}
 		fmt.Printf("%s  %s is %s\n", time.Now().Format(time.TimeOnly), p.Did, p.Presence)
+		return nil
+	case "storage":
+		var s struct{ Did, Storage, Reason string }
+		if err := json.Unmarshal(data, &s); err != nil {
+			return err
+		}
+		fmt.Printf("%s  %s data partition: %s\n", time.Now().Format(time.TimeOnly), s.Did, strings.TrimSuffix(s.Storage+": "+s.Reason, ": "))
+		return nil
+	case "state":
+	default: // of a newer cloud
 		return nil
 	}
 	var list []signalValue

@@ -1,0 +1,58 @@
+package cloud_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/cloud/api"
+	"telltale.dev/protocol"
+)
+
+// TestDataLost: a device tells over MQTT that it lost its data partition; the API shows it, also
+// after a restart of the cloud, and who watches is told once.
+func TestDataLost(t *testing.T) {
+	cfg := config(t.TempDir())
+	s := start(t, cfg)
+	car := s.device("car1", "tcu")
+	live := s.watch("car1")
+	until(t, live, `"presence":"unknown"`)
+	shows := func(s *stage, check func(*api.Loss) bool) {
+		t.Helper()
+		s.eventually(func() string {
+			var devices []api.Device
+			s.get("/v1/vehicles/car1/presence", &devices)
+			if len(devices) != 1 || !check(devices[0].Loss) {
+				return fmt.Sprintf("got %+v", devices)
+			}
+			return ""
+		})
+	}
+	say := func(word protocol.Storage) {
+		t.Helper()
+		word.Version, word.Device = 1, "tcu"
+		car.stored("v1/car1/up/event/storage", marshal(t, word), "pr", "CS5")
+	}
+	other := protocol.Storage{Version: 1, Device: "ivi", State: protocol.StorageMemoryOnly, Loss: "x"}
+	car.stored("v1/car1/up/event/storage", marshal(t, other), "pr", "CS5") // is passed over, as this is
+	car.stored("v1/car1/up/event/storage", []byte("junk"), "pr", "CS5")
+	car.stored("v1/car1/up/event/braking", []byte("junk"), "pr", "CS5")
+
+	say(protocol.Storage{State: protocol.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
+	say(protocol.Storage{State: protocol.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
+	shows(s, func(l *api.Loss) bool {
+		return l != nil && l.Storage == "recreated" && l.Reason == "superblock: EOF" && l.Over == nil && time.Since(l.Told) < time.Minute
+	})
+	say(protocol.Storage{State: protocol.StorageKept})
+	shows(s, func(l *api.Loss) bool { return l != nil && l.Storage == "recreated" && l.Over != nil })
+	say(protocol.Storage{State: protocol.StorageMemoryOnly, Loss: "b"})
+	shows(s, func(l *api.Loss) bool { return l != nil && l.Storage == "memory-only" && l.Over == nil })
+	for _, want := range []string{`"storage":"recreated","reason":"superblock: EOF"`, `"storage":"kept"`, `"storage":"memory-only"`} {
+		if got := until(t, live, `"storage":`); !strings.Contains(got, want) || !strings.Contains(got, `"did":"tcu"`) {
+			t.Errorf("live: got %s, want %s", got, want)
+		}
+	}
+	s.stop()
+	shows(start(t, cfg), func(l *api.Loss) bool { return l != nil && l.Storage == "memory-only" && l.Over == nil })
+}
