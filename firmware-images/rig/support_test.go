@@ -210,6 +210,35 @@ func (b *board) online(within time.Duration) {
 	})
 }
 
+// lost waits until the cloud says what the vehicle's device lost.
+func (b *board) lost(within time.Duration, want string) {
+	b.t.Helper()
+	b.eventually(within, "lost "+want, func() error {
+		var devices []struct {
+			Loss *struct {
+				Storage, Reason string
+				Over            *time.Time
+			} `json:"data_lost"`
+		}
+		if err := b.get("/v1/vehicles/"+vehicle+"/presence", &devices); err != nil || len(devices) != 1 {
+			return fmt.Errorf("got %+v, %v", devices, err)
+		}
+		got, loss := "nothing", devices[0].Loss
+		if loss != nil {
+			if got = loss.Storage; loss.Over != nil {
+				got += ", over"
+			}
+			if loss.Reason == "" || strings.Contains(loss.Reason, "/dev/") {
+				return fmt.Errorf("got reason %q", loss.Reason)
+			}
+		}
+		if got != want {
+			return fmt.Errorf("got %s (%+v)", got, loss)
+		}
+		return nil
+	})
+}
+
 // firmware is what the cloud says of the vehicle's firmware.
 type firmware struct {
 	Devices []struct {

@@ -128,17 +128,18 @@ func TestCorruptAfterInstall(t *testing.T) {
 }
 
 // TestLostData damages the data partition, and then takes it away: the device
-// repairs it, makes it anew, and goes on.
+// repairs it, makes it anew, goes on, and tells the cloud when something was lost.
 func TestLostData(t *testing.T) {
 	b := newBoard(t, newBench(t))
 	for _, c := range []struct {
 		damage int // bytes from the start
 		says   []string
+		lost   string // what the cloud says
 	}{
-		{0, nil},
-		{1 << 20, []string{"data partition repaired"}}, // a copy of the superblock is elsewhere
-		{64 << 20, []string{"data partition lost", "data partition made anew"}},
-		{0, nil},
+		{0, nil, "nothing"},
+		{1 << 20, []string{"data partition repaired"}, "nothing"}, // a copy of the superblock is elsewhere
+		{64 << 20, []string{"data partition lost", "data partition made anew"}, "recreated"},
+		{0, nil, "recreated, over"},
 	} {
 		if c.damage == 0 && testing.Short() {
 			continue
@@ -149,6 +150,7 @@ func TestLostData(t *testing.T) {
 		b.on()
 		b.says(time.Minute, append(c.says, "agent ready")...)
 		b.online(2 * time.Minute)
+		b.lost(time.Minute, c.lost)
 		if text := b.Machine().Output(); c.says == nil && strings.Contains(text, "data partition") {
 			t.Errorf("a start without damage speaks of the data partition: %s", text)
 		}
