@@ -10,9 +10,10 @@
 // call; while they are rare it blocks until the next one. The descriptor is
 // not in Go's poller, which would be woken by each frame. Time stamps are the
 // kernel's, taken when the frame came from the interface, so the tick does not show in
-// them; within one Receive they never go back, even when the clock is set. (In
-// the first milliseconds of the first such socket of a machine the kernel stamps
-// frames when they are read.)
+// them, and every reader of the interface sees the same. They may go back: when the
+// clock is set, and by some milliseconds when frames that different processors took
+// overtake one another. (In the first milliseconds of the first such socket of a
+// machine the kernel stamps frames when they are read.)
 //
 // Frames that find the socket's buffer full are lost; the kernel counts them
 // (SO_RXQ_OVFL), and so does Stats, with the frame behind the gap. What the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"runtime"
 	"time"
@@ -85,7 +84,6 @@ func (b *Bus) wait(ctx context.Context) error {
 // read takes what is there, in batches. Error frames are counted and left out.
 func (b *Bus) read(frames []can.Frame) (n int) {
 	b.more = false
-	latest := int64(math.MinInt64)
 	for n < len(frames) {
 		room := min(len(frames)-n, batchSize)
 		got, errno := b.batch.receive(b.fd, room)
@@ -96,10 +94,7 @@ func (b *Bus) read(frames []can.Frame) (n int) {
 			break
 		}
 		for i := range got {
-			f := &frames[n]
-			if b.take(i, f) {
-				f.Time = max(f.Time, latest)
-				latest = f.Time
+			if b.take(i, &frames[n]) {
 				n++
 			}
 		}
