@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,8 +27,8 @@ func arguments(cfg Config) ([]string, error) {
 		return nil, err
 	}
 	args := []string{"-nodefaults", "-display", "none", "-serial", "stdio",
-		"-m", strconv.Itoa(orDefault(cfg.Memory, 512)), "-smp", strconv.Itoa(orDefault(cfg.CPUs, 1))}
-	args = append(args, board(cfg.Arch)...)
+		"-m", strconv.Itoa(cmp.Or(cfg.Memory, 512)), "-smp", strconv.Itoa(cmp.Or(cfg.CPUs, 1))}
+	args = append(args, board(cfg.Arch, cfg.CPU)...)
 	if !cfg.Reboots {
 		args = append(args, "-no-reboot")
 	}
@@ -71,18 +72,18 @@ func check(cfg Config) error {
 }
 
 // board chooses the machine, its processor and how it is run.
-func board(arch Arch) []string {
+func board(arch Arch, cpu string) []string {
 	accelerator := "tcg"
 	if kvm(arch) {
 		accelerator = "kvm"
 	}
 	switch arch {
 	case ARM64:
-		return []string{"-machine", "virt", "-cpu", "cortex-a53", "-accel", accelerator}
+		return []string{"-machine", "virt", "-cpu", cmp.Or(cpu, "cortex-a53"), "-accel", accelerator}
 	case ARM:
-		return []string{"-machine", "virt,highmem=off", "-cpu", "cortex-a15", "-accel", accelerator}
+		return []string{"-machine", "virt,highmem=off", "-cpu", cmp.Or(cpu, "cortex-a15"), "-accel", accelerator}
 	default:
-		return []string{"-machine", "q35", "-cpu", "max", "-accel", accelerator}
+		return []string{"-machine", "q35", "-cpu", cmp.Or(cpu, "max"), "-accel", accelerator}
 	}
 }
 
@@ -177,13 +178,6 @@ func kvm(arch Arch) bool {
 		}
 	}
 	return false
-}
-
-func orDefault(n, otherwise int) int {
-	if n == 0 {
-		return otherwise
-	}
-	return n
 }
 
 func onOff(on bool) string {

@@ -36,9 +36,10 @@ var ErrMissing = errors.New("program missing")
 // Config of a Machine.
 type Config struct {
 	Arch    Arch
-	Memory  int  // MiB; 0: 512
-	CPUs    int  // 0: one
-	Reboots bool // a guest that restarts goes on; false: QEMU ends
+	CPU     string // QEMU's name of the processor; empty: the oldest that the kernel of Arch is for
+	CPUs    int    // 0: one
+	Memory  int    // MiB; 0: 512
+	Reboots bool   // a guest that restarts goes on; false: QEMU ends
 
 	// Boot a kernel directly, with its initramfs and command line, or firmware: one of Kernel and BIOS is set.
 	Kernel, Initrd, Append string

@@ -38,6 +38,7 @@ type Config struct {
 	Modules []guest.Module // kernel modules besides Modules
 	Timeout time.Duration  // of the whole run; 0: none but the context's
 	Memory  int            // MiB; 0: 512
+	CPU     string         // QEMU's name of the processor; empty: see qemu.Config
 	CPUs    int            // 0: two
 	NoTPM   bool           // no TPM even if swtpm is installed
 	Stdout  io.Writer      // the program's output; must be set
@@ -76,7 +77,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		ctx, cancel = context.WithTimeout(ctx, cfg.Timeout)
 		defer cancel()
 	}
-	vm := qemu.Config{Arch: cfg.Arch, Memory: cfg.Memory, CPUs: cfg.CPUs, Kernel: p.kernel.Image, Initrd: p.initrd,
+	vm := qemu.Config{Arch: cfg.Arch, Memory: cfg.Memory, CPU: cfg.CPU, CPUs: cfg.CPUs, Kernel: p.kernel.Image, Initrd: p.initrd,
 		Append: commandLine(cfg.Arch), Channels: []string{guest.Channel}, MonitorChannel: guest.Monitor, Console: cfg.Console}
 	if qemu.HasCAN(cfg.Arch) {
 		vm.CAN = controllers

@@ -49,6 +49,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	cfg := runner.Config{Stdout: os.Stdout, Stderr: os.Stderr, Env: environment(os.Environ())}
 	arch := flags.String("arch", "arm64", "architecture of the program: arm64, arm or amd64")
 	flags.IntVar(&cfg.Memory, "memory", 0, "memory of the guest in MiB; 0: 512")
+	flags.StringVar(&cfg.CPU, "cpu", "", "QEMU's name of the guest's processor; empty: the oldest that the kernel is for")
 	flags.IntVar(&cfg.CPUs, "cpus", 0, "processors of the guest; 0: two")
 	flags.DurationVar(&cfg.Timeout, "timeout", 0, "for the whole run; 0: the test's own time-out and a minute, or 10 minutes")
 	flags.BoolVar(&cfg.NoTPM, "no-tpm", false, "no TPM in the guest")

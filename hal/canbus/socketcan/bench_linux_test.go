@@ -25,7 +25,7 @@ import (
 const (
 	offerRate = 40_000 // frames/s
 	offerTime = 4 * time.Second
-	offerSome = 8 // frames a system call: a guest in software emulation cannot send them one by one
+	offerSome = 40 // frames a system call, one a millisecond: a guest in software emulation cannot send them one by one
 	// offerEnv makes the test binary a process that offers frames: its CPU time must not count as the reader's.
 	offerEnv = "TELLTALE_TEST_OFFER"
 )
