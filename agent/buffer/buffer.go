@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"telltale.dev/agent/durable"
 	"telltale.dev/protocol"
 )
 
@@ -114,7 +115,7 @@ func open(c Config, ops fileOps) (*Buffer, error) {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, plain(err)
 	}
-	if err := syncDir(filepath.Dir(b.dir)); err != nil { // the directory's own name
+	if err := durable.SyncFolder(filepath.Dir(b.dir)); err != nil { // the directory's own name
 		return nil, plain(err)
 	}
 	if b.lock, err = lockDir(b.dir, false); err != nil {

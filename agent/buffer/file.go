@@ -5,15 +5,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"telltale.dev/agent/durable"
 )
 
 // pageSize of all segments, whatever the machine's is: files move between machines.
@@ -42,16 +42,7 @@ type fileOps struct {
 }
 
 func realOps() fileOps {
-	return fileOps{commit: (*bbolt.Tx).Commit, rename: os.Rename, remove: os.Remove, sync: syncDir}
-}
-
-// syncDir puts the names in a directory on disk.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return fileOps{commit: (*bbolt.Tx).Commit, rename: os.Rename, remove: os.Remove, sync: durable.SyncFolder}
 }
 
 // openFile opens an existing segment for reading.
@@ -169,15 +160,7 @@ func plain(err error) error {
 		return err
 	}
 	full := isFull(err)
-	var p *fs.PathError
-	var l *os.LinkError
-	switch {
-	case errors.As(err, &p):
-		err = fmt.Errorf("%s %s: %w", p.Op, filepath.Base(p.Path), p.Err)
-	case errors.As(err, &l):
-		err = fmt.Errorf("%s %s: %w", l.Op, filepath.Base(l.New), l.Err)
-	}
-	if full {
+	if err = durable.Plain(err); full {
 		return fmt.Errorf("buffer: %w: %w", ErrFull, err)
 	}
 	return fmt.Errorf("buffer: %w", err)

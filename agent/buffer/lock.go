@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"telltale.dev/agent/durable"
 )
 
 // Names of the two files beside the segments.
@@ -94,5 +96,5 @@ func writeVersion(dir string) error {
 	if err := os.Rename(tmp, filepath.Join(dir, versionFile)); err != nil {
 		return plain(err)
 	}
-	return plain(syncDir(dir))
+	return plain(durable.SyncFolder(dir))
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 )
@@ -217,7 +218,7 @@ func (k *Keeper) keep(set protocol.CampaignSet) error {
 	if err != nil {
 		return err
 	}
-	if err := writeDurably(k.path(), data); err != nil {
+	if err := durable.Replace(k.path(), data); err != nil {
 		return fmt.Errorf("keep campaigns: %w", err)
 	}
 	k.set = set

@@ -9,7 +9,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/durable"
 	"telltale.dev/hal/storage"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
@@ -108,7 +108,7 @@ func (t *Teller) tell(event *protocol.Storage) error {
 		Created: time.Now(), Payload: payload,
 	}}, buffer.Progress{})
 	if err == nil && event.State.Lost() {
-		if err := writeDurably(t.path(), []byte(event.Loss+"\n")); err != nil {
+		if err := durable.Replace(t.path(), []byte(event.Loss+"\n")); err != nil {
 			t.cfg.Log.Warn("a loss of data may be told again", "error", err)
 		}
 	}
@@ -124,43 +124,10 @@ const maxTold = protocol.MaxIDLength + 1
 func (t *Teller) told() string {
 	text, err := os.ReadFile(t.path())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.cfg.Log.Warn("a loss of data may be told again", "error", plain(err))
+		t.cfg.Log.Warn("a loss of data may be told again", "error", durable.Plain(err))
 	}
 	if err != nil || len(text) == 0 || len(text) > maxTold {
 		return ""
 	}
 	return string(text[:len(text)-1])
-}
-
-// writeDurably replaces a file so that after a power cut either the old or the new content is there.
-func writeDurably(path string, data []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return plain(err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-	}
-	return plain(err)
-}
-
-// plain leaves the folder out of an error about a file.
-func plain(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return fmt.Errorf("%s %s: %w", path.Op, filepath.Base(path.Path), path.Err)
-	}
-	var link *os.LinkError
-	if errors.As(err, &link) {
-		return fmt.Errorf("%s %s: %w", link.Op, filepath.Base(link.New), link.Err)
-	}
-	return err
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telltale.dev/agent/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
 )
@@ -79,7 +80,7 @@ func (u *Updater) cleanUp(keep string) {
 	parts, err := filepath.Glob(filepath.Join(u.cfg.Dir, "*"+partSuffix))
 	for _, name := range parts {
 		if name != keep {
-			err = errors.Join(err, plain(os.Remove(name)))
+			err = errors.Join(err, durable.Plain(os.Remove(name)))
 		}
 	}
 	if err != nil {
@@ -126,7 +127,7 @@ func (u *Updater) download(ctx context.Context) error {
 		case errors.As(err, &v):
 			return u.fail(v.reason, v.err)
 		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-			return u.fail(protocol.ReasonNoSpace, plain(err))
+			return u.fail(protocol.ReasonNoSpace, durable.Plain(err))
 		case errors.Is(err, errRefused):
 			if u.refusals++; u.refusals >= maxRefusals {
 				return u.fail(protocol.ReasonDownloadRefused, err)
@@ -296,7 +297,7 @@ func (u *Updater) checkHeader(file *os.File) error {
 func (u *Updater) verify() error {
 	file, err := os.Open(u.part())
 	if err != nil {
-		return plain(err)
+		return durable.Plain(err)
 	}
 	defer file.Close()
 	digest := sha256.New()
@@ -306,7 +307,7 @@ func (u *Updater) verify() error {
 		_, problem = io.Copy(io.Discard, opened.Payload())
 	}
 	if _, err := io.Copy(io.Discard, whole); err != nil {
-		return plain(err)
+		return durable.Plain(err)
 	}
 	if protocol.FileHash(digest.Sum(nil)) != u.j.Document.File {
 		return u.damaged()
@@ -324,5 +325,5 @@ func (u *Updater) damaged() error {
 	}
 	u.again = true
 	u.cfg.Log.Warn("downloaded file is damaged and fetched once more")
-	return plain(os.Remove(u.part()))
+	return durable.Plain(os.Remove(u.part()))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"telltale.dev/agent/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
@@ -38,7 +39,7 @@ func (u *Updater) install(ctx context.Context) error {
 	}
 	file, err := os.Open(u.part())
 	if err != nil {
-		return u.fail(protocol.ReasonCorrupt, plain(err))
+		return u.fail(protocol.ReasonCorrupt, durable.Plain(err))
 	}
 	defer file.Close()
 	opened, err := firmware.Open(file, u.policy())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
@@ -56,7 +57,7 @@ func loadJournal(dir string) (journal, error) {
 		return journal{}, nil
 	}
 	if err != nil {
-		return journal{}, plain(err)
+		return journal{}, durable.Plain(err)
 	}
 	var j journal
 	if len(data) > maxJournal {
@@ -73,7 +74,7 @@ func loadJournal(dir string) (journal, error) {
 
 func setAside(dir string) error {
 	name := filepath.Join(dir, journalFile)
-	return plain(os.Rename(name, name+".corrupt"))
+	return durable.Plain(os.Rename(name, name+".corrupt"))
 }
 
 // keep puts the journal on disk.
@@ -151,46 +152,4 @@ const maxDetail = 300
 
 func shorten(text string) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
-}
-
-// writeDurably replaces a file so that after a power cut either the old or the new content is there.
-func writeDurably(path string, data []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return plain(err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-		return plain(err)
-	}
-	return plain(syncFolder(filepath.Dir(path)))
-}
-
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// plain leaves the folder out of an error about a file.
-func plain(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return fmt.Errorf("%s %s: %w", path.Op, filepath.Base(path.Path), path.Err)
-	}
-	var link *os.LinkError
-	if errors.As(err, &link) {
-		return fmt.Errorf("%s %s: %w", link.Op, filepath.Base(link.New), link.Err)
-	}
-	return err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
@@ -105,7 +106,7 @@ type Updater struct {
 // Open reads the journal. A damaged one is set aside: then what runs decides alone.
 func Open(cfg Config) (*Updater, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("update folder: %w", plain(err))
+		return nil, fmt.Errorf("update folder: %w", durable.Plain(err))
 	}
 	cfg.Timing = cfg.Timing.withDefaults()
 	if cfg.MaxBytes <= 0 {
@@ -114,7 +115,7 @@ func Open(cfg Config) (*Updater, error) {
 	if len(cfg.Endpoints) == 0 {
 		return nil, errors.New("update: expected a download endpoint")
 	}
-	u := &Updater{cfg: cfg, arrived: make(chan struct{}, 1), client: newClient(cfg), write: writeDurably}
+	u := &Updater{cfg: cfg, arrived: make(chan struct{}, 1), client: newClient(cfg), write: durable.Replace}
 	var err error
 	u.j, err = loadJournal(cfg.Dir)
 	if errors.Is(err, errDamaged) {
