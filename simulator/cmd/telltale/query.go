@@ -37,6 +37,17 @@ func (c *cloudAPI) get(ctx context.Context, answer any, path ...string) error {
 	return nil
 }
 
+// print copies an answer to standard output as it is.
+func (c *cloudAPI) print(ctx context.Context, path ...string) error {
+	body, err := c.open(ctx, path...)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(os.Stdout, body)
+	return err
+}
+
 // maxProblem bounds the description of a refusal.
 const maxProblem = 64 << 10
 
@@ -171,13 +182,7 @@ func (v *signalValue) number() string {
 func (c *stateCommand) Run(ctx context.Context) error {
 	path := []string{"v1", "vehicles", url.PathEscape(c.VID), "state"}
 	if c.JSON {
-		body, err := c.open(ctx, path...)
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		_, err = io.Copy(os.Stdout, body)
-		return err
+		return c.print(ctx, path...)
 	}
 	var list []signalValue
 	if err := c.get(ctx, &list, path...); err != nil {

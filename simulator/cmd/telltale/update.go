@@ -283,13 +283,7 @@ type updateStatusCommand struct {
 func (c *updateStatusCommand) Run(ctx context.Context) error {
 	path := []string{"v1", "vehicles", url.PathEscape(c.VID), "update"}
 	if c.JSON {
-		body, err := c.open(ctx, path...)
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		_, err = io.Copy(os.Stdout, body)
-		return err
+		return c.print(ctx, path...)
 	}
 	var f firmwareView
 	if err := c.get(ctx, &f, path...); err != nil {
