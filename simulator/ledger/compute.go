@@ -37,7 +37,7 @@ type Evidence struct {
 // Compute adds everything up. The error is only for evidence that cannot be
 // read; see Ledger.Check for an account that does not add up.
 func Compute(e Evidence) (*Ledger, error) {
-	l := &Ledger{WireBytes: e.WireBytes, Seconds: e.Took.Seconds()}
+	l := &Ledger{WireBytes: e.WireBytes, Seconds: e.Took.Seconds(), Blurred: e.Blurred}
 	boots := e.boots()
 	for _, b := range boots {
 		l.FramesReceived += b.Received

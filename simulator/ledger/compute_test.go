@@ -240,6 +240,21 @@ func TestLedgerFigures(t *testing.T) {
 	}
 }
 
+// TestBlurred: an account that compares numbers only says so, and why.
+func TestBlurred(t *testing.T) {
+	a := sound(t)
+	a.Blurred = "the kernel dropped 5 frames"
+	a.files[first][3].Raw++ // not to be noticed
+	l, err := a.compute(t)
+	if err != nil || l.Check() != nil || l.Blurred != a.Blurred {
+		t.Errorf("got %v, %v and %q", err, l.Check(), l.Blurred)
+	}
+	var table strings.Builder
+	if l.Table(&table); !strings.Contains(table.String(), "not sample by sample: the kernel dropped 5 frames\n") {
+		t.Errorf("got %s", table.String())
+	}
+}
+
 func TestComputeUnreadable(t *testing.T) {
 	a := sound(t)
 	if _, err := a.compute(t); err != nil {
