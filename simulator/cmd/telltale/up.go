@@ -207,13 +207,16 @@ func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credent
 func (c *upCommand) canplayer(v *world.Vehicle) {
 	fmt.Println("\nThe interfaces are yours to send on, for instance:")
 	log := relative(filepath.Join(c.Data, "recordings", "rav4.log.zst"))
+	player := []string{"-l", "i", "-I", strings.TrimSuffix(log, ".zst")} // it repeats files, not its standard input
 	for _, b := range v.Buses() {
 		iface := strings.TrimPrefix(v.URL(b.Name), socketcan.Scheme+":")
-		if len(c.DBC) == 0 {
-			fmt.Printf("zstd -dcq %s | canplayer -l i %s=%s\n", quote(log), iface, b.Name)
-		} else {
-			fmt.Printf("cangen %s\n", iface)
+		player = append(player, iface+"="+b.Name)
+		if len(c.DBC) > 0 {
+			fmt.Println(command("cangen", iface))
 		}
+	}
+	if len(c.DBC) == 0 {
+		fmt.Println(command("zstd", "-dqf", log), "&&", command("canplayer", player...))
 	}
 }
 
