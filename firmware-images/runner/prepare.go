@@ -76,6 +76,11 @@ func prepare(ctx context.Context, cfg *Config) (*prepared, error) {
 	if err := addFiles(archive, root, dir, cfg.With); err != nil {
 		return p, err
 	}
+	if cfg.Shell {
+		if err := addShell(ctx, archive, packages, DebianArch(cfg.Arch)); err != nil {
+			return p, err
+		}
+	}
 	rel, err := filepath.Rel(root, dir)
 	if err != nil {
 		return p, fmt.Errorf("runner: %w", err)
@@ -113,6 +118,30 @@ func addPrograms(archive *initramfs.Archive, init, program string, job guest.Job
 	archive.File("etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n"))
 	archive.CharDevice("dev/console", 0o600, 5, 1)
 	archive.CharDevice("dev/null", 0o666, 1, 3)
+	return nil
+}
+
+// addShell packs a shell and the programs that it is asked for.
+func addShell(ctx context.Context, archive *initramfs.Archive, packages *debian.Cache, arch debian.Arch) error {
+	p, err := packages.Fetch(ctx, arch, "busybox-static")
+	if err != nil {
+		return err
+	}
+	tree, err := packages.Extract(ctx, p)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(tree, "bin", "busybox"))
+	if errors.Is(err, fs.ErrNotExist) { // since Debian 13
+		data, err = os.ReadFile(filepath.Join(tree, "usr", "bin", "busybox"))
+	}
+	if err != nil {
+		return fmt.Errorf("runner: busybox: %w", err)
+	}
+	archive.File("bin/busybox", 0o755, data)
+	for _, name := range []string{"sh", "ip", "unshare"} {
+		archive.Symlink("bin/"+name, "busybox")
+	}
 	return nil
 }
 

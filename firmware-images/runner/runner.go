@@ -41,6 +41,7 @@ type Config struct {
 	CPU     string         // QEMU's name of the processor; empty: see qemu.Config
 	CPUs    int            // 0: two
 	NoTPM   bool           // no TPM even if swtpm is installed
+	Shell   bool           // Debian's busybox in /bin as sh, ip and unshare, for what people type
 	Stdout  io.Writer      // the program's output; must be set
 	Stderr  io.Writer
 	Console io.Writer // a copy of the kernel's console; nil: none

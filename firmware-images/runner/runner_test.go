@@ -78,7 +78,7 @@ func TestWorld(t *testing.T) {
 	profile := filepath.Join(t.TempDir(), "cover.out")
 	o := boot(t, "TestWorld", func(cfg *runner.Config) {
 		cfg.Args = append(cfg.Args, "-test.coverprofile", profile)
-		cfg.Modules = []guest.Module{{Name: "dummy", Params: "numdummies=3"}}
+		cfg.Modules, cfg.Shell = []guest.Module{{Name: "dummy", Params: "numdummies=3"}}, true
 	})
 	if o.err != nil || o.result.ExitCode != 0 {
 		t.Fatalf("got exit code %d, %v\n%s%s", o.result.ExitCode, o.err, o.stdout, o.stderr)

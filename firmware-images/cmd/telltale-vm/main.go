@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	flags.IntVar(&cfg.CPUs, "cpus", 0, "processors of the guest; 0: two")
 	flags.DurationVar(&cfg.Timeout, "timeout", 0, "for the whole run; 0: the test's own time-out and a minute, or 10 minutes")
 	flags.BoolVar(&cfg.NoTPM, "no-tpm", false, "no TPM in the guest")
+	flags.BoolVar(&cfg.Shell, "shell", false, "a shell in the guest: Debian's busybox as sh, ip and unshare in /bin")
 	console := flags.Bool("console", false, "print the kernel's console on standard error")
 	flags.Func("with", "further `path` of the Go module that the program finds, relative to the module's root (repeatable)",
 		func(v string) error { cfg.With = append(cfg.With, v); return nil })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,6 +37,9 @@ func TestWorld(t *testing.T) {
 	modules, err := os.ReadFile("/proc/modules")
 	if err != nil || !strings.Contains(string(modules), "vcan ") {
 		t.Errorf("modules: %v, expected vcan among\n%s", err, modules)
+	}
+	if out, err := exec.Command("sh", "-c", "unshare -Urn ip link show lo").CombinedOutput(); err != nil || !strings.Contains(string(out), "LOOPBACK") {
+		t.Errorf("the shell: %v\n%s", err, out)
 	}
 	if _, err := net.InterfaceByName("dummy2"); err != nil { // of a module's parameter numdummies=3
 		t.Error(err)
