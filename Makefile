@@ -52,7 +52,7 @@ test-vm: tools ## tests on Debian's kernel in QEMU, ARCH=arm64, arm or amd64: vc
 
 # What runs with all programs in the guest: the demonstration on vcan, and figures of the agent there.
 VMPROGRAMS := .cache/vm-programs/$(ARCH)
-VMEXEC = $(CACHE)/bin/telltale-vm -arch $(ARCH) -no-tpm -memory 2048 -with $(VMPROGRAMS) -with simulator/scenarios -with simulator/recordings
+VMEXEC = $(CACHE)/bin/telltale-vm -arch $(ARCH) -no-tpm -shell -memory 2048 -with README.md -with $(VMPROGRAMS) -with simulator/scenarios -with simulator/recordings
 
 .PHONY: $(VMPROGRAMS)
 $(VMPROGRAMS): tools
