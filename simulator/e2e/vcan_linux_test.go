@@ -60,11 +60,12 @@ func account(t *testing.T, cmd *exec.Cmd) (l ledger.Ledger) {
 }
 
 // TestCampaignNarrowsOnVcan: when fleet operations want the speed only, the
-// kernel keeps the other frames away: of the drive's second half the agent sees nothing else.
+// kernel keeps the other frames away: of the drive's second half the agent sees
+// nothing else but what its receive buffers hold already, at most 10,000 frames a bus.
 func TestCampaignNarrowsOnVcan(t *testing.T) {
 	vcan(t, "vcan0", "vcan1")
 	l := account(t, command(t, "bin/telltale run simulator/e2e/testdata/narrow.yaml --can can0=vcan0 --can can1=vcan1 --json"))
-	if l.FramesSent != recordedFrames || l.FramesUnpowered+l.FramesDropped != 0 || l.FramesFiltered < l.FramesSent*4/10 {
+	if l.FramesSent != recordedFrames || l.FramesUnpowered+l.FramesDropped != 0 || l.FramesFiltered < l.FramesSent*3/10 {
 		t.Errorf("got %d of %d frames received and %d filtered, want about half and half", l.FramesReceived, l.FramesSent, l.FramesFiltered)
 	}
 }
