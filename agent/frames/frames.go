@@ -28,7 +28,8 @@ import (
 // BlockFrames is the largest number of frames in a block.
 const BlockFrames = 256
 
-// Block is a run of frames of one bus, in the bus's order.
+// Block is a run of frames of one bus, in the bus's order. It has none when it
+// tells of frames dropped behind the last one of an attachment.
 type Block struct {
 	Bus    int // index of the input
 	Frames []can.Frame
@@ -197,12 +198,13 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 	defer func() { r.free.Put(b) }()
 	for {
 		n, err := bus.Receive(ctx, b.buf[:])
-		if n > 0 {
-			total.Received += uint64(n)
-			total.Dropped = base.Dropped + bus.Stats().Dropped
+		before := total.Dropped
+		total.Received += uint64(n)
+		total.Dropped = base.Dropped + bus.Stats().Dropped
+		if n > 0 || total.Dropped != before { // no frame may be there to tell of the dropped ones
 			b.Bus, b.Frames, b.Received, b.Dropped = index, b.buf[:n], total.Received, total.Dropped
-			if here.read(b.buf[0].Time, total) {
-				r.cfg.Log.Info("first frame", "bus", r.cfg.Inputs[index].Name, "after_kernel_start", sinceKernelStart(b.buf[0].Time))
+			if here.read(b.Frames, total) {
+				r.cfg.Log.Info("first frame", "bus", r.cfg.Inputs[index].Name, "after_kernel_start", sinceKernelStart(b.Frames[0].Time))
 			}
 			out <- b
 			b = r.free.Get().(*Block)
@@ -211,7 +213,6 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 			if errors.Is(err, io.EOF) {
 				err = fmt.Errorf("%s ended: %w", r.cfg.Inputs[index].Name, err)
 			}
-			total.Dropped = base.Dropped + bus.Stats().Dropped
 			return true, total, err
 		}
 	}

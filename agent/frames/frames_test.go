@@ -130,3 +130,46 @@ func TestNothingReceivedIsLost(t *testing.T) {
 		t.Errorf("%d frames received, %d handed on", got, at)
 	}
 }
+
+// flooded is a bus that loses frames behind the last one that it hands out.
+type flooded struct {
+	canbus.Bus
+	calls   int
+	dropped uint64
+}
+
+func (f *flooded) Receive(ctx context.Context, list []can.Frame) (int, error) {
+	if f.calls++; f.calls == 1 {
+		f.dropped = 2
+		return copy(list, numbered(7, 3)), nil
+	}
+	<-ctx.Done()
+	f.dropped = 9
+	return 0, ctx.Err()
+}
+
+func (f *flooded) Stats() canbus.Stats { return canbus.Stats{Received: 3, Dropped: f.dropped} }
+func (*flooded) Close() error          { return nil }
+
+// TestDropsBehindTheLastFrame: a block without frames tells of them.
+func TestDropsBehindTheLastFrame(t *testing.T) {
+	r := frames.New(frames.Config{Log: slog.New(slog.DiscardHandler), Inputs: []frames.Input{{Name: "can0", Open: func(context.Context) (canbus.Bus, error) {
+		return &flooded{}, nil
+	}}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	out, ended := make(chan *frames.Block), make(chan error, 1)
+	go func() { ended <- r.Run(ctx, out) }()
+	if b := <-out; len(b.Frames) != 3 || b.Received != 3 || b.Dropped != 2 {
+		t.Errorf("got %d frames, %d received, %d dropped, want 3, 3 and 2", len(b.Frames), b.Received, b.Dropped)
+	}
+	cancel()
+	if b := <-out; b == nil || len(b.Frames) != 0 || b.Received != 3 || b.Dropped != 9 {
+		t.Errorf("got %+v, want no frames, 3 received, 9 dropped", b)
+	}
+	if b, open := <-out; open {
+		t.Errorf("got %+v, want the end", b)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -104,12 +104,12 @@ func (p *place) filter() string {
 	return text
 }
 
-// read notes a block, and says whether it is the first.
-func (p *place) read(first int64, total canbus.Stats) (news bool) {
+// read notes a block, and says whether it has the first frame.
+func (p *place) read(frames []can.Frame, total canbus.Stats) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if news = p.state.First == 0; news {
-		p.state.First = first
+	if news = p.state.First == 0 && len(frames) > 0; news {
+		p.state.First = frames[0].Time
 	}
 	p.state.Received, p.state.Dropped = total.Received, total.Dropped
 	return news

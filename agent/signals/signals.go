@@ -65,6 +65,7 @@ type Decoder struct {
 	buses   []int // input index → plan's bus index, -1: no DBC for it
 	release func(*frames.Block)
 	dropped []uint64
+	latest  int64 // time of the newest frame
 	account Account
 	free    sync.Pool
 }
@@ -106,8 +107,9 @@ func (d *Decoder) Decode(fb *frames.Block, b *Block) {
 	bus, most := d.buses[fb.Bus], d.plan.MaxSignals()
 	b.Rows, b.Raw, b.Bus = b.Rows[:0], b.Raw[:0], bus
 	if n := len(fb.Frames); n > 0 {
-		b.Now = fb.Frames[n-1].Time
+		d.latest = fb.Frames[n-1].Time
 	}
+	b.Now = d.latest
 	for i := range fb.Frames {
 		f := &fb.Frames[i]
 		layout, n := dbc.Unknown, 0

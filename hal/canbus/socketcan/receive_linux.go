@@ -30,6 +30,7 @@ func (b *Bus) Receive(ctx context.Context, frames []can.Frame) (int, error) {
 			b.sleep(ctx, tickTime)
 		}
 		if err := ctx.Err(); err != nil {
+			b.countTail()
 			return 0, err
 		}
 		if b.closed.Load() {
