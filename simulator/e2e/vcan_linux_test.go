@@ -88,8 +88,7 @@ func TestEverySampleOnVcan(t *testing.T) {
 
 // TestHasteWithoutRootOnVcan: without root the receive buffers hold some 550
 // frames, so that the agent may lose frames of a drive in haste. Each is
-// counted, and our own reader loses none, else there would be no account. (Those
-// behind the last frame that the agent was given count as unpowered.)
+// counted, and our own reader loses none, else there would be no account.
 func TestHasteWithoutRootOnVcan(t *testing.T) {
 	const some = 20_000
 	cmd := unshared(t, demoLine+" --log short.log --speed 100")
