@@ -57,16 +57,7 @@ func bus(ctx context.Context, b busConfig) (socket *os.File, err error) {
 		}
 	}
 	if b.Listen != "" {
-		o, err := socketcan.ParseURL(b.Listen)
-		if err != nil {
-			return nil, err
-		}
-		fd, err := socketcan.Listen(o)
-		if err != nil {
-			return nil, err // the agent goes on trying
-		}
-		socket = os.NewFile(uintptr(fd), b.Name)
-		say("bus %s: listening", b.Name)
+		socket, err = listenTo(b) // after an error the agent goes on trying
 	}
 	if b.Cable != "" {
 		go func() {
@@ -75,7 +66,21 @@ func bus(ctx context.Context, b busConfig) (socket *os.File, err error) {
 			}
 		}()
 	}
-	return socket, nil
+	return socket, err
+}
+
+// listenTo opens the socket of a bus.
+func listenTo(b busConfig) (*os.File, error) {
+	o, err := socketcan.ParseURL(b.Listen)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := socketcan.Listen(o)
+	if err != nil {
+		return nil, err
+	}
+	say("bus %s: listening", b.Name)
+	return os.NewFile(uintptr(fd), b.Name), nil
 }
 
 // cable puts what comes through a virtio-serial port, lines of candump's log
