@@ -132,8 +132,8 @@ func (k *kernelBus) watch(ctx context.Context, tap func(bus string, first uint64
 		k.mu.Lock()
 		first := k.frames
 		k.frames += uint64(n)
-		for i := range frames[:n] {
-			if tap != nil {
+		if tap != nil {
+			for i := range frames[:n] {
 				k.times = append(k.times, frames[i].Time)
 			}
 		}
