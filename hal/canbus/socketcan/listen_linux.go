@@ -37,8 +37,8 @@ func listen(fd int, o *Options) error {
 }
 
 // Adopt makes a bus of a socket that Listen has opened, most likely in the
-// process that started this one. What is not a socket of this interface is left alone, with an error;
-// otherwise the socket belongs to the bus, or is closed.
+// process that started this one. A descriptor that is no bound CAN socket is
+// left alone; any other one belongs to the bus, or is closed after an error.
 func Adopt(fd int, o Options) (canbus.Bus, error) {
 	bound, err := boundTo(fd)
 	if err != nil {
