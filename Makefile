@@ -73,13 +73,11 @@ race: tools ## the concurrent rooms under the race detector (needs cgo)
 	CGO_ENABLED=1 $(GO) test -race -short ./agent/... ./cloud/... ./hal/... ./simulator/...
 
 # Two targets at a time, each on one core.
-fuzz: SHELL := /bin/bash
 fuzz: tools ## the parsers' fuzz targets for FUZZTIME each, all others for FUZZSHORT
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  case $$dir in ./protocol*|./simulator/drive) time=$(FUZZTIME);; *) time=$(FUZZSHORT);; esac; \
 	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$dir/*_test.go); do echo "$$dir $$target $$time"; done; \
-	done | xargs -P 2 -L 1 bash -o pipefail -c \
-	  '$(GO) test -run "^$$" -fuzz "^$$1\$$" -fuzztime $$2 -fuzzminimizetime 5x -parallel 1 $$0 2>&1 | sed "s|^|$$0 $$1: |"'
+	done | GO='$(GO)' xargs -P 2 -L 1 .ci/fuzz
 
 system: build ## fault rounds and power cuts: ROUNDS and POWERCUTS of them
 	TELLTALE_ROUNDS=$(ROUNDS) TELLTALE_POWERCUTS=$(POWERCUTS) $(GO) test -count=1 -timeout 60m -v -run 'TestRounds|TestPowerCuts|TestTheCheckNotices' ./simulator/e2e
