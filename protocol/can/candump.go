@@ -176,12 +176,18 @@ func (s *scanner[T]) body(f *Frame) error {
 	if err := s.bytes(f, MaxClassic); err != nil {
 		return err
 	}
-	if s.at(0) == '_' { // the DLC 9 to F of a classic frame of 8 bytes; it carries no data
-		if f.Len != MaxClassic || nibble(s.at(1)) < 9 {
-			return s.fail("_9 to _F behind 8 bytes")
-		}
-		s.pos += 2
+	return s.lengthCode(f)
+}
+
+// lengthCode accepts the DLC 9 to F of a classic frame of 8 bytes, behind a _. It carries no data.
+func (s *scanner[T]) lengthCode(f *Frame) error {
+	if s.at(0) != '_' {
+		return nil
 	}
+	if f.Len != MaxClassic || nibble(s.at(1)) < 9 {
+		return s.fail("_9 to _F behind 8 bytes")
+	}
+	s.pos += 2
 	return nil
 }
 
@@ -229,7 +235,7 @@ func (s *scanner[T]) remote(f *Frame) error {
 		f.Len = c - '0'
 		s.pos++
 	}
-	return nil
+	return s.lengthCode(f)
 }
 
 // bytes reads pairs of hexadecimal digits, at most most; points between them are allowed, as candump reads them.

@@ -65,6 +65,7 @@ func TestCandumpVariants(t *testing.T) {
 		{"wide spaces", " (1.000000)  can0\t1FF#AB", "(1.000000) can0 1FF#AB"},
 		{"points", "(1.000000) can0 1FF#AB.CD", "(1.000000) can0 1FF#ABCD"},
 		{"raw dlc", "(1.000000) can0 1FF#0011223344556677_F", "(1.000000) can0 1FF#0011223344556677"},
+		{"raw dlc of a remote frame", "(1.000000) can0 1FF#R8_9", "(1.000000) can0 1FF#R8"},
 		{"fd format flag", "(1.000000) can0 1FF##5AB", "(1.000000) can0 1FF##1AB"},
 		{"remote of length 0", "(1.000000) can0 1FF#R0 R", "(1.000000) can0 1FF#R"},
 	}
@@ -108,6 +109,7 @@ func TestCandumpErrors(t *testing.T) {
 		{"fd error frame", "(1.5) can0 20000004##0", 21},
 		{"remote error frame", "(1.5) can0 20000004#R", 21},
 		{"remote length", "(1.5) can0 123#R9", 17},
+		{"raw dlc of a short remote frame", "(1.5) can0 123#R7_9", 18},
 		{"words behind", "(1.5) can0 123#00 hello", 19},
 		{"direction and more", "(1.5) can0 123#00 Rx", 20},
 	}

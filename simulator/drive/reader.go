@@ -19,6 +19,8 @@ const (
 	maxLine = 16 << 10
 	// maxProblems bounds the bad lines that are described; all are counted.
 	maxProblems = 5
+	// byteOrderMark is what editors on Windows put in front of UTF-8.
+	byteOrderMark = "\uFEFF"
 	// maxBuses bounds the buses of one log; a line of one more is a bad line.
 	maxBuses = 256
 )
@@ -110,6 +112,10 @@ func NewReader(name string, in io.Reader) (*Reader, error) {
 	if err != nil && err != io.EOF && len(head) == 0 {
 		done()
 		return nil, fmt.Errorf("%s: unpack: %w", name, cause(err))
+	}
+	if mark := len(byteOrderMark); bytes.HasPrefix(head, []byte(byteOrderMark)) {
+		head = head[mark:]
+		_, _ = r.in.Discard(mark) // it has been seen
 	}
 	if r.format, err = recognize(head, name); err != nil {
 		done()

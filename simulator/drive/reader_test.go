@@ -214,7 +214,7 @@ End TriggerBlock
 		{1_000_800, "can1", can.Frame{ID: 0x124, Flags: can.FD, Len: 1, Data: [64]byte{0x7F}}},
 		{1_000_900, "can0", busError},
 	}
-	for name, text := range map[string]string{"utf-8": text, "cp1252": strings.ReplaceAll(text, "ä", "\xE4"), "crlf": strings.ReplaceAll(text, "\n", "\r\n")} {
+	for name, text := range map[string]string{"utf-8": text, "cp1252": strings.ReplaceAll(text, "ä", "\xE4"), "crlf": strings.ReplaceAll(text, "\n", "\r\n"), "byte order mark": "\uFEFF" + text} {
 		t.Run(name, func(t *testing.T) {
 			got, r := read(t, text)
 			if c := r.Counts(); c.Bad != 0 || c.Other != 13 {
