@@ -171,6 +171,11 @@ func settings(pk packets.Packet, expiry time.Duration) sessionSettings {
 // departure notes a DISCONNECT: a reason code 0 forgets the will [MQTT-3.14.4-3]. It
 // is false when the session expiry may not be changed so [MQTT-3.14.2-2].
 func (b *Broker) departure(c *connection, pk *packets.Packet) bool {
+	if c.version == 5 && pk.FixedHeader.Remaining == 1 {
+		// A reason code alone, as mosquitto writes it; mochi takes it for none. It is
+		// the last byte, because nothing may follow a DISCONNECT [MQTT-3.14.4-2].
+		pk.ReasonCode = c.last
+	}
 	if pk.Properties.SessionExpiryIntervalFlag {
 		expiry := time.Duration(pk.Properties.SessionExpiryInterval) * time.Second
 		pk.Properties.SessionExpiryIntervalFlag = false // mochi would compare it with its own

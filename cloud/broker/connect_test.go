@@ -123,17 +123,19 @@ func TestVersion3Connacks(t *testing.T) {
 		return broker.ErrNotActive
 	}}
 	s := start(t, handler, nil)
-	for uri, want := range map[string]string{
-		"urn:dev:busy:d":      "\x20\x02\x00\x03",
-		"urn:dev:suspended:d": "\x20\x02\x00\x05",
-		"urn:dev:v:e":         "\x20\x02\x00\x02",
+	asD := "\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01d"
+	for _, c := range []struct{ uri, connect, want string }{
+		{"urn:dev:busy:d", asD, "\x20\x02\x00\x03"},
+		{"urn:dev:suspended:d", asD, "\x20\x02\x00\x05"},
+		{"urn:dev:v:e", asD, "\x20\x02\x00\x02"},
+		{"urn:ops:anna", "\x10\x0c\x00\x04MQTT\x04\x00\x00\x3c\x00\x00", "\x20\x02\x00\x02"}, // no id, but a session to keep
 	} {
-		r := s.dial(s.ca.client(uri))
-		if _, err := r.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01d")); err != nil {
+		r := s.dial(s.ca.client(c.uri))
+		if _, err := r.Write([]byte(c.connect)); err != nil {
 			t.Fatal(err)
 		}
-		if got := readBytes(t, r.Conn, 4); got != want {
-			t.Errorf("%s: got %x, want %x", uri, got, want)
+		if got := readBytes(t, r.Conn, 4); got != c.want {
+			t.Errorf("%s: got %x, want %x", c.uri, got, c.want)
 		}
 	}
 }
@@ -170,6 +172,17 @@ func TestKeepAlive(t *testing.T) {
 		if (got == nil) != (c.want == nil) || got != nil && *got != *c.want {
 			t.Errorf("keep alive %d: server keep alive got %v, want %v", c.asked, got, c.want)
 		}
+	}
+}
+
+// TestSlowestPingIsInTime: a client may be silent for one and a half keep alives [MQTT-3.1.2-22].
+func TestSlowestPingIsInTime(t *testing.T) {
+	t.Parallel()
+	s := start(t, &cloud{}, nil)
+	r, _ := s.join(s.ca.client("urn:dev:v:d"), connectPacket("d", func(c *paho.Connect) { c.KeepAlive = 1 }))
+	for range 2 {
+		time.Sleep(1100 * time.Millisecond)
+		r.alive()
 	}
 }
 

@@ -26,6 +26,7 @@ type connection struct {
 	leftGate bool
 	started  bool // the writer runs
 	arrivals uint64
+	last     byte // read from the client
 
 	// Written by admit, then read only.
 	key            string
@@ -65,9 +66,24 @@ func newConnection(b *Broker, conn *tls.Conn, address netip.Addr) *connection {
 	}
 }
 
-// SetDeadline sets the deadline for reading only: mochi calls it for the keep
-// alive before each packet, and writes have their own in Write.
-func (c *connection) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+// SetDeadline sets the deadline for reading only: mochi calls it for the keep alive
+// before each packet, and writes have their own in Write. Of one and a half keep
+// alives mochi drops what is not a whole second, which of 1 s leaves nothing for a ping.
+func (c *connection) SetDeadline(t time.Time) error {
+	if !t.IsZero() {
+		t = t.Add(time.Second / 2)
+	}
+	return c.SetReadDeadline(t)
+}
+
+// Read keeps the last byte, for departure.
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.last = p[n-1]
+	}
+	return n, err
+}
 
 // Close ends the connection; without the farewell of TLS, which may block for
 // seconds, when the client no longer reads.

@@ -90,6 +90,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	// string and user properties here [MQTT-3.1.2-29].
 	pk.Mods.DisallowProblemInfo = false
 	if pk.ReasonCode != codeSuccess {
+		if pk.ProtocolVersion < 5 && pk.ReasonCode == codeUnspecified {
+			pk.ReasonCode = code3(codeClientID) // mochi's for no client id and a session to keep [MQTT-3.1.3-8]
+		}
 		// MQTT 3.1.1 has other numbers (2 to 5); they are counted as they are sent.
 		h.broker.counters.connects[pk.ReasonCode].Add(1)
 		return pk

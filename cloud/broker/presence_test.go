@@ -139,6 +139,21 @@ func TestDisconnectAndTheWill(t *testing.T) {
 	r.send(paho.DISCONNECT, &paho.Disconnect{ReasonCode: 4, Properties: &paho.Properties{}})
 	r.closed()
 	handler.want(t, protocol.PresenceLost)
+
+	// A reason code alone: paho leaves it out or writes properties, mosquitto writes this.
+	for code, want := range map[string]protocol.PresenceState{"\x00": "", "\x04": protocol.PresenceLost} {
+		r = join(0, 300)
+		handler.want(t, protocol.PresenceOnline)
+		if _, err := r.Write([]byte("\xe0\x01" + code)); err != nil {
+			t.Fatal(err)
+		}
+		r.closed()
+		if want == "" {
+			handler.wantNothing(t, quiet)
+			continue
+		}
+		handler.want(t, want)
+	}
 }
 
 func TestDisconnectChangesTheExpiry(t *testing.T) {
