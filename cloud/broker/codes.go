@@ -15,7 +15,6 @@ const (
 	codeTakenOver               = 0x8E
 	codeFilterInvalid           = 0x8F
 	codeTopicInvalid            = 0x90
-	codeReceiveMaximum          = 0x93
 	codeAliasInvalid            = 0x94
 	codeQuota                   = 0x97
 	codePayloadFormat           = 0x99

@@ -8,7 +8,7 @@ import (
 
 // Sizes, and what happens beyond them. Those of Config are defaults.
 const (
-	defaultReceiveMaximum   = 64        // publishes of one client; MQTT 5: DISCONNECT 0x93, MQTT 3.1.1: its reader waits
+	defaultReceiveMaximum   = 64        // publishes of one client: its reader waits
 	defaultMaxInflight      = 16 << 10  // publishes of all clients: refused with 0x97
 	defaultMaxInflightBytes = 128 << 20 // the same
 	defaultMaxConnections   = 20_000    // refused with 0x89

@@ -130,8 +130,10 @@ func (b *Broker) release(size int64) {
 }
 
 // enqueue gives the upload its place in the order of acknowledgements. Beyond the
-// receive maximum an MQTT 5 client is disconnected; one of 3.1.1, which cannot know
-// it, waits. Publishes of QoS 0 are dropped beyond the same number.
+// receive maximum the reader waits. The standard has DISCONNECT 0x93 for it, but one of
+// MQTT 3.1.1 cannot know the maximum, and clients of MQTT 5 that do not look at it (paho
+// for Python) would come back and send the same again, for ever. Publishes of QoS 0 are
+// dropped beyond the same number.
 func (c *connection) enqueue(u *upload) bool {
 	limit := c.broker.cfg.ReceiveMaximum
 	for {
@@ -151,10 +153,6 @@ func (c *connection) enqueue(u *upload) bool {
 			return true
 		}
 		c.mu.Unlock()
-		if c.version == 5 {
-			c.hangUp(codeReceiveMaximum)
-			return false
-		}
 		select {
 		case <-c.space:
 		case <-c.writerDone:

@@ -280,18 +280,32 @@ func (h *held) release() {
 	h.dones = nil
 }
 
+// TestReceiveMaximumOfOneClient: who does not keep to it waits, and is not cut.
 func TestReceiveMaximumOfOneClient(t *testing.T) {
 	h := newHeld()
 	s := start(t, h, func(c *broker.Config) { c.ReceiveMaximum = 8 })
 	r := s.device("v", "d")
-	for id := uint16(1); id <= 9; id++ {
-		r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/state"})
+	send := func() {
+		for id := uint16(1); id <= 20; id++ {
+			r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/state"})
+		}
 	}
-	if got := r.closed(); got != 0x93 {
-		t.Errorf("disconnect: got %#x, want 0x93", got)
+	send()
+	for _, want := range []int{8, 8, 4} {
+		eventually(t, "a full window", func() bool { return h.len() == want })
+		r.silent()
+		h.release()
+		for range want {
+			r.puback()
+		}
 	}
-	if got := h.len(); got != 8 {
-		t.Errorf("the handler holds %d, want 8", got)
+	r.alive()
+
+	send()
+	eventually(t, "a full window", func() bool { return h.len() == 8 })
+	s.Disconnect("v", "d", 0x98)
+	if got := r.closed(); got != 0x98 {
+		t.Errorf("disconnect of a client that waits: got %#x, want 0x98", got)
 	}
 	h.release() // late answers to a client that is gone
 	eventually(t, "nothing in flight", func() bool { return s.Stats().Inflight == 0 })
