@@ -43,11 +43,14 @@ var packed = []magic{
 	{"7z\xBC\xAF\x27\x1C", "is a 7-zip archive; unpack it first: 7z x"},
 }
 
+// exampleLine is what a candump log looks like.
+const exampleLine = "(1627274455.012500) can0 7E8#0341"
+
 // Converters that write candump or ASC.
 const (
 	byPythonCAN = "convert it with python-can: can_logconvert %s drive.log"
 	byAsammdf   = "convert it with asammdf (export to ASC), https://github.com/danielhrisca/asammdf"
-	byTshark    = "record with candump -l, or export it with tshark and text2pcap's counterpart in can-utils"
+	bySavvyCAN  = "convert it with SavvyCAN (save as CanDump log), https://github.com/collin80/SavvyCAN"
 )
 
 // foreign are the known formats that are not read here.
@@ -56,17 +59,19 @@ var foreign = []magic{
 	{"MDF     ", "is an ASAM MDF (MF4) file; " + byAsammdf},
 	{"UnFinMF ", "is an unfinished ASAM MDF (MF4) file; " + byAsammdf},
 	{";$FILEVERSION", "is a PEAK TRC file; " + byPythonCAN},
-	{"\xD4\xC3\xB2\xA1", "is a pcap capture; " + byTshark},
-	{"\xA1\xB2\xC3\xD4", "is a pcap capture; " + byTshark},
-	{"\x4D\x3C\xB2\xA1", "is a pcap capture; " + byTshark},
-	{"\xA1\xB2\x3C\x4D", "is a pcap capture; " + byTshark},
-	{"\x0A\x0D\x0D\x0A", "is a pcapng capture; " + byTshark},
+	{"\xD4\xC3\xB2\xA1", "is a pcap capture; " + bySavvyCAN},
+	{"\xA1\xB2\xC3\xD4", "is a pcap capture; " + bySavvyCAN},
+	{"\x4D\x3C\xB2\xA1", "is a pcap capture; " + bySavvyCAN},
+	{"\xA1\xB2\x3C\x4D", "is a pcap capture; " + bySavvyCAN},
+	{"\x0A\x0D\x0D\x0A", "is a pcapng capture; " + bySavvyCAN},
 	{"***BUSMASTER", "is a BUSMASTER log; convert it to ASC with BUSMASTER's log converter"},
 	{"SQLite format 3\x00", "is an SQLite database; if python-can wrote it: can_logconvert %s drive.log"},
 	{"#ROSBAG", "is a ROS bag; export its CAN topic as a candump log"},
 	{"PAR1", "is a Parquet file; it holds samples or tables, not a candump or ASC log"},
 	{"\x89HDF", "is an HDF5 or MATLAB file; " + byAsammdf},
 	{"MATLAB 5.0 MAT-file", "is a MATLAB file; " + byAsammdf},
+	{"{", "is JSON; write its frames as candump lines, such as " + exampleLine},
+	{"[", "is JSON; write its frames as candump lines, such as " + exampleLine},
 }
 
 // unpack gives the plain bytes behind in, and what to call when done.
@@ -104,7 +109,7 @@ func recognize(head []byte, name string) (Format, error) {
 		}
 	}
 	var f can.Frame
-	commas, screen := 0, false
+	commas, screen, trc := 0, false, false
 	probe := newASC()
 	for line := range bytes.Lines(head) {
 		if _, err := can.ParseCandump(line, &f); err == nil {
@@ -114,23 +119,36 @@ func recognize(head []byte, name string) (Format, error) {
 			return ASC, nil
 		}
 		screen = screen || isScreen(line)
+		trc = trc || isTRC(line)
 		commas = max(commas, bytes.Count(line, []byte{','}), bytes.Count(line, []byte{';'}))
 	}
 	switch {
 	case screen:
 		return "", fmt.Errorf("%s is what candump shows on the screen; record with candump -l (or -L), which keeps the times", name)
+	case trc:
+		return "", fmt.Errorf("%s is a PEAK TRC file; "+byPythonCAN, name, name)
 	case bytes.IndexByte(head, 0) >= 0:
 		return "", fmt.Errorf("%s is binary and of no known kind; want a candump (candump -l) or Vector ASC log, plain, zstd or gzip", name)
 	case commas >= 3:
-		return "", fmt.Errorf("%s is a CSV file; "+byPythonCAN+" (python-can's own CSV), or asammdf for others", name, name)
+		return "", fmt.Errorf("%s is a CSV file; "+byPythonCAN+" (python-can's own CSV), or with SavvyCAN for others", name, name)
 	}
 	return "", fmt.Errorf("%s is no log that telltale reads: no line is candump (%q) or Vector ASC (%q)",
-		name, "(1627274455.012500) can0 7E8#0341", "0.012500 1 7E8 Rx d 2 03 41")
+		name, exampleLine, "0.012500 1 7E8 Rx d 2 03 41")
 }
 
 // fill puts the name of the file into an advice that has a place for it.
 func fill(advice, name string) string {
 	return string(bytes.ReplaceAll([]byte(advice), []byte("%s"), []byte(name)))
+}
+
+// isTRC says whether line is a message of a PEAK TRC file, whose oldest forms have no header: 1)  1841  0001  8  00 …
+func isTRC(line []byte) bool {
+	fields := bytes.Fields(line)
+	if len(fields) < 4 {
+		return false
+	}
+	number, found := bytes.CutSuffix(fields[0], []byte{')'})
+	return found && len(bytes.Trim(number, "0123456789")) == 0 && len(bytes.Trim(fields[1], "0123456789.")) == 0
 }
 
 // isScreen says whether line looks like candump's output on a terminal: can0  123   [8]  11 22 …

@@ -275,9 +275,11 @@ func TestOtherFormatsAreNamed(t *testing.T) {
 	tests := []struct{ name, start, want string }{
 		{"blf", "LOGG\x90\x00\x00\x00", "x is a Vector BLF file; convert it with python-can: can_logconvert x drive.log"},
 		{"mf4", "MDF     4.10    ", "asammdf"},
-		{"pcap", "\xD4\xC3\xB2\xA1\x02\x00", "pcap"},
-		{"pcapng", "\x0A\x0D\x0D\x0A\x00", "pcapng"},
+		{"pcap", "\xD4\xC3\xB2\xA1\x02\x00", "x is a pcap capture; convert it with SavvyCAN"},
+		{"pcapng", "\x0A\x0D\x0D\x0A\x00", "x is a pcapng capture; convert it with SavvyCAN"},
 		{"trc", ";$FILEVERSION=2.1\r\n", "PEAK TRC"},
+		{"old trc", ";##########\r\n;   Message Number\r\n     1)      1841  0001  8  00 00 00 00 00 00 00 00 \r\n", "PEAK TRC"},
+		{"json", `{"time": 1, "id": 2, "bus": 3, "data": "00"}`, "x is JSON"},
 		{"csv", "timestamp,arbitration_id,extended,remote\n0.1,0x123,0,0\n", "CSV"},
 		{"screen", "  can0  123   [8]  11 22 33 44 55 66 77 88\n", "candump -l"},
 		{"xz", "\xFD7zXZ\x00\x00", "xz -d"},
