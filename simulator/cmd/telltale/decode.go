@@ -98,7 +98,7 @@ func decodeLog(ctx context.Context, plan *dbc.Plan, log *drive.Reader, out *bufi
 func appendSignal(line []byte, frame uint64, sig *dbc.SignalInfo, raw int64) []byte {
 	line = strconv.AppendUint(line, frame, 10)
 	for _, field := range [...]string{sig.Bus, sig.Message, sig.Name} {
-		line = append(append(line, '\t'), field...)
+		line = appendField(append(line, '\t'), field)
 	}
 	line = append(line, '\t')
 	switch {
@@ -110,7 +110,15 @@ func appendSignal(line []byte, frame uint64, sig *dbc.SignalInfo, raw int64) []b
 		line = strconv.AppendUint(line, uint64(raw), 10)
 	}
 	line = appendFloat(append(line, '\t'), sig.Physical(raw))
-	return append(append(append(line, '\t'), sig.Unit...), '\n')
+	return append(appendField(append(line, '\t'), sig.Unit), '\n')
+}
+
+// appendField writes a text of the DBC file; tabs and line ends in it would be taken for those of the output.
+func appendField(line []byte, text string) []byte {
+	for _, c := range []byte(text) {
+		line = append(line, max(c, ' '))
+	}
+	return line
 }
 
 // appendFloat writes the shortest form that reads back the same, with a decimal
