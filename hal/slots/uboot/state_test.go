@@ -108,7 +108,7 @@ func FuzzState(f *testing.F) {
 		if err := os.WriteFile(path, checksummed(append(make([]byte, 4), text...)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := uboot.Open(uboot.Config{State: path, Images: map[slots.Slot]string{"A": "-", "B": "-"}, Booted: "A"})
+		s, err := uboot.Open(uboot.Config{State: path, Images: map[slots.Slot]string{"A": "-", "B": "--"}, Booted: "A"})
 		if err != nil {
 			t.Fatal(err)
 		}

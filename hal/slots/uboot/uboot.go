@@ -48,6 +48,9 @@ func Open(cfg Config) (*Slots, error) {
 	if cfg.State == "" || cfg.Images[slots.A] == "" || cfg.Images[slots.B] == "" {
 		return nil, errors.New("slots: expected a place for the boot state and for the slots A and B")
 	}
+	if a, b := cfg.Images[slots.A], cfg.Images[slots.B]; a == b || a == cfg.State || b == cfg.State {
+		return nil, errors.New("slots: expected three places, found one twice")
+	}
 	if cfg.Booted != "" && cfg.Booted.Other() == "" {
 		return nil, fmt.Errorf("slots: booted slot %q; expected A or B", cfg.Booted)
 	}

@@ -253,6 +253,7 @@ func TestRefusals(t *testing.T) {
 	for name, change := range map[string]func(*uboot.Config){
 		"no state":    func(c *uboot.Config) { c.State = "" },
 		"no slots":    func(c *uboot.Config) { c.Images = nil },
+		"one for two": func(c *uboot.Config) { c.Images = map[slots.Slot]string{slots.A: "a", slots.B: "a"} },
 		"strange one": func(c *uboot.Config) { c.Booted = "C" },
 	} {
 		cfg := b.cfg
