@@ -53,32 +53,48 @@ func (m *Monitor) Next(ctx context.Context, last network.State) (network.State, 
 }
 
 func (m *Monitor) read() (network.State, error) {
-	name := filepath.Base(m.path)
+	text, err := m.content()
+	var plain *os.PathError
+	if errors.As(err, &plain) {
+		err = plain.Err
+	}
+	var state network.State
+	if err == nil {
+		state, err = Parse(text)
+	}
+	if err != nil {
+		return network.State{}, fmt.Errorf("%s: %w", filepath.Base(m.path), err)
+	}
+	return state, nil
+}
+
+func (m *Monitor) content() (string, error) {
+	info, err := os.Stat(m.path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return "", errors.New("expected a regular file")
+	}
 	f, err := os.Open(m.path)
 	if err != nil {
-		var plain *os.PathError
-		if errors.As(err, &plain) {
-			err = plain.Err
-		}
-		return network.State{}, fmt.Errorf("%s: %w", name, err)
+		return "", err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return network.State{}, fmt.Errorf("%s: %w", name, err)
-	}
-	state, err := Parse(string(text))
-	if err != nil {
-		return network.State{}, fmt.Errorf("%s: %w", name, err)
-	}
-	return state, nil
+	return string(text), err
 }
 
 // Parse reads the text of a file. The error names the field and what was expected.
 func Parse(text string) (state network.State, err error) {
 	metered := ""
+	seen := map[string]bool{}
 	for _, word := range strings.Fields(text) {
 		key, value, _ := strings.Cut(word, "=")
+		if seen[key] {
+			return network.State{}, fmt.Errorf("%.40s: expected once", key)
+		}
+		seen[key] = true
 		switch key {
 		case "type":
 			if state.Type, err = network.ParseType(value); err != nil {

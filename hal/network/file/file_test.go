@@ -32,6 +32,9 @@ func TestMonitor(t *testing.T) {
 	if _, err := file.New(filepath.Join(t.TempDir(), "link")).Next(t.Context(), network.State{}); err == nil || err.Error() != "link: no such file or directory" {
 		t.Errorf("missing: got %v", err)
 	}
+	if _, err := file.New("/dev/zero").Next(t.Context(), network.State{}); err == nil || err.Error() != "zero: expected a regular file" {
+		t.Errorf("device: got %v", err)
+	}
 }
 
 func TestParse(t *testing.T) {
@@ -48,13 +51,14 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		"":                      "expected type= with",
-		"roaming=yes":           "expected type= with",
-		"type=lte":              `link type "lte": expected one of none, ethernet, wifi, cellular`,
-		"type=unknown":          "expected one of none",
-		"type=wifi roaming=1":   `roaming: expected yes or no, found "1"`,
-		"type=wifi metered":     `metered: expected yes or no, found ""`,
-		"type=wifi operator=xy": `"operator=xy": expected type=, interface=, roaming= or metered=`,
+		"":                        "expected type= with",
+		"roaming=yes":             "expected type= with",
+		"type=lte":                `link type "lte": expected one of none, ethernet, wifi, cellular`,
+		"type=unknown":            "expected one of none",
+		"type=wifi roaming=1":     `roaming: expected yes or no, found "1"`,
+		"type=wifi metered":       `metered: expected yes or no, found ""`,
+		"type=cellular type=wifi": `type: expected once`,
+		"type=wifi operator=xy":   `"operator=xy": expected type=, interface=, roaming= or metered=`,
 	} {
 		if got, err := file.Parse(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: got %+v, %v, want %q", text, got, err, says)

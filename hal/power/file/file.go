@@ -72,21 +72,33 @@ func (s *Supply) read() (power.State, error) {
 }
 
 func (s *Supply) content() (text string, changed time.Time, err error) {
-	f, err := os.Open(s.path)
-	if err != nil {
+	wrong := func(err error) (string, time.Time, error) {
 		var plain *os.PathError
 		if errors.As(err, &plain) {
 			err = plain.Err
 		}
-		return "", changed, fmt.Errorf("%s: %w", filepath.Base(s.path), err)
+		return "", time.Time{}, fmt.Errorf("%s: %w", filepath.Base(s.path), err)
+	}
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return wrong(err)
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return wrong(errors.New("expected a regular file"))
+	}
+	f, err := os.Open(s.path)
+	if err != nil {
+		return wrong(err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", changed, err
+	if info, err = f.Stat(); err != nil {
+		return wrong(err)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile))
-	return strings.TrimSpace(string(data)), info.ModTime(), err
+	if err != nil {
+		return wrong(err)
+	}
+	return strings.TrimSpace(string(data)), info.ModTime(), nil
 }
 
 // Parse reads the text of a file that was changed at a time.

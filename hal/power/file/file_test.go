@@ -59,6 +59,9 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%.20q: got %v", text, err)
 		}
 	}
+	if _, err := file.New("/dev/zero").Next(t.Context(), power.State{}); err == nil || err.Error() != "zero: expected a regular file" {
+		t.Errorf("device: got %v", err)
+	}
 	write(t, path, "on", true) // and it recovers
 	if got, err := s.Next(t.Context(), power.State{}); err != nil || got.Ignition != power.On {
 		t.Errorf("got %+v, %v", got, err)
