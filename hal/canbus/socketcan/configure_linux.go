@@ -165,7 +165,7 @@ func request(kind, flags netlink.HeaderType, info unix.IfInfomsg, more func(*net
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("setting the interface: %w: the capability CAP_NET_ADMIN is needed; without it leave bitrate, fd and listen-only out and let the system set them", reason(err))
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.EDOM):
-		return fmt.Errorf("%w: setting the interface: %w: the controller does not offer this bit rate or mode", canbus.ErrConfig, reason(err))
+		return fmt.Errorf("%w: setting the interface: %w: the controller does not offer this bit rate or mode (CAN FD needs bitrate and dbitrate)", canbus.ErrConfig, reason(err))
 	}
 	return fmt.Errorf("setting the interface: %w", reason(err))
 }
