@@ -184,7 +184,11 @@ func (k *Keeper) watch(ctx context.Context) {
 			sleep(ctx, rereadAfter)
 			continue
 		}
-		k.cfg.Log.Info("power", "ignition", state.Ignition.String(), "ends", state.Ends)
+		if log := k.cfg.Log; state.Ends.IsZero() {
+			log.Info("power", "ignition", state.Ignition.String())
+		} else {
+			log.Info("power", "ignition", state.Ignition.String(), "ends", state.Ends)
+		}
 		said, last = "", state
 		k.mu.Lock()
 		k.state = state
