@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -34,8 +35,11 @@ func (d Disk) Look() []Line {
 	took, err := trySync(dir)
 	if err != nil {
 		hint := "expected a folder that the agent's user owns, on a disk that is mounted for writing"
-		if errors.Is(err, fs.ErrPermission) {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
 			hint = "run the check as the agent's user, or: chown telltale FOLDER"
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+			hint = "make room: the buffer cannot take anything"
 		}
 		return []Line{Failure("disk", hint, "the data folder is not writable: %v", plain(err))}
 	}

@@ -1,7 +1,9 @@
 package check_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +28,13 @@ func mount(t *testing.T, options string) string {
 func TestSmallDisks(t *testing.T) {
 	full := mount(t, "size=8m")
 	expect(t, check.Disk{Dir: full, Wanted: 1 << 20}.Look()[0], "disk", check.Fail, "8 MiB free", "make room")
+	if err := os.WriteFile(filepath.Join(full, "fill"), make([]byte, 8<<20), 0o600); err != nil && !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(full, "fill2"), make([]byte, 1), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	expect(t, check.Disk{Dir: full}.Look()[0], "disk", check.Fail, "not writable: no space left on device", "make room")
 	memory := mount(t, "size=64m")
 	expect(t, check.Disk{Dir: memory, Wanted: 1 << 20}.Look()[0], "disk", check.Warn, "in memory: nothing survives", "real disk")
 	if err := unix.Mount("", memory, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
