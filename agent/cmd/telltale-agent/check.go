@@ -57,7 +57,11 @@ func (c *checkCommand) Run(ctx context.Context) error {
 			if err != nil {
 				return []check.Line{check.Failure("slots", "mend slots in the configuration", "%v", err)}
 			}
-			return []check.Line{check.Slots(s)}
+			lines := []check.Line{check.Slots(s)}
+			if _, err := c.trusted(); err != nil {
+				lines = append(lines, check.Failure("update keys", "put the public keys whose updates are trusted there", "%s: %v", c.at("update-keys", ""), err))
+			}
+			return lines
 		})
 	}
 	report := lookAll(ctx, parts)
@@ -85,11 +89,11 @@ func lookAll(ctx context.Context, parts []part) (all check.Report) {
 	return slices.Concat(found...)
 }
 
-// settings reads what the configuration names: DBC files and campaigns.
+// settings looks at the values, and reads what the configuration names: DBC files and campaigns.
 func (c *checkCommand) settings() check.Line {
 	var cfg agent.Config
 	quiet := slog.New(slog.DiscardHandler)
-	if err := errors.Join(c.vehicle(&cfg, quiet), c.campaigns(&cfg)); err != nil {
+	if err := errors.Join(c.bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg)); err != nil {
 		return check.Failure("settings", "mend it in the configuration, or on the command line", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	text := fmt.Sprintf("%d buses, %d signals in %d DBC files, %d campaigns until the cloud says otherwise",

@@ -124,6 +124,7 @@ func TestCheck(t *testing.T) {
 		{"no bus", replaced("--can", "can0=virtual://127.0.0.1:1/can0"), "bus can0", "FAIL", "nothing listens there", false},
 		{"no interface", replaced("--can", "can0=nocan7"), "bus can0", "FAIL", "can interface nocan7", false},
 		{"bus URL", replaced("--can", "can0=virtual:nonsense"), "settings", "FAIL", "virtual bus", false},
+		{"value", flags("--window", "0"), "settings", "FAIL", "--window: expected 1 to 64", false},
 		{"DBC file", flags("--dbc", "can0=/none.dbc"), "settings", "FAIL", "/none.dbc", false},
 		{"campaign", flags("--campaign", "/none.yaml"), "settings", "FAIL", "/none.yaml", false},
 		{"no key", replaced("--key", id.path("none.key")), "key store", "FAIL", "none.key: no such file", false},
@@ -142,6 +143,7 @@ func TestCheck(t *testing.T) {
 		{"network file", flags("--network", "file:/none"), "network", "FAIL", "none: no such file", false},
 		{"network URL", flags("--network", "wifi"), "network", "FAIL", "expected routes, file:FILE or none", false},
 		{"slots", flags("--slots", "floppy"), "slots", "FAIL", "", false},
+		{"update keys", flags("--slots", "uboot:state=s,a=a,b=b", "--update-keys", "/none"), "update keys", "FAIL", "expected at least one public key", false},
 		{"buffer", flags(), "buffer", "OK", "none yet", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"telltale.dev/agent/network"
 )
 
 // DefaultConfig is read when the command line names neither a file nor a data folder.
@@ -184,6 +186,8 @@ func (c *configFile) group(n *yaml.Node, prefix string, known map[string]*kong.F
 			return c.set(flag, key, value)
 		case leads && value.Kind == yaml.MappingNode:
 			return c.group(value, key, known)
+		case leads:
+			return c.wrong(value, key, "expected keys with values, found %s", kindOf(value))
 		}
 		return c.wrong(value, key, "is not a key of the configuration; expected one of those in the example agent.yaml")
 	})
@@ -319,6 +323,10 @@ func try(flag *kong.Flag, text string) error {
 		return errors.New("on or off")
 	case int:
 		return errors.New("a whole number")
+	case uint64:
+		return errors.New("a whole number from 0")
+	case network.Limit:
+		return errors.New("all, urgent or none")
 	}
 	return fmt.Errorf("what --%s takes (%w)", flag.Name, err)
 }

@@ -23,12 +23,6 @@ func (c *Settings) guards(cfg *agent.Config) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.at("power-ignition", ""), err)
 	}
-	if c.PowerWindow < 0 {
-		return fmt.Errorf("%s: expected a time of at least zero, found %v", c.at("power-window", ""), c.PowerWindow)
-	}
-	if c.PowerWakeAfter < 0 {
-		return fmt.Errorf("%s: expected a time of at least zero, found %v", c.at("power-wake-after", ""), c.PowerWakeAfter)
-	}
 	cfg.Power = power.Config{
 		Supply: supply, Sleeper: sysfs.Machine{},
 		Window: c.PowerWindow, After: power.After(c.PowerAfter), WakeAfter: c.PowerWakeAfter,

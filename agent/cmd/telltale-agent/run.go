@@ -28,6 +28,9 @@ type runCommand struct {
 
 // Run is the agent until ctx ends.
 func (c *runCommand) Run(ctx context.Context) error {
+	if c.Report < 0 {
+		return fmt.Errorf("%s: expected at least 0s, found %v", c.at("report", ""), c.Report)
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
 	inputs, err := c.busInputs(findSockets(log).open)
 	if err != nil {
@@ -86,8 +89,8 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 	if c.StorageNote != "none" {
 		cfg.StorageNote = c.StorageNote
 	}
-	if c.SessionExpiry <= c.WillDelay {
-		return cfg, fmt.Errorf("%s: expected more than --will-delay (%v), else the will fires at once", c.at("session-expiry", ""), c.WillDelay)
+	if err := c.bounds(); err != nil {
+		return cfg, err
 	}
 	size, err := protocol.ParseSize(c.Buffer)
 	if err != nil {

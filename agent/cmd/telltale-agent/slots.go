@@ -17,11 +17,8 @@ import (
 // updates sets how the firmware is changed.
 func (c *Settings) updates(cfg *agent.Config) error {
 	size, err := protocol.ParseSize(c.UpdateMax)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("%s: %w", c.at("update-max", ""), err)
-	case c.UpdateHealth <= 0:
-		return fmt.Errorf("%s: expected a time above zero, found %v", c.at("update-health", ""), c.UpdateHealth)
 	}
 	cfg.Update = update.Config{
 		Endpoints: c.Download, MaxBytes: int64(size),
