@@ -199,6 +199,9 @@ func (u *Updates) revision(before *Execution) uint64 {
 // Cancel asks the device to drop its update. One that the device has not answered yet
 // ends at once, as far as the cloud knows; else the device says whether it was in time.
 func (u *Updates) Cancel(ctx context.Context, vid protocol.VehicleID) (Execution, error) {
+	if _, ok := u.cfg.Devices(vid); !ok {
+		return Execution{}, ErrUnknownVehicle
+	}
 	return u.change(ctx, vid, func(rec *record) error {
 		e := rec.Execution
 		if e == nil || e.State.Ended() {

@@ -127,6 +127,9 @@ func TestCancel(t *testing.T) {
 	if _, err := u.Cancel(t.Context(), "car"); !errors.Is(err, update.ErrNone) {
 		t.Errorf("got %v", err)
 	}
+	if _, err := u.Cancel(t.Context(), "nobody"); !errors.Is(err, update.ErrUnknownVehicle) {
+		t.Errorf("got %v", err)
+	}
 	e := b.begun(u)
 	// Not answered yet: it ends at once, and the vehicle may know better.
 	gone, err := u.Cancel(t.Context(), "car")

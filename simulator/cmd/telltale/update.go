@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -79,14 +80,20 @@ type firmwareView struct {
 // errUpdate is the exit code of an update that did not end well.
 var errUpdate = errors.New("the update is not confirmed")
 
+// longest is the longest time in seconds that a request can carry.
+const longest = math.MaxUint32 * time.Second
+
 // Run uploads, starts and follows.
 func (c *updateStartCommand) Run(ctx context.Context) error {
+	if c.Health != 0 && (c.Health < time.Second || c.Health > longest) {
+		return fmt.Errorf("--health %v: expected a second at least", c.Health)
+	}
 	request := map[string]any{"did": c.Device, "allow_downgrade": c.AllowDowngrade, "health_s": uint32(c.Health.Seconds())}
 	deadlines := map[string]uint32{}
 	for _, arg := range c.Timeout {
 		state, text, _ := strings.Cut(arg, "=")
 		d, err := time.ParseDuration(text)
-		if err != nil || d < time.Second {
+		if err != nil || d < time.Second || d > longest {
 			return fmt.Errorf("--timeout %s: expected STATE=TIME, a second at least", arg)
 		}
 		deadlines[state] = uint32(d.Seconds())
