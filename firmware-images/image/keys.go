@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -48,7 +49,37 @@ func openKeys(dir string) (keys, error) {
 			return k, fmt.Errorf("keys: %w", err)
 		}
 	}
+	if err := k.check(); err != nil {
+		return k, fmt.Errorf("keys: %w", err)
+	}
 	return k, nil
+}
+
+// check finds keys that would make firmware which no device takes.
+func (k keys) check() error {
+	pair, err := tls.LoadX509KeyPair(k.path(slotKey+".crt"), k.path(slotKey+".key"))
+	if err != nil {
+		return fmt.Errorf("%s.key with its certificate %s.crt: %w", slotKey, slotKey, err)
+	}
+	if key, ok := pair.PrivateKey.(*rsa.PrivateKey); !ok || key.N.BitLen() != slotKeyBits {
+		return fmt.Errorf("%s.key: expected an RSA key of %d bits", slotKey, slotKeyBits)
+	}
+	key, err := readUpdateKey(k.path(updateKey + ".key"))
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(k.path(updateKey + ".pub"))
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return fmt.Errorf("%s.pub: expected a public key (PEM)", updateKey)
+	}
+	if public, err := x509.ParsePKIXPublicKey(block.Bytes); err != nil || !key.PublicKey.Equal(public) {
+		return fmt.Errorf("%s.pub: expected the public key of %s.key", updateKey, updateKey)
+	}
+	return nil
 }
 
 func (k keys) path(name string) string { return filepath.Join(k.dir, name) }

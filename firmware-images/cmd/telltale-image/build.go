@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -95,7 +96,7 @@ func lastCommit(ctx context.Context, root string) (name string, seconds int64, e
 		name, text = "unknown", os.Getenv("SOURCE_DATE_EPOCH")
 	}
 	if seconds, err = strconv.ParseInt(text, 10, 64); err != nil {
-		return "", 0, fmt.Errorf("expected a git repository, or SOURCE_DATE_EPOCH in seconds: %w", err)
+		return "", 0, errors.New("--root: expected the repository's root folder, a git checkout, or else SOURCE_DATE_EPOCH in seconds")
 	}
 	return name, seconds, nil
 }

@@ -26,6 +26,9 @@ type runCommand struct {
 
 // Run runs the board until Ctrl-C; the console is the board's.
 func (c *runCommand) Run(ctx context.Context) error {
+	if _, err := os.Stat(c.Play); err != nil {
+		return fmt.Errorf("--play: %w", err)
+	}
 	log, err := os.Create(filepath.Join(mkdir(c.Data), "cloud.log"))
 	if err != nil {
 		return err
