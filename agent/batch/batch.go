@@ -45,8 +45,12 @@ const (
 // of several buses do not come in order. Beyond it the clock was set back.
 const clockSlack = 1_000_000
 
-// maxRowTime bounds the times of rows, in µs before and after the Unix epoch; no clock is that wrong.
-const maxRowTime = 1 << 60
+// farApart is how far, in µs, a row's time may be from that of its batch's first one. Beyond it the clock was
+// set, and the batch is closed and split: a lake refuses a batch that goes over many days.
+const farApart = 24 * 3600 * 1_000_000
+
+// maxRowTime is the year 10000 in µs; rows are from 1970 on and before it, as a lake keeps them.
+const maxRowTime = 253_402_300_800_000_000
 
 // Config of a Sealer.
 type Config struct {
@@ -103,6 +107,7 @@ type open struct {
 	seq       uint64 // 0 until the first commit
 	committed int    // samples in its last checkpoint
 	cells     int    // values, absent ones included
+	far       bool   // some rows are far apart
 	due       int64  // source time of the next commit, µs
 }
 
@@ -175,7 +180,7 @@ func (s *Sealer) Add(ctx context.Context, b *campaign.Block) error {
 	s.adopt(b.Rules)
 	for i := range b.Rows {
 		row := &b.Rows[i]
-		if row.Time < -maxRowTime || row.Time > maxRowTime {
+		if row.Time < 0 || row.Time >= maxRowTime {
 			s.refuse()
 			continue
 		}
@@ -188,6 +193,7 @@ func (s *Sealer) Add(ctx context.Context, b *campaign.Block) error {
 		} else {
 			o.enc.Add(int(row.Group), row.Time, b.Values(row))
 		}
+		o.far = o.far || apart(row.Time, o.enc.First())
 		o.cells += int(row.Count)
 	}
 	s.now = b.Now
@@ -208,10 +214,13 @@ func (s *Sealer) refuse() {
 	}
 }
 
-// full says whether a batch must be closed. A clock that was set back closes it too.
+// apart says whether two times are far apart.
+func apart(t, u int64) bool { return max(t-u, u-t) > farApart }
+
+// full says whether a batch must be closed. A clock that was set back closes it too, and one that was set far.
 func (s *Sealer) full(o *open) bool {
 	age := s.now - o.enc.First()
-	return age < -clockSlack || age >= o.rule.Age.Microseconds() || o.enc.Size() >= o.rule.Bytes ||
+	return o.far || age < -clockSlack || age >= o.rule.Age.Microseconds() || o.enc.Size() >= o.rule.Bytes ||
 		o.enc.Rows() >= maxRows || o.cells >= maxCells
 }
 

@@ -202,7 +202,15 @@ func TestClosing(t *testing.T) {
 			add(t, s, blockOf(rules, 1, 0, 0))
 			add(t, s, blockOf(rules, 2, start, 0))
 			add(t, s, blockOf(rules, 3, start+second, 0))
-		}, []uint32{2}},
+		}, []uint32{1, 1}},
+		{"clock set by years and back between two frames", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
+			b := blockOf(rules, 7, start, 0)
+			for i, at := range []int64{start + second, second, 2 * second, start + 3*second, 3 * second, 2 * start} {
+				b.Rows = append(b.Rows, campaign.Row{Time: at, Offset: int32(len(b.Raw)), Count: 1, Bits: -1})
+				b.Raw = append(b.Raw, int64(i))
+			}
+			add(t, s, b)
+		}, []uint32{3, 3, 1}},
 		{"rule gone", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
 			add(t, s, blockOf(rules, 1, start, 0))
 			add(t, s, blockOf(nil, 2, start+second))
@@ -217,10 +225,12 @@ func TestClosing(t *testing.T) {
 		{"impossible times", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
 			add(t, s, blockOf(rules, 1, math.MaxInt64, 0))
 			add(t, s, blockOf(rules, 1, math.MinInt64, 0))
+			add(t, s, blockOf(rules, 1, -1, 0))
+			add(t, s, blockOf(rules, 1, time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), 0))
 			add(t, s, blockOf(rules, 1, start, 0))
 			add(t, s, blockOf(rules, 1, start+10*second, 0))
-			if got := s.Stats().Refused; got != 2 {
-				t.Errorf("got %d refused rows, want 2", got)
+			if got := s.Stats().Refused; got != 4 {
+				t.Errorf("got %d refused rows, want 4", got)
 			}
 		}, []uint32{2}},
 		{"too many rows", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
@@ -239,8 +249,11 @@ func TestClosing(t *testing.T) {
 			st := &store{}
 			test.run(t, sealerOn(st), []*campaign.Rule{ruleOf("all", 1, protocol.CS1, 10*time.Second)})
 			var got []uint32
-			for _, r := range st.sealed {
+			for i, r := range st.sealed {
 				got = append(got, r.Samples)
+				if r.ID.Seq != uint64(i+1) || time.Duration(r.Last-r.First)*time.Microsecond > 24*time.Hour {
+					t.Errorf("batch %d: got sequence %d from %d to %d µs", i+1, r.ID.Seq, r.First, r.Last)
+				}
 			}
 			if !slices.Equal(got, test.want) {
 				t.Errorf("got batches of %d samples, want %d", got, test.want)

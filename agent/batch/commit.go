@@ -164,7 +164,7 @@ func (s *Sealer) settle(c *commitment) {
 // reset begins a new batch, with the given sequence or a new one (0).
 func (o *open) reset(seq uint64) {
 	o.enc.Reset()
-	o.seq, o.committed, o.cells = seq, 0, 0
+	o.seq, o.committed, o.cells, o.far = seq, 0, 0, false
 }
 
 // ttl is the message expiry of a class.

@@ -57,7 +57,7 @@ func (s *Sealer) seal(c *commitment, o *open) {
 		return
 	}
 	c.closed = append(c.closed, o)
-	if len(payload) > maxPayload {
+	if o.far || len(payload) > maxPayload {
 		s.split(c, o, h, payload)
 		return
 	}

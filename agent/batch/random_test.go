@@ -300,6 +300,7 @@ func compare(rt *rapid.T, p *pipeline, m *model, recs []buffer.Record) {
 			rt.Fatalf("sequences %v: expected no gap", seqs)
 		}
 	}
+	maps.DeleteFunc(m.want, func(s sample, _ int) bool { return s.time < 0 }) // no lake keeps what was before 1970
 	if maps.Equal(got, m.want) {
 		return
 	}

@@ -7,8 +7,9 @@ import (
 )
 
 // split makes two or more records of a batch that became too large for a
-// message, by reading its payload again. It happens when data that compressed
-// well turns into noise within one batch, and is in no hurry.
+// message, or whose rows are far apart, by reading its payload again. It happens
+// when data that compressed well turns into noise within one batch, or when the
+// clock was set, and is in no hurry.
 func (s *Sealer) split(c *commitment, o *open, h codec.Header, payload []byte) {
 	b, err := codec.Decode(payload, o.rule.Schema)
 	if err != nil {
@@ -16,31 +17,47 @@ func (s *Sealer) split(c *commitment, o *open, h codec.Header, payload []byte) {
 		s.stats.discarded.Add(uint64(o.enc.Samples()))
 		return
 	}
-	s.halve(c, o, &h, b.Rows)
+	for near, rest := nearby(b.Rows); len(near) > 0; near, rest = nearby(rest) {
+		s.place(c, o, &h, near)
+	}
 }
 
-// halve makes two records of rows, or more. The first one has h; then h becomes that of the next.
-func (s *Sealer) halve(c *commitment, o *open, h *codec.Header, rows []codec.GroupRows) {
-	front, back := divide(rows)
-	for _, half := range [...][]codec.GroupRows{front, back} {
-		if len(half) == 0 {
-			continue
-		}
-		enc := codec.NewEncoder(o.rule.Schema, o.rule.Hash.ID())
-		first, last := fill(enc, half)
-		payload, err := enc.Encode(*h, nil)
-		switch {
-		case err != nil || len(payload) > maxPayload && count(half) < 2:
-			s.cfg.Log.Error("row cannot be encoded; discarded", "rule", o.rule.ID, "error", err)
-			s.stats.discarded.Add(uint64(enc.Samples()))
-		case len(payload) > maxPayload:
-			s.halve(c, o, h, half)
-		default:
-			c.take(h.ID.Seq)
-			c.sealed = append(c.sealed, s.record(o, *h, payload, enc.Samples(), first, last))
-			*h = s.header(o, c.next)
+// place makes a record of rows, or more. The first one has h; then h becomes that of the next.
+func (s *Sealer) place(c *commitment, o *open, h *codec.Header, rows []codec.GroupRows) {
+	enc := codec.NewEncoder(o.rule.Schema, o.rule.Hash.ID())
+	first, last := fill(enc, rows)
+	payload, err := enc.Encode(*h, nil)
+	switch {
+	case err != nil || len(payload) > maxPayload && count(rows) < 2:
+		s.cfg.Log.Error("row cannot be encoded; discarded", "rule", o.rule.ID, "error", err)
+		s.stats.discarded.Add(uint64(enc.Samples()))
+	case len(payload) > maxPayload:
+		front, back := divide(rows)
+		s.place(c, o, h, front)
+		s.place(c, o, h, back)
+	default:
+		c.take(h.ID.Seq)
+		c.sealed = append(c.sealed, s.record(o, *h, payload, enc.Samples(), first, last))
+		*h = s.header(o, c.next)
+	}
+}
+
+// nearby gives the rows that are not far from the first one, and the rest.
+func nearby(rows []codec.GroupRows) (near, rest []codec.GroupRows) {
+	for i := range rows {
+		g := &rows[i]
+		for from, to := 0, 0; from < len(g.Time); from = to {
+			far := apart(g.Time[from], rows[0].Time[0])
+			for to = from + 1; to < len(g.Time) && apart(g.Time[to], rows[0].Time[0]) == far; to++ {
+			}
+			if far {
+				rest = append(rest, part(g, from, to))
+			} else {
+				near = append(near, part(g, from, to))
+			}
 		}
 	}
+	return near, rest
 }
 
 // divide cuts each group in the middle; single rows go in turn to either side.
