@@ -23,8 +23,8 @@ const (
 	candumpFD  = 4
 )
 
-// maxSeconds bounds a time stamp so that it fits into int64 µs (year 33,658).
-const maxSeconds = 999_999_999_999
+// MaxSeconds bounds times in logs, so that they fit into int64 ns as those of the kernel do (year 2262).
+const MaxSeconds = 1<<63/1_000_000_000 - 1
 
 // SyntaxError says where a line stops being the form it should have.
 type SyntaxError struct {
@@ -107,8 +107,8 @@ func (s *scanner[T]) time() (int64, error) {
 	first := s.pos
 	var seconds, micros int64
 	for ; digit(s.at(0)); s.pos++ {
-		if seconds = seconds*10 + int64(s.at(0)-'0'); seconds > maxSeconds {
-			return 0, s.fail("at most 12 digits of seconds")
+		if seconds = seconds*10 + int64(s.at(0)-'0'); seconds > MaxSeconds {
+			return 0, s.fail("a time up to the year 2262")
 		}
 	}
 	if s.pos == first {

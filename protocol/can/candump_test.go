@@ -55,6 +55,7 @@ func TestCandumpCanonical(t *testing.T) {
 func TestCandumpVariants(t *testing.T) {
 	tests := []struct{ name, line, want string }{
 		{"nanoseconds are cut", "(1.123456999) can0 1FF#00", "(1.123456) can0 1FF#00"},
+		{"the year 2262", "(9223372035.999999) can0 1FF#00", "(9223372035.999999) can0 1FF#00"},
 		{"tenths", "(1.5) can0 1FF#00", "(1.500000) can0 1FF#00"},
 		{"padded seconds", "(0000046408.584930) can0 1FF#00", "(46408.584930) can0 1FF#00"},
 		{"lower case", "(1.000000) can0 1ff#abcd", "(1.000000) can0 1FF#ABCD"},
@@ -93,7 +94,8 @@ func TestCandumpErrors(t *testing.T) {
 		{"no seconds", "(.5) can0 123#00", 2},
 		{"no fraction", "(12) can0 123#00", 4},
 		{"open time", "(12.5 can0 123#00", 6},
-		{"seconds too large", "(1234567890123.5) can0 123#00", 14},
+		{"seconds too large", "(1234567890123.5) can0 123#00", 12},
+		{"the year 2263", "(9223372036.5) can0 123#00", 11},
 		{"no bus", "(1.5) ", 7},
 		{"no identifier", "(1.5) can0", 11},
 		{"screen form", "(1.5) can0 123 [2] 00 00", 15},

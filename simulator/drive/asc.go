@@ -43,6 +43,9 @@ const (
 	ascFD     = 0x1000
 )
 
+// latest is the last time that a frame may have, in µs since the Unix epoch.
+const latest = can.MaxSeconds * 1_000_000
+
 // maxChannel bounds ASC's channel numbers, which start at 1.
 const maxChannel = 255
 
@@ -74,12 +77,15 @@ func (a *asc) parse(line []byte, f *can.Frame) (event ascEvent, channel int, err
 	if !ok {
 		return ascOther, 0, w.fail("a time in seconds such as 2.501000")
 	}
+	if a.relative {
+		t += a.last
+	}
+	if t > latest-a.start {
+		return ascOther, 0, w.fail("a time up to the year 2262")
+	}
 	word = w.next()
 	if len(word) == 0 {
 		return ascOther, 0, w.fail("an event behind the time")
-	}
-	if a.relative {
-		t += a.last
 	}
 	switch {
 	case '0' <= word[0] && word[0] <= '9':
@@ -100,7 +106,7 @@ func (a *asc) header(w *words, word []byte) (ascEvent, error) {
 	case "date":
 		start, ok := date(strings.Fields(string(w.line[w.pos:])))
 		if !ok {
-			return ascOther, w.fail("a date such as: date Sat Sep 30 03:06:13.191 pm 2017")
+			return ascOther, w.fail("a date from 1970 to 2262 such as: date Sat Sep 30 03:06:13.191 pm 2017")
 		}
 		a.start, a.last, a.dated = start, 0, true
 		return ascHeader, nil

@@ -247,6 +247,9 @@ func TestBadLinesAreCountedAndTheRestRead(t *testing.T) {
 				"x.log:5: column 1: expected a time, or a header line such as date, base or Begin Triggerblock; " +
 				"x.log:6: column 5: expected a classic or CAN FD frame; CAN XL is not supported; " +
 				"x.log:7: column 5: expected a channel of 1 to 255"},
+		{"asc times", "date Sat Jan 1 00:00:00 1969\ndate Sat Jan 1 00:00:00 2262\nbase hex timestamps relative\n1.0 1 123 Rx d 0\n8640000.0 1 123 Rx d 0\n8640000.0 1 123 Rx d 0\n9e9 1 123 Rx d 0\n2.0 1 123 Rx d 0\n", 3,
+			"x.log:1: column 1: expected a date from 1970 to 2262 such as: date Sat Sep 30 03:06:13.191 pm 2017; " +
+				"x.log:6: column 1: expected a time up to the year 2262; x.log:7: column 1: expected a time in seconds such as 2.501000"},
 		{"long line", "(1.0) can0 123#00\n" + strings.Repeat("x", 1<<20) + "\n(2.0) can0 123#00", 2,
 			"x.log:2: column 16384: expected the end of the line"},
 	}

@@ -61,7 +61,7 @@ func seconds(word []byte) (int64, bool) {
 	for i, c := range word {
 		switch {
 		case '0' <= c && c <= '9' && scale == 0:
-			if v = v*10 + int64(c-'0'); v > 999_999_999_999 {
+			if v = v*10 + int64(c-'0'); v > can.MaxSeconds {
 				return 0, false
 			}
 		case '0' <= c && c <= '9':
@@ -104,7 +104,8 @@ func date(fields []string) (int64, bool) {
 	}
 	for name, m := range months {
 		if strings.HasPrefix(month, name) && t.Day() <= time.Date(t.Year(), m+1, 0, 0, 0, 0, 0, time.UTC).Day() {
-			return t.AddDate(0, int(m)-1, 0).UnixMicro(), true
+			start := t.AddDate(0, int(m)-1, 0).UnixMicro()
+			return start, start >= 0 && start <= latest
 		}
 	}
 	return 0, false
