@@ -243,13 +243,21 @@ func (c *Cloud) openBroker(context.Context) error {
 	if err != nil {
 		return err
 	}
+	// First the port that was asked for, then that of the downloads, which follows from it.
+	listener, err := net.Listen("tcp", c.cfg.MQTT)
+	if err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
 	if err := c.openDownloads(tls); err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
 	c.broker, err = broker.New(broker.Config{
-		Listen: c.cfg.MQTT, TLS: tls, Identify: identify, Handler: handler{c}, ReceiveMaximum: receiveMaximum, Log: c.cfg.Log,
+		Listener: listener, TLS: tls, Identify: identify, Handler: handler{c}, ReceiveMaximum: receiveMaximum, Log: c.cfg.Log,
 	})
-	return err
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return nil
 }
 
 // identify reads from a certificate who its holder is.

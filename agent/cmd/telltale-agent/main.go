@@ -28,7 +28,7 @@ type commands struct {
 
 func main() {
 	var c commands
-	parser := kong.Must(&c, kong.Name("telltale-agent"), kong.UsageOnError(), kong.Description("The Telltale vehicle agent."))
+	parser := kong.Must(&c, kong.Name("telltale-agent"), kong.Description("The Telltale vehicle agent."))
 	parsed, err := parser.Parse(os.Args[1:])
 	var inFile *fileError
 	if errors.As(err, &inFile) { // the usage would not help

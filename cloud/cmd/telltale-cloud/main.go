@@ -22,7 +22,7 @@ type commands struct {
 
 func main() {
 	var c commands
-	parsed := kong.Parse(&c, kong.Name("telltale-cloud"), kong.UsageOnError(), kong.Description("The Telltale vehicle cloud."))
+	parsed := kong.Parse(&c, kong.Name("telltale-cloud"), kong.Description("The Telltale vehicle cloud."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))

@@ -99,6 +99,7 @@ func TestServe(t *testing.T) {
 	other := t.TempDir()
 	refused(t, "is held by process", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	refused(t, "in use", "--data", other, "--mqtt", mqtt, "--http", "127.0.0.1:0")
+	refused(t, "broker: ", "--data", other, "--mqtt", mqtt, "--http", "127.0.0.1:0", "--download", mqtt)
 	refused(t, "in use", "--data", other, "--mqtt", "127.0.0.1:0", "--http", api)
 	refused(t, "download: ", "--data", other, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--download", mqtt)
 
@@ -140,6 +141,20 @@ func TestRefusals(t *testing.T) {
 			args = append(args, ports...)
 		}
 		refused(t, says, args...)
+	}
+}
+
+// TestUsage: what is wrong with a command line is said in one line, not behind all flags.
+func TestUsage(t *testing.T) {
+	for says, args := range map[string][]string{
+		"missing flags: --data=DIR":   {"run"},
+		"unknown flag --dta":          {"run", "--dta", "x"},
+		"--quota-messages: expected ": {"run", "--data", t.TempDir(), "--quota-messages", "few"},
+	} {
+		out, err := program(t, args...).CombinedOutput()
+		if err == nil || !strings.HasPrefix(string(out), "telltale-cloud: ") || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), says) {
+			t.Errorf("%v: got %v and %s, want one line with %q", args, err, out, says)
+		}
 	}
 }
 

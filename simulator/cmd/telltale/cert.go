@@ -45,7 +45,7 @@ func (c *certCommand) Run(ctx context.Context) error {
 			"--cert", creds.Cert, "--key", creds.Key, "--ca", creds.CA, "--can", "can0=URL", "--dbc", "can0=FILE"))
 		return nil
 	}
-	fmt.Println(mosquitto("mosquitto_sub", c.broker(), creds, "-t", "v1/+/up/#", "-F", "%t %x"), "|", command(ourselves(), "inspect"))
+	fmt.Println(mosquitto("mosquitto_sub", c.broker(), creds, "-t", "v1/+/up/#", "-F", "%t %x"), "|", c.inspect())
 	fmt.Println(mosquitto("mosquitto_sub", c.broker(), creds, "-t", "v1/ops/config/campaign/+/result"))
 	fmt.Println(mosquitto("mosquitto_pub", c.broker(), creds, "-q", "1", "-t", "v1/ops/config/campaign/ID", "-f", "CAMPAIGN.yaml"))
 	return nil
@@ -60,6 +60,15 @@ func (c *certCommand) broker() string {
 		return ports.MQTT
 	}
 	return "127.0.0.1:8883"
+}
+
+// inspect is the command line that reads what mosquitto_sub prints.
+func (c *certCommand) inspect() string {
+	args := []string{"inspect"}
+	if ports, err := world.ReadPorts(filepath.Dir(c.Cloud)); err == nil && ports.HTTP != "" {
+		args = append(args, api(ports)...)
+	}
+	return command(ourselves(), args...)
 }
 
 // mosquitto is the command line of one of mosquitto's clients.

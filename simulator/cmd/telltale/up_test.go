@@ -231,7 +231,7 @@ func TestUpEmpty(t *testing.T) {
 			t.Errorf("%s: got %v and %s, want %s", c.args, err, out, c.want)
 		}
 	}
-	if out, err := paste(t.Context(), dir, "telltale cert alice"); err != nil || strings.Contains(out, "-p 8883") {
-		t.Errorf("got %v and %s, want the port of this world", err, out)
+	if out, err := paste(t.Context(), dir, "telltale cert alice"); err != nil || strings.Contains(out, "-p 8883") || !strings.Contains(out, "inspect --api "+api+"\n") {
+		t.Errorf("got %v and %s, want the ports of this world", err, out)
 	}
 }
