@@ -70,7 +70,7 @@ func newConnection(b *Broker, conn *tls.Conn, address netip.Addr) *connection {
 // before each packet, and writes have their own in Write. Of one and a half keep
 // alives mochi drops what is not a whole second, which of 1 s leaves nothing for a ping.
 func (c *connection) SetDeadline(t time.Time) error {
-	if !t.IsZero() {
+	if c.mochi != nil && c.mochi.State.Keepalive%2 == 1 {
 		t = t.Add(time.Second / 2)
 	}
 	return c.SetReadDeadline(t)
