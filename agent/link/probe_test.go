@@ -32,6 +32,18 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
+	web, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // it answers a request that it does not understand in plain text
+		if conn, err := web.Accept(); err == nil {
+			_, _ = conn.Read(make([]byte, 4<<10))
+			_, _ = conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			_ = conn.Close()
+		}
+	}()
+	defer web.Close()
 	for _, c := range []struct {
 		name    string
 		server  func(int, *packets.Connect, *packets.Connack)
@@ -58,6 +70,7 @@ func TestProbe(t *testing.T) {
 		{name: "no name", address: "no-such-host.invalid:8883", client: good, problem: "server name is not resolved",
 			tells: func(a link.Answer) bool { return a.Resolve == 0 && a.Connect == 0 }},
 		{name: "nothing listens", address: "127.0.0.1:1", client: good, problem: "connection refused"},
+		{name: "not TLS", address: web.Addr().String(), client: good, problem: "server does not speak TLS", hint: "check the endpoint's port"},
 		{name: "silent", address: silent.Addr().String(), client: good, problem: "no answer in time",
 			tells: func(a link.Answer) bool { return a.Connect > 0 && a.Handshake == 0 }},
 		{name: "silent after TCP", address: "mqtt://" + silent.Addr().String(), client: good, problem: "no answer in time",

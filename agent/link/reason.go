@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -49,14 +50,17 @@ func explain(err error, o *offer, now time.Time) (text, hint string) {
 		code     *codeError
 		certErr  *tls.CertificateVerificationError
 		timedOut net.Error
+		plain    tls.RecordHeaderError
 	)
 	switch {
+	case errors.As(err, &plain):
+		return "server does not speak TLS", "check the endpoint's port; of a broker without TLS write mqtt://HOST:PORT"
 	case errors.As(err, &dns):
 		return "server name is not resolved", "check the endpoint's name and the name server"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused: nothing listens there", "check the endpoint's port and whether the server runs"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETDOWN):
-		return "network is unreachable", ""
+		return "network is unreachable", "check the modem or the cable, and the routes: ip route"
 	case errors.As(err, &code):
 		return explainCode(code)
 	case errors.As(err, &certErr):
@@ -68,9 +72,9 @@ func explain(err error, o *offer, now time.Time) (text, hint string) {
 	case errors.Is(err, errSilent), errors.Is(err, errNoAcks), errors.Is(err, errStuck):
 		return "link is half-open or too slow", ""
 	case errors.As(err, &timedOut) && timedOut.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time", ""
+		return "no answer in time", "check the endpoint's address, the link, and firewalls between"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection was closed by the other side", o.withheld()
+		return "connection was closed by the other side", cmp.Or(o.withheld(), "check that the endpoint is the broker's; its log says why")
 	}
 	return "connection failed", o.withheld()
 }
