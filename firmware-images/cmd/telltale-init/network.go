@@ -35,7 +35,7 @@ func network(ctx context.Context, name string, wait time.Duration) {
 			continue
 		}
 		said = ""
-		time.Sleep(lease / 2)
+		time.Sleep(max(lease/2, wait)) // a lease of no time must not keep the network busy
 	}
 }
 
