@@ -248,21 +248,34 @@ func (v *Vehicle) Narrowed() (buses []string) {
 	return buses
 }
 
-// Drain waits until the agent has been handed every frame on the buses, as far as that can be known, or until ctx ends.
+// Drain waits until the agent has said that it received every frame on the buses, as far as that can be known, or until ctx ends.
 func (v *Vehicle) Drain(ctx context.Context) error {
 	if err := v.Hub.Drain(ctx); err != nil {
 		return err
 	}
-	for _, k := range v.kernel {
-		for !v.drained(k) {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(reportEvery / 4):
-			}
+	open := func(k *kernelBus) bool { return !v.drained(k) }
+	for v.Running() && (!v.received() || slices.ContainsFunc(v.kernel, open)) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(reportEvery / 4):
 		}
 	}
 	return nil
+}
+
+// received says whether the agent's last report has all frames that it was handed on virtual buses: they
+// may still be in its socket. Of a bus that it had to attach to again this is not known.
+func (v *Vehicle) received() bool {
+	starts, attachments := v.Starts(), v.Hub.Attachments()
+	s := starts[len(starts)-1]
+	for _, a := range attachments {
+		again := func(o virtual.Attachment) bool { return o.PID == a.PID && o.Bus == a.Bus && o.Ended }
+		if b := s.Buses[a.Bus]; a.PID == s.PID && b.Received+b.Dropped+a.Sent < a.Next-a.First && !slices.ContainsFunc(attachments, again) {
+			return false
+		}
+	}
+	return true
 }
 
 // drained says whether the agent's last report has all frames of an interface.
