@@ -64,10 +64,16 @@ const setVersion = 1
 // one that does not fit this vehicle any more, is reported and left; the default applies.
 func Open(cfg Config) (*Keeper, error) {
 	k := &Keeper{cfg: cfg}
-	apply, err := k.load()
+	data, err := readIfThere(k.path())
+	var apply func()
+	if data != nil {
+		apply, err = k.load(data)
+	}
 	if err != nil {
 		cfg.Log.Error("kept campaigns are unusable; the default applies", "file", campaignsFile, "error", err)
 		k.set = protocol.CampaignSet{}
+	}
+	if apply == nil {
 		if apply, err = cfg.Campaigns.Prepare(cfg.Default); err != nil {
 			return nil, fmt.Errorf("default campaign: %w", err)
 		}
@@ -76,19 +82,13 @@ func Open(cfg Config) (*Keeper, error) {
 	return k, nil
 }
 
-// load reads the kept set; without a file it is the empty one.
-func (k *Keeper) load() (apply func(), err error) {
-	data, err := readIfThere(k.path())
-	if err != nil {
+// load reads the kept set.
+func (k *Keeper) load(data []byte) (apply func(), err error) {
+	if err := codec.Unmarshal(data, &k.set); err != nil {
 		return nil, err
 	}
-	if data != nil {
-		if err := codec.Unmarshal(data, &k.set); err != nil {
-			return nil, err
-		}
-		if k.set.Version != setVersion {
-			return nil, fmt.Errorf("version %d, expected %d", k.set.Version, setVersion)
-		}
+	if k.set.Version != setVersion {
+		return nil, fmt.Errorf("version %d, expected %d", k.set.Version, setVersion)
 	}
 	return k.cfg.Campaigns.Prepare(k.inForce(k.set))
 }

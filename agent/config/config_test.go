@@ -229,9 +229,13 @@ func TestDamagedFile(t *testing.T) {
 			equal(t, "in force", e.inForce, []string{"a@1"})
 		})
 	}
-	_, err := config.Open(config.Config{Dir: t.TempDir(), Campaigns: &engine{refuse: errors.New("no")}, Log: slog.New(slog.DiscardHandler)})
+	var log bytes.Buffer
+	_, err := config.Open(config.Config{Dir: t.TempDir(), Campaigns: &engine{refuse: errors.New("no")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err == nil || !strings.Contains(err.Error(), "default campaign") {
 		t.Errorf("got %v, want that the default does not fit", err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("nothing is kept, but it says: %s", &log)
 	}
 }
 
