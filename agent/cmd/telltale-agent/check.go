@@ -16,6 +16,7 @@ import (
 
 	"telltale.dev/agent"
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/check"
 	"telltale.dev/agent/link"
 	"telltale.dev/agent/power"
@@ -93,7 +94,12 @@ func lookAll(ctx context.Context, parts []part) (all check.Report) {
 func (c *checkCommand) settings() check.Line {
 	var cfg agent.Config
 	quiet := slog.New(slog.DiscardHandler)
-	if err := errors.Join(c.bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg)); err != nil {
+	err := errors.Join(c.bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg))
+	if err == nil {
+		collector := campaign.New(campaign.Config{Plan: cfg.Plan, Hashes: cfg.Hashes, Save: func(protocol.SchemaHash, []byte) error { return nil }})
+		_, err = collector.Prepare(cfg.Default)
+	}
+	if err != nil {
 		return check.Failure("settings", "mend it in the configuration, or on the command line", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	text := fmt.Sprintf("%d buses, %d signals in %d DBC files, %d campaigns until the cloud says otherwise",

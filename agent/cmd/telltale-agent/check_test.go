@@ -127,6 +127,7 @@ func TestCheck(t *testing.T) {
 		{"value", flags("--window", "0"), "settings", "FAIL", "--window: expected 1 to 64", false},
 		{"DBC file", flags("--dbc", "can0=/none.dbc"), "settings", "FAIL", "/none.dbc", false},
 		{"campaign", flags("--campaign", "/none.yaml"), "settings", "FAIL", "/none.yaml", false},
+		{"campaign of another vehicle", flags("--campaign", written(t, "apiVersion: campaigns.v1\nkind: Campaign\nmetadata: {id: c, revision: 1}\nspec:\n  signals: {s: {path: can0.NONE.*}}\n  collect: [{id: r, signals: [s]}]\n  priority: CS1\n")), "settings", "FAIL", "campaign c: spec.signals.s.path: no signal of this vehicle matches", false},
 		{"no key", replaced("--key", id.path("none.key")), "key store", "FAIL", "none.key: no such file", false},
 		{"wrong key", replaced("--key", stranger.path("device.key")), "key store", "FAIL", "do not belong together", false},
 		{"certificate ended", append(flags(), old.flags()...), "key store", "FAIL", "has expired on", false},
