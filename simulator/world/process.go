@@ -93,7 +93,11 @@ func (p *process) failure() error {
 	if p.wanted {
 		return nil
 	}
-	return fmt.Errorf("%s %w (%v): %s", p.name, ErrExited, p.exitErr, p.tail.last())
+	err := fmt.Errorf("%s %w (%v)", p.name, ErrExited, p.exitErr)
+	if last := p.tail.last(); last != "" { // killed programs say nothing
+		err = fmt.Errorf("%w: %s", err, last)
+	}
+	return err
 }
 
 // kill sends SIGKILL: the process loses what is in its memory.

@@ -238,7 +238,7 @@ func (c *watchCommand) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	return errors.Join(errors.New("the cloud ended the stream"), lines.Err())
+	return fmt.Errorf("the cloud ended the stream: %w", cmp.Or(lines.Err(), io.EOF))
 }
 
 // show prints one live message, a line for each change.
