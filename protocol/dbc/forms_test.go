@@ -95,6 +95,8 @@ var faults = []struct {
 	{"multiplexed by nothing", `SG_ S m0 : 0|8@1+ (1,0) [0|1] "" X`, "1 A 8\n", []string{`2: expected a multiplexor (M) in message "A" for signal "S", found none skipped`}},
 	{"multiplexed by itself", "SG_ S m0M : 0|8@1+ (1,0) [0|1] \"\" X\nSG_MUL_VAL_ 1 S S 1-1;", "1 A 8\n",
 		[]string{`2: expected a multiplexor that is in the frame itself for signal "S" in message "A" skipped`}},
+	{"multiplexed by another message", "SG_ M M : 0|8@1+ (1,0) [0|1] \"\" X\nBO_ 1 B: 8 X\n SG_ S m1 : 8|8@1+ (1,0) [0|1] \"\" X\nSG_MUL_VAL_ 1 S M 1-1;", "1 A 8; M 0|8@1+(1,0) M\n1 B 8\n",
+		[]string{`3: expected each identifier once, found 1 again; frames are decoded as message "B"`, `4: expected a multiplexor in message "B" itself for signal "S", found "M" skipped`}},
 	{"reversed range", "SG_ M M : 0|8@1+ (1,0) [0|1] \"\" X\n SG_ S m1 : 8|8@1+ (1,0) [0|1] \"\" X\nSG_MUL_VAL_ 1 S M 3-1;", "1 A 8; M 0|8@1+(1,0) M; S 8|8@1+(1,0) M[[1 1]]\n",
 		[]string{`4: expected a range of selector values such as 1-3, found "3-1" skipped`}},
 	{"small m", "SG_ M m : 0|8@1+ (1,0) [0|1] \"\" X\n SG_ S m1 : 8|8@1+ (1,0) [0|1] \"\" X", "1 A 8; M 0|8@1+(1,0) M; S 8|8@1+(1,0) M[[1 1]]\n",

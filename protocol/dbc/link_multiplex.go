@@ -27,6 +27,8 @@ func (p *parser) linkMultiplex(m *draftMessage) {
 	root := p.rootSelector(m)
 	for _, d := range m.signals {
 		switch {
+		case d.selector != "" && len(m.byName[d.selector]) == 0: // only another message of the same identifier has it
+			p.drop(d, "a multiplexor in message %s itself for signal %s, found %s", clip(m.Name), clip(d.Name), clip(d.selector))
 		case d.selector != "":
 			p.attach(m, d, m.byName[d.selector][0], d.ranges)
 		case !d.muxed || d == root:
