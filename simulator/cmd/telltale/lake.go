@@ -63,7 +63,7 @@ func printSummaries[K comparable](sums map[K]*summary) error {
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(out, "VEHICLE\tBUS\tMESSAGE\tSIGNAL\tSAMPLES\tFIRST\tSECONDS\tLEAST\tMOST")
 	for _, s := range list {
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%d\t%s\t%.1f\t%.6g\t%.6g\n", s.vid, s.bus, s.message, s.signal, s.rows,
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%d\t%s\t%.1f\t%.6g\t%.6g\n", s.vid, plain(s.bus), plain(s.message), plain(s.signal), s.rows,
 			time.UnixMicro(s.first).UTC().Format("2006-01-02 15:04:05.000"), float64(s.last-s.first)/1e6, s.least, s.most)
 	}
 	fmt.Fprintf(out, "%d signals\t\t\t\t%d\n", len(list), rows)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // defaultAPI is where telltale up has the API.
@@ -178,6 +179,16 @@ func (v *signalValue) number() string {
 	return fmt.Sprintf("%.10g", *v.Value)
 }
 
+// plain is a vehicle's text without the control characters that it may hold: they would steer the terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
 // Run shows the state.
 func (c *stateCommand) Run(ctx context.Context) error {
 	path := []string{"v1", "vehicles", url.PathEscape(c.VID), "state"}
@@ -194,7 +205,7 @@ func (c *stateCommand) Run(ctx context.Context) error {
 		if ok, err := matchGlob(c.Signal, v.Signal); err != nil {
 			return err
 		} else if ok {
-			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Bus, v.Message, v.Signal, v.number(), v.Unit, v.Text,
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plain(v.Bus), plain(v.Message), plain(v.Signal), v.number(), plain(v.Unit), plain(v.Text),
 				v.Time.Format("2006-01-02 15:04:05.000"))
 		}
 	}
@@ -270,7 +281,7 @@ func (c *watchCommand) show(kind string, data []byte) error {
 		if ok, err := matchGlob(c.Signal, v.Signal); err != nil {
 			return err
 		} else if ok {
-			fmt.Printf("%s  %s %s.%s = %s %s %s\n", v.Time.Format("15:04:05.000"), v.Bus, v.Message, v.Signal, v.number(), v.Unit, v.Text)
+			fmt.Println(plain(fmt.Sprintf("%s  %s %s.%s = %s %s %s", v.Time.Format("15:04:05.000"), v.Bus, v.Message, v.Signal, v.number(), v.Unit, v.Text)))
 		}
 	}
 	return nil

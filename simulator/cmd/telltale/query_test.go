@@ -29,3 +29,15 @@ func TestWatchLosesTheCloud(t *testing.T) {
 		})
 	}
 }
+
+// TestPlain: names and texts come from vehicles.
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"km/h": "km/h", "°C, µ": "°C, µ",
+		"A\tB\n": "A\uFFFDB\uFFFD", "\x1b[2J\u009b31m": "\uFFFD[2J\uFFFD31m",
+	} {
+		if got := plain(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
