@@ -67,6 +67,13 @@ func Write(path string, n Note) error {
 // Read gives the note, or nil when there is none. The error wraps ErrNote, or
 // comes from the file system; it names no folder.
 func Read(path string) (*Note, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return nil, fmt.Errorf("%s: expected a regular file: %w", filepath.Base(path), ErrNote)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -75,7 +82,6 @@ func Read(path string) (*Note, error) {
 	var text []byte
 	if err == nil {
 		defer f.Close()
-		var info fs.FileInfo
 		if info, err = f.Stat(); err == nil {
 			written = info.ModTime()
 			text, err = io.ReadAll(io.LimitReader(f, maxNote+1))

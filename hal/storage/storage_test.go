@@ -41,6 +41,9 @@ func TestNote(t *testing.T) {
 }
 
 func TestNoteRefusals(t *testing.T) {
+	if _, err := storage.Read("/dev/zero"); !errors.Is(err, storage.ErrNote) || !strings.HasPrefix(err.Error(), "zero: expected a regular file") {
+		t.Errorf("device: got %v", err)
+	}
 	for text, want := range map[string]string{
 		"":                                    "line 1: expected storage",
 		"recreated":                           "line 1: expected storage",

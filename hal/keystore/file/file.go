@@ -132,13 +132,21 @@ func (s *Store) Roots() *x509.CertPool { return s.roots }
 // read reads one bounded file.
 func read(path string) ([]byte, fs.FileInfo, error) {
 	name := filepath.Base(path)
-	f, err := os.Open(path)
-	if err != nil {
+	wrong := func(err error) ([]byte, fs.FileInfo, error) {
 		var pathError *fs.PathError
 		if errors.As(err, &pathError) {
 			err = pathError.Err
 		}
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if info, err := os.Stat(path); err != nil {
+		return wrong(err)
+	} else if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return wrong(errors.New("want a file of PEM text"))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return wrong(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
