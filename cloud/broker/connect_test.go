@@ -175,33 +175,21 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// TestSlowestPingIsInTime: a client may be silent for one and a half keep alives
-// [MQTT-3.1.2-22]. One on a machine that is busy with other things may come too late itself.
-func TestSlowestPingIsInTime(t *testing.T) {
-	t.Parallel()
-	s := start(t, &cloud{}, nil)
-	for range 5 {
-		r, _ := s.join(s.ca.client("urn:dev:v:d"), connectPacket("d", func(c *paho.Connect) { c.KeepAlive = 1 }))
-		time.Sleep(1100 * time.Millisecond)
-		if r.trySend(paho.PINGREQ, &paho.Pingreq{}) != nil {
-			continue
-		}
-		if pk, err := r.tryRead(patience); err == nil && pk.Type == paho.PINGRESP {
-			return
-		}
-	}
-	t.Error("got no answer to any ping after 1.1 s, want one: the keep alive is 1 s")
-}
-
 func TestSilentClientIsDropped(t *testing.T) {
 	t.Parallel()
 	handler := &cloud{presences: make(chan presenceCall, 1)}
 	s := start(t, handler, nil)
-	r, _ := s.join(s.ca.client("urn:dev:v:d"), connectPacket("d", func(c *paho.Connect) {
+	r := s.dial(s.ca.client("urn:dev:v:d"))
+	begin := time.Now()
+	r.send(paho.CONNECT, connectPacket("d", func(c *paho.Connect) {
 		c.KeepAlive = 1
 		withWill(t, "v", "d", 0)(c)
 	}))
+	r.read()
 	r.closed()
+	if got := time.Since(begin); got < 1500*time.Millisecond { // [MQTT-3.1.2-22]
+		t.Errorf("dropped after %v, want one and a half keep alives", got)
+	}
 	if got := <-handler.presences; got.presence.State != protocol.PresenceLost {
 		t.Errorf("presence: got %v, want lost", got.presence.State)
 	}
