@@ -22,6 +22,7 @@ const (
 
 var (
 	errNoQoS    = errors.New("the server allows no QoS 1")
+	errNoRetain = errors.New("the server allows no retained messages") // such as our will
 	errNoSuback = errors.New("the server does not answer the subscription")
 	errClosed   = errors.New("connection closed")
 )

@@ -117,8 +117,21 @@ func (l *Link) introduce(w *wire, a *Answer, alone bool) (*codeError, error) {
 			a.Guarantee = u.Value
 		}
 	}
-	_, err = packets.NewControlPacket(packets.DISCONNECT).WriteTo(w)
-	return nil, err
+	if _, err = packets.NewControlPacket(packets.DISCONNECT).WriteTo(w); err != nil {
+		return nil, err
+	}
+	return nil, suits(connack.Properties)
+}
+
+// suits says what in a server's CONNACK would end a connection of the agent's own.
+func suits(p *packets.Properties) error {
+	switch {
+	case p.MaximumQOS != nil && *p.MaximumQOS < 1:
+		return &phaseError{phase: "mqtt connect", err: errNoQoS}
+	case p.RetainAvailable != nil && *p.RetainAvailable == 0:
+		return &phaseError{phase: "mqtt connect", err: errNoRetain}
+	}
+	return nil
 }
 
 // said prefers the wire's own reason of an end.

@@ -69,6 +69,10 @@ func explain(err error, o *offer, now time.Time) (text, hint string) {
 		return explainAlert(o)
 	case errors.Is(err, errInboundSize), errors.Is(err, errMalformed), errors.Is(err, errReceiveMaximum), errors.Is(err, errDeliveryQoS):
 		return "server breaks the protocol", "check that an MQTT 5 server listens there"
+	case errors.Is(err, errNoQoS):
+		return errNoQoS.Error(), "the server must allow QoS 1"
+	case errors.Is(err, errNoRetain):
+		return errNoRetain.Error(), "the server must allow retained messages"
 	case errors.Is(err, errSilent), errors.Is(err, errNoAcks), errors.Is(err, errStuck):
 		return "link is half-open or too slow", ""
 	case errors.As(err, &timedOut) && timedOut.Timeout(), errors.Is(err, context.DeadlineExceeded):
