@@ -39,8 +39,12 @@ func Parse(text string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("gpio %q: expected parameters of the form name=value", text)
 	}
-	for name := range query {
-		if err := c.set(name, query.Get(name)); err != nil {
+	for name, values := range query {
+		err := c.set(name, values[0])
+		if len(values) > 1 {
+			err = errors.New("expected once")
+		}
+		if err != nil {
 			return Config{}, fmt.Errorf("gpio: %s: %w", name, err)
 		}
 	}
@@ -49,6 +53,9 @@ func Parse(text string) (Config, error) {
 	}
 	if query.Has("shutdown") != query.Has("notice") {
 		return Config{}, fmt.Errorf("gpio %q: expected shutdown and notice together", text)
+	}
+	if query.Has("shutdown") && c.Shutdown == c.Ignition {
+		return Config{}, fmt.Errorf("gpio: shutdown: expected another line than %d, the ignition's", c.Ignition)
 	}
 	return c, nil
 }
