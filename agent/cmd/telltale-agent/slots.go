@@ -74,8 +74,13 @@ func openSlots(url string) (slots.Slots, error) {
 		return uboot.Open(cfg)
 	}
 	cfg := uboot.Config{Images: map[slots.Slot]string{}}
+	seen := map[string]bool{}
 	for _, part := range strings.Split(rest, ",") {
 		key, value, _ := strings.Cut(part, "=")
+		if seen[key] {
+			return nil, fmt.Errorf("expected %s= once", key)
+		}
+		seen[key] = true
 		switch key {
 		case "state":
 			cfg.State = value
