@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"time"
@@ -100,7 +101,7 @@ func compile(buses []world.Bus) (*dbc.Plan, error) {
 	for i, b := range buses {
 		sources[i] = dbc.Source{Bus: b.Name, J1939: b.J1939}
 		for _, file := range b.DBC {
-			text, err := os.ReadFile(file)
+			text, err := ReadDBC(file)
 			if err != nil {
 				return nil, fmt.Errorf("dbc: %w", err)
 			}
@@ -113,6 +114,16 @@ func compile(buses []world.Bus) (*dbc.Plan, error) {
 	}
 	plan, _, err := dbc.Compile(sources)
 	return plan, err
+}
+
+// ReadDBC reads a file for dbc.Parse, and of one that is too large no more than Parse needs to say so.
+func ReadDBC(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, dbc.MaxText+1))
 }
 
 // watchEvery is how often the screen is redrawn.

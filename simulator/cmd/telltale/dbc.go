@@ -2,9 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/simulator/scenario"
 )
 
 type dbcCommand struct {
@@ -19,7 +19,7 @@ type dbcCheckCommand struct {
 func (c *dbcCheckCommand) Run() error {
 	unreadable := 0
 	for _, name := range c.Files {
-		text, err := os.ReadFile(name)
+		text, err := scenario.ReadDBC(name)
 		var file *dbc.File
 		var problems []dbc.Problem
 		if err == nil {

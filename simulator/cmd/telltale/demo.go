@@ -87,7 +87,7 @@ func sources(buses map[string]scenario.Bus) ([]dbc.Source, error) {
 	for _, name := range scenario.BusNames(buses) {
 		source := dbc.Source{Bus: name, J1939: buses[name].J1939}
 		for _, file := range buses[name].DBC {
-			text, err := os.ReadFile(file)
+			text, err := scenario.ReadDBC(file)
 			if err != nil {
 				return nil, fmt.Errorf("--dbc: %w", err)
 			}
