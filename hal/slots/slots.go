@@ -61,6 +61,8 @@ var (
 	ErrTrial = errors.New("needed as long as the slot that runs has not been confirmed")
 	// ErrReadBack says that the slot gives back other bytes than were written.
 	ErrReadBack = errors.New("slot does not hold what was written")
+	// ErrBusy says that another install is under way.
+	ErrBusy = errors.New("another install is under way")
 	// ErrBooted says that nobody knows which slot runs.
 	ErrBooted = errors.New("unknown which slot runs")
 )
@@ -91,8 +93,8 @@ type Slots interface {
 	// Install writes exactly size bytes of image into the slot that does not run. Until the
 	// last byte has been stored and read back that slot is never started; then it
 	// becomes the first with Tries tries, on trial. Before anything has been written it
-	// returns ErrSize when the image cannot fit and ErrTrial when the slot that runs is itself on
-	// trial; ctx.Err() when ctx ends. After a later error the slot that runs is the only one that is started.
+	// returns ErrSize when the image cannot fit, ErrTrial when the slot that runs is itself on
+	// trial, and ErrBusy while another install is under way; ctx.Err() when ctx ends. After a later error the slot that runs is the only one that is started.
 	Install(ctx context.Context, image io.Reader, size int64) error
 	// Confirm makes the slot that runs the first, with Tries tries, and ends its trial.
 	Confirm() error

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"telltale.dev/hal/slots"
 )
 
 // lock opens the boot state and waits until no other process changes it.
@@ -31,6 +33,19 @@ func (s *Slots) lock(mode int) (*os.File, error) {
 		return nil, fmt.Errorf("boot state: lock: %w", err)
 	}
 	return f, nil
+}
+
+// alone makes sure that nobody else writes a slot's image until f is closed: the
+// end of one install would make bootable what the other has half written.
+func alone(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return slots.ErrBusy
+	}
+	if err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	return nil
 }
 
 // read gives the state in force and, when that is the default, why.

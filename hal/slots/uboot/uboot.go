@@ -115,6 +115,9 @@ func (s *Slots) Install(ctx context.Context, image io.Reader, size int64) error 
 		return fmt.Errorf("slot %s: %w", target, plain(err))
 	}
 	defer f.Close()
+	if err := alone(f); err != nil {
+		return fmt.Errorf("slot %s: %w", target, err)
+	}
 	room, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return fmt.Errorf("slot %s: %w", target, plain(err))

@@ -276,3 +276,31 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("got %v, want not exist, without the path", err)
 	}
 }
+
+// TestTwoInstalls: while one is under way another one is refused, and spoils nothing.
+func TestTwoInstalls(t *testing.T) {
+	b := newBoard(t, 4096)
+	in, out := io.Pipe()
+	first := make(chan error, 1)
+	go func() { first <- b.slots().Install(t.Context(), in, 4) }()
+	if _, err := out.Write([]byte("go")); err != nil { // it is reading now
+		t.Fatal(err)
+	}
+	if err := b.slots().Install(t.Context(), bytes.NewReader([]byte("xxxx")), 4); !errors.Is(err, slots.ErrBusy) {
+		t.Errorf("got %v, want ErrBusy", err)
+	}
+	if _, err := out.Write([]byte("od")); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	image, err := os.ReadFile(b.cfg.Images[slots.B])
+	if err != nil || string(image[:4]) != "good" {
+		t.Errorf("slot B: got %q, %v, want good", image[:min(4, len(image))], err)
+	}
+	if err := b.slots().Install(t.Context(), bytes.NewReader([]byte("next")), 4); err != nil {
+		t.Errorf("afterwards: got %v", err)
+	}
+}
