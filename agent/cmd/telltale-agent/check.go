@@ -212,15 +212,29 @@ func (c *checkCommand) supply(ctx context.Context) []check.Line {
 	if !state.Ends.IsZero() {
 		text += ", power ends at " + state.Ends.UTC().Format(time.TimeOnly) + " UTC"
 	}
-	if c.PowerAfter == string(power.Suspend) {
-		if f, err := os.OpenFile("/sys/power/state", os.O_WRONLY, 0); err != nil {
-			return []check.Line{check.Warning("ignition", "see /usr/share/doc/telltale-agent/suspend.md", "%s; the machine cannot be suspended by this user", text)}
-		} else {
-			_ = f.Close()
-		}
+	if problem := c.sleepless(); problem != "" {
+		return []check.Line{check.Warning("ignition", "see /usr/share/doc/telltale-agent/suspend.md", "%s; %s", text, problem)}
 	}
 	return []check.Line{check.Okay("ignition", "%s", text)}
 }
+
+// sleepless says what of sleep and waking this user cannot set; empty: nothing that is wanted.
+func (c *checkCommand) sleepless() string {
+	writable := func(name string) bool {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		return err == nil && f.Close() == nil
+	}
+	switch {
+	case c.PowerAfter == string(power.Suspend) && !writable("/sys/power/state"):
+		return "the machine cannot be suspended by this user"
+	case c.PowerAfter != string(power.Wait) && c.PowerWakeAfter > 0 && !writable(wakeAlarm):
+		return "the clock's alarm cannot be set by this user: nothing but the ignition will wake the machine"
+	}
+	return ""
+}
+
+// wakeAlarm is the alarm of the machine's clock.
+const wakeAlarm = "/sys/class/rtc/rtc0/wakealarm"
 
 // way looks at the link to the cloud.
 func (c *checkCommand) way(ctx context.Context) []check.Line {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -156,4 +157,18 @@ func TestCheck(t *testing.T) {
 			f.want(t, test.area, test.level, test.text)
 		})
 	}
+}
+
+// TestCheckOfWaking: a clock without an alarm is told where an alarm is to wake the machine.
+func TestCheckOfWaking(t *testing.T) {
+	if _, err := os.Stat(wakeAlarm); err == nil {
+		t.Skip("this machine's clock has an alarm")
+	}
+	id := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	ignition := written(t, "on")
+	flags := append([]string{
+		"--data", t.TempDir(), "--can", "can0=virtual://127.0.0.1:1/can0", "--endpoint", "127.0.0.1:1", "--power-ignition", "file:" + ignition, "--power-after", "stop",
+	}, id.flags()...)
+	checked(t, flags...).want(t, "ignition", "OK", "on")
+	checked(t, append(flags, "--power-wake-after", "1h")...).want(t, "ignition", "WARN", "the clock's alarm cannot be set")
 }
