@@ -5,3 +5,6 @@ func CheckKeys(dir string) error {
 	_, err := openKeys(dir)
 	return err
 }
+
+// PURL makes a package URL.
+func PURL(format string, parts ...any) string { return purl(format, parts...) }

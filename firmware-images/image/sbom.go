@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"telltale.dev/firmware-images/debian"
@@ -130,16 +131,22 @@ func (d *spdxDocument) debian(p debian.Package) {
 	id := spdxID("Debian", p.Name)
 	d.Packages = append(d.Packages, spdxPackage{
 		ID: id, Name: p.Name, Version: p.Version, Download: "NOASSERTION", Checksums: []spdxChecksum{{"SHA256", p.SHA256}},
-		Refs: []spdxReference{{"PACKAGE-MANAGER", "purl", fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s", p.Name, p.Version, p.Arch)}},
+		Refs: []spdxReference{{"PACKAGE-MANAGER", "purl", purl("deb/debian/%s@%s?arch=%s", p.Name, p.Version, p.Arch)}},
 	})
 	d.relate(spdxImage, "CONTAINS", id)
+}
+
+// purl makes a package URL. Of what names and versions of Debian and Go hold only
+// the plus must be encoded (package-url specification, Rules for each component).
+func purl(format string, parts ...any) string {
+	return "pkg:" + strings.ReplaceAll(fmt.Sprintf(format, parts...), "+", "%2B")
 }
 
 func (d *spdxDocument) goModule(m *debug.Module) {
 	id := spdxID("Go", m.Path)
 	d.Packages = append(d.Packages, spdxPackage{
 		ID: id, Name: m.Path, Version: m.Version, Download: "NOASSERTION",
-		Refs: []spdxReference{{"PACKAGE-MANAGER", "purl", fmt.Sprintf("pkg:golang/%s@%s", m.Path, m.Version)}},
+		Refs: []spdxReference{{"PACKAGE-MANAGER", "purl", purl("golang/%s@%s", m.Path, m.Version)}},
 	})
 	d.relate(spdxImage, "CONTAINS", id)
 }

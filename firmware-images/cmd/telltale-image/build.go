@@ -86,7 +86,7 @@ func (c *buildCommand) config(ctx context.Context) (image.Config, error) {
 	return cfg, nil
 }
 
-// lastCommit gives the name and the time of the last commit, or what the environment's SOURCE_DATE_EPOCH says.
+// lastCommit gives the name and the time of the last commit, with +changed when the sources are not it, or what the environment's SOURCE_DATE_EPOCH says.
 func lastCommit(ctx context.Context, root string) (name string, seconds int64, err error) {
 	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%h %ct")
 	cmd.Dir = root
@@ -94,9 +94,19 @@ func lastCommit(ctx context.Context, root string) (name string, seconds int64, e
 	name, text, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	if err != nil {
 		name, text = "unknown", os.Getenv("SOURCE_DATE_EPOCH")
+	} else if changed(ctx, root) {
+		name += "+changed"
 	}
 	if seconds, err = strconv.ParseInt(text, 10, 64); err != nil {
 		return "", 0, errors.New("--root: expected the repository's root folder, a git checkout, or else SOURCE_DATE_EPOCH in seconds")
 	}
 	return name, seconds, nil
+}
+
+// changed says whether a file that git knows differs from the last commit.
+func changed(ctx context.Context, root string) bool {
+	cmd := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	return err == nil && len(out) > 0
 }

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestLastCommit: what is not as committed is not called like the commit.
+func TestLastCommit(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git := func(args ...string) {
+		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=t", "-c", "user.email=t@t"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
+	write("one")
+	git("init", "-q")
+	git("add", "file")
+	git("commit", "-q", "-m", "one")
+	name, seconds, err := lastCommit(t.Context(), dir)
+	if err != nil || name == "" || seconds == 0 {
+		t.Fatalf("got %q, %d, %v", name, seconds, err)
+	}
+	write("two")
+	if got, _, err := lastCommit(t.Context(), dir); err != nil || got != name+"+changed" {
+		t.Errorf("got %q, %v, want %s+changed", got, err, name)
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "")
+	if _, _, err := lastCommit(t.Context(), t.TempDir()); err == nil {
+		t.Error("no repository: got no error")
+	}
+}
