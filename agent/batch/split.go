@@ -3,6 +3,7 @@ package batch
 import (
 	"math"
 
+	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 )
 
@@ -25,7 +26,7 @@ func (s *Sealer) split(c *commitment, o *open, h codec.Header, payload []byte) {
 // place makes a record of rows, or more. The first one has h; then h becomes that of the next.
 func (s *Sealer) place(c *commitment, o *open, h *codec.Header, rows []codec.GroupRows) {
 	enc := codec.NewEncoder(o.rule.Schema, o.rule.Hash.ID())
-	first, last := fill(enc, rows)
+	first, last := fill(enc, o.rule.Schema.Mode, rows)
 	payload, err := enc.Encode(*h, nil)
 	switch {
 	case err != nil || len(payload) > maxPayload && count(rows) < 2:
@@ -107,7 +108,7 @@ func count(rows []codec.GroupRows) (n int) {
 }
 
 // fill adds rows to an encoder and gives the times of the first and the last in source time.
-func fill(enc *codec.Encoder, rows []codec.GroupRows) (first, last int64) {
+func fill(enc *codec.Encoder, mode protocol.Mode, rows []codec.GroupRows) (first, last int64) {
 	first, last = math.MaxInt64, math.MinInt64
 	for i := range rows {
 		g := &rows[i]
@@ -120,7 +121,7 @@ func fill(enc *codec.Encoder, rows []codec.GroupRows) (first, last int64) {
 					bits[c/64] |= 1 << (c % 64)
 				}
 			}
-			if g.Present == nil {
+			if g.Present == nil && mode != protocol.ModeOnChange {
 				enc.Add(g.Group, t, raw)
 			} else {
 				enc.AddChanged(g.Group, t, raw, bits)
