@@ -69,7 +69,8 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 		return nil
 	}
 	since := s.now - s.covered
-	overdue := since < 0 || since >= s.cfg.CommitBulk.Microseconds()*3/2
+	gone := len(s.open) > len(s.rules) // what takes its place may have begun with the same block
+	overdue := since < 0 || since >= s.cfg.CommitBulk.Microseconds()*3/2 || gone
 	covered := true
 	for _, o := range s.open {
 		if !o.waiting() || slices.Contains(closing, o) || slices.Contains(lasting, o) {
