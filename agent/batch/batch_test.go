@@ -360,6 +360,29 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// TestSplitOfChanges: the same of a rule that keeps changes, whose rows may have all their signals or some.
+func TestSplitOfChanges(t *testing.T) {
+	rule := ruleOf("changes", 2, protocol.CS1, time.Hour)
+	rule.Schema.Mode = protocol.ModeOnChange
+	_, hash, err := rule.Schema.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule.Hash = hash
+	for _, bits := range []uint64{3, 1} { // of the row behind the jump of the clock
+		st := &store{}
+		s := sealerOn(st)
+		add(t, s, &campaign.Block{
+			Rules: []*campaign.Rule{rule}, Now: start, Raw: []int64{1, 0, 0, 1}, Present: []uint64{3, bits},
+			Rows: []campaign.Row{{Time: second, Count: 2, Bits: 0}, {Time: start, Offset: 2, Count: 2, Bits: 1}},
+		})
+		want := uint64(3 + bits/2)
+		if len(st.sealed) != 2 || st.samples() != want || s.Stats().Discarded != 0 {
+			t.Errorf("got %d batches with %d samples, %d discarded; want 2 with %d", len(st.sealed), st.samples(), s.Stats().Discarded, want)
+		}
+	}
+}
+
 // TestSilentBuses: when nothing comes any more, what is there is committed in time and sealed.
 func TestSilentBuses(t *testing.T) {
 	rules := []*campaign.Rule{ruleOf("urgent", 1, protocol.CS5, time.Hour), ruleOf("bulk", 2, protocol.CS1, time.Hour)}
