@@ -131,7 +131,7 @@ func TestCheck(t *testing.T) {
 		{"campaign of another vehicle", flags("--campaign", written(t, "apiVersion: campaigns.v1\nkind: Campaign\nmetadata: {id: c, revision: 1}\nspec:\n  signals: {s: {path: can0.NONE.*}}\n  collect: [{id: r, signals: [s]}]\n  priority: CS1\n")), "settings", "FAIL", "campaign c: spec.signals.s.path: no signal of this vehicle matches", false},
 		{"no key", replaced("--key", id.path("none.key")), "key store", "FAIL", "none.key: no such file", false},
 		{"wrong key", replaced("--key", stranger.path("device.key")), "key store", "FAIL", "do not belong together", false},
-		{"certificate ended", append(flags(), old.flags()...), "key store", "FAIL", "has expired on", false},
+		{"certificate ended", append(flags(), old.flags()...), "certificate", "FAIL", "renew it", false},
 		{"other authority", replaced("--ca", stranger.path("ca.crt")), "issuer", "WARN", "not the authority that is trusted", false},
 		{"server of another authority", replaced("--ca", stranger.path("ca.crt")), "cloud", "FAIL", "from an unknown authority", false},
 		{"not registered", replaced("--endpoint", broker(t, id, 0x87)), "cloud", "FAIL", "server refuses: not authorised", false},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"telltale.dev/firmware-images/image"
 	"telltale.dev/hal/keystore/file"
@@ -47,6 +48,9 @@ func (c *identityCommand) Run() error {
 func (c *identityCommand) check() error {
 	store, err := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
+		return err
+	}
+	if err := store.Valid(time.Now()); err != nil {
 		return err
 	}
 	uris := store.Chain()[0].URIs

@@ -16,7 +16,7 @@ import (
 )
 
 // device writes a certificate with its key and authority, and gives the command that takes them.
-func device(t *testing.T, urn string) identityCommand {
+func device(t *testing.T, urn string, end time.Time) identityCommand {
 	t.Helper()
 	dir, ca := t.TempDir(), keystoretest.NewCA(t, "Test Authority")
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -34,7 +34,7 @@ func device(t *testing.T, urn string) identityCommand {
 		}
 		return path
 	}
-	own := ca.Device(t, urn, key.Public(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	own := ca.Device(t, urn, key.Public(), time.Now().Add(-48*time.Hour), end)
 	return identityCommand{
 		Disk: filepath.Join(dir, "disk.img"), Cert: write("device.crt", "CERTIFICATE", own.Raw), Key: write("device.key", "PRIVATE KEY", der),
 		CA: write("ca.crt", "CERTIFICATE", ca.Certificate.Raw), Endpoint: []string{"cloud.example:8883"},
@@ -43,7 +43,8 @@ func device(t *testing.T, urn string) identityCommand {
 
 // TestIdentityRefusals: what would not work on the device is not written to its disk.
 func TestIdentityRefusals(t *testing.T) {
-	good, other := device(t, "urn:dev:veh-1:tcu-1"), device(t, "urn:dev:veh-1:tcu-2")
+	now := time.Now()
+	good, other := device(t, "urn:dev:veh-1:tcu-1", now.Add(time.Hour)), device(t, "urn:dev:veh-1:tcu-2", now.Add(time.Hour))
 	if err := good.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,8 @@ func TestIdentityRefusals(t *testing.T) {
 		"device.key is not the key of device.crt":         func(c *identityCommand) { c.Key = other.Key },
 		"none.key: no such file":                          func(c *identityCommand) { c.Key = "none.key" },
 		"device.key: want certificates only":              func(c *identityCommand) { c.CA = c.Key },
-		"--cert: ":                                        func(c *identityCommand) { *c = device(t, "urn:dev:nobody") },
+		"--cert: ":                                        func(c *identityCommand) { *c = device(t, "urn:dev:nobody", now.Add(time.Hour)) },
+		"device.crt: certificate has expired on ":         func(c *identityCommand) { *c = device(t, "urn:dev:veh-1:tcu-1", now.Add(-time.Hour)) },
 		`--endpoint: expected HOST:PORT, found "cloud"`:   func(c *identityCommand) { c.Endpoint = []string{"cloud"} },
 		`--endpoint: expected HOST:PORT, found "a b:1"`:   func(c *identityCommand) { c.Endpoint = []string{"a b:1"} },
 		`--download: expected HOST:PORT, found "cloud:0"`: func(c *identityCommand) { c.Download = []string{"cloud:0"} },

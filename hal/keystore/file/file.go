@@ -38,7 +38,7 @@ type Config struct {
 	CA   string // PEM: whom to trust as server. Empty: the system's list
 	// Now is the time that certificates are judged by. Zero: the system's.
 	Now time.Time
-	// Log hears warnings: a key that others can read, a certificate that is not valid yet. May be nil.
+	// Log hears warnings: a key that others can read, a certificate whose time is over or has not begun. May be nil.
 	Log *slog.Logger
 }
 
@@ -47,13 +47,15 @@ type Store struct {
 	key   crypto.Signer
 	chain []*x509.Certificate
 	roots *x509.CertPool
+	name  string // of the certificate's file
 }
 
 var _ keystore.Signer = (*Store)(nil)
 
 // Open reads the files. The error names the file (without its folder) and what
-// was expected. A certificate that has expired is ErrExpired; one that is not
-// valid yet is only warned of, because then more likely the vehicle's clock is wrong.
+// was expected. A certificate that has expired or is not valid yet is only
+// warned of: the vehicle's clock may be wrong, and what it collects meanwhile is
+// kept until the certificate is renewed. Whoever wants none that has expired asks Valid.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -61,7 +63,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Now.IsZero() {
 		cfg.Now = time.Now()
 	}
-	s := &Store{}
+	s := &Store{name: filepath.Base(cfg.Cert)}
 	var err error
 	if s.chain, err = certificates(cfg.Cert); err != nil {
 		return nil, err
@@ -98,10 +100,19 @@ func (s *Store) check(cfg Config) error {
 		return fmt.Errorf("%s is not the key of %s: %w", key, cert, ErrMismatch)
 	}
 	if end := s.chain[0].NotAfter; cfg.Now.After(end) {
-		return fmt.Errorf("%s: %w on %s", cert, ErrExpired, end.UTC().Format(time.DateOnly))
+		cfg.Log.Error("certificate has expired, no server will take it; renew it, or is the clock wrong?",
+			"file", cert, "not_after", end.UTC(), "clock", cfg.Now.UTC())
 	}
 	if start := s.chain[0].NotBefore; cfg.Now.Before(start) {
-		cfg.Log.Warn("certificate is not valid yet; is the clock right?", "file", cert, "not_before", start.UTC())
+		cfg.Log.Warn("certificate is not valid yet; is the clock right?", "file", cert, "not_before", start.UTC(), "clock", cfg.Now.UTC())
+	}
+	return nil
+}
+
+// Valid returns an error that wraps ErrExpired when the certificate's time is over.
+func (s *Store) Valid(now time.Time) error {
+	if end := s.chain[0].NotAfter; now.After(end) {
+		return fmt.Errorf("%s: %w on %s", s.name, ErrExpired, end.UTC().Format(time.DateOnly))
 	}
 	return nil
 }

@@ -160,7 +160,6 @@ func TestErrors(t *testing.T) {
 			block, _ := pem.Decode(own)
 			cfg.Cert = f.write("x.crt", certificate(ca.Certificate), block)
 		}, "first, before those of its issuers", file.ErrMismatch},
-		{"expired", func(cfg *file.Config, _ files) { cfg.Now = day(3) }, "t1.crt: certificate has expired on 20", file.ErrExpired},
 		{"key instead of certificate", func(cfg *file.Config, _ files) { cfg.Cert = cfg.Key }, "t1.key: want certificates only, found PRIVATE KEY", nil},
 		{"certificate instead of key", func(cfg *file.Config, _ files) { cfg.Key = cfg.Cert }, "t1.crt: want a private key, found CERTIFICATE", nil},
 		{"encrypted key", func(cfg *file.Config, f files) {
@@ -208,6 +207,29 @@ func TestWarnings(t *testing.T) {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("got %s, want %q", log.String(), want)
 		}
+	}
+}
+
+// TestExpired: the store opens, loudly; who wants a valid certificate is told.
+func TestExpired(t *testing.T) {
+	cfg, _ := device(t, keystoretest.NewCA(t, "ca"))
+	var log bytes.Buffer
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	cfg.Now = day(3)
+	s, err := file.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"level=ERROR", "certificate has expired", "t1.crt", "not_after=", "clock="} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("got %s, want %q", log.String(), want)
+		}
+	}
+	if err := s.Valid(day(3)); !errors.Is(err, file.ErrExpired) || !strings.HasPrefix(err.Error(), "t1.crt: certificate has expired on 20") {
+		t.Errorf("got %v, want ErrExpired", err)
+	}
+	if err := s.Valid(day(0)); err != nil {
+		t.Errorf("today: got %v", err)
 	}
 }
 
