@@ -121,10 +121,7 @@ func open(c Config, ops fileOps) (*Buffer, error) {
 	if b.lock, err = lockDir(b.dir, false); err != nil {
 		return nil, err
 	}
-	missing, err := checkVersion(b.dir)
-	if err == nil && missing {
-		err = writeVersion(b.dir)
-	}
+	err = b.takeVersion()
 	if err == nil {
 		err = b.recover()
 	}

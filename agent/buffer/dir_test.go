@@ -2,8 +2,10 @@ package buffer_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,8 +61,10 @@ func TestVersion(t *testing.T) {
 		{"other files", map[string]string{"notes.txt": "x"}, true},
 		{"ours", map[string]string{"VERSION": "telltale-buffer 1\n"}, true},
 		{"later", map[string]string{"VERSION": "telltale-buffer 2\n"}, false},
+		{"later with segments", map[string]string{"VERSION": "telltale-buffer 12\n", "cs1-00000001.seg": ""}, false},
+		{"cut at the first start", map[string]string{"VERSION": ""}, true},
+		{"zeros", map[string]string{"VERSION": strings.Repeat("\x00", 18)}, true},
 		{"foreign", map[string]string{"VERSION": strings.Repeat("x", 10_000)}, false},
-		{"segments without version", map[string]string{"cs1-00000001.seg": ""}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -79,6 +83,49 @@ func TestVersion(t *testing.T) {
 				t.Fatalf("got %v, want ErrVersion", err)
 			}
 			oneLine(t, err, dir, `expected "telltale-buffer 1"`)
+		})
+	}
+}
+
+// TestDamagedVersion: a version file that a power cut has damaged costs nothing but itself.
+func TestDamagedVersion(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty": "", "zeros": strings.Repeat("\x00", 18), "cut": "telltale-buff", "no number": "telltale-buffer ", "garbled": "\xff\x13tale\x00buffer 1\n", "gone": "none",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			c := buffer.Config{Dir: memoryDir(t), Log: slog.New(slog.NewTextHandler(&log, nil))}
+			b := open(t, c)
+			must(t, b.Append([]buffer.Record{record(protocol.CS1, 1, 10)}, progress(1)))
+			must(t, b.Close())
+			path, aside := filepath.Join(c.Dir, "VERSION"), uint64(1)
+			must(t, os.WriteFile(path, []byte(text), 0o600))
+			if name == "gone" {
+				aside = 0
+				must(t, os.Remove(path))
+			}
+			r, err := buffer.Inspect(c.Dir)
+			must(t, err)
+			if r.Waiting.Records != 1 || r.SetAside != 1 {
+				t.Errorf("inspect: got %d records and %d set aside, want 1 and 1", r.Waiting.Records, r.SetAside)
+			}
+			for range 2 {
+				b = open(t, c)
+				wantSeqs(t, seqs(t, b, protocol.CS1), []uint64{1})
+				if got := b.Stats().SetAside; got != aside {
+					t.Errorf("got %d set aside, want %d", got, aside)
+				}
+				must(t, b.Close())
+			}
+			if got, err := os.ReadFile(path); err != nil || string(got) != "telltale-buffer 1\n" {
+				t.Errorf("got version %q and %v", got, err)
+			}
+			if got, err := os.ReadFile(path + ".corrupt"); aside > 0 && string(got) != text {
+				t.Errorf("set aside: got %q and %v, want %q", got, err, text)
+			}
+			if n := strings.Count(log.String(), "version file was damaged"); n != 1 {
+				t.Errorf("reported %d times, want once: %s", n, &log)
+			}
 		})
 	}
 }

@@ -11,7 +11,7 @@
 // Each priority class has its own row of segment files, numbered from 1:
 //
 //	LOCK               flock: one process at a time
-//	VERSION            "telltale-buffer 1"
+//	VERSION            "telltale-buffer 1"; written anew when it is damaged
 //	cs1-00000006.seg   a bbolt file, sealed: never written again
 //	cs1-00000007.seg   the newest of its class
 //	cs5-00000001.seg

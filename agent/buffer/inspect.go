@@ -2,9 +2,8 @@ package buffer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"telltale.dev/protocol"
@@ -18,17 +17,18 @@ type Report struct {
 	ByBoot   map[protocol.BootID]Waiting // by the boot in their IDs
 	Evicted  []protocol.SeqRange         // not yet declared
 	Counts   Counts
-	SetAside int // corrupt segments
+	SetAside int // corrupt files
 }
 
 // Inspect reads the directory of an agent that is not running, and changes
 // nothing. The error wraps ErrLocked when the agent runs, ErrVersion, or
 // fs.ErrNotExist.
 func Inspect(dir string) (Report, error) {
-	if _, err := os.Stat(filepath.Join(dir, versionFile)); errors.Is(err, fs.ErrNotExist) {
-		return Report{}, plain(err)
+	version, err := checkVersion(dir)
+	if version == versionNone || errors.Is(err, fs.ErrNotExist) {
+		return Report{}, fmt.Errorf("buffer: %s: %w", versionFile, fs.ErrNotExist)
 	}
-	if _, err := checkVersion(dir); err != nil {
+	if err != nil {
 		return Report{}, err
 	}
 	lock, err := lockDir(dir, true)
@@ -40,7 +40,11 @@ func Inspect(dir string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	return m.report(), nil
+	r := m.report()
+	if version == versionDamaged {
+		r.SetAside++ // the next Open will
+	}
+	return r, nil
 }
 
 func (m *image) report() Report {

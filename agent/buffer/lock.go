@@ -5,27 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
-
-	"telltale.dev/agent/durable"
 )
 
-// Names of the two files beside the segments.
-const (
-	lockFile    = "LOCK"
-	versionFile = "VERSION"
-	versionText = "telltale-buffer 1"
-)
+const lockFile = "LOCK"
 
-// Errors of Open and Inspect.
-var (
-	ErrLocked  = errors.New("directory is in use")
-	ErrVersion = errors.New("directory is of another version")
-)
+// ErrLocked is wrapped by errors of Open and Inspect when another process has the directory.
+var ErrLocked = errors.New("directory is in use")
 
 // lockDir takes the directory for this process, or shares it with other
 // readers. The error wraps ErrLocked when another process has it.
@@ -53,48 +41,4 @@ func lockDir(dir string, shared bool) (*os.File, error) {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	return f, nil
-}
-
-// checkVersion reads the version file. Without one, and without segments,
-// the directory is new and missing is true.
-func checkVersion(dir string) (missing bool, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, versionFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return false, plain(err)
-		}
-		for _, e := range entries {
-			if _, ok := parseFile(e.Name()); ok {
-				return false, fmt.Errorf("buffer: %s: %w: segments without a %s file, expected %q",
-					filepath.Base(dir), ErrVersion, versionFile, versionText)
-			}
-		}
-		return true, nil
-	}
-	if err != nil {
-		return false, plain(err)
-	}
-	if got := strings.TrimSpace(string(text)); got != versionText {
-		return false, fmt.Errorf("buffer: %s: %w: %s says %.40q, expected %q: use the agent that wrote it, or another data directory",
-			filepath.Base(dir), ErrVersion, versionFile, got, versionText)
-	}
-	return false, nil
-}
-
-// writeVersion marks a new directory.
-func writeVersion(dir string) error {
-	tmp := filepath.Join(dir, versionFile+suffixNew)
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return plain(err)
-	}
-	_, err = f.WriteString(versionText + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return plain(err)
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, versionFile)); err != nil {
-		return plain(err)
-	}
-	return plain(durable.SyncFolder(dir))
 }

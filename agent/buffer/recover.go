@@ -43,6 +43,9 @@ func readImage(dir string) (*image, error) {
 		switch {
 		case strings.HasSuffix(name, suffixNew):
 			m.leftover = append(m.leftover, name)
+		case name == versionFile+suffixCorrupt:
+			m.aside = append(m.aside, name)
+			continue
 		case !ok:
 			continue
 		case strings.HasSuffix(name, suffixCorrupt):

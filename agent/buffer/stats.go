@@ -23,7 +23,7 @@ type Stats struct {
 	Commits            uint64
 	CommitErrors       uint64
 	Damaged            int    // segments in use with damage; set aside when their records are gone
-	SetAside           uint64 // corrupt segments: files found at Open and made since
+	SetAside           uint64 // corrupt files: found at Open and made since
 }
 
 // Stats gives the counters.

@@ -1,0 +1,101 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"telltale.dev/agent/durable"
+)
+
+// The version file names the layout of the directory.
+const (
+	versionFile = "VERSION"
+	versionName = "telltale-buffer "
+	versionText = versionName + "1"
+)
+
+// ErrVersion is wrapped by errors of Open and Inspect for a directory of another layout.
+var ErrVersion = errors.New("directory is of another version")
+
+// versionState is what the version file says.
+type versionState int
+
+const (
+	versionOurs    versionState = iota
+	versionNone                 // no version and no segments: the directory is new
+	versionDamaged              // empty, garbled or gone, as after a power cut, beside segments
+)
+
+// checkVersion reads the version file. A text of the right form with another
+// number, and a foreign file where there are no segments, are ErrVersion.
+func checkVersion(dir string) (versionState, error) {
+	text, err := os.ReadFile(filepath.Join(dir, versionFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, plain(err)
+	}
+	got := strings.Trim(string(text), "\x00 \r\n")
+	if got == versionText {
+		return versionOurs, nil
+	}
+	entries, dirErr := os.ReadDir(dir)
+	if dirErr != nil {
+		return 0, plain(dirErr)
+	}
+	segments := slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		_, ok := parseFile(e.Name())
+		return ok
+	})
+	number, named := strings.CutPrefix(got, versionName)
+	switch {
+	case named && number != "" && strings.Trim(number, "0123456789") == "":
+	case segments:
+		return versionDamaged, nil
+	case got == "": // none, or cut at its first writing
+		return versionNone, nil
+	}
+	return 0, fmt.Errorf("buffer: %s: %w: %s says %.40q, expected %q: use the agent that wrote it, or another data directory",
+		filepath.Base(dir), ErrVersion, versionFile, got, versionText)
+}
+
+// takeVersion checks the version of a directory that is locked, and marks a new
+// one. A damaged version file is set aside and replaced: the segments have checksums of their own.
+func (b *Buffer) takeVersion() error {
+	state, err := checkVersion(b.dir)
+	switch {
+	case err != nil || state == versionOurs:
+		return err
+	case state == versionNone:
+		return writeVersion(b.dir)
+	}
+	b.log.Warn("buffer's version file was damaged, it is set aside and written anew", "file", versionFile+suffixCorrupt)
+	path := filepath.Join(b.dir, versionFile)
+	if err = b.ops.rename(path, path+suffixCorrupt); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(err, writeVersion(b.dir)); err != nil { // tried again at the next start
+		b.log.Warn("write buffer's version file", "error", plain(err))
+	}
+	return nil
+}
+
+// writeVersion marks a directory.
+func writeVersion(dir string) error {
+	tmp := filepath.Join(dir, versionFile+suffixNew)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return plain(err)
+	}
+	_, err = f.WriteString(versionText + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return plain(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, versionFile)); err != nil {
+		return plain(err)
+	}
+	return plain(durable.SyncFolder(dir))
+}
