@@ -138,7 +138,7 @@ func (c *Cloud) Run(ctx context.Context) error {
 	defer stopWaiting()
 
 	var intakes, lanes errgroup.Group
-	rooms := []func(context.Context) error{c.broker.Run, c.api.Run, c.updates.Run, c.watchDisk}
+	rooms := []func(context.Context) error{c.broker.Run, c.api.Run, c.updates.Run, c.watchDisk, c.trim}
 	if c.downloads != nil {
 		rooms = append(rooms, c.downloads.Run)
 	}

@@ -16,14 +16,14 @@ import (
 )
 
 // openIngest joins the lanes: front → stream → processor → lake and sinks.
-func (c *Cloud) openIngest(context.Context) error {
+func (c *Cloud) openIngest(ctx context.Context) error {
 	bucket, err := c.bucket("schemas")
 	if err != nil {
 		return err
 	}
 	c.schemas = schemaStore{bucket}
-	for _, name := range []string{backbone.Up, backbone.Low} {
-		if err := c.openLane(name); err != nil {
+	for _, name := range lanes() {
+		if err := c.openLane(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -35,8 +35,12 @@ func (c *Cloud) openIngest(context.Context) error {
 }
 
 // openLane joins one stream with its processor.
-func (c *Cloud) openLane(name string) error {
-	files, err := lake.Open(lake.Config{Dir: filepath.Join(c.cfg.Dir, "lake"), Stream: name, Log: c.cfg.Log})
+func (c *Cloud) openLane(ctx context.Context, name string) error {
+	extent, err := c.backbone.Info(ctx, name)
+	if err != nil {
+		return err
+	}
+	files, err := lake.Open(lake.Config{Dir: filepath.Join(c.cfg.Dir, "lake"), Stream: name, Oldest: extent.First, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}

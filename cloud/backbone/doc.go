@@ -7,6 +7,7 @@
 //
 //	Publish ──> queue of the stream ──> group committer ──> on disk ──> done(seq, nil)
 //	Reader  <── from any sequence, in order
+//	Trim        what nobody needs any more, when a stream needs the room
 //	Bucket      Get, Put, Create, Update (compare-and-set), Delete, List, Watch
 //
 // # What is promised

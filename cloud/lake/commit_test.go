@@ -174,15 +174,18 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		name  string
-		files map[string][]byte
+		name   string
+		oldest uint64
+		files  map[string][]byte
 	}{
-		{"parts without checkpoint", map[string][]byte{"date=2026-11-23/part-UP-1-9.parquet": {1}}},
-		{"part across the checkpoint", map[string][]byte{
+		{"parts without checkpoint", 1, map[string][]byte{"date=2026-11-23/part-UP-1-9.parquet": {1}}},
+		{"part across the checkpoint", 1, map[string][]byte{
 			"checkpoint-UP": lake.AppendCheckpoint(nil, "UP", 5, nil), "date=2026-11-23/part-UP-4-9.parquet": {1}}},
-		{"checkpoint of another stream", map[string][]byte{"checkpoint-UP": lake.AppendCheckpoint(nil, "LOW", 5, nil)}},
-		{"checkpoint damaged", map[string][]byte{"checkpoint-UP": append(lake.AppendCheckpoint(nil, "UP", 5, nil), 0)}},
-		{"checkpoint empty", map[string][]byte{"checkpoint-UP": {}}},
+		{"older checkpoint than the stream can make good", 7, map[string][]byte{
+			"checkpoint-UP": lake.AppendCheckpoint(nil, "UP", 5, nil), "date=2026-11-23/part-UP-6-9.parquet": {1}}},
+		{"checkpoint of another stream", 1, map[string][]byte{"checkpoint-UP": lake.AppendCheckpoint(nil, "LOW", 5, nil)}},
+		{"checkpoint damaged", 1, map[string][]byte{"checkpoint-UP": append(lake.AppendCheckpoint(nil, "UP", 5, nil), 0)}},
+		{"checkpoint empty", 1, map[string][]byte{"checkpoint-UP": {}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,7 +193,7 @@ func TestOpenRefuses(t *testing.T) {
 			for name, data := range tt.files {
 				write(t, dir, name, data)
 			}
-			_, err := lake.Open(lake.Config{Dir: dir, Stream: "UP"})
+			_, err := lake.Open(lake.Config{Dir: dir, Stream: "UP", Oldest: tt.oldest})
 			if !errors.Is(err, lake.ErrCheckpoint) || strings.Contains(err.Error(), dir) {
 				t.Fatalf("got %v, want ErrCheckpoint, without folders", err)
 			}

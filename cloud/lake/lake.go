@@ -16,7 +16,8 @@
 //  3. the checkpoint is written and synced under .tmp/, renamed, the folder synced
 //
 // Before 3 nothing has happened: Open deletes the parts beyond the checkpoint,
-// and the stream is read again from there. After 3 everything has.
+// and the stream is read again from there. After 3 everything has. When the stream
+// cannot be read again from there, the checkpoint is an older copy: Open refuses.
 //
 // The package knows nothing of messages, of duplicates, or of what a ledger
 // means: that is cloud/ingest. It does not compact, expire or query either.
@@ -52,6 +53,7 @@ const (
 type Config struct {
 	Dir    string       // made when it is not there; shared by the lakes of all streams
 	Stream string       // letters, digits and _: "UP"
+	Oldest uint64       // position from which on the stream can be read again; 0: all of it
 	Log    *slog.Logger // discarded when nil
 }
 

@@ -69,6 +69,10 @@ func (l *Lake) recover() error {
 		// once: parts without a checkpoint mean that somebody lost it.
 		return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts away: %w", l.checkpointName(), ErrCheckpoint)
 	}
+	if len(beyond) > 0 && l.last+1 < l.cfg.Oldest {
+		return fmt.Errorf("%s is older than its parts, and the stream has no more what came after it: put the newest one back, or move the parts beyond message %d away: %w",
+			l.checkpointName(), l.last, ErrCheckpoint)
+	}
 	if err := l.removeUnfinished(); err != nil {
 		return err
 	}

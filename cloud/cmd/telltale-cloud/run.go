@@ -26,7 +26,7 @@ type runCommand struct {
 	NATS  string        `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream instead of the embedded one."`
 	Dev   bool          `help:"Let devices with a development certificate register themselves."`
 	Flush time.Duration `default:"60s" help:"How long a sample may wait for its Parquet file."`
-	Keep  string        `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk; what is full refuses with 0x97."`
+	Keep  string        `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk. What the lake has makes room from the half on; a stream that is full refuses with 0x97."`
 
 	QuotaMessages float64    `default:"200" help:"Messages a second that one vehicle may send."`
 	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`

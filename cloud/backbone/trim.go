@@ -1,0 +1,57 @@
+package backbone
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// trimPart is the part of a stream's MaxBytes that Trim leaves to messages which nobody needs: the half.
+const trimPart = 2
+
+// Trim deletes messages of a stream, the oldest first and none after through, when
+// the stream has more than half of its MaxBytes or the disk is short: so many that
+// neither is so any more, as far as that can be. The last one up to through always
+// stays. It gives how many were deleted.
+func (b *Backbone) Trim(ctx context.Context, stream string, through uint64) (deleted uint64, err error) {
+	if err := b.usable(stream); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := b.reader.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("ask for stream %s: %w", stream, b.orClosed(err))
+	}
+	state := s.CachedInfo().State
+	excess, err := b.excess(state.Bytes, s.CachedInfo().Config.MaxBytes)
+	if err != nil || excess <= 0 || state.Msgs == 0 {
+		return 0, err
+	}
+	share := min(1, float64(excess)/float64(state.Bytes))
+	first := min(state.FirstSeq+uint64(share*float64(state.Msgs))+1, through)
+	if first <= state.FirstSeq {
+		return 0, nil
+	}
+	if err := s.Purge(ctx, jetstream.WithPurgeSequence(first)); err != nil {
+		return 0, fmt.Errorf("trim stream %s: %w", stream, b.orClosed(err))
+	}
+	return first - state.FirstSeq, nil
+}
+
+// excess is by how many bytes a stream should become smaller.
+func (b *Backbone) excess(size uint64, limit int64) (excess int64, err error) {
+	if limit > 0 {
+		excess = int64(size) - limit/trimPart
+	}
+	if b.server != nil && b.server.space.reserve > 0 {
+		free, err := freeBytes(b.server.space.path)
+		if err != nil {
+			return 0, fmt.Errorf("ask for free disk space: %w", err)
+		}
+		// Before the guard refuses, which is at the reserve.
+		excess = max(excess, 2*b.server.space.reserve-free)
+	}
+	return excess, nil
+}
