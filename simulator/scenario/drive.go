@@ -117,13 +117,16 @@ func compile(buses []world.Bus) (*dbc.Plan, error) {
 }
 
 // ReadDBC reads a file for dbc.Parse, and of one that is too large no more than Parse needs to say so.
-func ReadDBC(path string) ([]byte, error) {
+func ReadDBC(path string) ([]byte, error) { return readFile(path, dbc.MaxText+1) }
+
+// readFile reads the first most bytes of a file.
+func readFile(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, dbc.MaxText+1))
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // watchEvery is how often the screen is redrawn.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -342,7 +341,7 @@ func rate(s string) (int64, error) {
 
 // push publishes a campaign as fleet operations.
 func (e *Engine) push(ctx context.Context, file string) error {
-	doc, err := os.ReadFile(e.scenario.Path(file))
+	doc, err := readFile(e.scenario.Path(file), protocol.MaxDocument+1)
 	if err != nil {
 		return fmt.Errorf("push: %w", err)
 	}

@@ -225,6 +225,8 @@ func (s *Scenario) checkFile(name string) error {
 		return err
 	case info.IsDir():
 		return fmt.Errorf("%s is a folder; expected a file", name)
+	case !info.Mode().IsRegular(): // it is read more than once, and a pipe may have no writer
+		return fmt.Errorf("%s: expected a regular file", name)
 	}
 	return nil
 }

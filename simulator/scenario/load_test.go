@@ -88,6 +88,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"no such log", "car.log", "cra.log", ":11: timeline[0].do[0]: "},
 		{"no such campaign", "push: slow.yaml", "push: solw.yaml", ":18: timeline[2].do[0]: "},
 		{"a log that is a folder", "car.log", ".", ":11: timeline[0].do[0]: "},
+		{"a log that is no regular file", "car.log", "/dev/null", ":11: timeline[0].do[0]: /dev/null: expected a regular file"},
+		{"a DBC that is no regular file", "car.dbc", "/dev/null", ":7: world.vehicles[0].bus.can0.dbc[0]: /dev/null: expected a regular file"},
 		{"a share that is none", "20.5%", "120%", `:13: at: expected 0% to 100%, found "120%"`},
 		{"a share that is no number", "20.5%", "NaN%", `:13: at: expected 0% to 100%`},
 		{"a time without unit", "at: 4m", "at: 4", `:17: expected a duration such as 1.5s, found "4"`},

@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/hal/canbus/virtual"
+	"telltale.dev/protocol"
 )
 
 // broker answers each CONNECT with a code, over TLS with certificates of both sides.
@@ -101,6 +103,10 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	good := broker(t, id, 0)
 	old := newIdentity(t, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
 	stranger := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
@@ -129,6 +135,9 @@ func TestCheck(t *testing.T) {
 		{"DBC file", flags("--dbc", "can0=/none.dbc"), "settings", "FAIL", "/none.dbc", false},
 		{"campaign", flags("--campaign", "/none.yaml"), "settings", "FAIL", "/none.yaml", false},
 		{"campaign of another vehicle", flags("--campaign", written(t, "apiVersion: campaigns.v1\nkind: Campaign\nmetadata: {id: c, revision: 1}\nspec:\n  signals: {s: {path: can0.NONE.*}}\n  collect: [{id: r, signals: [s]}]\n  priority: CS1\n")), "settings", "FAIL", "campaign c: spec.signals.s.path: no signal of this vehicle matches", false},
+		{"DBC file is a pipe", flags("--dbc", "can0="+pipe), "settings", "FAIL", "expected a regular file", false},
+		{"campaign is a pipe", flags("--campaign", pipe), "settings", "FAIL", "expected a regular file", false},
+		{"campaign too large", flags("--campaign", written(t, strings.Repeat("#", protocol.MaxDocument+1))), "settings", "FAIL", "expected at most 8192 bytes", false},
 		{"no key", replaced("--key", id.path("none.key")), "key store", "FAIL", "none.key: no such file", false},
 		{"wrong key", replaced("--key", stranger.path("device.key")), "key store", "FAIL", "do not belong together", false},
 		{"certificate ended", append(flags(), old.flags()...), "certificate", "FAIL", "renew it", false},

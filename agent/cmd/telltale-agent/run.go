@@ -115,7 +115,7 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 // campaigns reads those in force until the cloud says otherwise.
 func (c *Settings) campaigns(cfg *agent.Config) error {
 	for _, name := range c.Campaign {
-		doc, err := os.ReadFile(name)
+		doc, err := readFile(name, protocol.MaxDocument)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.at("campaign", name), err)
 		}
@@ -144,7 +144,7 @@ func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 		if i < 0 || path == "" {
 			return fmt.Errorf("%s: expected NAME=FILE with a NAME that --can has", c.at("dbc", arg))
 		}
-		text, err := os.ReadFile(path)
+		text, err := readFile(path, dbc.MaxText)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.at("dbc", arg), err)
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -43,6 +42,9 @@ func (c *Settings) updates(cfg *agent.Config) error {
 // unknownVersion is how --update-version says that nobody knows.
 const unknownVersion = "unknown"
 
+// maxKey bounds the file of a public key.
+const maxKey = 1 << 20
+
 // trusted reads the keys; a folder without any would trust nobody.
 func (c *Firmware) trusted() (firmware.Keys, error) {
 	names, err := filepath.Glob(filepath.Join(c.UpdateKeys, "*.pem"))
@@ -51,8 +53,8 @@ func (c *Firmware) trusted() (firmware.Keys, error) {
 	}
 	files := make([][]byte, len(names))
 	for i, name := range names {
-		if files[i], err = os.ReadFile(name); err != nil {
-			return nil, err
+		if files[i], err = readFile(name, maxKey); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 		}
 	}
 	return firmware.ParseKeys(files...)

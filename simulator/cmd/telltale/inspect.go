@@ -39,7 +39,7 @@ func (c *inspectCommand) Run(ctx context.Context) error {
 		ask: func(id protocol.SchemaID) ([]byte, error) { return c.schema(ctx, id) },
 	}
 	for _, name := range c.Schema {
-		data, err := os.ReadFile(name)
+		data, err := readSchema(name)
 		if err != nil {
 			return fmt.Errorf("--schema: %w", err)
 		}
@@ -67,6 +67,16 @@ func (c *inspectCommand) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil // this is how following the wire ends
 	}
+}
+
+// readSchema reads a file, and of one that is too large for a schema no more than shows it.
+func readSchema(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, codec.MaxSchemaSize+1))
 }
 
 // maxInput bounds what may wait for the end of one payload.
