@@ -40,6 +40,9 @@ func Load(path string) (*Scenario, error) {
 		line, expected := explain(err)
 		return nil, fmt.Errorf("%s:%d: %s: %w", path, line, expected, ErrScenario)
 	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: expected one YAML document: %w", path, ErrScenario)
+	}
 	if err := s.check(); err != nil {
 		var m *misfit
 		if errors.As(err, &m) {

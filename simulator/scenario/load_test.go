@@ -113,6 +113,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"a state of no signal", ", signal: SPEED", "", ":19: timeline[2].expect[1]: state-of: expected signal"},
 		{"a delivery of anything", ", lost: 0, duplicated: 0", "", ":21: finally[0]: delivery: expected lost and duplicated"},
 		{"a delivery on the way", "presence: anna, state: online", "delivery: anna, lost: 0, duplicated: 0", ":12: timeline[0].expect[0]: delivery is looked at when"},
+		{"two documents", "finally:", "---\nfinally:", ": expected one YAML document"},
 		{"nothing", good, "", ":1: expected a scenario, found nothing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
