@@ -19,8 +19,8 @@ const (
 	MinMaxBytes     = 1 << 20
 	minSegment      = 64 << 10
 	maxSegmentBytes = 256 << 20
-	maxDefault      = 4 << 20 // of SegmentBytes
-	MaxAppend       = 8 << 20 // payload bytes of one Append
+	maxDefault      = 4 << 20  // of SegmentBytes
+	MaxAppend       = 32 << 20 // payload bytes of one Append: twice the largest open batches of as many rules as there may be
 	MaxRecords      = maxItems
 	groupBytes      = 1 << 20
 	groupRecords    = 1024
