@@ -151,8 +151,10 @@ func (s *Sealer) settle(c *commitment) {
 	if len(c.sealed) > 0 {
 		s.drops = c.dropped
 	}
+	for i := range c.sealed {
+		s.sealed += uint64(c.sealed[i].Samples)
+	}
 	for _, o := range c.closed {
-		s.sealed += uint64(o.enc.Samples())
 		o.reset(0)
 	}
 	for i, o := range c.open {

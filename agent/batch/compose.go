@@ -120,12 +120,14 @@ func (s *Sealer) progress(c *commitment) buffer.Progress {
 	for _, o := range s.open {
 		p.Samples += uint64(o.committed)
 	}
-	for _, list := range [][]*open{c.closed, c.open} {
-		for _, o := range list {
-			p.Samples += uint64(o.enc.Samples() - o.committed)
-		}
+	for _, o := range c.open {
+		p.Samples += uint64(o.enc.Samples() - o.committed)
 	}
-	for i := range c.sealed {
+	for _, o := range c.closed {
+		p.Samples -= uint64(o.committed)
+	}
+	for i := range c.sealed { // what was discarded at a split is not there
+		p.Samples += uint64(c.sealed[i].Samples)
 		p.Bytes += uint64(len(c.sealed[i].Payload))
 	}
 	return p

@@ -51,3 +51,26 @@ func TestManyLargeBatches(t *testing.T) {
 		t.Errorf("got %+v in the buffer, want %d records with %d samples", got, rules, s.Stats().Samples)
 	}
 }
+
+// TestDiscardedAtSplit: a row that is larger than a message is left out when its batch is
+// split, and counts as discarded, not as collected.
+func TestDiscardedAtSplit(t *testing.T) {
+	const width = 40_000
+	rule := ruleOf("wide", width, protocol.CS1, time.Hour)
+	st := &store{}
+	s := sealerOn(st)
+	b := noise([]*campaign.Rule{rule}, 1, width, start)
+	b.Raw = append(b.Raw, make([]int64, width)...) // a row that fits
+	b.Rows = append(b.Rows, campaign.Row{Time: start + second, Offset: width, Count: width, Bits: -1})
+	add(t, s, b)
+	if err := s.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Stats(); got.Discarded != width || got.Samples != width || st.samples() != width || st.progress.Samples != width {
+		t.Errorf("got %d discarded, %d collected, %d in the buffer, %d in its account; want %d each",
+			got.Discarded, got.Samples, st.samples(), st.progress.Samples, width)
+	}
+	if len(st.sealed) != 1 || st.sealed[0].ID.Seq != 1 {
+		t.Errorf("got %d batches, want one with sequence 1", len(st.sealed))
+	}
+}
