@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
@@ -159,6 +160,6 @@ func childHold() error {
 		return err
 	}
 	fmt.Println("held")
-	<-b.Appended() // never: it waits to be killed
-	return nil
+	time.Sleep(time.Hour) // it waits to be killed; the runtime would end a program that waits for itself
+	return b.Close()
 }
