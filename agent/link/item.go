@@ -28,6 +28,7 @@ type item struct {
 	samples  uint32
 	ordered  bool
 	created  time.Time
+	since    time.Time     // start of this boot, when this boot made it; else zero
 	ttl      time.Duration // 0: for ever
 
 	topic, contentType, purpose string
@@ -53,6 +54,8 @@ func recordItem(e buffer.Entry) *item {
 
 // remaining is how long the item is still of use; forever is true when it has no
 // end. A creation time in the future, or an unknown one, counts as now: the clock was set since.
+// It may have been set forward, too: nothing is older than the boot that made it, by the
+// monotonic clock.
 func (it *item) remaining(now time.Time) (left time.Duration, forever bool) {
 	if it.ttl == 0 {
 		return 0, true
@@ -60,7 +63,11 @@ func (it *item) remaining(now time.Time) (left time.Duration, forever bool) {
 	if it.created.IsZero() || it.created.After(now) {
 		return it.ttl, false
 	}
-	return it.ttl - now.Sub(it.created), false
+	age := now.Sub(it.created)
+	if !it.since.IsZero() {
+		age = min(age, now.Sub(it.since))
+	}
+	return it.ttl - age, false
 }
 
 // properties are those of the publish, without the alias.

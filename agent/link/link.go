@@ -46,6 +46,7 @@ type Link struct {
 	tickets   tls.ClientSessionCache
 	documents chan document
 	stats     counters
+	began     time.Time // before any record of this boot
 
 	absence absence
 	lowest  atomic.Uint32 // protocol.Priority: records below it are held
@@ -77,7 +78,7 @@ func New(cfg Config) (*Link, error) {
 	}
 	l := &Link{
 		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
-		documents: make(chan document, documentsQueue), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
+		began: time.Now(), documents: make(chan document, documentsQueue), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
 		schemas: map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
 	}
 	for _, e := range endpoints {

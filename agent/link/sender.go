@@ -153,7 +153,11 @@ func (s *sender) pickNew(lane int, now time.Time) *item {
 		if !ok {
 			return nil
 		}
-		if it := recordItem(e); s.accept(it) {
+		it := recordItem(e)
+		if it.id.Boot == s.l.cfg.Boot {
+			it.since = s.l.began
+		}
+		if s.accept(it) {
 			return it
 		}
 	}
