@@ -152,7 +152,7 @@ func (b BatchLimits) AgeLimit() time.Duration {
 // SizeLimit is the batch size in bytes with its default.
 func (b BatchLimits) SizeLimit() int {
 	if n, err := ParseSize(b.Bytes); err == nil {
-		return n
+		return int(n) // Validate bounds it
 	}
 	return DefaultBatch
 }
@@ -262,20 +262,20 @@ func (b BatchLimits) validate() error {
 	return nil
 }
 
-// ParseSize reads "512", "64KiB", "20MiB" or "1GiB" as bytes.
-func ParseSize(s string) (int, error) {
-	digits, factor := s, 1
+// ParseSize reads "512", "64KiB", "20MiB" or "1GiB" as bytes, on every machine the same.
+func ParseSize(s string) (int64, error) {
+	digits, factor := s, int64(1)
 	for _, unit := range [...]struct {
 		suffix string
-		factor int
+		factor int64
 	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"B", 1}} {
 		if d, ok := strings.CutSuffix(s, unit.suffix); ok {
 			digits, factor = d, unit.factor
 			break
 		}
 	}
-	n, err := strconv.Atoi(digits)
-	if err != nil || digits[0] < '0' || digits[0] > '9' || n > math.MaxInt/factor {
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || digits[0] < '0' || digits[0] > '9' || n > math.MaxInt64/factor {
 		return 0, fmt.Errorf("size %.16q: expected a number of B, KiB, MiB or GiB", s)
 	}
 	return n * factor, nil

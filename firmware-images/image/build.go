@@ -143,7 +143,7 @@ func (b *Board) sizes() (map[string]int64, error) {
 		if n == 0 || n%alignment != 0 {
 			return nil, fmt.Errorf("board.yaml: disk.%s: %s: expected whole mebibytes", p.name, p.text)
 		}
-		sizes[p.name] = int64(n)
+		sizes[p.name] = n
 	}
 	return sizes, nil
 }

@@ -335,8 +335,7 @@ func rate(s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	n, err := protocol.ParseSize(s)
-	return int64(n), err
+	return protocol.ParseSize(s)
 }
 
 // push publishes a campaign as fleet operations.

@@ -64,7 +64,7 @@ const maxWindow = 64
 func (c *Settings) sizes() error {
 	for _, s := range []struct {
 		flag, text string
-		least      int
+		least      int64
 	}{{"buffer", c.Buffer, buffer.MinMaxBytes}, {"update-max", c.UpdateMax, 1}} {
 		size, err := protocol.ParseSize(s.text)
 		if err == nil && size < s.least {

@@ -175,7 +175,7 @@ func (c *checkCommand) disk() []check.Line {
 	if err != nil {
 		return []check.Line{check.Failure("disk", "mend it in the configuration", "%s: %v", c.at("buffer", ""), err)}
 	}
-	return check.Disk{Dir: c.Data, Wanted: int64(size), Used: folderSize(filepath.Join(c.Data, "buffer"))}.Look()
+	return check.Disk{Dir: c.Data, Wanted: size, Used: folderSize(filepath.Join(c.Data, "buffer"))}.Look()
 }
 
 // folderSize adds up the files of a folder.

@@ -96,7 +96,7 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 	if err != nil {
 		return cfg, fmt.Errorf("%s: %w", c.at("buffer", ""), err)
 	}
-	cfg.MaxBuffer = int64(size)
+	cfg.MaxBuffer = size
 	if err := c.identity(&cfg, log); err != nil {
 		return cfg, err
 	}

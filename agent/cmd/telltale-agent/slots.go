@@ -20,7 +20,7 @@ func (c *Settings) updates(cfg *agent.Config) error {
 		return fmt.Errorf("%s: %w", c.at("update-max", ""), err)
 	}
 	cfg.Update = update.Config{
-		Endpoints: c.Download, MaxBytes: int64(size),
+		Endpoints: c.Download, MaxBytes: size,
 		Running: protocol.Running{Version: c.UpdateVersion, Release: c.UpdateRelease, Board: c.UpdateBoard},
 		Timing:  update.Timing{Health: c.UpdateHealth, BackoffMin: c.BackoffMin, BackoffMax: c.BackoffMax},
 	}

@@ -49,7 +49,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("--memory: %w", err)
 	}
 	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(int64(memory))
+	debug.SetMemoryLimit(memory)
 	keep, err := protocol.ParseSize(c.Keep)
 	if err != nil {
 		return fmt.Errorf("--keep: %w", err)
@@ -66,10 +66,10 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--update-key: %w", err)
 	}
-	limits := backbone.Limits{MaxBytes: int64(keep)}
+	limits := backbone.Limits{MaxBytes: keep}
 	running, err := cloud.New(ctx, cloud.Config{
 		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.download(), Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
-		UpdateKeys: keys, MaxUpdate: int64(largest),
+		UpdateKeys: keys, MaxUpdate: largest,
 		Quota: ingest.Quota{
 			Messages: c.QuotaMessages, MessagesBurst: max(1, burst*c.QuotaMessages),
 			Bytes: float64(rate), BytesBurst: max(protocol.MaxPacket, burst*float64(rate)),

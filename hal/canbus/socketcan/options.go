@@ -110,9 +110,11 @@ func (o *Options) set(key, value string) (err error) {
 			err = fmt.Errorf("expected 1ms to 1m, found %.32q", value)
 		}
 	case "buffer":
-		if o.Buffer, err = protocol.ParseSize(value); err == nil && (o.Buffer < minBuffer || o.Buffer > maxBuffer) {
+		var size int64
+		if size, err = protocol.ParseSize(value); err == nil && (size < minBuffer || size > maxBuffer) {
 			err = fmt.Errorf("expected 16KiB to 256MiB, found %.32q", value)
 		}
+		o.Buffer = int(size)
 	default:
 		err = fmt.Errorf("unknown; there are bitrate, dbitrate, fd, listen-only, restart, send and buffer")
 	}

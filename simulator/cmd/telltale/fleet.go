@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"time"
 
@@ -75,7 +76,7 @@ func (c *fleetCommand) config(ctx context.Context) (fleet.Config, error) {
 		if size < 1 {
 			return cfg, errors.New("--size: expected at least 1 byte")
 		}
-		cfg.Random = size
+		cfg.Random = int(min(size, math.MaxInt32)) // the fleet knows the bound
 	}
 	var err error
 	if cfg.Vehicles, err = fleet.Names(c.Prefix, c.N); err != nil {
