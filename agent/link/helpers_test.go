@@ -58,10 +58,7 @@ func (m *memory) add(recs ...buffer.Record) {
 		if r.Topic == "" {
 			r.Topic = protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: vid, Campaign: "all"}.String()
 		}
-		if r.ID.Boot == (protocol.BootID{}) {
-			r.ID.Boot = boot
-		}
-		r.ContentType, r.ID, r.Samples = protocol.ContentTelemetry, protocol.MessageID{Device: did, Boot: r.ID.Boot, Seq: m.seq}, 10
+		r.ContentType, r.ID, r.Samples = protocol.ContentTelemetry, protocol.MessageID{Device: did, Boot: boot, Seq: m.seq}, 10
 		n := m.count[r.Priority]
 		m.count[r.Priority]++
 		pos := buffer.Position{Class: r.Priority, Segment: uint64(1 + n/segmentRecords), Index: uint32(n % segmentRecords)}

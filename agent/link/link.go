@@ -46,7 +46,8 @@ type Link struct {
 	tickets   tls.ClientSessionCache
 	documents chan document
 	stats     counters
-	began     time.Time // before any record of this boot
+	began     time.Time                                // before any record of this boot, by the monotonic clock, too
+	ends      [protocol.Priorities + 1]buffer.Position // what is behind it was made in this boot; by class
 
 	absence absence
 	lowest  atomic.Uint32 // protocol.Priority: records below it are held
@@ -80,6 +81,9 @@ func New(cfg Config) (*Link, error) {
 		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
 		began: time.Now(), documents: make(chan document, documentsQueue), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
 		schemas: map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
+	}
+	for class := protocol.CS0; class <= protocol.CS6; class++ {
+		l.ends[class] = cfg.Buffer.End(class)
 	}
 	for _, e := range endpoints {
 		l.schemas[e.address] = map[protocol.SchemaHash]bool{}

@@ -154,7 +154,7 @@ func (s *sender) pickNew(lane int, now time.Time) *item {
 			return nil
 		}
 		it := recordItem(e)
-		if it.id.Boot == s.l.cfg.Boot {
+		if s.l.ends[it.position.Class].Before(it.position) {
 			it.since = s.l.began
 		}
 		if s.accept(it) {
