@@ -2,14 +2,21 @@ package image
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"telltale.dev/firmware-images/debian"
+	"telltale.dev/firmware-images/settings"
 )
 
 // Board describes the hardware an image is for: the board.yaml of a folder below firmware-images.
@@ -68,6 +75,9 @@ func LoadBoard(dir string) (*Board, error) {
 	if err := in.Decode(b); err != nil {
 		return nil, fmt.Errorf("board.yaml: %w", err)
 	}
+	if err := in.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("board.yaml: expected one YAML document")
+	}
 	for _, c := range []struct {
 		ok            bool
 		key, expected string
@@ -81,14 +91,38 @@ func LoadBoard(dir string) (*Board, error) {
 		{b.UBoot.File != "", "u-boot", "a file, and the package that has it or none"},
 		{b.UBoot.Package != "" || b.Kernel.DeviceTree != "", "u-boot", "a package for the virtual board"},
 		{(b.Disk.Firmware == "") == (len(b.Firmware.Vendor)+len(b.Firmware.Files) == 0), "disk.firmware", "a size if there are firmware files, else none"},
-		{b.Files["etc/telltale/init.yaml"] != "", "files", "an etc/telltale/init.yaml"},
+		{b.Files[initPath] != "", "files", "an " + initPath},
 		{b.Files[agentPath] != "", "files", "an " + agentPath},
 	} {
 		if !c.ok {
 			return nil, fmt.Errorf("board.yaml: %s: expected %s", c.key, c.expected)
 		}
 	}
+	if err := b.checkFiles(); err != nil {
+		return nil, err
+	}
 	return b, nil
+}
+
+// ours are the files and folders of the image that a board must leave alone.
+var ours = []string{"init", "bin", "sbin", "dev", "proc", "sys", "lib/modules", "etc/mke2fs.conf", builtPath, keysDir + "/update.pem"}
+
+// checkFiles looks at the paths of the board's files, and reads its init.yaml as the machine will.
+func (b *Board) checkFiles() error {
+	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
+		if !fs.ValidPath(name) || name == "." {
+			return fmt.Errorf("board.yaml: files: %q: expected a path such as etc/telltale/init.yaml", name)
+		}
+		if slices.ContainsFunc(ours, func(o string) bool { return name == o || strings.HasPrefix(name, o+"/") }) {
+			return fmt.Errorf("board.yaml: files: %s: expected a path that is not the image's own", name)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(b.dir, b.Files[initPath]))
+	if err != nil {
+		return fmt.Errorf("board.yaml: files: %w", err)
+	}
+	_, err = settings.Parse(text)
+	return err
 }
 
 // arch is that of all boards so far.

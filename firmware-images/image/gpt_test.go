@@ -30,6 +30,43 @@ func TestIdentityRefusals(t *testing.T) {
 	}
 }
 
+// TestBoardFiles: what the machine would refuse or lose is refused when the image is built.
+func TestBoardFiles(t *testing.T) {
+	for _, test := range []struct{ name, from, to, init, says string }{
+		{"well", "", "", "agent: {command: [/bin/telltale-agent]}\n", ""},
+		{"init.yaml", "", "", "agent: {command: [/bin/telltale-agent], tires: 3}\n", "init.yaml: yaml: "},
+		{"empty init.yaml", "", "", "", "init.yaml: EOF"},
+		{"replaces init", "etc/telltale/can0.dbc:", "init:", "", "board.yaml: files: init: expected a path that is not the image's own"},
+		{"replaces the agent", "etc/telltale/can0.dbc:", "bin/telltale-agent:", "", "board.yaml: files: bin/telltale-agent: expected a path that is not"},
+		{"replaces modules", "etc/telltale/can0.dbc:", "lib/modules/order:", "", "board.yaml: files: lib/modules/order: expected a path that is not"},
+		{"absolute", "etc/telltale/can0.dbc:", "/etc/can0.dbc:", "", "board.yaml: files: \"/etc/can0.dbc\": expected a path such as"},
+		{"not clean", "etc/telltale/can0.dbc:", "etc/../init:", "", "board.yaml: files: \"etc/../init\": expected a path such as"},
+		{"two documents", "# QEMU", "name: a\n---\n# QEMU", "", "board.yaml: expected one YAML document"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text, err := os.ReadFile("../qemu-arm64/board.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			for name, content := range map[string]string{"board.yaml": strings.Replace(string(text), test.from, test.to, 1), "init.yaml": test.init} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err = image.LoadBoard(dir)
+			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.HasPrefix(err.Error(), test.says)) {
+				t.Errorf("got %v, want %q", err, test.says)
+			}
+		})
+	}
+	for _, board := range []string{"qemu-arm64", "rpi-cm4"} {
+		if _, err := image.LoadBoard("../" + board); err != nil {
+			t.Errorf("%s: %v", board, err)
+		}
+	}
+}
+
 func TestBoardRefusals(t *testing.T) {
 	for says, change := range map[string][2]string{
 		"board.yaml: name: expected":                            {"name: qemu-arm64", "name: QEMU"},

@@ -3,7 +3,9 @@ package image
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +21,7 @@ import (
 // Paths in the image that the agent and telltale-init look at.
 const (
 	agentPath = "etc/telltale/agent.yaml"
+	initPath  = "etc/telltale/init.yaml"
 	keysDir   = "etc/telltale/update-keys"
 	builtPath = "etc/telltale/built" // no clock is before it
 )
@@ -108,8 +111,12 @@ func (b *build) agentSettings() ([]byte, error) {
 		return nil, fmt.Errorf("board.yaml: files: %w", err)
 	}
 	settings := map[string]any{}
-	if err := yaml.Unmarshal(text, &settings); err != nil {
+	in := yaml.NewDecoder(bytes.NewReader(text))
+	if err := in.Decode(&settings); err != nil {
 		return nil, fmt.Errorf("%s: %w", b.board.Files[agentPath], err)
+	}
+	if err := in.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: expected one YAML document", b.board.Files[agentPath])
 	}
 	update, _ := settings["update"].(map[string]any)
 	if update == nil {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telltale.dev/firmware-images/settings"
 	"telltale.dev/firmware-images/vport"
 	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/protocol/can"
@@ -32,7 +33,7 @@ func stampFrames() {
 }
 
 // buses brings the CAN interfaces up and gives the sockets for the agent.
-func buses(ctx context.Context, list []busConfig) (handed []handedSocket) {
+func buses(ctx context.Context, list []settings.Bus) (handed []handedSocket) {
 	for _, b := range list {
 		socket, err := bus(ctx, b)
 		if err != nil {
@@ -47,7 +48,7 @@ func buses(ctx context.Context, list []busConfig) (handed []handedSocket) {
 
 // bus brings an interface up and opens the socket that the agent gets, unless
 // none is asked for: what the bus says while the agent starts gathers in it.
-func bus(ctx context.Context, b busConfig) (socket *os.File, err error) {
+func bus(ctx context.Context, b settings.Bus) (socket *os.File, err error) {
 	if b.Make == "vcan" {
 		if err := makeVCAN(b.Name); err != nil {
 			return nil, err
@@ -70,7 +71,7 @@ func bus(ctx context.Context, b busConfig) (socket *os.File, err error) {
 }
 
 // listenTo opens the socket of a bus.
-func listenTo(b busConfig) (*os.File, error) {
+func listenTo(b settings.Bus) (*os.File, error) {
 	o, err := socketcan.ParseURL(b.Listen)
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func listenTo(b busConfig) (*os.File, error) {
 
 // cable puts what comes through a virtio-serial port, lines of candump's log
 // format, on the bus as they come.
-func cable(ctx context.Context, b busConfig) error {
+func cable(ctx context.Context, b settings.Bus) error {
 	port, err := vport.Open(b.Cable, portWait)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"telltale.dev/firmware-images/settings"
 	"telltale.dev/firmware-images/vport"
 )
 
@@ -20,7 +21,11 @@ func run() error {
 		return err
 	}
 	say("started")
-	c, err := load(configPath)
+	text, err := os.ReadFile(configPath)
+	if err != nil {
+		return err
+	}
+	c, err := settings.Parse(text)
 	if err != nil {
 		return err
 	}

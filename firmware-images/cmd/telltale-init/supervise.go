@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telltale.dev/firmware-images/settings"
 	"telltale.dev/hal/power"
 	"telltale.dev/hal/slots"
 )
@@ -30,7 +31,7 @@ const (
 
 // supervisor keeps the agent running. Owned by run.
 type supervisor struct {
-	cfg      agentConfig
+	cfg      settings.Agent
 	children *reaper
 	dog      *watchdog
 	signs    <-chan sign

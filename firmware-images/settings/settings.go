@@ -1,12 +1,12 @@
-//go:build linux
-
-package main
+// Package settings reads what a board says to telltale-init, its init.yaml: on the
+// machine, and before that when the image is built. It does nothing about it.
+package settings
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -14,8 +14,8 @@ import (
 	"telltale.dev/hal/canbus/socketcan"
 )
 
-// config is the board's init.yaml.
-type config struct {
+// Init is the content of a board's init.yaml.
+type Init struct {
 	Watchdog struct {
 		Device  string        `yaml:"device"`  // "": none
 		Timeout time.Duration `yaml:"timeout"` // 0: 30 s
@@ -24,16 +24,16 @@ type config struct {
 		Interface string        `yaml:"interface"` // "": none
 		Wait      time.Duration `yaml:"wait"`      // between attempts; 0: 5 s
 	} `yaml:"network"`
-	Buses []busConfig `yaml:"buses"`
-	TPM   string      `yaml:"tpm"` // virtio-serial port of a TPM without a driver; "": the kernel has one, or none
-	Data  string      `yaml:"data"`
+	Buses []Bus  `yaml:"buses"`
+	TPM   string `yaml:"tpm"` // virtio-serial port of a TPM without a driver; "": the kernel has one, or none
+	Data  string `yaml:"data"`
 	// Identity is the partition with the device's identity, a tar archive.
-	Identity string      `yaml:"identity"`
-	Agent    agentConfig `yaml:"agent"`
+	Identity string `yaml:"identity"`
+	Agent    Agent  `yaml:"agent"`
 }
 
-// busConfig is a CAN interface to bring up.
-type busConfig struct {
+// Bus is a CAN interface to bring up.
+type Bus struct {
 	Name string `yaml:"name"`
 	Make string `yaml:"make"` // vcan: made here; "": the kernel's driver makes it
 	// Listen is the bus's URL as in agent.yaml: the socket is opened before the agent
@@ -43,8 +43,8 @@ type busConfig struct {
 	Cable string `yaml:"cable"`
 }
 
-// agentConfig says how the agent is run.
-type agentConfig struct {
+// Agent says how the agent is run.
+type Agent struct {
 	Command []string `yaml:"command"`
 	// Start is how long it may take until it says that it is ready, Silence how
 	// long it may show no sign of life later.
@@ -55,46 +55,45 @@ type agentConfig struct {
 }
 
 // defaults hold what the file leaves out.
-func defaults() config {
-	var c config
+func defaults() Init {
+	var c Init
 	c.Watchdog.Timeout = 30 * time.Second
 	c.Network.Wait = 5 * time.Second
 	c.Data, c.Identity = "data", "identity"
-	c.Agent = agentConfig{Start: 30 * time.Second, Silence: 30 * time.Second, Tries: 5}
+	c.Agent = Agent{Start: 30 * time.Second, Silence: 30 * time.Second, Tries: 5}
 	return c
 }
 
-// load reads the file.
-func load(path string) (config, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return config{}, err
-	}
+// Parse reads the text of the file. The error names the file, the key and what was expected.
+func Parse(text []byte) (Init, error) {
 	c := defaults()
 	in := yaml.NewDecoder(bytes.NewReader(text))
 	in.KnownFields(true)
 	if err := in.Decode(&c); err != nil {
-		return config{}, fmt.Errorf("init.yaml: %w", err)
+		return Init{}, fmt.Errorf("init.yaml: %w", err)
+	}
+	if err := in.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Init{}, errors.New("init.yaml: expected one YAML document")
 	}
 	switch {
 	case len(c.Agent.Command) == 0:
-		return config{}, errors.New("init.yaml: agent.command: expected a program with its arguments")
+		return Init{}, errors.New("init.yaml: agent.command: expected a program with its arguments")
 	case c.Agent.Tries < 1 || c.Agent.Start <= 0 || c.Agent.Silence <= 0:
-		return config{}, errors.New("init.yaml: agent: expected tries, start and silence above 0")
+		return Init{}, errors.New("init.yaml: agent: expected tries, start and silence above 0")
 	case c.Watchdog.Timeout < 2*time.Second || c.Watchdog.Timeout > 10*time.Minute:
-		return config{}, errors.New("init.yaml: watchdog.timeout: expected 2s to 10m")
+		return Init{}, errors.New("init.yaml: watchdog.timeout: expected 2s to 10m")
 	}
 	for _, b := range c.Buses {
 		if b.Name == "" || (b.Make != "" && b.Make != "vcan") {
-			return config{}, fmt.Errorf("init.yaml: buses: expected a name, and vcan or nothing as make; found %q and %q", b.Name, b.Make)
+			return Init{}, fmt.Errorf("init.yaml: buses: expected a name, and vcan or nothing as make; found %q and %q", b.Name, b.Make)
 		}
 		if b.Listen == "" {
 			continue
 		}
 		if o, err := socketcan.ParseURL(b.Listen); err != nil {
-			return config{}, fmt.Errorf("init.yaml: buses: %s: listen: %w", b.Name, err)
+			return Init{}, fmt.Errorf("init.yaml: buses: %s: listen: %w", b.Name, err)
 		} else if o.Interface != b.Name {
-			return config{}, fmt.Errorf("init.yaml: buses: %s: listen: expected a URL of this interface, found one of %s", b.Name, o.Interface)
+			return Init{}, fmt.Errorf("init.yaml: buses: %s: listen: expected a URL of this interface, found one of %s", b.Name, o.Interface)
 		}
 	}
 	return c, nil
