@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"telltale.dev/protocol/dbc"
 	"telltale.dev/simulator/drive"
@@ -81,6 +83,20 @@ func checkSpeed(speed float64) error {
 // What --speed may be.
 const slowest, fastest = 0.001, 100_000
 
+// longestDrive is how long a log may play. One that would take longer has a wrong time in it, such as a 0 in front.
+const longestDrive = 366 * 24 * time.Hour
+
+// checkLength refuses a log that would not end at a speed; 0: it plays for a minute.
+func checkLength(log *drive.Log, speed float64) error {
+	lasts := float64(log.Duration()) / speed
+	if speed == 0 || lasts <= float64(longestDrive) {
+		return nil
+	}
+	day := func(us int64) string { return time.UnixMicro(us).UTC().Format(time.DateOnly) }
+	return fmt.Errorf("%s goes from %s to %s and would play for %.0f days: a time in it is wrong, or it needs a higher --speed",
+		filepath.Base(log.Path), day(log.First), day(log.Last), lasts/float64(24*time.Hour))
+}
+
 // sources parses the DBC files; what is left out of them is said on standard error.
 func sources(buses map[string]scenario.Bus) ([]dbc.Source, error) {
 	var list []dbc.Source
@@ -117,7 +133,7 @@ func warn[T fmt.Stringer](problems []T, all int, what string) {
 	}
 }
 
-// advise says which bus or DBC fits better when few identifiers match.
+// advise says which bus or DBC fits better when few identifiers match. A log that would not end is refused.
 func (c *demoCommand) advise(ctx context.Context, buses map[string]scenario.Bus) error {
 	list, err := sources(buses)
 	if err != nil {
@@ -132,5 +148,8 @@ func (c *demoCommand) advise(ctx context.Context, buses map[string]scenario.Bus)
 	for _, line := range coverage.Advice {
 		fmt.Fprintln(os.Stderr, line)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return checkLength(log, c.Speed)
 }

@@ -141,6 +141,9 @@ func (c *upCommand) play(ctx context.Context, v *world.Vehicle, path string, dri
 	if err != nil {
 		return err
 	}
+	if err := checkLength(log, c.Speed); err != nil {
+		return err
+	}
 	cfg := drive.PlayerConfig{Log: log, Hub: v.Hub, Speed: c.Speed, Start: time.Now(), Loop: true}
 	if v.OnKernel() {
 		cfg.Send = v.Send
