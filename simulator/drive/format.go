@@ -86,7 +86,7 @@ func unpack(in io.Reader, head []byte, name string) (plain io.Reader, done func(
 	case bytes.HasPrefix(head, []byte("\x1F\x8B")):
 		z, err := gzip.NewReader(in)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", name, err)
+			return nil, nil, cutOff(name, err)
 		}
 		return z, func() { z.Close() }, nil
 	}

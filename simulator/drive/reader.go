@@ -3,6 +3,7 @@ package drive
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"telltale.dev/protocol/can"
 )
@@ -68,23 +70,63 @@ type Reader struct {
 // Open opens a log: candump or Vector ASC, plain, zstd or gzip, told by its
 // content. For anything else the error is one line that names what it is and
 // how to convert it.
-func Open(path string) (*Reader, error) {
+func Open(path string) (*Reader, error) { return OpenContext(context.Background(), path) }
+
+// OpenContext is Open for what may be a pipe, which may have no writer or a
+// quiet one: when ctx ends, waiting ends with an error that wraps ctx.Err().
+func OpenContext(ctx context.Context, path string) (*Reader, error) {
 	name := filepath.Base(path)
-	file, err := os.Open(path)
+	file, err := openFile(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, cause(err))
 	}
+	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) }) // a regular file has none, and is never waited for
+	done := func() { stop(); file.Close() }
 	if info, err := file.Stat(); err == nil && info.IsDir() {
-		file.Close()
+		done()
 		return nil, fmt.Errorf("%s is a folder; want a log file", name)
 	}
-	r, err := NewReader(name, file)
+	r, err := NewReader(name, source{file, ctx.Err})
 	if err != nil {
-		file.Close()
+		done()
 		return nil, err
 	}
-	r.done = append(r.done, func() { file.Close() })
+	r.done = append(r.done, done)
 	return r, nil
+}
+
+// openFile opens a file, and gives up when ctx ends. Opening a pipe without a
+// writer cannot be interrupted, so that it is then left behind.
+func openFile(ctx context.Context, path string) (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		file, err := os.Open(path)
+		opened <- result{file, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.file, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// source is a file whose errors are those of ended, once there is one.
+type source struct {
+	file  *os.File
+	ended func() error
+}
+
+func (s source) Read(p []byte) (int, error) {
+	n, err := s.file.Read(p)
+	if ended := s.ended(); err != nil && ended != nil {
+		err = ended
+	}
+	return n, err
 }
 
 // cause strips operation and path.
@@ -111,20 +153,29 @@ func NewReader(name string, in io.Reader) (*Reader, error) {
 	head, err = r.in.Peek(headBytes)
 	if err != nil && err != io.EOF && len(head) == 0 {
 		done()
-		return nil, fmt.Errorf("%s: unpack: %w", name, cause(err))
+		return nil, cutOff(name, err)
 	}
 	if mark := len(byteOrderMark); bytes.HasPrefix(head, []byte(byteOrderMark)) {
 		head = head[mark:]
 		_, _ = r.in.Discard(mark) // it has been seen
 	}
+	damage := err
 	if r.format, err = recognize(head, name); err != nil {
 		done()
+		if damage != nil && damage != io.EOF {
+			err = cutOff(name, damage)
+		}
 		return nil, err
 	}
 	if r.format == ASC {
 		r.asc = newASC()
 	}
 	return r, nil
+}
+
+// cutOff is the error of a log that ends before its time, before its first line does.
+func cutOff(name string, err error) error {
+	return fmt.Errorf("%s is cut off or damaged: %w", name, cause(err))
 }
 
 // Close releases the file.

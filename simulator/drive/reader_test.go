@@ -3,12 +3,14 @@ package drive_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -291,8 +293,8 @@ func TestOtherFormatsAreNamed(t *testing.T) {
 		{"blank", "\n\n", "x is empty"},
 		{"text", strings.Repeat("it was a dark and stormy night\n", 5), "no log that telltale reads"},
 		{"binary", "\x7FELF\x02\x01\x01\x00\x00", "binary"},
-		{"broken zstd", "\x28\xB5\x2F\xFDgarbage", "x: "},
-		{"broken gzip", "\x1F\x8Bgarbage", "x: "},
+		{"broken zstd", "\x28\xB5\x2F\xFDgarbage", "x is cut off or damaged: "},
+		{"broken gzip", "\x1F\x8Bgarbage", "x is cut off or damaged: "},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
@@ -314,6 +316,60 @@ func TestOpenErrors(t *testing.T) {
 	}
 	if _, err := drive.Open(filepath.Join(dir, "no.log")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, os.ErrNotExist)
+	}
+}
+
+// TestInterrupted: neither a pipe without a writer nor one with a quiet writer outlasts ctx.
+func TestInterrupted(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := drive.OpenContext(ctx, pipe); !errors.Is(err, context.Canceled) {
+		t.Errorf("no writer: got %v, want %v", err, context.Canceled)
+	}
+	quiet, err := os.OpenFile(pipe, os.O_RDWR, 0) // also lets the goroutine go that was left behind
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer quiet.Close()
+	if _, err := quiet.WriteString("(1.000000) can0 123#AA\n"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	r, err := drive.OpenContext(ctx, pipe)
+	if err != nil && !errors.Is(err, context.Canceled) { // it was cancelled before the line was read
+		t.Fatal(err)
+	}
+	if err == nil {
+		got, err := readAll(t, r)
+		if len(got) != 1 || !errors.Is(err, context.Canceled) {
+			t.Errorf("quiet writer: got %d frames and %v, want 1 and %v", len(got), err, context.Canceled)
+		}
+	}
+}
+
+// TestCutOffEarly: a packed log that ends before its first line does is damaged, and no file of another kind.
+func TestCutOffEarly(t *testing.T) {
+	var zipped bytes.Buffer
+	g := gzip.NewWriter(&zipped)
+	for i := range 3 {
+		fmt.Fprintf(g, "(%d.000000) can0 123#AABBCCDD\n", i)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for n := 2; n < zipped.Len(); n++ {
+		r, err := drive.NewReader("x.gz", bytes.NewReader(zipped.Bytes()[:n]))
+		if err == nil {
+			_, err = readAll(t, r)
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), "x.gz is cut off or damaged") {
+			t.Errorf("%d of %d bytes: got %v", n, zipped.Len(), err)
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (l *Log) Names() []string {
 
 // Scan reads a whole log once and says what is in it.
 func Scan(ctx context.Context, path string) (*Log, error) {
-	r, err := Open(path)
+	r, err := OpenContext(ctx, path)
 	if err != nil {
 		return nil, err
 	}

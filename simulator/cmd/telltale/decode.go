@@ -38,7 +38,7 @@ func (c *decodeCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log, err := drive.Open(c.Log)
+	log, err := drive.OpenContext(ctx, c.Log)
 	if err != nil {
 		return err
 	}
