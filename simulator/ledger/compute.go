@@ -63,6 +63,7 @@ func Compute(e Evidence) (*Ledger, error) {
 		return nil, err
 	}
 	l.SamplesStored, l.BatchesStored, l.Duplicated = stored.rows, uint64(len(stored.batches)), stored.duplicated
+	l.SamplesEvicted -= min(l.SamplesEvicted, e.stayed(stored))
 	l.Lost = e.lost(boots, stored)
 	l.compare(e, received, stored)
 	return l, nil
@@ -211,6 +212,17 @@ func (e *Evidence) lost(boots []world.Boot, s *stored) (n uint64) {
 	return n
 }
 
+// stayed counts the samples of batches that the vehicle evicted when the cloud had
+// them already: the word that it has them was lost on the way.
+func (e *Evidence) stayed(s *stored) (n uint64) {
+	for b, rows := range s.counts {
+		if e.evicted(b.boot, b.seq) {
+			n += rows
+		}
+	}
+	return n
+}
+
 func (e *Evidence) evicted(boot string, seq uint64) bool {
 	holds := func(r world.Range) bool { return r.Boot == boot && r.From <= seq && seq <= r.To }
 	return slices.ContainsFunc(e.Declared, holds) || slices.ContainsFunc(e.After.Evicted, holds)
@@ -227,13 +239,14 @@ type stored struct {
 	rows       uint64
 	duplicated uint64                    // batches whose rows are there twice
 	batches    map[batch]map[string]bool // → the date folders that hold rows of it
+	counts     map[batch]uint64          // rows
 	checksum   drive.Checksum
 }
 
 // scanStored reads the files. A batch's rows stand together in one file of each
 // date, in order of time; a second run of them is a duplicate.
 func scanStored(lake, device string, mine map[string]bool) (*stored, error) {
-	s := &stored{batches: map[batch]map[string]bool{}}
+	s := &stored{batches: map[batch]map[string]bool{}, counts: map[batch]uint64{}}
 	keys := map[[3]string]uint64{}
 	var last batch
 	var lastFile string
@@ -254,6 +267,7 @@ func scanStored(lake, device string, mine map[string]bool) (*stored, error) {
 			keys[name] = key
 		}
 		s.rows++
+		s.counts[last]++
 		s.checksum += drive.SampleSum(key, floorMS(r.Time), r.Raw)
 		return nil
 	})

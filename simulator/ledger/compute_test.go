@@ -166,6 +166,9 @@ func TestCompute(t *testing.T) {
 			delete(a.files, first)
 			a.After.Evicted, a.After.EvictedSamples = []world.Range{{Boot: "a", From: 1, To: 1}}, 16
 		}},
+		{name: "a batch was evicted when it was stored already", change: func(a *account) {
+			a.Declared, a.After.EvictedSamples = []world.Range{{Boot: "a", From: 1, To: 1}}, 16
+		}},
 		{name: "an evicted batch of another boot is declared", want: []string{"lost is 1"}, change: func(a *account) {
 			delete(a.files, first)
 			a.Declared, a.After.EvictedSamples = []world.Range{{Boot: "b", From: 1, To: 1}}, 16
