@@ -149,7 +149,7 @@ func (s *Server) updateRoutes(mux humago.Mux, api huma.API) {
 		}
 		return &output[Update]{u}, nil
 	}, about("cancel-update", "Ask the device to drop its update; it does while nothing is written to a slot",
-		http.StatusConflict, http.StatusServiceUnavailable))
+		http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable))
 }
 
 // fileRoutes are those of update files. The upload is streamed, which huma does not do.

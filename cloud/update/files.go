@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,8 @@ const (
 	reserve    = 256 << 20
 	fileSuffix = ".update"
 	incoming   = "incoming-"
+	// damagedSuffix follows the name of a file that was set aside.
+	damagedSuffix = ".damaged"
 )
 
 // File is an update file that is kept.
@@ -58,7 +61,8 @@ func fileOf(h *firmware.Header, hash protocol.FileHash, size int64, at time.Time
 }
 
 // loadFiles lists the kept files, and removes what an upload left that was cut short.
-func loadFiles(dir string) (map[protocol.FileHash]File, error) {
+// A file that is damaged is set aside under a name of its own.
+func loadFiles(dir string, log *slog.Logger) (map[protocol.FileHash]File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, plain(err)
 	}
@@ -81,6 +85,13 @@ func loadFiles(dir string) (map[protocol.FileHash]File, error) {
 			continue
 		}
 		f, err := describe(path, hash)
+		if errors.Is(err, firmware.ErrNotUpdate) || errors.Is(err, firmware.ErrTruncated) {
+			log.Error("an update file is damaged and set aside; upload it again", "file", entry.Name(), "err", err)
+			if err := os.Rename(path, path+damagedSuffix); err != nil {
+				return nil, plain(err)
+			}
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", entry.Name(), err)
 		}
@@ -89,7 +100,7 @@ func loadFiles(dir string) (map[protocol.FileHash]File, error) {
 	return files, nil
 }
 
-// describe reads the header of a kept file.
+// describe reads the header of a kept file, and holds the file's size against it.
 func describe(path string, hash protocol.FileHash) (File, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -103,6 +114,9 @@ func describe(path string, hash protocol.FileHash) (File, error) {
 	h, err := firmware.ReadHeader(file)
 	if err != nil {
 		return File{}, err
+	}
+	if size, err := h.FileSize(); err != nil || size != info.Size() {
+		return File{}, fmt.Errorf("%d bytes, expected %d: %w", info.Size(), size, firmware.ErrTruncated)
 	}
 	return fileOf(h, hash, info.Size(), info.ModTime()), nil
 }

@@ -59,6 +59,35 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// TestDamagedFiles: a file that lost bytes is set aside at the start; the same file uploaded again takes its place.
+func TestDamagedFiles(t *testing.T) {
+	b := newBench(t)
+	u := b.open()
+	files := [][]byte{b.file(7, 1000), b.file(8, 1000), b.file(9, 1000)}
+	for i, size := range []int64{int64(len(files[0])), int64(len(files[1])) - 1, 3} {
+		f, err := u.Upload(t.Context(), bytes.NewReader(files[i]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(b.dir, f.Hash.String()+".update"), size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u = b.open()
+	if got := u.Files(); len(got) != 1 || got[0].Release != 7 {
+		t.Errorf("got %+v, want the whole one", got)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(b.dir, "*.update.damaged")); len(aside) != 2 {
+		t.Errorf("got %v set aside, want two", aside)
+	}
+	if f, err := u.Upload(t.Context(), bytes.NewReader(files[1])); err != nil || f.Size != int64(len(files[1])) {
+		t.Errorf("got %+v, %v", f, err)
+	}
+	if got := b.open().Files(); len(got) != 2 {
+		t.Errorf("got %+v, want two", got)
+	}
+}
+
 func TestUploadRefuses(t *testing.T) {
 	b := newBench(t)
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -95,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Updates, error) {
 		records: map[protocol.VehicleID]record{},
 	}
 	var err error
-	if u.files, err = loadFiles(cfg.Dir); err != nil {
+	if u.files, err = loadFiles(cfg.Dir, cfg.Log); err != nil {
 		return nil, fmt.Errorf("update files: %w", err)
 	}
 	entries, err := cfg.Store.List(ctx)
