@@ -1,7 +1,9 @@
 package cloud_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -193,5 +195,24 @@ func TestExternalServer(t *testing.T) {
 	var v api.Vehicle
 	if s.get("/v1/vehicles/car1", &v); v.Signals != 2 || v.Devices[0].Presence != string(protocol.PresenceUnknown) {
 		t.Errorf("got %+v after a restart, want the vehicle with its state", v)
+	}
+}
+
+// TestLostRegistry: vehicles that sent before and are registered no more are told of.
+func TestLostRegistry(t *testing.T) {
+	cfg := config(t.TempDir())
+	s := start(t, cfg)
+	car, m := s.device("car1", "tcu"), newTelemetry(t, "everything")
+	car.stored(m.schemaTopic("car1"), m.doc)
+	car.stored(m.topic("car1"), m.batch("tcu", 1, time.Now(), 5000, 3))
+	s.stop()
+	if err := os.RemoveAll(filepath.Join(cfg.Dir, "backbone", "jetstream", "$G", "streams", "KV_vehicles")); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	start(t, cfg).stop()
+	if !strings.Contains(log.String(), "registry has lost vehicles") || !strings.Contains(log.String(), "vehicles=1") {
+		t.Errorf("got %q, want it told", log.String())
 	}
 }

@@ -27,11 +27,28 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 			return err
 		}
 	}
+	c.checkRegistry()
 	c.replayer = &ingest.Replayer{Dead: stream{c.backbone, backbone.Dead}, Publisher: publisher{c.backbone}}
 	c.front, err = ingest.NewFront(ingest.FrontConfig{
 		Publisher: publisher{c.backbone}, Registry: c.registry, Schemas: c.schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
 	})
 	return err
+}
+
+// checkRegistry says that vehicles are missing which sent before. Nobody is ever removed
+// from the registry, so that means damage, of which JetStream says nothing that is clear.
+func (c *Cloud) checkRegistry() {
+	missing := map[protocol.VehicleID]bool{}
+	for _, lane := range c.lanes {
+		for _, vid := range lane.Ledger().Vehicles() {
+			if _, ok := c.registry.Vehicle(vid); !ok {
+				missing[vid] = true
+			}
+		}
+	}
+	if len(missing) > 0 {
+		c.cfg.Log.Error("the registry has lost vehicles that the ledger knows: its files are damaged, restore them from a backup", "vehicles", len(missing))
+	}
 }
 
 // openLane joins one stream with its processor.

@@ -41,7 +41,7 @@ type Config struct {
 	// Zero: 256 MiB; negative: no guard, so that a full disk is a failure that needs a restart.
 	// For Dir only: an external server has its own limits.
 	MinFree int64
-	// StartTimeout bounds Open. Zero: 30 s. Recovering a large data directory takes long after a crash.
+	// StartTimeout bounds Open, and the wait for each entry of a bucket that is listed. Zero: 30 s. Recovering a large data directory takes long after a crash.
 	StartTimeout time.Duration
 	// Log receives the server's warnings and errors. Nil: none.
 	Log *slog.Logger
@@ -65,6 +65,8 @@ type Backbone struct {
 	lanes  map[string]*lane
 	// replicas of new buckets.
 	replicas int
+	// patience is how long a list waits for its next entry.
+	patience time.Duration
 	stats    counters
 	fault    *fault
 	outage   *outage
@@ -99,7 +101,7 @@ func Open(cfg Config) (*Backbone, error) {
 	if cfg.StartTimeout <= 0 {
 		cfg.StartTimeout = startTimeout
 	}
-	b := &Backbone{log: cfg.Log, fault: newFault(cfg.Log), outage: newOutage(), closed: make(chan struct{}), idle: map[string][]*Reader{}}
+	b := &Backbone{log: cfg.Log, patience: cfg.StartTimeout, fault: newFault(cfg.Log), outage: newOutage(), closed: make(chan struct{}), idle: map[string][]*Reader{}}
 	if err := b.open(cfg); err != nil {
 		b.shutdown()
 		return nil, err

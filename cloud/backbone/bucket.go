@@ -151,10 +151,19 @@ func (k *Bucket) writeError(ctx context.Context, err, mismatch error) error {
 	return k.owner.classify(ctx, err)
 }
 
-// List gives all entries, in no order that means anything.
+// errStalled ends a list that waits for an entry which does not come.
+var errStalled = errors.New("not all of its entries can be read; if this comes again its files are damaged: restore them from a backup")
+
+// List gives all entries, in no order that means anything. JetStream never gives an
+// entry that is damaged on disk, nor says so: then List gives up.
 func (k *Bucket) List(ctx context.Context) ([]Entry, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(k.owner.patience, func() { cancel(errStalled) })
+	defer stalled.Stop()
 	var all []Entry
 	err := k.Watch(ctx, func(c Change) error {
+		stalled.Reset(k.owner.patience)
 		switch c.Kind {
 		case Put:
 			all = append(all, c.Entry)
@@ -165,6 +174,9 @@ func (k *Bucket) List(ctx context.Context) ([]Entry, error) {
 	})
 	if errors.Is(err, errEnough) {
 		return newest(all), nil
+	}
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return nil, fmt.Errorf("list bucket %s: %w", k.name, errStalled)
 	}
 	return nil, err
 }

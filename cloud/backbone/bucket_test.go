@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -225,5 +228,43 @@ func TestRedact(t *testing.T) {
 		if got := backbone.Redact(text); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// TestDamagedBucket: an entry that is damaged on disk ends a list with an error; it waited for ever.
+func TestDamagedBucket(t *testing.T) {
+	cfg := backbone.Config{Dir: t.TempDir(), StartTimeout: 5 * time.Second}
+	b := open(t, cfg)
+	k, err := b.Bucket("vehicles")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if _, err := k.Put(t.Context(), fmt.Sprint("car", i), []byte("0123456789abcdef0123456789abcdef")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := filepath.Glob(filepath.Join(cfg.Dir, "jetstream", "$G", "streams", "KV_vehicles", "msgs", "*.blk"))
+	if err != nil || len(blocks) != 1 {
+		t.Fatalf("got %v, %v, want one block", blocks, err)
+	}
+	data, err := os.ReadFile(blocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.LastIndex(data[:len(data)/2], []byte("0123456789abcdef"))
+	data[at] ^= 0x55
+	if err := os.WriteFile(blocks[0], data, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, cfg)
+	if k, err = b.Bucket("vehicles"); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := k.List(t.Context()); err == nil || !strings.Contains(err.Error(), "list bucket vehicles: ") {
+		t.Errorf("got %d entries, %v, want an error", len(all), err)
 	}
 }

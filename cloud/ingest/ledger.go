@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -290,6 +291,17 @@ func (l *Ledger) Accounts(vid protocol.VehicleID) []Account {
 	}
 	slices.SortFunc(out, compareAccounts)
 	return out
+}
+
+// Vehicles are those that the ledger knows, in no order.
+func (l *Ledger) Vehicles() []protocol.VehicleID {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	seen := make(map[protocol.VehicleID]bool)
+	for key := range l.devices {
+		seen[key.vehicle] = true
+	}
+	return slices.Collect(maps.Keys(seen))
 }
 
 // fill derives what is shown from the three sets, which it takes over.
