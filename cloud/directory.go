@@ -17,9 +17,34 @@ var (
 	ErrLocked = errors.New("data directory is in use")
 	// ErrNotWritable: the data directory cannot be made or written.
 	ErrNotWritable = errors.New("data directory is not writable")
+	// ErrForeign: the data directory holds only what is not the cloud's.
+	ErrForeign = errors.New("data directory holds something else")
 )
 
 const lockName = "LOCK"
+
+// checkForeign refuses a directory with files of somebody else and none of ours: a
+// wrong folder given by mistake. Hidden files and a file system's own do not count.
+func checkForeign(dir, name string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return notWritable(name, err)
+	}
+	foreign := false
+	for _, e := range entries {
+		switch e.Name() {
+		case lockName, "backbone", "lake", "ca", "updates":
+			return nil
+		case "lost+found":
+		default:
+			foreign = foreign || !strings.HasPrefix(e.Name(), ".")
+		}
+	}
+	if foreign {
+		return fmt.Errorf("%w: %s is not empty and has nothing of a cloud; choose an empty or new directory", ErrForeign, name)
+	}
+	return nil
+}
 
 // lock is held on the whole data directory. The backbone locks its own part of it
 // too, but with an external NATS server it has none, and two processes would write
@@ -32,6 +57,9 @@ func lockDirectory(dir string) (*lock, error) {
 	name := filepath.Base(dir)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, notWritable(name, err)
+	}
+	if err := checkForeign(dir, name); err != nil {
+		return nil, err
 	}
 	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {

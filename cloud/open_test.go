@@ -42,6 +42,10 @@ func TestOpenRefuses(t *testing.T) {
 			write(t, filepath.Join(c.Dir, "file"), "")
 			c.Dir = filepath.Join(c.Dir, "file", "data")
 		}, cloud.ErrNotWritable, "not a directory"},
+		{"somebody else's directory", func(c *cloud.Config) {
+			c.Dir = filepath.Join(c.Dir, "mine")
+			write(t, filepath.Join(c.Dir, "thesis.txt"), "")
+		}, cloud.ErrForeign, "mine is not empty"},
 		{"damaged authority", func(c *cloud.Config) { write(t, filepath.Join(c.Dir, "ca", "development-ca.pem"), "?") }, nil, "development-ca.pem"},
 		{"no NATS server", func(c *cloud.Config) { c.NATS = "nats://127.0.0.1:1" }, backbone.ErrUnreachable, "127.0.0.1:1"},
 	} {
