@@ -173,6 +173,27 @@ func writeASC(w io.Writer, frames []drive.Recorded, decimal, relative bool) {
 	}
 }
 
+// TestASCDates: months as Windows writes them in three languages, also in cp1252.
+func TestASCDates(t *testing.T) {
+	for month, names := range []string{
+		1: "Jan janv.", 2: "Feb févr. f\xe9vr.", 3: "Mar Mär M\xe4r Mrz mars", 4: "Apr avr.", 5: "May Mai mai", 6: "Jun juin",
+		7: "Jul juil.", 8: "Aug août ao\xfbt", 9: "Sep sept.", 10: "Oct Okt oct.", 11: "Nov nov.", 12: "Dec Dez déc. d\xe9c. DÉC.",
+	} {
+		for _, name := range strings.Fields(names) {
+			const frame = "   0.000000 1  6F8             Rx   d 1 FF\n"
+			r, err := drive.NewReader("x.asc", strings.NewReader("date mar. "+name+" 11 03:06:13 pm 2025\nbase hex  timestamps absolute\n"+frame))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := readAll(t, r)
+			want := time.Date(2025, time.Month(month), 11, 15, 6, 13, 0, time.UTC)
+			if err != nil || len(got) != 1 || !got[0].At().Equal(want) {
+				t.Errorf("%q: got %v and %v, want %v", name, got, err, want)
+			}
+		}
+	}
+}
+
 func TestASCEvents(t *testing.T) {
 	const text = `date Mit Mär 5 03:06:13.191 pm 2025
 base hex  timestamps absolute

@@ -82,10 +82,12 @@ func seconds(word []byte) (int64, bool) {
 	return v, len(word) > 0
 }
 
-// months by their first letters, as English and German Windows write them (in cp1252 the ä is no UTF-8 and becomes U+FFFD).
+// months by their first letters, as English, German and French Windows write
+// them (in cp1252 letters with accents are no UTF-8 and become U+FFFD).
 var months = map[string]time.Month{
 	"jan": 1, "feb": 2, "mar": 3, "mär": 3, "m\uFFFDr": 3, "mrz": 3, "apr": 4, "may": 5, "mai": 5, "jun": 6, "jul": 7,
 	"aug": 8, "sep": 9, "oct": 10, "okt": 10, "nov": 11, "dec": 12, "dez": 12,
+	"fév": 2, "f\uFFFDv": 2, "avr": 4, "juin": 6, "juil": 7, "aoû": 8, "ao\uFFFD": 8, "déc": 12, "d\uFFFDc": 12,
 }
 
 // date reads weekday, month, day, time, am or pm, year as µs since the epoch.
