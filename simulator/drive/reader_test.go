@@ -194,6 +194,21 @@ func TestASCDates(t *testing.T) {
 	}
 }
 
+// TestASCHours: am and pm, none of them, and both kinds at once, as some programs write.
+func TestASCHours(t *testing.T) {
+	for clock, hour := range map[string]int{"03:06:13 pm": 15, "03:06:13 am": 3, "12:06:13 am": 0, "15:06:13": 15, "15:06:13.000 pm": 15, "15:06:13 am": 15} {
+		r, err := drive.NewReader("x.asc", strings.NewReader("date Tue Mar 11 "+clock+" 2025\nbase hex  timestamps absolute\n   0.000000 1  6F8             Rx   d 1 FF\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := readAll(t, r)
+		want := time.Date(2025, time.March, 11, hour, 6, 13, 0, time.UTC)
+		if err != nil || len(got) != 1 || !got[0].At().Equal(want) {
+			t.Errorf("%s: got %v and %v, want %v", clock, got, err, want)
+		}
+	}
+}
+
 func TestASCEvents(t *testing.T) {
 	const text = `date Mit Mär 5 03:06:13.191 pm 2025
 base hex  timestamps absolute

@@ -96,11 +96,17 @@ func date(fields []string) (int64, bool) {
 		return 0, false
 	}
 	month, day, clock, year := strings.ToLower(fields[1]), strings.TrimRight(fields[2], "."), fields[3], fields[4]
-	layout := "2 15:4:5 2006"
-	if half := strings.ToLower(fields[4]); (half == "am" || half == "pm") && len(fields) > 5 {
-		layout, clock, year = "2 3:4:5 PM 2006", clock+" "+strings.ToUpper(half), fields[5]
+	half := strings.ToLower(fields[4])
+	halves := (half == "am" || half == "pm") && len(fields) > 5
+	if halves {
+		year = fields[5]
 	}
-	t, err := time.Parse(layout, day+" "+clock+" "+year)
+	t, err := time.Parse("2 15:4:5 2006", day+" "+clock+" "+year)
+	if halves { // but some of Vector's programs write 15:06:13 pm, and even 13:14:48 am
+		if of12, wrong := time.Parse("2 3:4:5 PM 2006", day+" "+clock+" "+strings.ToUpper(half)+" "+year); wrong == nil {
+			t, err = of12, nil
+		}
+	}
 	if err != nil {
 		return 0, false
 	}
