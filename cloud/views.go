@@ -123,7 +123,7 @@ func (v views) Ledger(vid string) []api.Boot {
 	for _, a := range ingest.Merge(lanes...) {
 		list = append(list, api.Boot{
 			Device: string(a.Device), Boot: a.Boot.String(), Stored: a.Stored, Samples: a.Samples, Last: a.Highest,
-			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Dead: pairs(a.Buried), Duplicates: a.Duplicates,
+			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Stayed: pairs(a.Stayed), Dead: pairs(a.Buried), Duplicates: a.Duplicates,
 		})
 	}
 	return list

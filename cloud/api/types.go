@@ -57,7 +57,8 @@ type Boot struct {
 	Samples    uint64      `json:"samples" doc:"samples in them"`
 	Last       uint64      `json:"last" doc:"highest sequence seen"`
 	Gaps       [][2]uint64 `json:"gaps" doc:"sequences below last that are on their way or lost: neither stored, evicted nor dead; both ends included"`
-	Evicted    [][2]uint64 `json:"evicted" doc:"sequences that the vehicle declared evicted"`
+	Evicted    [][2]uint64 `json:"evicted" doc:"sequences that the vehicle declared evicted, and that are not stored"`
+	Stayed     [][2]uint64 `json:"evicted_stored" doc:"sequences that the vehicle declared evicted, and that are stored: the word that they are was lost on the way"`
 	Dead       [][2]uint64 `json:"dead" doc:"sequences among the dead letters"`
 	Duplicates uint64      `json:"duplicates" doc:"deliveries that were recognised as duplicates and left out"`
 }

@@ -268,6 +268,7 @@ type Account struct {
 	Settled  uint64 `json:"settled,omitempty"` // up to here only counts are kept
 	Received []Span `json:"received"`          // stored
 	Evicted  []Span `json:"evicted"`           // dropped on the vehicle by its own account, and not stored
+	Stayed   []Span `json:"stayed"`            // evicted by the vehicle's account, and stored: the word that they are was lost on the way
 	Buried   []Span `json:"buried"`            // among the dead letters, and not stored
 	Gaps     []Span `json:"gaps"`              // none of these, up to Highest: on their way, or lost
 	Crossed  uint64 `json:"crossed,omitempty"` // stored in both lanes: a vehicle changed a message's priority
@@ -306,14 +307,16 @@ func (l *Ledger) Vehicles() []protocol.VehicleID {
 
 // fill derives what is shown from the three sets, which it takes over.
 func (a *Account) fill(received, evicted, dead Ranges) {
+	stayed := evicted.Clone()
 	evicted.RemoveAll(received)
+	stayed.RemoveAll(evicted)
 	dead.RemoveAll(received)
 	known := received.Clone()
 	known.AddAll(evicted)
 	known.AddAll(dead)
 	gaps := known.Missing(a.Settled + 1)
 	a.Highest = max(known.Max(), a.Settled)
-	a.Received, a.Evicted, a.Buried, a.Gaps = received.spans, evicted.spans, dead.spans, gaps.spans
+	a.Received, a.Evicted, a.Stayed, a.Buried, a.Gaps = received.spans, evicted.spans, stayed.spans, dead.spans, gaps.spans
 }
 
 func compareAccounts(a, b Account) int {
@@ -350,6 +353,7 @@ func (a *Account) merge(b Account) {
 		return r
 	}
 	received, evicted, dead := join(a.Received, b.Received), join(a.Evicted, b.Evicted), join(a.Buried, b.Buried)
+	evicted.AddAll(join(a.Stayed, b.Stayed))
 	a.Crossed += overlap(Ranges{a.Received}, Ranges{b.Received})
 	a.Settled = max(a.Settled, b.Settled)
 	a.Counts.add(b.Counts)

@@ -37,7 +37,7 @@ func TestLedgerAccounts(t *testing.T) {
 		{
 			Vehicle: vid, Device: "tcu1", Boot: boot(1), Highest: 9,
 			Counts:   ingest.Counts{Stored: 4, Batches: 4, Samples: 20, Bytes: 40, Duplicates: 1, Replayed: 1, Dead: 2},
-			Received: spans(1, 2, 5, 5, 9, 9), Evicted: spans(4, 4, 7, 7), Buried: spans(3, 3), Gaps: spans(6, 6, 8, 8),
+			Received: spans(1, 2, 5, 5, 9, 9), Evicted: spans(4, 4, 7, 7), Stayed: spans(5, 5), Buried: spans(3, 3), Gaps: spans(6, 6, 8, 8),
 		},
 		{
 			Vehicle: vid, Device: "tcu1", Boot: boot(2), Highest: 1,
@@ -92,12 +92,12 @@ func TestLedgerMerge(t *testing.T) {
 			receive(lane, seq, id(1, seq))
 		}
 	}
-	receive(up, 9, id(1, 10), protocol.SeqRange{Boot: boot(1), From: 9, To: 9})
-	receive(up, 10, id(1, 1)) // in both lanes
+	receive(up, 9, id(1, 10), protocol.SeqRange{Boot: boot(1), From: 6, To: 7}, protocol.SeqRange{Boot: boot(1), From: 9, To: 9}) // 6 and 7 came nevertheless
+	receive(up, 10, id(1, 1))                                                                                                     // in both lanes
 	checkAccounts(t, ingest.Merge(up.Accounts(""), low.Accounts("")), []ingest.Account{{
 		Vehicle: vid, Device: "tcu1", Boot: boot(1), Highest: 10, Crossed: 1,
 		Counts:   ingest.Counts{Stored: 9, Batches: 9, Samples: 45, Bytes: 90},
-		Received: spans(1, 4, 6, 8, 10, 10), Evicted: spans(9, 9), Gaps: spans(5, 5),
+		Received: spans(1, 4, 6, 8, 10, 10), Evicted: spans(9, 9), Stayed: spans(6, 7), Gaps: spans(5, 5),
 	}})
 }
 
@@ -205,8 +205,8 @@ func FuzzLedger(f *testing.F) {
 			}
 			for seq := uint64(1); seq < 70; seq++ {
 				gap := seq <= a.Highest && !received[seq] && !evicted[seq] && !dead[seq]
-				got := [4]bool{in(a.Received, seq), in(a.Evicted, seq), in(a.Buried, seq), in(a.Gaps, seq)}
-				want := [4]bool{received[seq], evicted[seq] && !received[seq], dead[seq] && !received[seq], gap}
+				got := [5]bool{in(a.Received, seq), in(a.Evicted, seq), in(a.Stayed, seq), in(a.Buried, seq), in(a.Gaps, seq)}
+				want := [5]bool{received[seq], evicted[seq] && !received[seq], evicted[seq] && received[seq], dead[seq] && !received[seq], gap}
 				if got != want {
 					t.Fatalf("sequence %d: got %v, want %v", seq, got, want)
 				}
@@ -263,7 +263,7 @@ func checkAccounts(t *testing.T, got, want []ingest.Account) {
 	for i := range got {
 		g, w := got[i], want[i]
 		for _, a := range []*ingest.Account{&g, &w} {
-			for _, s := range []*[]ingest.Span{&a.Received, &a.Evicted, &a.Buried, &a.Gaps} {
+			for _, s := range []*[]ingest.Span{&a.Received, &a.Evicted, &a.Stayed, &a.Buried, &a.Gaps} {
 				if len(*s) == 0 {
 					*s = nil
 				}

@@ -214,9 +214,6 @@ func (e *Evidence) lost(boots []world.Boot, s *stored) (n uint64) {
 
 // stayed counts the samples of batches that the vehicle evicted when the cloud had
 // them already: the word that it has them was lost on the way.
-//
-// BUG(ledger): Once such a range is declared, the cloud no longer tells of it, since it
-// has the batch. Then the batch counts twice, and the account does not add up.
 func (e *Evidence) stayed(s *stored) (n uint64) {
 	for b, rows := range s.counts {
 		if e.evicted(b.boot, b.seq) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -58,18 +59,19 @@ func (w *World) KnownSignal(ctx context.Context, v *Vehicle, signal string) (boo
 	return false, nil
 }
 
-// Declared asks for the evicted ranges that a vehicle declared.
+// Declared asks for the evicted ranges that a vehicle declared, those that are stored nevertheless among them.
 func (w *World) Declared(ctx context.Context, v *Vehicle) ([]Range, error) {
 	var boots []struct {
 		Boot    string
 		Evicted [][2]uint64
+		Stayed  [][2]uint64 `json:"evicted_stored"`
 	}
 	if err := w.Ask(ctx, "/v1/vehicles/"+v.cfg.Vehicle+"/ledger", &boots); err != nil {
 		return nil, err
 	}
 	var list []Range
 	for _, b := range boots {
-		for _, r := range b.Evicted {
+		for _, r := range slices.Concat(b.Evicted, b.Stayed) {
 			list = append(list, Range{Boot: b.Boot, From: r[0], To: r[1]})
 		}
 	}
