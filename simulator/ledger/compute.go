@@ -224,8 +224,11 @@ func (e *Evidence) stayed(s *stored) (n uint64) {
 }
 
 func (e *Evidence) evicted(boot string, seq uint64) bool {
-	holds := func(r world.Range) bool { return r.Boot == boot && r.From <= seq && seq <= r.To }
-	return slices.ContainsFunc(e.Declared, holds) || slices.ContainsFunc(e.After.Evicted, holds)
+	return holds(e.Declared, boot, seq) || holds(e.After.Evicted, boot, seq)
+}
+
+func holds(list []world.Range, boot string, seq uint64) bool {
+	return slices.ContainsFunc(list, func(r world.Range) bool { return r.Boot == boot && r.From <= seq && seq <= r.To })
 }
 
 // batch identifies a batch of the device.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"telltale.dev/simulator/drive"
@@ -56,7 +57,7 @@ func HandOver(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, wi
 		e.Buses = append(e.Buses, b.Name)
 	}
 	if e.After.EvictedSamples > d.Before.EvictedSamples {
-		if e.Declared, err = w.Declared(ctx, v); err != nil {
+		if e.Declared, err = declared(ctx, drained, w, v, after); err != nil {
 			return none, err
 		}
 	}
@@ -88,4 +89,46 @@ func handOver(ctx, within context.Context, w *world.World, v *world.Vehicle) (wo
 			return world.Account{}, err
 		}
 	}
+}
+
+// declared asks the cloud for the evicted ranges that the vehicle declared. What it
+// acknowledged is on its disk, and perhaps not yet read from there: it is asked again
+// until it is not behind, or the time is up.
+func declared(ctx, within context.Context, w *world.World, v *world.Vehicle, after world.Account) ([]world.Range, error) {
+	for {
+		list, err := w.Deliveries(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		if !behind(list, after) || within.Err() != nil {
+			return evictions(list), nil
+		}
+		time.Sleep(handoverStep)
+	}
+}
+
+// behind says whether the cloud has not heard of a sequence that the vehicle used and does not have to declare yet.
+func behind(list []world.Delivery, after world.Account) bool {
+	for _, b := range after.Boots {
+		var d world.Delivery
+		if i := slices.IndexFunc(list, func(d world.Delivery) bool { return d.Boot == b.Boot }); i >= 0 {
+			d = list[i]
+		}
+		for seq := uint64(1); seq < b.NextSeq; seq++ {
+			gap := func(r [2]uint64) bool { return r[0] <= seq && seq <= r[1] }
+			if (seq > d.Last || slices.ContainsFunc(d.Gaps, gap)) && !holds(after.Evicted, b.Boot, seq) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func evictions(list []world.Delivery) (all []world.Range) {
+	for _, d := range list {
+		for _, r := range slices.Concat(d.Evicted, d.Stayed) {
+			all = append(all, world.Range{Boot: d.Boot, From: r[0], To: r[1]})
+		}
+	}
+	return all
 }

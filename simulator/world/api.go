@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -59,21 +58,17 @@ func (w *World) KnownSignal(ctx context.Context, v *Vehicle, signal string) (boo
 	return false, nil
 }
 
-// Declared asks for the evicted ranges that a vehicle declared, those that are stored nevertheless among them.
-func (w *World) Declared(ctx context.Context, v *Vehicle) ([]Range, error) {
-	var boots []struct {
-		Boot    string
-		Evicted [][2]uint64
-		Stayed  [][2]uint64 `json:"evicted_stored"`
-	}
-	if err := w.Ask(ctx, "/v1/vehicles/"+v.cfg.Vehicle+"/ledger", &boots); err != nil {
-		return nil, err
-	}
-	var list []Range
-	for _, b := range boots {
-		for _, r := range slices.Concat(b.Evicted, b.Stayed) {
-			list = append(list, Range{Boot: b.Boot, From: r[0], To: r[1]})
-		}
-	}
-	return list, nil
+// Delivery is what the cloud knows of one start of a vehicle's agent. Ranges have both ends included.
+type Delivery struct {
+	Boot    string
+	Last    uint64      // the highest sequence that it heard of
+	Gaps    [][2]uint64 // below it, of which it heard nothing
+	Evicted [][2]uint64 // declared by the vehicle, and not stored
+	Stayed  [][2]uint64 `json:"evicted_stored"` // declared, and stored nevertheless
+}
+
+// Deliveries asks for what the cloud knows of a vehicle's messages.
+func (w *World) Deliveries(ctx context.Context, v *Vehicle) (list []Delivery, err error) {
+	err = w.Ask(ctx, "/v1/vehicles/"+v.cfg.Vehicle+"/ledger", &list)
+	return list, err
 }

@@ -1,0 +1,7 @@
+package ledger
+
+// Of Gather, for tests without a cloud.
+var (
+	Behind    = behind
+	Evictions = evictions
+)
