@@ -88,9 +88,9 @@ func (f findings) want(t *testing.T, area, level, text string) {
 	t.Errorf("got %+v, want %s %s: %s", f.Lines, level, area, text)
 }
 
-// TestCheck: a device that is well, and each fault alone.
-func TestCheck(t *testing.T) {
-	id := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(80*24*time.Hour))
+// startHub is a virtual bus can0 until the test ends.
+func startHub(t *testing.T) *virtual.Hub {
+	t.Helper()
 	hub, err := virtual.Listen("127.0.0.1:0", virtual.Config{Buses: []string{"can0"}})
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +99,13 @@ func TestCheck(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = hub.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
+	return hub
+}
+
+// TestCheck: a device that is well, and each fault alone.
+func TestCheck(t *testing.T) {
+	id := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(80*24*time.Hour))
+	hub := startHub(t)
 	dbc, err := filepath.Abs("../../../simulator/recordings/toyota_new_mc_pt.dbc")
 	if err != nil {
 		t.Fatal(err)

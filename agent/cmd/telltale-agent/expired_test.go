@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
-	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/protocol/can"
 )
 
@@ -31,14 +29,7 @@ func TestExpiredCertificate(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			hub, err := virtual.Listen("127.0.0.1:0", virtual.Config{Buses: []string{"can0"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			ended := make(chan struct{})
-			go func() { defer close(ended); _ = hub.Run(ctx) }()
-			t.Cleanup(func() { cancel(); <-ended })
+			hub := startHub(t)
 			id, data := newIdentity(t, test.start, test.end), t.TempDir()
 			cmd := exec.Command("telltale-agent", append([]string{
 				"run", "--data", data, "--can", "can0=" + hub.URL("can0"), "--dbc", "can0=../../../simulator/recordings/toyota_new_mc_pt.dbc",
