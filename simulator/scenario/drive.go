@@ -24,15 +24,7 @@ func (e *Engine) drive(ctx context.Context, a *Action) error {
 		return fmt.Errorf("drive: %s drives already", a.Drive)
 	}
 	log := c.logs[a.Log]
-	speed := a.Speed
-	if speed == 0 {
-		lasts := time.Duration(a.Lasts)
-		if lasts == 0 {
-			lasts = defaultDrive
-		}
-		speed = max(float64(log.Duration())/float64(lasts), 1e-3)
-	}
-	cfg := drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: speed}
+	cfg := drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: a.speed(log)}
 	if c.OnKernel() {
 		cfg.Send = c.Send
 	}
@@ -42,6 +34,29 @@ func (e *Engine) drive(ctx context.Context, a *Action) error {
 	}
 	c.driving.Store(d)
 	return nil
+}
+
+// speed is how many times as fast as it was recorded the log is played.
+func (a *Action) speed(log *drive.Log) float64 {
+	if a.Speed != 0 {
+		return a.Speed
+	}
+	lasts := time.Duration(a.Lasts)
+	if lasts == 0 {
+		lasts = defaultDrive
+	}
+	return max(float64(log.Duration())/float64(lasts), 1e-3)
+}
+
+// Bounds of the commit interval, in source time. The longest is the agent's default.
+const shortestCommit, longestCommit = 10 * time.Millisecond, 10 * time.Second
+
+// commitInterval is how often the agent commits while it reads the log, in source time.
+// By the clock that is every 2 s at least, and 20 times in the drive at least, at
+// whatever speed the log is played: a power cut finds a write soon, and costs little.
+func commitInterval(log *drive.Log, speed float64) time.Duration {
+	interval := min(time.Duration(2*speed*float64(time.Second)), log.Duration()/20)
+	return max(shortestCommit, min(interval, longestCommit)).Truncate(time.Millisecond)
 }
 
 // prepare scans the logs that a vehicle will drive and compiles what its buses
@@ -64,6 +79,9 @@ func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleC
 				return nil, cfg, err
 			}
 			c.logs[a.Log] = log
+			if interval := commitInterval(log, a.speed(log)); cfg.Commit == 0 || interval < cfg.Commit {
+				cfg.Commit = interval
+			}
 			for _, name := range log.Names() {
 				if !slices.ContainsFunc(cfg.Buses, func(b world.Bus) bool { return b.Name == name }) {
 					cfg.Buses = append(cfg.Buses, world.Bus{Name: name})

@@ -121,20 +121,15 @@ func (e *Engine) play(ctx context.Context) error {
 		if err := e.await(ctx, m.At); err != nil {
 			return err
 		}
-		e.hold(open)
-		if m.Say != "" {
-			e.say(m.Say)
-		}
-		for k := range m.Do {
-			if err := e.do(ctx, &m.Do[k]); err != nil {
-				return err
-			}
+		e.hold(e.next(i)) // also while things are done: none of them may see the next point pass
+		if err := e.doAll(ctx, m); err != nil {
+			return err
 		}
 		for k := range m.Expect {
 			e.watchFor(ctx, &m.Expect[k])
 		}
-		e.hold(e.next(i))
 	}
+	e.hold(open)
 	for !e.over() {
 		if err := e.pause(ctx, step); err != nil {
 			return err
@@ -142,6 +137,23 @@ func (e *Engine) play(ctx context.Context) error {
 	}
 	e.pending.Wait()
 	return ctx.Err()
+}
+
+// doAll does the things of one moment. What the moment says is said when the first of
+// them has happened, because a power cut waits for the agent to write.
+func (e *Engine) doAll(ctx context.Context, m *Moment) error {
+	for k := range m.Do {
+		if err := e.do(ctx, &m.Do[k]); err != nil {
+			return err
+		}
+		if k == 0 && m.Say != "" {
+			e.say(m.Say)
+		}
+	}
+	if len(m.Do) == 0 && m.Say != "" {
+		e.say(m.Say)
+	}
+	return nil
 }
 
 // next is the share of the drive at which the next point behind moment i is.
@@ -284,28 +296,26 @@ func (e *Engine) do(ctx context.Context, a *Action) error {
 	return nil
 }
 
-const (
-	// longestWrite is how long a power cut waits for the agent to write; at slow speeds commits are rare.
-	longestWrite = 30 * time.Second
-	// lastWrite is how long it waits behind the end of the drive, when there is nothing left to write.
-	lastWrite = time.Second
-)
+// longestWrite is how long a power cut waits for the agent to write. The agent commits
+// several times meanwhile if it has something to commit; see commitInterval.
+const longestWrite = 10 * time.Second
 
-// cutInWrite cuts the power in the middle of a write, if one comes.
+// errNoWrite: the power was cut, but in no write.
+var errNoWrite = fmt.Errorf("the agent wrote nothing within %v, so the cut hit no write", longestWrite)
+
+// cutInWrite cuts the power in the middle of a write, and notes as a check whether one came.
 func (e *Engine) cutInWrite(ctx context.Context, c *car) error {
+	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, longestWrite)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for over := time.Duration(0); over < lastWrite && limit.Err() == nil; time.Sleep(step) {
-			if e.over() {
-				over += step
-			}
-		}
-		cancel()
-	})
-	c.KillAtNextWrite(limit)
-	cancel()
-	wg.Wait()
+	defer cancel()
+	check := Check{What: "power cut of " + c.Name + " in the middle of a write"}
+	if !c.KillAtNextWrite(limit) {
+		check.Err = errNoWrite
+	}
+	check.Took = time.Since(began)
+	if ctx.Err() == nil {
+		e.note(check)
+	}
 	return ctx.Err()
 }
 

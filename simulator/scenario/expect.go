@@ -25,15 +25,19 @@ func (e *Engine) expect(ctx context.Context, x *Expect) {
 	if ctx.Err() != nil {
 		return
 	}
-	check := Check{What: what, Took: time.Since(began), Err: err}
+	e.note(Check{What: what, Took: time.Since(began), Err: err})
+}
+
+// note keeps how a check went, and says it.
+func (e *Engine) note(check Check) {
 	e.mu.Lock()
 	e.checks = append(e.checks, check)
 	e.mu.Unlock()
-	if err != nil {
-		e.screen.Say("  FAIL    %s: %v", what, err)
+	if check.Err != nil {
+		e.screen.Say("  FAIL    %s: %v", check.What, check.Err)
 		return
 	}
-	e.screen.Say("          %s after %.1fs", what, check.Took.Seconds())
+	e.screen.Say("          %s after %.1fs", check.What, check.Took.Seconds())
 }
 
 // condition says in words what is expected, and gives the test of it.

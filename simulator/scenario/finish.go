@@ -62,7 +62,7 @@ func (e *Engine) account(x *Expect, evidence ledger.Evidence, began time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	failure := l.Check()
+	failure := errors.Join(l.Check(), driven(l))
 	if l.Lost != *x.Lost || l.Duplicated != *x.Dup {
 		failure = errors.Join(failure, fmt.Errorf("lost %d, duplicated %d", l.Lost, l.Duplicated))
 	}
@@ -71,4 +71,13 @@ func (e *Engine) account(x *Expect, evidence ledger.Evidence, began time.Time) (
 		Took: time.Since(began), Err: failure,
 	})
 	return l, nil
+}
+
+// driven refuses an account in which the vehicle was without power for most of the
+// drive: its sums would be right, but they would show next to nothing.
+func driven(l *ledger.Ledger) error {
+	if l.FramesUnpowered <= l.FramesSent/2 {
+		return nil
+	}
+	return fmt.Errorf("the vehicle was without power for most of the drive: %d of %d frames", l.FramesUnpowered, l.FramesSent)
 }

@@ -358,12 +358,16 @@ func (v *Vehicle) Kill() { v.agent.kill() }
 
 // KillAtNextWrite cuts the power as soon as the agent is seen to write to its
 // buffer, so that it is in the middle of a commit; at the latest when ctx ends.
-func (v *Vehicle) KillAtNextWrite(ctx context.Context) {
+// It says whether a write was seen.
+func (v *Vehicle) KillAtNextWrite(ctx context.Context) bool {
 	folder := filepath.Join(v.dir, "buffer")
-	for before := newest(folder); ctx.Err() == nil && newest(folder) == before && v.agent.running(); {
+	before, seen := newest(folder), false
+	for !seen && ctx.Err() == nil && v.agent.running() {
 		time.Sleep(200 * time.Microsecond)
+		seen = newest(folder) != before
 	}
 	v.agent.kill()
+	return seen
 }
 
 // newest gives the time of the last write to a file of the folder.

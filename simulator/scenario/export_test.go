@@ -1,0 +1,7 @@
+package scenario
+
+// What the tests look at from inside.
+var (
+	Driven         = driven
+	CommitInterval = commitInterval
+)
