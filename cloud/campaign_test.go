@@ -141,3 +141,65 @@ func TestPushesInOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestRepliesOfPushes: two operators push at the same campaign, and each learns what became of its own push.
+func TestRepliesOfPushes(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	olga, otto := s.operator("olga"), s.operator("otto")
+	olga.subscribe("v1/ops/reply/olga/#")
+	otto.subscribe("v1/ops/reply/otto/#")
+	push := func(c *client, reply, data, doc string) byte {
+		t.Helper()
+		ack, err := c.Publish(t.Context(), &paho.Publish{Topic: "v1/ops/config/campaign/c", QoS: 1, Payload: []byte(doc),
+			Properties: &paho.PublishProperties{ResponseTopic: reply, CorrelationData: []byte(data)}})
+		if ack == nil {
+			t.Fatal(err)
+		}
+		return ack.ReasonCode
+	}
+	answer := func(c *client, data, state string, revision uint64) {
+		t.Helper()
+		p := c.next(patience)
+		var r result
+		if err := json.Unmarshal(p.Payload, &r); err != nil {
+			t.Fatal(err)
+		}
+		if string(p.Properties.CorrelationData) != data || r.State != state || r.Revision != revision || p.Retain {
+			t.Errorf("got %s %+v with %q, want %s of %d with %q", p.Topic, r, p.Properties.CorrelationData, state, revision, data)
+		}
+	}
+	push(olga, "v1/ops/reply/olga/pushes", "one", campaignDoc("c", 1, ""))
+	answer(olga, "one", "PENDING", 1)
+	push(otto, "v1/ops/reply/otto", "two", campaignDoc("c", 2, "  colour: red\n"))
+	answer(otto, "two", "REJECTED", 2)
+	push(otto, "v1/ops/reply/otto", "three", "")
+	answer(otto, "three", "REJECTED", 0)
+	s.device("car1", "tcu").stored("v1/car1/up/config/campaigns/status", status(t, "c", 1, protocol.CampaignActive), "pr", "CS4")
+	answer(olga, "one", "ACTIVE", 1)
+	if code := push(otto, "v1/ops/reply/olga/pushes", "four", campaignDoc("c", 3, "")); code != 0x87 {
+		t.Errorf("reply to another operator: got PUBACK 0x%02X, want 0x87", code)
+	}
+
+	// Who comes later sees what is in force, and that a push was refused.
+	late := s.operator("lena")
+	late.subscribe("v1/ops/config/campaign/+/result")
+	var kept struct {
+		result
+		Refused result
+	}
+	p := late.next(patience)
+	if err := json.Unmarshal(p.Payload, &kept); err != nil || kept.State != "ACTIVE" || kept.Revision != 1 || kept.Refused.Reason != "VALIDATION_FAILED" {
+		t.Errorf("got %s, %v, want revision 1 ACTIVE and the refusal", p.Payload, err)
+	}
+
+	// The API says the same.
+	var list []struct {
+		result
+		Summary string
+		Refused *result
+	}
+	s.get("/v1/campaigns", &list)
+	if len(list) != 1 || list[0].Summary != "1 ACTIVE" || list[0].Refused == nil {
+		t.Errorf("got %+v, want the same over HTTP", list)
+	}
+}

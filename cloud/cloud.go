@@ -229,7 +229,7 @@ func (c *Cloud) openCampaigns(ctx context.Context) error {
 			}
 			return list
 		},
-		Deliver: func(m campaign.Message) { c.broker.Deliver(campaignMessage(m)) },
+		Deliver: c.deliverCampaign,
 	})
 	return err
 }

@@ -108,7 +108,11 @@ func (h handler) operate(p broker.Publish) byte {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
 	defer cancel()
-	if err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload); err != nil {
+	var reply *campaign.Reply
+	if p.Reply != "" {
+		reply = &campaign.Reply{Topic: p.Reply, Correlation: p.Correlation, Operator: p.Client.Operator}
+	}
+	if err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload, reply); err != nil {
 		h.cfg.Log.Error("campaign not stored", "err", err)
 		return ingest.CodeInternal
 	}
@@ -168,5 +172,15 @@ func presenceMessage(vid protocol.VehicleID, p state.Presence) broker.Message {
 }
 
 func campaignMessage(m campaign.Message) broker.Message {
-	return broker.Message{Topic: m.Topic.String(), Payload: m.Payload, ContentType: m.ContentType, Retain: true, QoS: 1}
+	return broker.Message{Topic: m.Topic.String(), Payload: m.Payload, ContentType: m.ContentType, Retain: m.Kept, QoS: 1}
+}
+
+// deliverCampaign sends a document or a result, and the same to who asked for it.
+func (c *Cloud) deliverCampaign(m campaign.Message) {
+	c.broker.Deliver(campaignMessage(m))
+	if r := m.Reply; r != nil {
+		c.broker.Deliver(broker.Message{
+			Topic: r.Topic, Payload: m.Payload, ContentType: m.ContentType, Correlation: r.Correlation, Operator: r.Operator, QoS: 1,
+		})
+	}
 }

@@ -3,10 +3,12 @@ package cloud
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
+	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
@@ -137,20 +139,33 @@ func pairs(spans []ingest.Span) [][2]uint64 {
 	return list
 }
 
-// campaignList shows the campaigns in force.
+// campaignList shows the newest accepted revision of each campaign.
 func (v views) campaignList() []api.Campaign {
 	list := []api.Campaign{}
 	for _, c := range v.campaigns.List() {
-		shown := api.Campaign{
-			ID: string(c.Metadata.ID), Revision: c.Metadata.Revision, State: string(c.Result.State),
-			Reason: string(c.Result.Reason), Detail: c.Result.Detail, Vehicles: map[string]int{},
-		}
-		for state, n := range c.Result.Counts {
-			shown.Vehicles[string(state)] = n
-		}
-		list = append(list, shown)
+		list = append(list, shownCampaign(&c.Result))
 	}
 	return list
+}
+
+func shownCampaign(r *campaign.Result) api.Campaign {
+	shown := api.Campaign{
+		ID: string(r.ID), Revision: r.Revision, State: string(r.State), Reason: string(r.Reason), Detail: r.Detail,
+		Summary: r.Summary, Vehicles: map[string]int{}, ByVehicle: map[string]api.CampaignOnVehicle{}, Runs: map[string]int{},
+	}
+	for state, n := range r.Counts {
+		shown.Vehicles[string(state)] = n
+	}
+	for revision, n := range r.Runs {
+		shown.Runs[strconv.FormatUint(revision, 10)] = n
+	}
+	for vid, a := range r.Vehicles {
+		shown.ByVehicle[string(vid)] = api.CampaignOnVehicle{State: string(a.State), Reason: string(a.Reason), Detail: a.Detail, Runs: a.Runs}
+	}
+	if r.Refused != nil {
+		shown.Refused = &api.RefusedPush{Revision: r.Refused.Revision, Reason: string(r.Refused.Reason), Detail: r.Refused.Detail}
+	}
+	return shown
 }
 
 // schema gives a schema document, nil when there is none.

@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// CampaignAPIVersion and CampaignKind head each campaign document.
+// CampaignAPIVersion and CampaignKind head each campaign document; RemovalKind instead
+// of CampaignKind takes a campaign back.
 const (
 	CampaignAPIVersion = "campaigns.v1"
 	CampaignKind       = "Campaign"
+	RemovalKind        = "Removal"
 )
 
 // Limits and defaults of a campaign document.
@@ -160,11 +162,31 @@ func (b BatchLimits) SizeLimit() int {
 // Validate checks everything that can be checked without a vehicle. The error
 // wraps ErrCampaign and names the field and what was expected.
 func (c *Campaign) Validate() error {
+	if err := c.validateHead(CampaignKind); err != nil {
+		return err
+	}
+	return c.Spec.validate()
+}
+
+// ValidateRemoval is Validate for a document of RemovalKind: it has no spec.
+func (c *Campaign) ValidateRemoval() error {
+	if err := c.validateHead(RemovalKind); err != nil {
+		return err
+	}
+	s := &c.Spec
+	if len(s.Signals)+len(s.Collect) > 0 || s.Priority != "" || s.Purpose != "" || s.Encoding != (CampaignEncoding{}) {
+		return invalid("spec", "expected none in a removal")
+	}
+	return nil
+}
+
+// validateHead checks everything but the spec.
+func (c *Campaign) validateHead(kind string) error {
 	if c.APIVersion != CampaignAPIVersion {
 		return invalid("apiVersion", "expected "+CampaignAPIVersion)
 	}
-	if c.Kind != CampaignKind {
-		return invalid("kind", "expected "+CampaignKind)
+	if c.Kind != kind {
+		return invalid("kind", "expected "+kind)
 	}
 	if _, err := ParseCampaignID(string(c.Metadata.ID)); err != nil {
 		return invalid("metadata.id", err.Error())
@@ -172,7 +194,7 @@ func (c *Campaign) Validate() error {
 	if c.Metadata.Revision == 0 {
 		return invalid("metadata.revision", "expected a number from 1")
 	}
-	return c.Spec.validate()
+	return nil
 }
 
 func (s *CampaignSpec) validate() error {
@@ -237,7 +259,7 @@ func (r *CollectRule) validate(field string, aliases map[string]SignalSelector) 
 	}
 	if r.Every != "" {
 		if d, err := time.ParseDuration(r.Every); err != nil || d < MinGrid || d > MaxGrid || d%time.Millisecond != 0 {
-			return invalid(field+".every", "expected whole milliseconds, 1ms to 24h")
+			return invalid(field+".every", "expected whole milliseconds with their unit, 1ms to 24h, such as 500ms")
 		}
 	}
 	for _, name := range r.Signals {
@@ -251,12 +273,12 @@ func (r *CollectRule) validate(field string, aliases map[string]SignalSelector) 
 func (b BatchLimits) validate() error {
 	if b.Age != "" {
 		if d, err := time.ParseDuration(b.Age); err != nil || d < 100*time.Millisecond || d > MaxBatchAge {
-			return invalid("spec.encoding.batch.age", "expected 100ms to 1h")
+			return invalid("spec.encoding.batch.age", "expected 100ms to 1h with the unit, such as 10s")
 		}
 	}
 	if b.Bytes != "" {
 		if n, err := ParseSize(b.Bytes); err != nil || n < MinBatch || n > MaxBatch {
-			return invalid("spec.encoding.batch.bytes", "expected 1KiB to 192KiB")
+			return invalid("spec.encoding.batch.bytes", "expected 1KiB to 192KiB, such as 64KiB")
 		}
 	}
 	return nil
@@ -282,5 +304,13 @@ func ParseSize(s string) (int64, error) {
 }
 
 func invalid(field, expected string) error {
-	return fmt.Errorf("%s: %s: %w", field, expected, ErrCampaign)
+	return &campaignError{field + ": " + expected}
 }
+
+// campaignError is an error that wraps ErrCampaign without saying it: its text goes to
+// operators, who know that it is their campaign.
+type campaignError struct{ text string }
+
+func (e *campaignError) Error() string { return e.text }
+
+func (e *campaignError) Unwrap() error { return ErrCampaign }

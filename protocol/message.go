@@ -63,9 +63,14 @@ type Presence struct {
 	WakesAt    int64         `cbor:"wakes,omitempty" json:"wakes_at,omitempty"`
 }
 
+// StatusVersion is the version of DocumentStatus. From 2 on, the results of a status with
+// a rejection also list, as ACTIVE, which revisions run nevertheless: a campaign that is
+// rejected and not listed so does not run at all.
+const StatusVersion = 2
+
 // DocumentStatus is the payload of up/config/{doc}/status: what became of a document on the vehicle.
 type DocumentStatus struct {
-	Version  int              `cbor:"v" json:"version"` // 1
+	Version  int              `cbor:"v" json:"version"` // 1 or StatusVersion
 	Document string           `cbor:"doc" json:"document"`
 	Device   DeviceID         `cbor:"did" json:"device"`
 	Results  []DocumentResult `cbor:"results" json:"results"`

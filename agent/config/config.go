@@ -3,7 +3,7 @@
 // what became of them.
 //
 // In force is what the last good document said; a bad one changes nothing but
-// the report.
+// the report, which then also lists what runs nevertheless.
 package config
 
 import (
@@ -123,7 +123,7 @@ func (k *Keeper) Apply(t protocol.Topic, payload []byte) {
 	if err != nil {
 		k.cfg.Log.Error("document not applied", "document", t.Name, "error", err)
 	}
-	if reportErr := k.report(t.Name, results); reportErr != nil {
+	if reportErr := k.report(t.Name, k.withRunning(results)); reportErr != nil {
 		k.cfg.Log.Error("document handled but not reported", "document", t.Name, "error", reportErr)
 		return
 	}
@@ -192,6 +192,22 @@ func (k *Keeper) sort(set *protocol.CampaignSet) (good protocol.CampaignSet, res
 	return good, results
 }
 
+// withRunning adds to results with a rejection what is in force nevertheless, so that
+// nobody takes a rejected revision for the end of the one before.
+func (k *Keeper) withRunning(results []protocol.DocumentResult) []protocol.DocumentResult {
+	if !slices.ContainsFunc(results, func(r protocol.DocumentResult) bool { return r.State == protocol.CampaignRejected }) {
+		return results
+	}
+	for i := range k.set.Campaigns {
+		m := &k.set.Campaigns[i].Metadata
+		runs := protocol.DocumentResult{ID: string(m.ID), Revision: m.Revision, State: protocol.CampaignActive}
+		if !slices.Contains(results, runs) {
+			results = append(results, runs)
+		}
+	}
+	return results
+}
+
 // earlier gives the revision of a campaign that is in force, if there is one: a bad revision does not end it.
 func (k *Keeper) earlier(id protocol.CampaignID) []protocol.Campaign {
 	i := slices.IndexFunc(k.set.Campaigns, func(c protocol.Campaign) bool { return c.Metadata.ID == id })
@@ -256,7 +272,7 @@ const statusTTL = 24 * time.Hour
 
 // report puts the status into the buffer, in order with all other statuses.
 func (k *Keeper) report(doc string, results []protocol.DocumentResult) error {
-	payload, err := codec.Marshal(protocol.DocumentStatus{Version: 1, Document: doc, Device: k.cfg.Device, Results: results})
+	payload, err := codec.Marshal(protocol.DocumentStatus{Version: protocol.StatusVersion, Document: doc, Device: k.cfg.Device, Results: results})
 	if err != nil {
 		return err
 	}

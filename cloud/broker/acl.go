@@ -39,7 +39,7 @@ func filterCode(client Client, filter string) byte {
 		return codeSharedNotSupported
 	case !wellFormed(levels):
 		return codeFilterInvalid
-	case client.Operator != "" && operatorReads(levels), client.Device != "" && deviceReads(client, levels):
+	case client.Operator != "" && operatorReads(client.Operator, levels), client.Device != "" && deviceReads(client, levels):
 		return codeSuccess
 	}
 	return codeNotAuthorized
@@ -63,10 +63,26 @@ func deviceReads(client Client, levels []string) bool {
 	return len(levels) == 4 && levels[3] == "fetch" || len(levels) == 5 && levels[3] == "config" && levels[4] != "#"
 }
 
-// operatorReads: v1/ops/…, and v1/{vid or +}/up/… and …/down/….
-func operatorReads(levels []string) bool {
+// replyLevel is the third level of topics for answers: v1/ops/reply/{operator}/….
+const replyLevel = "reply"
+
+// MayReply says whether an operator may have answers sent to a topic: one below its own
+// prefix v1/ops/reply/{operator}, or that itself, without wildcards. The operator is the
+// name in its certificate, since anybody may choose any client identifier.
+func MayReply(operator, topic string) bool {
+	levels := strings.Split(topic, "/")
+	return len(topic) <= protocol.MaxTopicLength && len(levels) <= protocol.MaxTopicLevels && !strings.ContainsAny(topic, "+#\x00") &&
+		len(levels) >= 4 && levels[0] == "v1" && levels[1] == "ops" && levels[2] == replyLevel && levels[3] == operator
+}
+
+// operatorReads: v1/ops/…, of replies only its own, and v1/{vid or +}/up/… and …/down/….
+// What v1/ops/# covers of other operators' replies does not reach it either: see Message.Operator.
+func operatorReads(operator string, levels []string) bool {
 	if len(levels) < 3 || levels[0] != "v1" || levels[1] == "#" {
 		return false
+	}
+	if levels[1] == "ops" && levels[2] == replyLevel {
+		return len(levels) > 3 && levels[3] == operator
 	}
 	return levels[1] == "ops" || levels[2] == "up" || levels[2] == "down"
 }

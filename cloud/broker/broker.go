@@ -45,6 +45,10 @@ type Publish struct {
 	Properties  map[string]string // user properties; of a repeated key the first
 	Expiry      time.Duration     // message expiry interval; 0: never
 	Received    time.Time
+	// Reply is where an operator wants the answer, below its own prefix (see MayReply);
+	// empty: nowhere. Correlation belongs into the answer as it is. Both are empty for devices.
+	Reply       string
+	Correlation []byte
 }
 
 // Message is one message to clients. Deliver does not change it and may keep
@@ -57,6 +61,9 @@ type Message struct {
 	Expiry      time.Duration     // rounded up to seconds, counted down while it waits; 0: never
 	Retain      bool              // told to subscribers that asked for retain-as-published
 	QoS         byte              // 0 or 1; a subscription may lower it
+	Correlation []byte            // correlation data of the request that the message answers
+	// Operator is the only one whose subscriptions get the message; empty: everybody's.
+	Operator string
 	// From is the Connection of the client that caused the message; subscriptions
 	// with no-local on it do not get the message. Zero: nobody.
 	From uint64

@@ -24,6 +24,9 @@ func (b *Broker) Deliver(m Message) {
 		if m.From != 0 && !how.local && s.holder() == m.From {
 			continue
 		}
+		if m.Operator != "" && s.client.Operator != m.Operator {
+			continue
+		}
 		slices.Sort(how.ids)
 		e := entry{
 			outgoing: out, ids: how.ids, qos: min(m.QoS, how.qos),
@@ -63,6 +66,9 @@ func newOutgoing(m Message) *outgoing {
 	}
 	if m.Expiry > 0 {
 		out.props += 5
+	}
+	if len(m.Correlation) > 0 {
+		out.props += 3 + len(m.Correlation)
 	}
 	return out
 }

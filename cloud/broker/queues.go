@@ -24,6 +24,7 @@ const (
 	maxFilters       = 128      // in one SUBSCRIBE or UNSUBSCRIBE: DISCONNECT 0x82
 	maxUserProps     = 32       // of one publish: refused with 0x97
 	maxClientID      = 128      // bytes, of operators: 0x85
+	maxCorrelation   = 1 << 10  // bytes of correlation data in one publish of an operator: refused with 0x97
 
 	topicAliasMaximum = 32 // inbound; none outbound
 	readBuffer        = 1024

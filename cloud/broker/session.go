@@ -331,9 +331,10 @@ func (c *connection) encodePublish(buf *bytes.Buffer, e entry) {
 		TopicName:   e.Topic, PacketID: e.packetID, Payload: e.Payload,
 	}
 	if c.version == 5 {
+		pk.Mods.AllowResponseInfo = true // else mochi leaves correlation data out
 		pk.Properties = packets.Properties{
 			ContentType: e.ContentType, User: e.user, SubscriptionIdentifier: e.ids,
-			MessageExpiryInterval: e.remaining(time.Now()),
+			MessageExpiryInterval: e.remaining(time.Now()), CorrelationData: e.Correlation,
 		}
 	}
 	encode(buf, &pk, c.version)

@@ -38,6 +38,15 @@ func TestWhoMaySubscribe(t *testing.T) {
 		{device, deep[:60_001], 1, 0x8F},
 		{operator, "v1/ops/#", 1, 1},
 		{operator, "v1/ops/config/campaign/+/result", 1, 1},
+		{operator, "v1/ops/reply/anna", 1, 1},
+		{operator, "v1/ops/reply/anna/#", 1, 1},
+		{operator, "v1/ops/reply/anna/7", 1, 1},
+		{operator, "v1/ops/reply/ben", 1, 0x87},
+		{operator, "v1/ops/reply/ben/#", 1, 0x87},
+		{operator, "v1/ops/reply/+", 1, 0x87},
+		{operator, "v1/ops/reply/#", 1, 0x87},
+		{operator, "v1/ops/reply", 1, 0x87},
+		{device, "v1/ops/reply/v", 1, 0x87},
 		{operator, "v1/+/up/#", 1, 1},
 		{operator, "v1/v/up/presence/+", 1, 1},
 		{operator, "v1/+/down/#", 1, 1},
@@ -288,4 +297,18 @@ func FuzzFilter(f *testing.F) {
 			t.Errorf("a device may subscribe %q", filter)
 		}
 	})
+}
+
+// TestAnswersGoToTheirOperator: whatever others have subscribed to.
+func TestAnswersGoToTheirOperator(t *testing.T) {
+	s := start(t, &cloud{}, nil)
+	anna, ben := s.operator("anna"), s.operator("ben")
+	for _, r := range []*raw{anna, ben} {
+		r.subscribe(paho.SubOptions{Topic: "v1/ops/#", QoS: 1})
+	}
+	s.Deliver(broker.Message{Topic: "v1/ops/reply/anna/7", Payload: []byte("x"), Correlation: []byte{0, 7}, Operator: "anna", QoS: 1})
+	if p := anna.message(); p.Topic != "v1/ops/reply/anna/7" || string(p.Properties.CorrelationData) != "\x00\x07" {
+		t.Errorf("got %v, want the answer with its correlation data", p)
+	}
+	ben.alive()
 }

@@ -86,6 +86,9 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 		ContentType: pk.Properties.ContentType, Properties: properties,
 		Expiry: time.Duration(pk.Properties.MessageExpiryInterval) * time.Second, Received: time.Now(),
 	}
+	if c.client.Operator != "" {
+		return p, nil, p.setReply(pk)
+	}
 	if topic.Kind != protocol.KindPresence {
 		return p, nil, codeSuccess
 	}
@@ -94,6 +97,19 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 		return Publish{}, nil, codePayloadFormat
 	}
 	return p, &presence, codeSuccess
+}
+
+// setReply takes response topic and correlation data of an operator's publish, or gives
+// the code that refuses them.
+func (p *Publish) setReply(pk *packets.Packet) byte {
+	p.Reply, p.Correlation = pk.Properties.ResponseTopic, pk.Properties.CorrelationData
+	switch {
+	case p.Reply != "" && !MayReply(p.Client.Operator, p.Reply):
+		return codeNotAuthorized
+	case len(p.Correlation) > maxCorrelation:
+		return codeQuota
+	}
+	return codeSuccess
 }
 
 // userProperties makes a map of them; of a repeated key the first counts. False

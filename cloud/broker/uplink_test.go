@@ -446,3 +446,44 @@ func TestFloodIsHeldBack(t *testing.T) {
 		t.Errorf("stats: got %+v, want %d refused and none in flight", got, window*rounds)
 	}
 }
+
+// TestReplyTopics: an operator has answers sent only below its own prefix; what devices say of replies is nothing.
+func TestReplyTopics(t *testing.T) {
+	var got broker.Publish
+	s := start(t, &cloud{publish: func(p broker.Publish, done func(byte)) { got = p; done(0) }}, nil)
+	operator, device := s.operator("anna"), s.device("v", "d")
+	for i, c := range []struct {
+		who    *raw
+		topic  string
+		data   int // bytes of correlation data
+		want   byte
+		handed string
+	}{
+		{operator, "v1/ops/reply/anna", 0, 0, "v1/ops/reply/anna"},
+		{operator, "v1/ops/reply/anna/push/7", 1024, 0, "v1/ops/reply/anna/push/7"},
+		{operator, "", 16, 0, ""},
+		{operator, "v1/ops/reply/anna", 1025, 0x97, ""},
+		{operator, "v1/ops/reply/ben", 0, 0x87, ""},
+		{operator, "v1/ops/reply/annabel", 0, 0x87, ""},
+		{operator, "v1/ops/reply", 0, 0x87, ""},
+		{operator, "v1/ops/config/campaign/c/result", 0, 0x87, ""},
+		{operator, "v1/v/down/config/campaigns", 0, 0x87, ""},
+		{operator, "v1/ops/reply/anna/1/2/3/4/5", 0, 0x87, ""},
+		{operator, "v1/ops/reply/anna/" + strings.Repeat("x", 256), 0, 0x87, ""},
+		{device, "v1/ops/reply/anna", 16, 0, ""},
+	} {
+		got = broker.Publish{}
+		to := "v1/ops/config/campaign/c"
+		if c.who == device {
+			to = "v1/v/up/state"
+		}
+		c.who.send(paho.PUBLISH, &paho.Publish{PacketID: uint16(i + 1), QoS: 1, Topic: to, Payload: []byte("x"),
+			Properties: &paho.Properties{ResponseTopic: c.topic, CorrelationData: make([]byte, c.data)}})
+		if _, code := c.who.puback(); code != c.want || got.Reply != c.handed {
+			t.Errorf("%.40s: got PUBACK %#x and reply to %q, want %#x, %q", c.topic, code, got.Reply, c.want, c.handed)
+		}
+		if c.want == 0 && c.who == operator && len(got.Correlation) != c.data {
+			t.Errorf("%.40s: got %d bytes of correlation data, want %d", c.topic, len(got.Correlation), c.data)
+		}
+	}
+}

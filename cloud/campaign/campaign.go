@@ -9,6 +9,9 @@
 // it missed while it was away is in the next document that it sees. Answers are a
 // projection of the stream; Save puts them on disk before the stream's reader moves on.
 //
+// The newest revision that was accepted here need not be what a vehicle runs: a vehicle that
+// rejects it goes on with the one before, and results say so ("51 REJECTED, 50 still runs").
+//
 // So far every campaign goes to every vehicle; targets, steps and signatures are not here yet.
 package campaign
 
@@ -30,11 +33,20 @@ type Store interface {
 	List(ctx context.Context) (map[string][]byte, error)
 }
 
-// Message is something for the broker to deliver, and to keep for who comes later.
+// Message is something for the broker to deliver.
 type Message struct {
 	Topic       protocol.Topic
 	ContentType string
 	Payload     []byte
+	Kept        bool   // for who comes later, too; else only for who listens now
+	Reply       *Reply // where the same goes beside; nil: nowhere
+}
+
+// Reply is where an operator wants the results of one push (MQTT 5, 4.10). It is never changed.
+type Reply struct {
+	Topic       string
+	Correlation []byte
+	Operator    string
 }
 
 // Config of a Campaigns. Every field is required.
@@ -54,8 +66,8 @@ type Campaigns struct {
 	mu       sync.Mutex // guards all below; never held while the store works
 	set      protocol.CampaignSet
 	document []byte                           // the set as vehicles get it
-	rollouts map[protocol.CampaignID]*rollout // of the campaigns in force
-	refusals map[string]Message               // newest result of ids whose last push was refused or a removal
+	rollouts map[protocol.CampaignID]*rollout // one for each campaign of the set
+	refusals map[string]Message               // newest result of ids without an accepted revision: a refusal or a removal
 	dirty    map[protocol.VehicleID]struct{}  // whose answers changed since the last Save
 }
 
@@ -86,21 +98,23 @@ func Open(ctx context.Context, cfg Config) (*Campaigns, error) {
 	return c, nil
 }
 
-// Push takes a document from v1/ops/config/campaign/{id}. An empty one removes
-// the campaign. What is wrong with it is published as its result; the error
-// returned is only for a store that refuses, and then nothing has changed.
-func (c *Campaigns) Push(ctx context.Context, id string, payload []byte) error {
+// Push takes a document from v1/ops/config/campaign/{id}: a campaign, or a removal. Its
+// results go to the topic of results, and to reply unless that is nil: at once, and with
+// each word of a vehicle until another push of the campaign is accepted. What is wrong
+// with the document is such a result, which takes no other one's place while the campaign
+// has an accepted revision. The error returned is only for a store that refuses, and then
+// nothing has changed.
+func (c *Campaigns) Push(ctx context.Context, id string, payload []byte, reply *Reply) error {
 	c.pushing.Lock()
 	defer c.pushing.Unlock()
 	current := c.current()
-	next, changed, refused := change(current, id, payload)
+	next, revision, changed, refused := change(current, id, payload, c.standing)
 	if refused != nil {
-		c.refuse(Result{ID: protocol.CampaignID(id), Revision: refused.revision, State: protocol.CampaignRejected,
-			Reason: refused.reason, Detail: refused.err.Error()})
+		c.refuse(protocol.CampaignID(id), Refused{refused.revision, refused.reason, refused.detail}, reply)
 		return nil
 	}
 	if !changed {
-		c.again(protocol.CampaignID(id))
+		c.again(protocol.CampaignID(id), revision, reply)
 		return nil
 	}
 	// Seconds instead of a count: a cloud whose data was lost or restored is ahead of
@@ -113,7 +127,7 @@ func (c *Campaigns) Push(ctx context.Context, id string, payload []byte) error {
 	if err != nil {
 		return fmt.Errorf("campaigns: %w", err)
 	}
-	c.adopt(protocol.CampaignID(id), next, data)
+	c.adopt(protocol.CampaignID(id), revision, next, data, reply)
 	return nil
 }
 
@@ -123,8 +137,15 @@ func (c *Campaigns) current() protocol.CampaignSet {
 	return c.set // campaigns in it are never changed in place
 }
 
+// standing says where the newest revision of a campaign stands.
+func (c *Campaigns) standing(doc *protocol.Campaign) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rollouts[doc.Metadata.ID].result(doc.Metadata.ID).Summary
+}
+
 // adopt puts a set in force that differs from the one before in the campaign id.
-func (c *Campaigns) adopt(id protocol.CampaignID, next protocol.CampaignSet, data []byte) {
+func (c *Campaigns) adopt(id protocol.CampaignID, revision uint64, next protocol.CampaignSet, data []byte, reply *Reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.rollouts[id]
@@ -136,11 +157,16 @@ func (c *Campaigns) adopt(id protocol.CampaignID, next protocol.CampaignSet, dat
 			c.dirty[vid] = struct{}{}
 		}
 	}
-	if i := find(next, id); i >= 0 {
-		c.rollouts[id] = newRollout(next.Campaigns[i].Metadata.Revision)
-		c.cfg.Deliver(c.rollouts[id].result(id).message())
+	if find(next, id) >= 0 {
+		r := newRollout(revision)
+		r.reply = reply
+		if before != nil {
+			r.follow(before)
+		}
+		c.rollouts[id] = r
+		c.cfg.Deliver(r.result(id).message(reply))
 	} else {
-		c.keepRefusal(Result{ID: id, Revision: before.revision, State: protocol.CampaignRemoved}.message())
+		c.keepOutcome(removed(id, revision).message(reply))
 	}
 	// Under mu: a vehicle that registers meanwhile either is in the list, or asks for its Document afterwards.
 	for _, vid := range c.cfg.Vehicles() {
@@ -148,43 +174,64 @@ func (c *Campaigns) adopt(id protocol.CampaignID, next protocol.CampaignSet, dat
 	}
 }
 
-// again publishes the result of a campaign that was pushed once more as it is.
-func (c *Campaigns) again(id protocol.CampaignID) {
+func removed(id protocol.CampaignID, revision uint64) Result {
+	return Result{ID: id, Revision: revision, State: protocol.CampaignRemoved, Summary: summary(revision, protocol.CampaignRemoved, nil)}
+}
+
+// again publishes the result of a document that was pushed once more as it is, or of a
+// removal of what is not there.
+func (c *Campaigns) again(id protocol.CampaignID, revision uint64, reply *Reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.refusals, string(id))
 	if r := c.rollouts[id]; r != nil {
-		c.cfg.Deliver(r.result(id).message())
+		r.reply, r.refused = reply, nil
+		c.cfg.Deliver(r.result(id).message(reply))
 	} else {
-		c.keepRefusal(Result{ID: id, State: protocol.CampaignRemoved}.message())
+		c.keepOutcome(removed(id, revision).message(reply))
 	}
 }
 
-func (c *Campaigns) refuse(r Result) {
+// refuse publishes the result of a push that changes nothing. While the campaign has an
+// accepted revision, who comes later gets the account of that one, with the refusal noted in it.
+func (c *Campaigns) refuse(id protocol.CampaignID, refused Refused, reply *Reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keepRefusal(r.message())
+	refused.Detail = cut(refused.Detail, maxDetail)
+	if r := c.rollouts[id]; r != nil {
+		r.refused = &refused
+		m := r.refusal(id, refused).message(reply)
+		m.Kept = false
+		c.cfg.Deliver(m)
+		return
+	}
+	c.keepOutcome(Result{
+		ID: id, Revision: refused.Revision, State: protocol.CampaignRejected, Reason: refused.Reason, Detail: refused.Detail,
+		Summary: summary(refused.Revision, protocol.CampaignRejected, nil),
+	}.message(reply))
 }
 
-// maxRefusals bounds the results that are kept of campaigns that are not in force.
+// maxRefusals bounds the results that are kept of campaigns without an accepted revision.
 const maxRefusals = 256
 
-// keepRefusal publishes the result of a push that put nothing in force. The caller holds mu.
-func (c *Campaigns) keepRefusal(m Message) {
+// keepOutcome publishes the result of a push after which the campaign has no accepted
+// revision. The caller holds mu.
+func (c *Campaigns) keepOutcome(m Message) {
 	for id := range c.refusals { // beyond the bound some other one goes
 		if len(c.refusals) < maxRefusals {
 			break
 		}
 		delete(c.refusals, id)
 	}
-	c.refusals[m.Topic.ID] = m
+	kept := m
+	kept.Reply = nil
+	c.refusals[m.Topic.ID] = kept
 	c.cfg.Deliver(m)
 }
 
 func documentMessage(vid protocol.VehicleID, data []byte) Message {
 	return Message{
 		Topic:       protocol.Topic{Kind: protocol.KindConfig, Vehicle: vid, Name: protocol.DocumentCampaigns},
-		ContentType: protocol.ContentCampaigns, Payload: data,
+		ContentType: protocol.ContentCampaigns, Payload: data, Kept: true,
 	}
 }
 
@@ -201,9 +248,7 @@ func (c *Campaigns) Results() []Message {
 	defer c.mu.Unlock()
 	list := make([]Message, 0, len(c.rollouts)+len(c.refusals))
 	for id, r := range c.rollouts {
-		if _, refused := c.refusals[string(id)]; !refused {
-			list = append(list, r.result(id).message())
-		}
+		list = append(list, r.result(id).message(nil))
 	}
 	for _, m := range c.refusals {
 		list = append(list, m)
@@ -211,13 +256,13 @@ func (c *Campaigns) Results() []Message {
 	return list
 }
 
-// Campaign is a campaign in force and what became of it.
+// Campaign is the newest accepted revision of a campaign and what became of it.
 type Campaign struct {
 	protocol.Campaign
 	Result Result
 }
 
-// List gives the campaigns in force, by id.
+// List gives the campaigns that have an accepted revision, by id.
 func (c *Campaigns) List() []Campaign {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -76,7 +76,7 @@ func (s *stage) open() {
 
 func (s *stage) push(id, doc string) {
 	s.t.Helper()
-	if err := s.Push(s.t.Context(), id, []byte(doc)); err != nil {
+	if err := s.Push(s.t.Context(), id, []byte(doc), nil); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -87,7 +87,7 @@ func (s *stage) result(id string) campaign.Result {
 	topic := "v1/ops/config/campaign/" + id + "/result"
 	var newest, kept string
 	for _, m := range s.delivered {
-		if m.Topic.String() == topic {
+		if m.Topic.String() == topic && m.Kept {
 			newest = string(m.Payload)
 		}
 	}
@@ -96,13 +96,34 @@ func (s *stage) result(id string) campaign.Result {
 			kept = string(m.Payload)
 		}
 	}
-	if newest != kept && newest != "" {
-		s.t.Errorf("got %s kept, want %s", kept, newest)
-	}
 	var r campaign.Result
 	if kept != "" {
 		if err := json.Unmarshal([]byte(kept), &r); err != nil {
 			s.t.Fatal(err)
+		}
+	}
+	if newest != "" {
+		var told campaign.Result
+		if err := json.Unmarshal([]byte(newest), &told); err != nil {
+			s.t.Fatal(err)
+		}
+		told.Refused = r.Refused // which is noted without telling the rest again
+		if text, _ := json.Marshal(told); string(text) != kept {
+			s.t.Errorf("got %s kept, want %s", kept, text)
+		}
+	}
+	return r
+}
+
+// answer gives the newest result on a campaign's topic, kept or not.
+func (s *stage) answer(id string) (r campaign.Result) {
+	s.t.Helper()
+	for _, m := range s.delivered {
+		if m.Topic.Kind == protocol.KindOpsResult && m.Topic.ID == id {
+			r = campaign.Result{}
+			if err := json.Unmarshal(m.Payload, &r); err != nil {
+				s.t.Fatal(err)
+			}
 		}
 	}
 	return r
@@ -127,6 +148,11 @@ func (s *stage) document(vid protocol.VehicleID) protocol.CampaignSet {
 
 func (s *stage) report(vid protocol.VehicleID, results ...protocol.DocumentResult) {
 	s.Report(vid, protocol.DocumentStatus{Version: 1, Document: protocol.DocumentCampaigns, Device: "tcu", Results: results})
+}
+
+// removal writes the document that takes a campaign back.
+func removal(id string, revision int) string {
+	return fmt.Sprintf("apiVersion: campaigns.v1\nkind: Removal\nmetadata: {id: %s, revision: %d}\n", id, revision)
 }
 
 // doc writes a campaign document.
@@ -168,22 +194,33 @@ func TestBadPush(t *testing.T) {
 		name, id, doc string
 		reason        protocol.Reason
 		detail        string
+		revision      uint64
 	}{
-		{"no campaign", "c", "hello", protocol.ReasonValidationFailed, "line 1"},
-		{"unknown field", "c", doc("c", 9, "  colour: red\n"), protocol.ReasonValidationFailed, "colour"},
-		{"invalid field", "c", doc("c", 9, "  priority: high\n"), protocol.ReasonValidationFailed, "spec.priority"},
-		{"other id", "c", doc("d", 9, ""), protocol.ReasonValidationFailed, "metadata.id"},
-		{"topic that is no id", "a.b", doc("a", 1, ""), protocol.ReasonValidationFailed, "metadata.id"},
-		{"too large", "c", doc("c", 9, strings.Repeat("#", protocol.MaxDocument)), protocol.ReasonTooLarge, "8192"},
-		{"revision back", "c", doc("c", 4, ""), protocol.ReasonStaleRevision, "more than 5"},
-		{"same revision, other content", "c", doc("c", 5, "  priority: CS3\n"), protocol.ReasonStaleRevision, "more than 5"},
+		{"no campaign", "c", "hello", protocol.ReasonValidationFailed, "line 1", 0},
+		{"unknown field", "c", doc("c", 9, "  colour: red\n"), protocol.ReasonValidationFailed, "colour", 9},
+		{"invalid field", "c", doc("c", 9, "  priority: high\n"), protocol.ReasonValidationFailed, "spec.priority", 9},
+		{"other id", "c", doc("d", 9, ""), protocol.ReasonValidationFailed, "metadata.id", 9},
+		{"topic that is no id", "a.b", doc("a", 1, ""), protocol.ReasonValidationFailed, "metadata.id", 1},
+		{"too large", "c", doc("c", 9, strings.Repeat("#", protocol.MaxDocument)), protocol.ReasonTooLarge, "8192", 9},
+		{"revision back", "c", doc("c", 4, ""), protocol.ReasonStaleRevision, "more than 5, the newest one accepted: 5 PENDING", 4},
+		{"same revision, other content", "c", doc("c", 5, "  priority: CS3\n"), protocol.ReasonStaleRevision, "more than 5", 5},
+		{"empty", "c", "", protocol.ReasonValidationFailed, "kind: Removal", 0},
+		{"removal back", "c", removal("c", 5), protocol.ReasonStaleRevision, "more than 5", 5},
+		{"removal with a spec", "c", removal("c", 6) + "spec: {collect: [{id: all}]}\n", protocol.ReasonValidationFailed, "spec", 6},
+		{"fraction", "c", strings.Replace(doc("c", 6, ""), "revision: 6", "revision: 6.5", 1), protocol.ReasonValidationFailed, "metadata.revision", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t)
 			s.push("c", doc("c", 5, ""))
 			before := s.document("anna")
 			s.push(c.id, c.doc)
-			r := s.result(c.id)
+			r := s.answer(c.id)
+			if r.Revision != c.revision || strings.HasSuffix(r.Detail, protocol.ErrCampaign.Error()) || strings.HasSuffix(r.Detail, codec.ErrMalformed.Error()) {
+				t.Errorf("got %+v, want revision %d and a detail without noise", r, c.revision)
+			}
+			if kept := s.result("c"); kept.Revision != 5 || kept.State != protocol.CampaignPending || c.id == "c" && (kept.Refused == nil || kept.Refused.Reason != c.reason) {
+				t.Errorf("got %+v for who comes later, want revision 5 with the refusal noted", kept)
+			}
 			if r.State != protocol.CampaignRejected || r.Reason != c.reason || !strings.Contains(r.Detail, c.detail) {
 				t.Errorf("got %+v, want %s with %q", r, c.reason, c.detail)
 			}
@@ -217,14 +254,14 @@ func TestPushAgain(t *testing.T) {
 func TestRemove(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 7, ""))
-	s.push("c", "")
-	if r := s.result("c"); r.State != protocol.CampaignRemoved || r.Revision != 7 {
-		t.Errorf("got %+v, want revision 7 REMOVED", r)
+	s.push("c", removal("c", 8))
+	if r := s.result("c"); r.State != protocol.CampaignRemoved || r.Revision != 8 {
+		t.Errorf("got %+v, want revision 8 REMOVED", r)
 	}
 	if set := s.document("anna"); len(set.Campaigns) != 0 {
 		t.Errorf("got %+v, want an empty set for vehicles that had one", set)
 	}
-	s.push("nobody", "")
+	s.push("nobody", removal("nobody", 1))
 	if r := s.result("nobody"); r.State != protocol.CampaignRemoved {
 		t.Errorf("got %+v, want REMOVED", r)
 	}
@@ -253,7 +290,7 @@ func TestStoreRefuses(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
 	s.delivered, s.store.fail = nil, errors.New("disk full")
-	if err := s.Push(t.Context(), "c", []byte(doc("c", 2, ""))); !errors.Is(err, s.store.fail) {
+	if err := s.Push(t.Context(), "c", []byte(doc("c", 2, "")), nil); !errors.Is(err, s.store.fail) {
 		t.Errorf("got %v, want %v", err, s.store.fail)
 	}
 	if got := s.List()[0].Metadata.Revision; got != 1 || len(s.delivered) != 0 {
@@ -284,7 +321,7 @@ func TestSetFitsAPacket(t *testing.T) {
 	for i := range 60 {
 		id := fmt.Sprint("c", i)
 		s.push(id, doc(id, 1, aliases))
-		switch r := s.result(id); r.State {
+		switch r := s.answer(id); r.State {
 		case protocol.CampaignPending:
 			taken++
 		case protocol.CampaignRejected:
@@ -297,7 +334,7 @@ func TestSetFitsAPacket(t *testing.T) {
 	if len(m.Payload) > campaign.MaxSet || len(m.Payload) < campaign.MaxSet-8<<10 || taken < 28 {
 		t.Errorf("got %d campaigns in %d bytes, want nearly %d", taken, len(m.Payload), campaign.MaxSet)
 	}
-	s.push("c0", "")
+	s.push("c0", removal("c0", 2))
 	s.push("c59", doc("c59", 1, aliases))
 	if r := s.result("c59"); r.State != protocol.CampaignPending {
 		t.Errorf("got %+v, want room after one was removed", r)

@@ -18,36 +18,39 @@ const MaxSet = protocol.MaxPacket - 4<<10
 type refusal struct {
 	reason   protocol.Reason
 	revision uint64 // 0: unknown
-	err      error
+	detail   string
 }
 
-// change gives the set that a pushed document makes of the one in force, without
-// its revision. It is not changed when the document is in force already.
-func change(set protocol.CampaignSet, id string, payload []byte) (next protocol.CampaignSet, changed bool, r *refusal) {
-	i := find(set, protocol.CampaignID(id))
-	if len(payload) == 0 {
-		if i >= 0 {
-			set.Campaigns = slices.Delete(slices.Clone(set.Campaigns), i, i+1)
-		}
-		return set, i >= 0, nil
-	}
+// change gives the set that a pushed document makes of the newest one, without its own
+// revision. It is not changed when the document was taken before. The revision is the
+// document's. state says where a campaign of the set stands, for the refusal of an old revision.
+func change(set protocol.CampaignSet, id string, payload []byte, state func(*protocol.Campaign) string) (
+	next protocol.CampaignSet, revision uint64, changed bool, r *refusal) {
 	doc, r := parse(id, payload)
 	if r != nil {
-		return set, false, r
+		return set, 0, false, r
 	}
-	if i >= 0 {
-		newer, r := replaces(doc, &set.Campaigns[i])
-		if !newer {
-			return set, false, r
+	revision = doc.Metadata.Revision
+	i := find(set, protocol.CampaignID(id))
+	switch {
+	case i < 0 && doc.Kind == protocol.RemovalKind:
+		return set, revision, false, nil
+	case i >= 0:
+		if newer, r := replaces(doc, &set.Campaigns[i], state); !newer {
+			return set, revision, false, r
 		}
 	}
 	set.Campaigns = slices.Clone(set.Campaigns)
-	if i >= 0 {
+	switch {
+	case doc.Kind == protocol.RemovalKind:
+		set.Campaigns = slices.Delete(set.Campaigns, i, i+1)
+		return set, revision, true, nil
+	case i >= 0:
 		set.Campaigns[i] = *doc
-	} else {
+	default:
 		set.Campaigns = append(set.Campaigns, *doc)
 	}
-	return set, true, fits(set, doc)
+	return set, revision, true, fits(set, doc)
 }
 
 func find(set protocol.CampaignSet, id protocol.CampaignID) int {
@@ -56,34 +59,39 @@ func find(set protocol.CampaignSet, id protocol.CampaignID) int {
 
 // parse reads a document that was pushed to the topic of id.
 func parse(id string, payload []byte) (*protocol.Campaign, *refusal) {
-	doc, err := codec.ParseCampaign(payload)
-	if errors.Is(err, codec.ErrLimit) {
-		return nil, &refusal{protocol.ReasonTooLarge, 0, err}
+	if len(payload) == 0 {
+		return nil, &refusal{protocol.ReasonValidationFailed, 0, "the document is empty; what takes a campaign back is a document " +
+			"with kind: Removal, the campaign's id and a higher revision"}
 	}
+	doc, err := codec.ParseCampaignChange(payload)
 	if err != nil {
-		return nil, &refusal{protocol.ReasonValidationFailed, 0, err}
+		reason := protocol.ReasonValidationFailed
+		if errors.Is(err, codec.ErrLimit) {
+			reason = protocol.ReasonTooLarge
+		}
+		return nil, &refusal{reason, codec.CampaignRevision(payload), err.Error()}
 	}
 	if string(doc.Metadata.ID) != id {
-		err := fmt.Errorf("metadata.id: expected the id of the topic: %w", protocol.ErrCampaign)
-		return nil, &refusal{protocol.ReasonValidationFailed, doc.Metadata.Revision, err}
+		return nil, &refusal{protocol.ReasonValidationFailed, doc.Metadata.Revision, "metadata.id: expected the id of the topic"}
 	}
 	return doc, nil
 }
 
-// replaces says whether doc takes the place of the campaign in force. A revision
-// stands for one content: the same revision with another one is refused.
-func replaces(doc, inForce *protocol.Campaign) (bool, *refusal) {
-	have, got := inForce.Metadata.Revision, doc.Metadata.Revision
+// replaces says whether doc takes the place of the newest revision that was accepted. A
+// revision stands for one content: the same revision with another one is refused, also
+// when vehicles rejected it.
+func replaces(doc, newest *protocol.Campaign, state func(*protocol.Campaign) string) (bool, *refusal) {
+	have, got := newest.Metadata.Revision, doc.Metadata.Revision
 	if got > have {
 		return true, nil
 	}
 	a, errA := codec.Marshal(doc)
-	b, errB := codec.Marshal(inForce)
+	b, errB := codec.Marshal(newest)
 	if got == have && errA == nil && errB == nil && bytes.Equal(a, b) {
 		return false, nil
 	}
-	err := fmt.Errorf("metadata.revision: expected more than %d, which is in force: %w", have, protocol.ErrCampaign)
-	return false, &refusal{protocol.ReasonStaleRevision, got, err}
+	return false, &refusal{protocol.ReasonStaleRevision, got,
+		fmt.Sprintf("metadata.revision: expected more than %d, the newest one accepted: %s", have, state(newest))}
 }
 
 // fits refuses a set that no vehicle could receive.
@@ -93,7 +101,7 @@ func fits(set protocol.CampaignSet, doc *protocol.Campaign) *refusal {
 		err = fmt.Errorf("all campaigns together have %d bytes with it, expected at most %d: remove another one first", len(data), MaxSet)
 	}
 	if err != nil {
-		return &refusal{protocol.ReasonTooLarge, doc.Metadata.Revision, err}
+		return &refusal{protocol.ReasonTooLarge, doc.Metadata.Revision, err.Error()}
 	}
 	return nil
 }

@@ -2,6 +2,9 @@ package campaign
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	"telltale.dev/protocol"
@@ -10,25 +13,39 @@ import (
 // MaxListed is up to how many vehicles a Result lists one by one; of more it gives only counts.
 const MaxListed = 100
 
-// Bounds of what a vehicle's words may take.
+// Bounds of what vehicles' words may take in a result, in bytes and in revisions.
 const (
 	maxDetail = 300
 	maxReason = 64
+	maxRuns   = 16
 )
 
-// Result is what became of the newest revision of a campaign, as published on its
-// result topic (JSON).
+// Result is what became of the newest accepted revision of a campaign, or of one push
+// of it, as published on its result topic (JSON).
 type Result struct {
 	ID       protocol.CampaignID `json:"id"`
-	Revision uint64              `json:"revision"`
+	Revision uint64              `json:"revision"` // 0: the pushed document's could not be read
 	// State is PENDING until a vehicle has answered, REJECTED when the document or a
 	// vehicle's answer is that, else ACTIVE when it is that on at least one vehicle.
 	State  protocol.CampaignState `json:"state"`
 	Reason protocol.Reason        `json:"reason,omitempty"` // of a rejection
 	Detail string                 `json:"detail,omitempty"` // of a rejection
+	// Summary is one line for people: "51 REJECTED, 50 still runs".
+	Summary string `json:"summary"`
 	// Counts says how many vehicles answered what.
-	Counts   map[protocol.CampaignState]int       `json:"counts,omitempty"`
+	Counts map[protocol.CampaignState]int `json:"counts,omitempty"`
+	// Runs are other revisions than Revision that run on vehicles, and on how many; at most maxRuns.
+	Runs     map[uint64]int                       `json:"runs,omitempty"`
 	Vehicles map[protocol.VehicleID]VehicleResult `json:"vehicles,omitempty"`
+	// Refused is the newest push that changed nothing, if there was one after Revision.
+	Refused *Refused `json:"refused,omitempty"`
+}
+
+// Refused is a push that the cloud refused.
+type Refused struct {
+	Revision uint64          `json:"revision"` // 0: could not be read
+	Reason   protocol.Reason `json:"reason"`
+	Detail   string          `json:"detail"`
 }
 
 // VehicleResult is the word of one vehicle.
@@ -36,102 +53,54 @@ type VehicleResult struct {
 	State  protocol.CampaignState `json:"state" cbor:"state"`
 	Reason protocol.Reason        `json:"reason,omitempty" cbor:"reason,omitempty"`
 	Detail string                 `json:"detail,omitempty" cbor:"detail,omitempty"`
+	// Runs is the earlier revision that runs there while this one does not; 0: none.
+	Runs uint64 `json:"runs,omitempty" cbor:"runs,omitempty"`
 }
 
-func (r Result) message() Message {
+// summary is the one line for people.
+func summary(revision uint64, state protocol.CampaignState, runs map[uint64]int) string {
+	text := number(revision) + " " + string(state)
+	if len(runs) == 0 {
+		return text
+	}
+	names := make([]string, 0, len(runs))
+	for _, r := range slices.Backward(slices.Sorted(maps.Keys(runs))) {
+		names = append(names, number(r))
+	}
+	if len(names) == 1 {
+		return text + ", " + names[0] + " still runs"
+	}
+	last := len(names) - 1
+	return text + ", " + strings.Join(names[:last], ", ") + " and " + names[last] + " still run"
+}
+
+// number writes a revision; 0 is one that nobody could read.
+func number(revision uint64) string {
+	if revision == 0 {
+		return "a document without a readable revision"
+	}
+	return strconv.FormatUint(revision, 10)
+}
+
+// message is the result for its topic, kept for who comes later, and for who pushed it.
+func (r Result) message(reply *Reply) Message {
 	payload, _ := json.Marshal(r) // a Result always marshals
 	return Message{
 		Topic:       protocol.Topic{Kind: protocol.KindOpsResult, Name: "campaign", ID: string(r.ID)},
-		ContentType: "application/json", Payload: payload,
+		ContentType: "application/json", Payload: payload, Kept: true, Reply: reply,
 	}
-}
-
-// rollout is what the vehicles said of one revision of a campaign.
-type rollout struct {
-	revision uint64
-	answers  map[protocol.VehicleID]VehicleResult
-	counts   map[protocol.CampaignState]int
-	rejected protocol.VehicleID // one whose answer is a rejection, while there are any
-}
-
-func newRollout(revision uint64) *rollout {
-	return &rollout{revision: revision, answers: map[protocol.VehicleID]VehicleResult{}, counts: map[protocol.CampaignState]int{}}
-}
-
-// precedence is the order in which answers decide about the state of the whole.
-var precedence = [...]protocol.CampaignState{
-	protocol.CampaignRejected, protocol.CampaignActive, protocol.CampaignSuspended,
-	protocol.CampaignExpired, protocol.CampaignRemoved, protocol.CampaignDelivered, protocol.CampaignPending,
-}
-
-// answer notes a vehicle's word and says whether it is news.
-func (r *rollout) answer(vid protocol.VehicleID, a VehicleResult) bool {
-	before, had := r.answers[vid]
-	if had && before == a {
-		return false
-	}
-	if had {
-		r.counts[before.State]--
-	}
-	r.answers[vid] = a
-	r.counts[a.State]++
-	if a.State == protocol.CampaignRejected {
-		r.rejected = vid
-	} else if vid == r.rejected {
-		r.rejected = r.otherRejection()
-	}
-	return true
-}
-
-func (r *rollout) otherRejection() protocol.VehicleID {
-	if r.counts[protocol.CampaignRejected] > 0 {
-		for vid, a := range r.answers {
-			if a.State == protocol.CampaignRejected {
-				return vid
-			}
-		}
-	}
-	return ""
-}
-
-func (r *rollout) result(id protocol.CampaignID) Result {
-	out := Result{ID: id, Revision: r.revision, State: protocol.CampaignPending, Counts: map[protocol.CampaignState]int{}}
-	for i := len(precedence) - 1; i >= 0; i-- {
-		if state := precedence[i]; r.counts[state] > 0 {
-			out.State, out.Counts[state] = state, r.counts[state]
-		}
-	}
-	if out.State == protocol.CampaignRejected {
-		out.Reason, out.Detail = r.answers[r.rejected].Reason, r.answers[r.rejected].Detail
-	}
-	if len(r.answers) <= MaxListed {
-		out.Vehicles = make(map[protocol.VehicleID]VehicleResult, len(r.answers))
-		for vid, a := range r.answers {
-			out.Vehicles[vid] = a
-		}
-	}
-	return out
-}
-
-// known says whether a state is one of the protocol's.
-func known(state protocol.CampaignState) bool {
-	for _, s := range precedence {
-		if s == state {
-			return true
-		}
-	}
-	return false
 }
 
 // Report takes a vehicle's word on its campaigns and publishes the results that it
-// changes. What it says of other revisions than those in force is passed over. A
-// rejection without an id is about the whole set.
+// changes. A rejection without an id is about the whole set. Of other revisions than the
+// newest accepted one only that they run counts.
 func (c *Campaigns) Report(vid protocol.VehicleID, status protocol.DocumentStatus) {
 	if status.Document != protocol.DocumentCampaigns {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	runs := running(status)
 	for _, said := range status.Results {
 		if !known(said.State) {
 			continue
@@ -140,24 +109,58 @@ func (c *Campaigns) Report(vid protocol.VehicleID, status protocol.DocumentStatu
 		if said.ID == "" {
 			if said.Revision == 0 || said.Revision == c.set.Revision {
 				for id, r := range c.rollouts {
-					c.answer(vid, id, r, a)
+					if !r.goesOn(vid, runs[id], status.Version) {
+						c.answer(vid, id, r, stillRuns(a, r, vid, runs[id], status.Version))
+					}
 				}
 			}
 			continue
 		}
 		id := protocol.CampaignID(said.ID)
 		if r := c.rollouts[id]; r != nil && r.revision == said.Revision {
-			c.answer(vid, id, r, a)
+			c.answer(vid, id, r, stillRuns(a, r, vid, runs[id], status.Version))
 		}
 	}
+}
+
+// running gives the revision of each campaign that a vehicle says is in force.
+func running(status protocol.DocumentStatus) map[protocol.CampaignID]uint64 {
+	runs := make(map[protocol.CampaignID]uint64, len(status.Results))
+	for _, said := range status.Results {
+		if said.State == protocol.CampaignActive && said.ID != "" {
+			runs[protocol.CampaignID(said.ID)] = said.Revision
+		}
+	}
+	return runs
+}
+
+// goesOn says whether a vehicle that rejected a whole set runs the revision all the
+// same, because the set before had it, too. told is what the status says that it runs.
+func (r *rollout) goesOn(vid protocol.VehicleID, told uint64, version int) bool {
+	if version >= protocol.StatusVersion {
+		return told == r.revision
+	}
+	return r.answers[vid].State == protocol.CampaignActive
+}
+
+// stillRuns adds to a rejection which revision runs instead, as the status tells; 0: it
+// tells of none. Agents before protocol.StatusVersion never do, but keep what they had.
+func stillRuns(a VehicleResult, r *rollout, vid protocol.VehicleID, told uint64, version int) VehicleResult {
+	switch {
+	case a.State != protocol.CampaignRejected || told == r.revision:
+	case told == 0 && version < protocol.StatusVersion:
+		a.Runs = r.answers[vid].Runs
+	default:
+		a.Runs = told
+	}
+	return a
 }
 
 // answer notes and publishes. The caller holds mu.
 func (c *Campaigns) answer(vid protocol.VehicleID, id protocol.CampaignID, r *rollout, a VehicleResult) {
 	if r.answer(vid, a) {
 		c.dirty[vid] = struct{}{}
-		delete(c.refusals, string(id))
-		c.cfg.Deliver(r.result(id).message())
+		c.cfg.Deliver(r.result(id).message(r.reply))
 	}
 }
 

@@ -88,7 +88,7 @@ func TestNewRevisionForgets(t *testing.T) {
 	if err := s.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.push("c", "")
+	s.push("c", removal("c", 2))
 	s.push("c", doc("c", 1, "  priority: CS5\n"))
 	if err := s.Save(t.Context()); err != nil {
 		t.Fatal(err)
@@ -137,4 +137,125 @@ func TestResultsStaySmall(t *testing.T) {
 	if last.State != protocol.CampaignRejected {
 		t.Errorf("got %+v, want the newest one kept", last)
 	}
+}
+
+// rejects gives a rejection with what the agent says beside it.
+func (s *stage) rejects(version int, vid protocol.VehicleID, id string, revision uint64, runs ...protocol.DocumentResult) {
+	bad := said(id, revision, protocol.CampaignRejected)
+	bad.Reason, bad.Detail = protocol.ReasonUnknownSignal, "no such signal"
+	s.Report(vid, protocol.DocumentStatus{Version: version, Document: protocol.DocumentCampaigns, Device: "tcu", Results: append([]protocol.DocumentResult{bad}, runs...)})
+}
+
+// TestRejectedRevisionHidesNothing: what runs is said beside the revision that was
+// rejected, whatever happens in between.
+func TestRejectedRevisionHidesNothing(t *testing.T) {
+	active := func(revision uint64) protocol.DocumentResult { return said("c", revision, protocol.CampaignActive) }
+	for _, c := range []struct {
+		name    string
+		then    func(*stage)
+		state   protocol.CampaignState
+		summary string
+		runs    uint64 // on anna
+	}{
+		{"not answered yet", func(*stage) {}, protocol.CampaignPending, "51 PENDING, 50 still runs", 50},
+		{"rejected", func(s *stage) { s.rejects(2, "anna", "c", 51, active(50)) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		{"rejected by an older agent", func(s *stage) { s.rejects(1, "anna", "c", 51) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		{"rejected, and the earlier one was lost", func(s *stage) { s.rejects(2, "anna", "c", 51) }, protocol.CampaignRejected, "51 REJECTED", 0},
+		{"the whole set rejected", func(s *stage) { s.rejects(2, "anna", "", 0, active(50)) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		{"the whole set rejected by an older agent", func(s *stage) { s.rejects(1, "anna", "", 0) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		{"the whole set rejected after it ran", func(s *stage) {
+			s.report("anna", active(51))
+			s.rejects(2, "anna", "", 0, active(51))
+			s.rejects(1, "anna", "", 0)
+		}, protocol.CampaignActive, "51 ACTIVE", 0},
+		{"accepted in the end", func(s *stage) { s.rejects(2, "anna", "c", 51, active(50)); s.report("anna", active(51)) }, protocol.CampaignActive, "51 ACTIVE", 0},
+		{"two in a row rejected", func(s *stage) {
+			s.rejects(2, "anna", "c", 51, active(50))
+			s.push("c", doc("c", 52, ""))
+			s.rejects(2, "anna", "c", 52, active(50))
+		}, protocol.CampaignRejected, "52 REJECTED, 50 still runs", 50},
+		{"vehicles that differ", func(s *stage) {
+			s.rejects(2, "bert", "c", 51, active(49))
+			s.rejects(2, "anna", "c", 51, active(50))
+		}, protocol.CampaignRejected, "51 REJECTED, 50 and 49 still run", 50},
+		{"a lower push", func(s *stage) {
+			s.rejects(2, "anna", "c", 51, active(50))
+			s.push("c", doc("c", 51, "  priority: CS3\n"))
+			if r := s.answer("c"); r.State != protocol.CampaignRejected || r.Detail != "metadata.revision: expected more than 51, the newest one accepted: 51 REJECTED, 50 still runs" {
+				s.t.Errorf("got %+v, want what is true of 51", r)
+			}
+		}, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		{"a malformed push", func(s *stage) {
+			s.rejects(2, "anna", "c", 51, active(50))
+			s.push("c", doc("c", 60, "  colour: red\n"))
+			if r := s.answer("c"); r.Revision != 60 || r.Summary != "60 REJECTED, 50 still runs" {
+				s.t.Errorf("got %+v, want that 50 still runs", r)
+			}
+		}, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t)
+			s.push("c", doc("c", 50, ""))
+			s.report("anna", active(50))
+			s.push("c", doc("c", 51, "  priority: CS2\n"))
+			c.then(s)
+			check := func(when string) {
+				t.Helper()
+				r := s.result("c")
+				if r.State != c.state || r.Summary != c.summary || r.Vehicles["anna"].Runs != c.runs {
+					t.Errorf("%s: got %+v, want %s, %q, %d on anna", when, r, c.state, c.summary, c.runs)
+				}
+				if list := s.List(); list[0].Result.Summary != c.summary {
+					t.Errorf("%s: got %q in the list, want %q", when, list[0].Result.Summary, c.summary)
+				}
+			}
+			check("live")
+			if err := s.Save(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.open()
+			check("after a restart")
+		})
+	}
+}
+
+// TestReply: what became of a push goes to who pushed it, until another push is accepted.
+func TestReply(t *testing.T) {
+	s := start(t)
+	olga, otto := &campaign.Reply{Topic: "v1/ops/reply/olga", Operator: "olga"}, &campaign.Reply{Topic: "v1/ops/reply/otto", Operator: "otto"}
+	last := func(want *campaign.Reply, state protocol.CampaignState, what string) {
+		t.Helper()
+		if r := s.answer("c"); r.State != state {
+			t.Errorf("%s: got %+v, want %s", what, r, state)
+		}
+		for _, m := range s.delivered {
+			if m.Reply != want && m.Topic.Kind == protocol.KindOpsResult {
+				t.Errorf("%s: got a reply to %v, want %v", what, m.Reply, want)
+			}
+		}
+		for _, m := range s.Results() {
+			if m.Reply != nil {
+				t.Errorf("%s: a reply is kept", what)
+			}
+		}
+		s.delivered = nil
+	}
+	push := func(doc string, to *campaign.Reply) {
+		t.Helper()
+		if err := s.Push(t.Context(), "c", []byte(doc), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push("?", otto)
+	last(otto, protocol.CampaignRejected, "before there was any")
+	push(doc("c", 1, ""), olga)
+	last(olga, protocol.CampaignPending, "accepted")
+	push(doc("c", 1, "  priority: CS3\n"), otto)
+	last(otto, protocol.CampaignRejected, "refused")
+	s.report("anna", said("c", 1, protocol.CampaignActive))
+	last(olga, protocol.CampaignActive, "a vehicle's word")
+	push(doc("c", 1, ""), otto)
+	last(otto, protocol.CampaignActive, "once more")
+	push(removal("c", 2), olga)
+	last(olga, protocol.CampaignRemoved, "removed")
 }

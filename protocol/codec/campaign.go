@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -21,21 +22,109 @@ import (
 // and what was read is validated. The error wraps protocol.ErrCampaign,
 // ErrMalformed or ErrLimit, and names the line (YAML) or field.
 func ParseCampaign(doc []byte) (*protocol.Campaign, error) {
-	if len(doc) > protocol.MaxDocument {
-		return nil, fmt.Errorf("campaign of %d bytes, expected at most %d: %w", len(doc), protocol.MaxDocument, ErrLimit)
-	}
-	c := new(protocol.Campaign)
-	read := campaignYAML
-	if len(doc) > 0 && doc[0]>>5 == majorMap {
-		read = campaignCBOR
-	}
-	if err := read(doc, c); err != nil {
-		return nil, fmt.Errorf("campaign: %w", err)
+	c, err := readCampaign(doc)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("campaign: %w", err)
 	}
 	return c, nil
+}
+
+// ParseCampaignChange reads what fleet operations publish: a campaign like
+// ParseCampaign, or a removal, which has protocol.RemovalKind.
+func ParseCampaignChange(doc []byte) (*protocol.Campaign, error) {
+	c, err := readCampaign(doc)
+	if err != nil {
+		return nil, err
+	}
+	check := c.Validate
+	if c.Kind == protocol.RemovalKind {
+		check = c.ValidateRemoval
+	}
+	if err := check(); err != nil {
+		return nil, fmt.Errorf("campaign: %w", err)
+	}
+	return c, nil
+}
+
+// readCampaign reads without validating.
+func readCampaign(doc []byte) (*protocol.Campaign, error) {
+	if len(doc) > protocol.MaxDocument {
+		return nil, &campaignError{fmt.Sprintf("campaign of %d bytes, expected at most %d", len(doc), protocol.MaxDocument), ErrLimit}
+	}
+	c := new(protocol.Campaign)
+	read := campaignYAML
+	if isCBORMap(doc) {
+		read = campaignCBOR
+	}
+	if err := read(doc, c); err != nil {
+		return nil, &campaignError{"campaign: " + strings.TrimSuffix(err.Error(), ": "+ErrMalformed.Error()), ErrMalformed}
+	}
+	return c, nil
+}
+
+func isCBORMap(doc []byte) bool { return len(doc) > 0 && doc[0]>>5 == majorMap }
+
+// campaignError is an error whose text does not repeat what it wraps: it goes to
+// operators, who need the line or the field.
+type campaignError struct {
+	text string
+	is   error
+}
+
+func (e *campaignError) Error() string { return e.text }
+
+func (e *campaignError) Unwrap() error { return e.is }
+
+// writtenRevision finds a revision in text that is no good YAML.
+var writtenRevision = regexp.MustCompile(`(?:^|[\s{,"'])revision["']?\s*:\s*([0-9]{1,19})(?:[\s,}#]|$)`)
+
+// CampaignRevision gives the revision of a document that ParseCampaign may refuse, as
+// far as it can be read in its first protocol.MaxDocument bytes; 0 when it cannot. It
+// is for the answer to who pushed the document, never for a decision.
+func CampaignRevision(doc []byte) uint64 {
+	doc = doc[:min(len(doc), protocol.MaxDocument)]
+	if isCBORMap(doc) {
+		var fields struct {
+			Metadata struct {
+				Revision uint64 `cbor:"revision"`
+			} `cbor:"metadata"`
+		}
+		if cbor.Unmarshal(doc, &fields) != nil {
+			return 0
+		}
+		return fields.Metadata.Revision
+	}
+	if node, err := revisionNode(doc); err == nil && node.ShortTag() == intTag {
+		var revision uint64
+		if node.Decode(&revision) == nil {
+			return revision
+		}
+	}
+	found := writtenRevision.FindSubmatch(doc)
+	if found == nil {
+		return 0
+	}
+	revision, _ := strconv.ParseUint(string(found[1]), 10, 64) // 19 digits fit
+	return revision
+}
+
+// intTag is the tag of whole numbers in YAML.
+const intTag = "!!int"
+
+// revisionNode gives metadata.revision of a YAML document as it is written.
+func revisionNode(doc []byte) (*yaml.Node, error) {
+	var fields struct {
+		Metadata struct{ Revision yaml.Node }
+	}
+	err := yaml.Unmarshal(doc, &fields)
+	node := &fields.Metadata.Revision
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	return node, err
 }
 
 func campaignCBOR(doc []byte, c *protocol.Campaign) error {
@@ -74,6 +163,10 @@ func campaignYAML(doc []byte, c *protocol.Campaign) error {
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return malformed("document", "expected one YAML document")
+	}
+	// The yaml package takes 24.7 for 24.
+	if node, err := revisionNode(doc); err == nil && node.Kind != 0 && node.ShortTag() != intTag {
+		return malformed("line "+strconv.Itoa(node.Line)+": metadata.revision", "expected a whole number from 1, such as 24")
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func inspect(data []byte, schema func(protocol.SchemaID) (*Schema, bool)) (any, 
 	if err == nil {
 		return v, FoundCBOR, nil
 	}
-	if c, yamlErr := ParseCampaign(plain); yamlErr == nil {
+	if c, yamlErr := ParseCampaignChange(plain); yamlErr == nil {
 		return c, FoundCampaign, nil
 	} else if printable(plain) {
 		err = yamlErr
