@@ -56,7 +56,7 @@ func Demo(cfg DemoConfig) *Scenario {
 		at(0.45, "out of the tunnel", presence("online"), Action{Link: name, State: "up"})
 	}
 	if chosen("power") {
-		at(0.50, "power cut in the middle of a write", presence("lost"), Action{Power: name, Cut: "at-next-write"})
+		at(0.50, "the power is cut", presence("lost"), Action{Power: name, Cut: "at-next-write"})
 		at(0.55, "", presence("online"), Action{Power: name, On: true})
 	}
 	if chosen("cloud") {

@@ -296,27 +296,61 @@ func (e *Engine) do(ctx context.Context, a *Action) error {
 	return nil
 }
 
-// longestWrite is how long a power cut waits for the agent to write. The agent commits
-// several times meanwhile if it has something to commit; see commitInterval.
-const longestWrite = 10 * time.Second
+const (
+	// longestWrite is how long a power cut waits for the agent to write. The agent commits
+	// several times meanwhile if it has something to commit; see commitInterval.
+	longestWrite = 10 * time.Second
+	// lastWrite is how long it waits while the buses are silent: longer than the agent's commit interval.
+	lastWrite = 3 * time.Second
+)
 
 // errNoWrite: the power was cut, but in no write.
 var errNoWrite = fmt.Errorf("the agent wrote nothing within %v, so the cut hit no write", longestWrite)
 
-// cutInWrite cuts the power in the middle of a write, and notes as a check whether one came.
+// cutInWrite cuts the power in the middle of a write, and notes as a check whether one
+// came. While the buses are silent there may be nothing left to write.
 func (e *Engine) cutInWrite(ctx context.Context, c *car) error {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, longestWrite)
-	defer cancel()
-	check := Check{What: "power cut of " + c.Name + " in the middle of a write"}
-	if !c.KillAtNextWrite(limit) {
+	silent := false
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		silent = c.awaitSilence(limit)
+		cancel()
+	})
+	hit := c.KillAtNextWrite(limit)
+	cancel()
+	watching.Wait()
+	check := Check{What: "power cut of " + c.Name + " in the middle of a write", Took: time.Since(began)}
+	switch {
+	case hit:
+	case silent:
+		check.What = "power cut of " + c.Name + ", whose buses are silent: nothing was left to write"
+	default:
 		check.Err = errNoWrite
 	}
-	check.Took = time.Since(began)
 	if ctx.Err() == nil {
 		e.note(check)
 	}
 	return ctx.Err()
+}
+
+// awaitSilence waits until no frame has been sent for the time that a last write takes, or ctx ends.
+func (c *car) awaitSilence(ctx context.Context) (silent bool) {
+	frames := func() (n uint64) {
+		if d := c.driving.Load(); d != nil {
+			n = d.Progress().Frames
+		}
+		return n
+	}
+	for last, since := frames(), time.Now(); ctx.Err() == nil; time.Sleep(step) {
+		if n := frames(); n != last {
+			last, since = n, time.Now()
+		} else if time.Since(since) >= lastWrite {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) link(a *Action) error {
