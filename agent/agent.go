@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -119,7 +120,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	a.frames = frames.New(frames.Config{Inputs: cfg.Inputs, Log: cfg.Log})
 	a.signals = signals.New(cfg.Plan, names, a.frames.Release)
 	a.campaign = campaign.New(campaign.Config{
-		Plan: cfg.Plan, Hashes: cfg.Hashes, Save: schemas.Save, Release: a.signals.Release, Interest: a.narrow, Log: cfg.Log,
+		Plan: cfg.Plan, Hashes: cfg.Hashes, Save: a.saver(schemas), Release: a.signals.Release, Interest: a.narrow, Log: cfg.Log,
 	})
 	a.batch = batch.New(batch.Config{
 		Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Store: a.buffer,
@@ -146,6 +147,17 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		return err
 	}
 	return a.guard()
+}
+
+// saver keeps schemas. On a full disk the buffer makes room for one, else collecting would wait for it.
+func (a *Agent) saver(schemas *config.Schemas) func(protocol.SchemaHash, []byte) error {
+	return func(hash protocol.SchemaHash, doc []byte) error {
+		err := schemas.Save(hash, doc)
+		if full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); full && a.buffer.MakeRoom(protocol.CS2, len(doc)) {
+			err = schemas.Save(hash, doc)
+		}
+		return err
+	}
 }
 
 // apply hands a document to who keeps its kind.

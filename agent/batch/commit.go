@@ -99,11 +99,14 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 const (
 	minRetry = 100 * time.Millisecond
 	maxRetry = 5 * time.Second
+	// complainEvery is how often a disk that refuses for long is complained of.
+	complainEvery = time.Minute
 )
 
 // persist writes again and again until it succeeds. When ctx has ended it tries once more.
 func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 	c := s.compose(closing, lasting)
+	var began, complained time.Time
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
 		err := s.cfg.Store.Commit(c.sealed, c.lasting, c.progress)
 		if err == nil {
@@ -117,8 +120,12 @@ func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 		if ctx.Err() != nil {
 			return commitError{err}
 		}
-		if wait == minRetry {
-			s.cfg.Log.Error("buffer refuses the batch; collecting stands still until it accepts", "error", err)
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if time.Since(complained) >= complainEvery {
+			complained = time.Now()
+			s.cfg.Log.Error("buffer refuses the batch; collecting stands still until it accepts", "since", time.Since(began).Round(time.Second), "error", err)
 		}
 		s.pause(ctx, wait)
 	}

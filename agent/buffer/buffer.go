@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"telltale.dev/agent/durable"
 	"telltale.dev/protocol"
@@ -36,7 +37,8 @@ type Config struct {
 	Dir string
 	// MaxBytes bounds the segment files of all classes together; 0 means
 	// DefaultMaxBytes, less than MinMaxBytes is refused. The segments being
-	// written may pass it by what one commit writes.
+	// written may pass it by what one commit writes; the reserve of at most
+	// 128 KiB comes on top. On a device with less room the device is the bound.
 	MaxBytes int64
 	// SegmentBytes is the size at which a segment is closed, and so the step in
 	// which space is evicted and returned; 0 means MaxBytes/16, at most 4 MiB.
@@ -57,7 +59,14 @@ type Buffer struct {
 	appended chan struct{}
 
 	// Owned by the holder of turn.
-	stale map[*segment][][]byte // checkpoint keys to be deleted with the segment's next commit
+	stale       map[*segment][][]byte // checkpoint keys to be deleted with the segment's next commit
+	limit       int64                 // of the segments during a shortage, bytes; otherwise max
+	step        int64                 // at which segments are closed, bytes: SegmentBytes, or less on a small device
+	reserve     int64                 // wanted size of the reserve, bytes
+	reserved    bool                  // it is there
+	unversioned bool                  // there was no room for the version file yet
+	short       shortage
+	now         func() time.Time
 
 	mu          sync.Mutex // guards what follows and every segment; never held while writing or waiting
 	closed      bool
@@ -125,6 +134,9 @@ func open(c Config, ops fileOps) (*Buffer, error) {
 	if err == nil {
 		err = b.recover()
 	}
+	if err == nil {
+		b.openReserve()
+	}
 	if err != nil {
 		_ = b.lock.Close()
 		return nil, err
@@ -150,6 +162,7 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 	}
 	return &Buffer{
 		dir: c.Dir, max: c.MaxBytes, segment: c.SegmentBytes, log: c.Log, ops: ops,
+		limit: c.MaxBytes, step: c.SegmentBytes, now: time.Now,
 		turn: make(chan struct{}, 1), appended: make(chan struct{}, 1),
 		stale: map[*segment][][]byte{}, checkpoints: map[slot]*checkpoint{},
 	}, nil
@@ -161,8 +174,8 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 // checkpoint with the ID of a record.
 //
 // After an error nothing of it is visible. The error wraps ErrRecord for a
-// record that cannot be stored, ErrFull when the device has no room (the
-// same call may succeed later), ErrClosed, or comes from the file system;
+// record that cannot be stored, ErrFull when the device has no room and nothing
+// that may go would help (the same call may succeed later), ErrClosed, or comes from the file system;
 // a crash before the next successful commit may bring such an append back
 // as a whole.
 func (b *Buffer) Append(recs []Record, p Progress) error { return b.Commit(recs, nil, p) }

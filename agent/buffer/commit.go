@@ -3,13 +3,8 @@ package buffer
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
-
-	"go.etcd.io/bbolt"
 
 	"telltale.dev/protocol"
 )
@@ -22,6 +17,8 @@ type group struct {
 	checkpoints map[slot]*checkpoint
 	parts       []*part // one per class, in the order of writing; the last one is decisive
 	victims     []*segment
+	relief      bool                          // it declares victims and stores no records
+	incoming    claim                         // of the changes
 	dropped     [protocol.Priorities + 1]bool // classes whose incoming records find no room
 	losses      int                           // of Buffer.losses, contained in accounts
 	expired     int                           // of Buffer.expired, likewise
@@ -45,31 +42,21 @@ type part struct {
 	bytes    int64
 }
 
-// commit makes a group of the changes, writes it and tells their callers. It is called with the turn.
-func (b *Buffer) commit(changes []*change) {
-	g, err := b.prepare(changes)
-	if err == nil && len(g.parts) > 0 {
-		err = b.write(g)
-	}
-	if err != nil {
-		b.abandon(g)
-		err = plain(err)
-	} else {
-		b.publish(g)
-	}
-	b.sweep()
-	for _, c := range changes {
-		c.done, c.err = true, err
-	}
-}
-
-// prepare decides what is written where and what has to go.
-func (b *Buffer) prepare(changes []*change) (*group, error) {
-	g := &group{changes: changes}
+// prepare decides what is written where and what has to go: the given victims, or what the bound asks for.
+func (b *Buffer) prepare(changes []*change, victims []*segment) (*group, error) {
+	g := &group{changes: changes, relief: len(victims) > 0, incoming: demand(changes)}
 	b.bury()
 	b.mu.Lock()
 	b.begin(g)
-	b.makeRoom(g)
+	for _, s := range victims {
+		if b.lanes[s.id.class].find(s.id.number) == s { // else it has been acknowledged meanwhile
+			s.evicting = true
+			g.victims = append(g.victims, s)
+		}
+	}
+	if !g.relief {
+		b.makeRoom(g)
+	}
 	b.mu.Unlock()
 	if err := b.evict(g); err != nil {
 		return g, err
@@ -175,7 +162,7 @@ func (b *Buffer) part(g *group, class protocol.Priority) *part {
 	}
 	p := &part{class: class, seg: b.lanes[class].newest()}
 	g.parts = append(g.parts, p)
-	if s := p.seg; s != nil && s.writable && !s.evicting && s.bytes < b.segment && len(s.items) < maxItems {
+	if s := p.seg; s != nil && s.writable && !s.evicting && s.bytes < b.step && len(s.items) < maxItems {
 		p.from, p.stale = len(s.items), b.stale[s]
 		return p
 	}
@@ -191,7 +178,7 @@ func (b *Buffer) part(g *group, class protocol.Priority) *part {
 func (b *Buffer) settle(g *group) error {
 	b.rescue(g)
 	if len(g.parts) == 0 && (g.write || len(g.victims) > 0) {
-		b.part(g, b.home())
+		b.part(g, b.home(g))
 	}
 	if len(g.parts) == 0 {
 		return nil
@@ -254,7 +241,7 @@ func (b *Buffer) rescue(g *group) {
 
 // home is the class that takes the accounts when no record comes along:
 // one with an open segment if there is one, so that no new file is needed.
-func (b *Buffer) home() protocol.Priority {
+func (b *Buffer) home(g *group) protocol.Priority {
 	home := protocol.CS1
 	for class := protocol.CS6; class >= protocol.CS0; class-- {
 		s := b.lanes[class].newest()
@@ -263,10 +250,28 @@ func (b *Buffer) home() protocol.Priority {
 		}
 		home = class
 		if s.writable && !s.evicting {
-			break
+			return class
 		}
 	}
+	if g.relief {
+		return g.lightest()
+	}
 	return home
+}
+
+// lightest is the class in which a new segment is smallest: the one with the fewest bytes of open batches.
+func (g *group) lightest() protocol.Priority {
+	var open [protocol.Priorities + 1]int64
+	for sl, cp := range g.checkpoints {
+		open[sl.class] += sizeOnDisk(int(cp.item.payload))
+	}
+	best := protocol.CS1
+	for class := protocol.CS0; class <= protocol.CS6; class++ {
+		if open[class] < open[best] {
+			best = class
+		}
+	}
+	return best
 }
 
 // notes says what is to be known about segments with this commit, under mu.
@@ -287,106 +292,6 @@ func (b *Buffer) notes() []note {
 		}
 	}
 	return notes
-}
-
-// write puts the parts on disk, the decisive one last.
-func (b *Buffer) write(g *group) error {
-	for _, p := range g.parts {
-		if p.decisive {
-			if err := b.syncNamed(g); err != nil {
-				return err
-			}
-		}
-		if err := b.writePart(g, p); err != nil {
-			return err
-		}
-	}
-	if last := g.parts[len(g.parts)-1]; last.fresh {
-		return b.ops.sync(b.dir)
-	}
-	return nil
-}
-
-// syncNamed puts the names of new files on disk.
-func (b *Buffer) syncNamed(g *group) error {
-	for _, p := range g.parts {
-		if p.named {
-			return b.ops.sync(b.dir)
-		}
-	}
-	return nil
-}
-
-func (b *Buffer) writePart(g *group, p *part) (err error) {
-	p.started = true
-	path := filepath.Join(b.dir, p.seg.id.file())
-	db := p.seg.db // a writable segment stays open, and only the holder of the turn closes it
-	if p.fresh {
-		if db, err = createFile(path+suffixNew, 2*b.segment+overhead); err != nil {
-			return err
-		}
-		p.seg.db = db
-	}
-	if db == nil {
-		return fmt.Errorf("%s is not open", p.seg.id.file())
-	}
-	if p.bytes, err = writeTx(db, b.ops.commit, func(tx *bbolt.Tx) error { return p.put(tx, g.accounts.gen) }); err != nil {
-		return err
-	}
-	if p.fresh {
-		p.named = true
-		return b.ops.rename(path+suffixNew, path)
-	}
-	return nil
-}
-
-// put fills the transaction.
-func (p *part) put(tx *bbolt.Tx, gen uint64) error {
-	records, err := bucket(tx, bucketRecords)
-	if err != nil {
-		return err
-	}
-	for i, chunks := range p.records {
-		if err := putChunks(records, binary.BigEndian.AppendUint32(nil, uint32(p.from+i)), chunks); err != nil {
-			return err
-		}
-	}
-	if len(p.puts)+len(p.stale) > 0 {
-		if err := p.putCheckpoints(tx); err != nil {
-			return err
-		}
-	}
-	now, err := bucket(tx, bucketNow)
-	if err != nil {
-		return err
-	}
-	mark := commitMark{from: p.from, decisive: p.decisive, fresh: p.fresh}
-	err = now.Put(keyCommit, (&accounts{gen: gen}).seal(mark.append(nil)))
-	for key, v := range p.values {
-		err = errors.Join(err, now.Put([]byte(key), v))
-	}
-	return err
-}
-
-// putCheckpoints writes new versions and deletes those that an earlier commit
-// has replaced. The version that this commit replaces stays until the next
-// one, in case this one turns out void.
-func (p *part) putCheckpoints(tx *bbolt.Tx) error {
-	b, err := bucket(tx, bucketCheckpoints)
-	if err != nil {
-		return err
-	}
-	for _, key := range p.stale {
-		if err := deleteChunks(b, key); err != nil {
-			return err
-		}
-	}
-	for _, cp := range p.puts {
-		if err := putChunks(b, cp.key, cp.chunks); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // publish makes a commit that is on disk visible.

@@ -12,6 +12,7 @@
 //
 //	LOCK               flock: one process at a time
 //	VERSION            "telltale-buffer 1"; written anew when it is damaged
+//	RESERVE            room for the accounts on a full device; its content means nothing
 //	cs1-00000006.seg   a bbolt file, sealed: never written again
 //	cs1-00000007.seg   the newest of its class
 //	cs5-00000001.seg
@@ -40,8 +41,38 @@
 // decisive one) carries the accounts: after a crash in between, the parts
 // of a generation for which there is no decisive commit are void. The accounts of
 // the highest generation found in any segment are the accounts; a new segment
-// starts with a full copy, and the newest segment of a class is never
-// unlinked, so that there always is one.
+// starts with a full copy, and the newest segment of a class is only
+// unlinked when a newer copy is on disk, so that there always is one.
+//
+// # A device without room
+//
+// The bound Config.MaxBytes may be more than the device has left, so a full device
+// (ENOSPC, EDQUOT) is answered like the bound. In this order, and no further than the
+// commit that waits needs:
+//
+//  1. Files set aside go.
+//  2. Segments go whose records are all acknowledged, the newest of a class too.
+//  3. Segments of the lowest class go, the oldest first; incoming records of a
+//     class are dropped when all that is stored is of higher classes. Both are
+//     counted and declared, as at the bound.
+//
+// What goes is declared in a commit of its own before it is unlinked. That commit
+// needs room when there is none: RESERVE is a file of 64 to 128 KiB that is given
+// up for it, and made again from what became free. (Without a reserve, as in a
+// directory of an earlier version on a device that is full already, one segment
+// is unlinked first; a crash in the moment before the next commit loses it without
+// a word.) On a small device segments are smaller, down to 64 KiB, so that there
+// are some to choose from.
+//
+// Nothing is given up that cannot help: not when even all of it would not make the
+// commit fit, not for acknowledgements or the accounts alone (they may take the
+// reserve), and not for errors of other kinds (EIO, EROFS, EFBIG). When somebody
+// else takes what becomes free, or the buffer has come down to half of what it
+// had when the shortage began, the next eviction waits for a minute, then for
+// two, and so on up to an hour; meanwhile commits fail with ErrFull. Each call tries
+// to write first, so that it goes on by itself when there is room again.
+//
+// Opening needs no room: in a new directory even the version file can wait for the first commit.
 //
 // # Durability
 //

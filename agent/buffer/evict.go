@@ -16,39 +16,30 @@ const overhead = 64 << 10
 // makeRoom chooses what to evict so that the group fits; under mu. Segments
 // of the lowest class go first, the oldest first. Incoming records count as
 // the newest of their class: when everything stored is of higher classes,
-// they are dropped themselves.
-func (b *Buffer) makeRoom(g *group) {
-	var incoming [protocol.Priorities + 1]int64
-	for _, c := range g.changes {
-		for i := range c.appends {
-			incoming[c.appends[i].Priority] += sizeOnDisk(len(c.appends[i].Payload))
-		}
-		for i := range c.checkpoints {
-			incoming[c.checkpoints[i].Priority] += sizeOnDisk(len(c.checkpoints[i].Payload))
-		}
-	}
-	total := int64(0)
-	for class := range b.lanes {
-		for _, s := range b.lanes[class] {
-			total += s.bytes
-		}
-		if incoming[class] > 0 {
-			total += incoming[class] + overhead
+// they are dropped themselves. It says whether the group will fit.
+func (b *Buffer) makeRoom(g *group) bool {
+	total, bound := g.incoming.sum(), min(b.max, b.limit)
+	for _, l := range b.lanes {
+		for _, s := range l {
+			if !s.evicting {
+				total += s.bytes
+			}
 		}
 	}
-	for class := 1; class < len(b.lanes) && total > b.max; class++ {
+	for class := 1; class < len(b.lanes) && total > bound; class++ {
 		for _, s := range b.lanes[class] {
-			if total > b.max {
+			if total > bound && !s.evicting {
 				s.evicting = true
 				g.victims = append(g.victims, s)
 				total -= s.bytes
 			}
 		}
-		if total > b.max && incoming[class] > 0 && b.above(class) {
+		if total > bound && g.incoming[class] > 0 && b.above(class) {
 			g.dropped[class] = true
-			total -= incoming[class] + overhead
+			total -= g.incoming.of(class)
 		}
 	}
+	return total <= bound
 }
 
 // above says whether anything is stored in higher classes.

@@ -1,7 +1,9 @@
 package buffer
 
 import (
+	"errors"
 	"io"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -20,6 +22,14 @@ func OpenFaulty(c Config, fault func(op string, done bool) error) (*Buffer, erro
 		return fault(op, true)
 	}
 	return open(c, fileOps{
+		free: ops.free, reserve: ops.reserve,
+		create: func(path string, expected int64) (db *bbolt.DB, err error) {
+			err = around("create", func() (err error) { db, err = ops.create(path, expected); return err })
+			if err != nil && db != nil {
+				err = errors.Join(err, db.Close())
+			}
+			return db, err
+		},
 		commit: func(tx *bbolt.Tx) error { return around("commit", func() error { return ops.commit(tx) }) },
 		rename: func(from, to string) error { return around("rename", func() error { return ops.rename(from, to) }) },
 		remove: func(path string) error { return around("remove", func() error { return ops.remove(path) }) },
@@ -54,3 +64,6 @@ func SampleState() []byte {
 	a := accounts{gen: 7, current: Progress{Samples: 5, NextSeq: 9, Seen: []uint64{1, 2}}, counts: Counts{LostRecords: 3}}
 	return a.appendState(nil, []note{{id: segmentID{class: 2, number: 9}, void: 4, promoted: true, acked: bits{^uint64(0), 5}}})
 }
+
+// SetNow replaces the clock by which evictions wait for each other.
+func (b *Buffer) SetNow(now func() time.Time) { b.now = now }

@@ -162,6 +162,12 @@ func memoryDir(t testing.TB) string {
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
 	to := memoryDir(t)
+	copyInto(t, dir, to)
+	return to
+}
+
+func copyInto(t testing.TB, dir, to string) {
+	t.Helper()
 	entries, err := os.ReadDir(dir)
 	must(t, err)
 	for _, e := range entries {
@@ -172,7 +178,6 @@ func copyDir(t testing.TB, dir string) string {
 		must(t, os.WriteFile(path, used, 0o600))
 		must(t, os.Truncate(path, int64(len(data))))
 	}
-	return to
 }
 
 // apply runs one step.

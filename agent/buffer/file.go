@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -35,14 +34,20 @@ var ErrFull = errors.New("disk full")
 
 // fileOps are the operations that can fail in the middle; tests make them.
 type fileOps struct {
-	commit func(*bbolt.Tx) error
-	rename func(from, to string) error
-	remove func(path string) error
-	sync   func(dir string) error
+	create  func(path string, expected int64) (*bbolt.DB, error)
+	commit  func(*bbolt.Tx) error
+	rename  func(from, to string) error
+	remove  func(path string) error
+	sync    func(dir string) error
+	reserve func(path string, size int64) error
+	free    func(dir string) (bytes int64, known bool)
 }
 
 func realOps() fileOps {
-	return fileOps{commit: (*bbolt.Tx).Commit, rename: os.Rename, remove: os.Remove, sync: durable.SyncFolder}
+	return fileOps{
+		create: createFile, commit: (*bbolt.Tx).Commit, rename: os.Rename, remove: os.Remove,
+		sync: durable.SyncFolder, reserve: writeReserve, free: freeSpace,
+	}
 }
 
 // openFile opens an existing segment for reading.
@@ -166,13 +171,5 @@ func plain(err error) error {
 	return fmt.Errorf("buffer: %w", err)
 }
 
-// isFull tells errors that go away when there is room again. bbolt reports
-// a failed growth as text only.
-func isFull(err error) bool {
-	for _, e := range [...]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
-			return true
-		}
-	}
-	return false
-}
+// isFull tells errors that go away when there is room again.
+func isFull(err error) bool { return lacksRoom(err) || isOneOf(err, syscall.EFBIG) }

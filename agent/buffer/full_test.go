@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,57 +13,6 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
 )
-
-// fillUp appends until the device is full and checks that the error is clear,
-// nothing of a failed append is visible, and reading and acknowledging go
-// on; then it makes room and checks that appends work again.
-func fillUp(dir string, room func() error) error {
-	c := buffer.Config{Dir: dir, MaxBytes: 64 << 20, SegmentBytes: 1 << 20}
-	b, err := buffer.Open(c)
-	if err != nil {
-		return err
-	}
-	seq, failures := uint64(1), 0
-	for ; failures < 3; seq++ {
-		err := b.Append([]buffer.Record{record(protocol.CS1, seq, 30_000), record(protocol.CS4, 100_000+seq, 100)}, progress(seq))
-		if err != nil {
-			if !errors.Is(err, buffer.ErrFull) || !strings.HasPrefix(err.Error(), "buffer: disk full: ") || strings.Contains(err.Error(), dir) {
-				return fmt.Errorf("unclear error: %w", err)
-			}
-			failures++
-			seq--
-		}
-		if seq > 2000 {
-			return errors.New("the device is never full")
-		}
-	}
-	if err := expect(b, seq-1); err != nil {
-		return err
-	}
-	entries, err := b.Read(buffer.Position{}, protocol.CS1, 1, 0)
-	if err != nil {
-		return err
-	}
-	b.Ack(entries[0].Position)
-	if err := room(); err != nil {
-		return err
-	}
-	for ; failures > 0; failures-- {
-		if err := b.Append([]buffer.Record{record(protocol.CS1, seq, 30_000), record(protocol.CS4, 100_000+seq, 100)}, progress(seq)); err != nil {
-			return fmt.Errorf("append with room again: %w", err)
-		}
-		seq++
-	}
-	if err := b.Close(); err != nil {
-		return err
-	}
-	if b, err = buffer.Open(c); err != nil {
-		return err
-	}
-	defer b.Close() //nolint:errcheck // only read
-	b.Ack(entries[0].Position)
-	return expect(b, seq-1)
-}
 
 // expect checks that CS1 holds 1 (or 2) to last, CS4 the same, and the account says last.
 func expect(b *buffer.Buffer, last uint64) error {
@@ -96,18 +44,6 @@ func lacking(t *testing.T, format string, args ...any) {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format, args...)
-}
-
-// TestFullDevice fills a small file system; it needs root on Linux.
-func TestFullDevice(t *testing.T) {
-	dir := t.TempDir()
-	if err := mountSmall(dir); err != nil {
-		lacking(t, "mount a small file system: %v", err)
-	}
-	t.Cleanup(func() { _ = unmount(dir) })
-	ballast := filepath.Join(dir, "ballast")
-	must(t, os.WriteFile(ballast, make([]byte, 1<<20), 0o600))
-	must(t, fillUp(filepath.Join(dir, "agent"), func() error { return os.Remove(ballast) }))
 }
 
 // TestFileSizeLimit lets the system refuse growth in a child process.

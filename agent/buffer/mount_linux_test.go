@@ -1,9 +1,12 @@
 package buffer_test
 
-import "syscall"
+import (
+	"fmt"
+	"syscall"
+)
 
-func mountSmall(dir string) error {
-	return syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m")
+func mountSmall(dir string, bytes int64) error {
+	return syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes))
 }
 
 func unmount(dir string) error { return syscall.Unmount(dir, syscall.MNT_DETACH) }

@@ -4,6 +4,6 @@ package buffer_test
 
 import "errors"
 
-func mountSmall(string) error { return errors.ErrUnsupported }
+func mountSmall(string, int64) error { return errors.ErrUnsupported }
 
 func unmount(string) error { return nil }

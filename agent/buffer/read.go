@@ -63,7 +63,7 @@ func (b *Buffer) Read(after Position, class protocol.Priority, maxRecords, maxBy
 		maxRecords = DefaultRead
 	}
 	for valid(class) {
-		picks, err := b.choose(after, class, maxRecords, maxBytes)
+		picks, err := b.pick(after, class, maxRecords, maxBytes)
 		if err != nil || len(picks) == 0 {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func (b *Buffer) Read(after Position, class protocol.Priority, maxRecords, maxBy
 	return nil, nil
 }
 
-func (b *Buffer) choose(after Position, class protocol.Priority, maxRecords, maxBytes int) ([]pick, error) {
+func (b *Buffer) pick(after Position, class protocol.Priority, maxRecords, maxBytes int) ([]pick, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -189,7 +189,7 @@ func (b *Buffer) loseItems(s *segment, index []int) (n int) {
 // any order, again, or of records that are gone. Nothing is written: the
 // acknowledgement is on disk with the next commit, Flush or Close; until
 // then a crash brings the record back. A segment that has no other records
-// is unlinked, unless it is the newest of its class.
+// is unlinked; the newest of its class only when the device has no room.
 func (b *Buffer) Ack(pos Position) {
 	if !valid(pos.Class) {
 		return

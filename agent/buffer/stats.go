@@ -22,6 +22,7 @@ type Stats struct {
 	Expired            uint64 // records; contained in EvictedRecords
 	Commits            uint64
 	CommitErrors       uint64
+	Shortages          uint64 // times that the device had no room
 	Damaged            int    // segments in use with damage; set aside when their records are gone
 	SetAside           uint64 // corrupt files: found at Open and made since
 }

@@ -70,7 +70,11 @@ func (b *Buffer) takeVersion() error {
 	case err != nil || state == versionOurs:
 		return err
 	case state == versionNone:
-		return writeVersion(b.dir)
+		if err = writeVersion(b.dir); lacksRoom(err) { // written with the first commit
+			b.unversioned, err = true, nil
+			b.log.Warn("the disk has no room for a buffer yet")
+		}
+		return plain(err)
 	}
 	b.log.Warn("buffer's version file was damaged, it is set aside and written anew", "file", versionFile+suffixCorrupt)
 	path := filepath.Join(b.dir, versionFile)
@@ -83,19 +87,29 @@ func (b *Buffer) takeVersion() error {
 	return nil
 }
 
+// completeVersion marks the directory before its first segment, if there was no room when it was made.
+func (b *Buffer) completeVersion() error {
+	if !b.unversioned {
+		return nil
+	}
+	err := writeVersion(b.dir)
+	b.unversioned = err != nil
+	return err
+}
+
 // writeVersion marks a directory.
 func writeVersion(dir string) error {
 	tmp := filepath.Join(dir, versionFile+suffixNew)
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return plain(err)
+		return err
 	}
 	_, err = f.WriteString(versionText + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return plain(err)
+		return err
 	}
 	if err := os.Rename(tmp, filepath.Join(dir, versionFile)); err != nil {
-		return plain(err)
+		return err
 	}
-	return plain(durable.SyncFolder(dir))
+	return durable.SyncFolder(dir)
 }

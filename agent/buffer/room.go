@@ -1,0 +1,345 @@
+package buffer
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"telltale.dev/protocol"
+)
+
+// Making room on a device that has none. The package comment says in which order.
+const (
+	// maxRelief is how often one commit makes room: once by what the file
+	// system says it has free, and once as if it had nothing.
+	maxRelief = 2
+	// accountsBytes is what a new segment takes that holds little but the accounts, roughly.
+	accountsBytes = 32 << 10
+	// Waits between evictions that do not help, or help others only.
+	minPatience = time.Minute
+	maxPatience = time.Hour
+)
+
+// shortage is what is known about a device without room; owned by the holder of turn.
+type shortage struct {
+	on       bool
+	held     int64 // bytes of segments when it began
+	evicted  bool  // for the commit that runs
+	patience time.Duration
+	until    time.Time // no eviction before
+}
+
+// lacksRoom tells errors that go away when something on the device is deleted:
+// ENOSPC and EDQUOT. bbolt reports a failed growth as text only. EFBIG is
+// another matter (the limit is per file, and a new segment is smaller), and
+// so is all else: no eviction mends a worn-out device.
+func lacksRoom(err error) bool { return isOneOf(err, syscall.ENOSPC, syscall.EDQUOT) }
+
+func isOneOf(err error, list ...syscall.Errno) bool {
+	for _, e := range list {
+		if errors.Is(err, e) || err != nil && strings.Contains(err.Error(), e.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
+// commit makes a group of the changes, writes it and tells their callers. When
+// the device has no room it makes some and tries again. It is called with the turn.
+func (b *Buffer) commit(changes []*change) {
+	err := b.attempt(changes, nil)
+	b.short.evicted = false
+	relieved := false
+	for try := 0; try < maxRelief && lacksRoom(err); try++ {
+		b.declareShortage(err)
+		relieved = true
+		if !b.relieve(demand(changes), try > 0) {
+			break
+		}
+		err = b.attempt(changes, nil)
+	}
+	b.limit = b.max
+	switch {
+	case lacksRoom(err) && b.short.evicted:
+		b.wait("room that the buffer gave up did not help it: something else fills the disk")
+	case err == nil && !relieved:
+		b.endShortage()
+	}
+	for _, c := range changes {
+		c.done, c.err = true, plain(err)
+	}
+}
+
+// attempt makes one try: of the changes, or of the accounts alone when there are victims to declare.
+func (b *Buffer) attempt(changes []*change, victims []*segment) error {
+	if err := b.completeVersion(); err != nil {
+		return err
+	}
+	g, err := b.prepare(changes, victims)
+	if err == nil && len(g.parts) > 0 {
+		err = b.write(g)
+	}
+	if err != nil {
+		b.abandon(g)
+	} else {
+		b.publish(g)
+	}
+	b.sweep()
+	return err
+}
+
+func (b *Buffer) declareShortage(err error) {
+	if b.short.on {
+		return
+	}
+	b.short.on, b.short.held = true, b.used()
+	b.mu.Lock()
+	b.stats.Shortages++
+	b.mu.Unlock()
+	b.log.Warn("the disk has no room for the buffer: what is acknowledged goes first, then the lowest class, the oldest first", "error", plain(err))
+}
+
+// endShortage looks whether there is room again, after a commit that needed no relief.
+func (b *Buffer) endShortage() {
+	if !b.short.on && b.reserved {
+		return
+	}
+	free, known := b.ops.free(b.dir)
+	if known && free >= b.reserve+2*b.step && !b.reserved {
+		b.keepReserve()
+	}
+	if b.short.on && (!known || free >= b.reserve+2*b.step) {
+		b.short = shortage{}
+		b.log.Info("the disk has room for the buffer again")
+	}
+}
+
+// wait puts off the next eviction, each time for longer.
+func (b *Buffer) wait(why string) {
+	b.short.patience = min(max(2*b.short.patience, minPatience), maxPatience)
+	b.short.until = b.now().Add(b.short.patience)
+	b.log.Error(why, "no_eviction_for", b.short.patience)
+}
+
+// MakeRoom gives up what Append would for so many bytes of the class, for a small
+// file of somebody else that found no room on the same device. It says whether
+// writing that file again makes sense.
+func (b *Buffer) MakeRoom(class protocol.Priority, bytes int) bool {
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed || !valid(class) {
+		return false
+	}
+	var d claim
+	d[class] = int64(max(bytes, 1))
+	b.declareShortage(syscall.ENOSPC)
+	made := b.relieve(d, true)
+	b.limit = b.max
+	return made
+}
+
+// relieve makes room for what is incoming. It says whether trying it again makes
+// sense. With distrust, the free space that the file system claims counts as none.
+func (b *Buffer) relieve(incoming claim, distrust bool) bool {
+	spared := b.removeSpare()
+	free, known := b.ops.free(b.dir)
+	if distrust || !known {
+		free = 0
+	}
+	b.adaptStep(free)
+	if !b.reserved {
+		free -= b.reserve
+	}
+	b.limit = b.used() + free // makeRoom drops what does not fit even then
+	if incoming.sum() <= free && !distrust {
+		return true
+	}
+	v := b.choose(incoming)
+	if len(v.segments) == 0 {
+		if v.little && b.reserved {
+			b.giveUpReserve()
+			return true
+		}
+		return spared
+	}
+	if v.waiting && b.used()-sizeOf(v.segments) < b.short.held/2 {
+		b.wait("something else grows and fills the disk: the buffer gives up no more of what waits, for a while")
+	}
+	b.short.evicted = b.short.evicted || v.waiting
+	if !b.yield(v.segments) {
+		return spared
+	}
+	b.bury()
+	if free, known = b.ops.free(b.dir); !known || free >= b.reserve+incoming.sum() {
+		b.keepReserve()
+	}
+	return true
+}
+
+// choice is what has to go on a device without room.
+type choice struct {
+	segments []*segment
+	waiting  bool // there are unacknowledged records among it
+	little   bool // nothing has to go: there are only accounts to be written
+}
+
+// choose picks what has to go so that the incoming fits: all that is acknowledged, and
+// if that is not enough, what makeRoom would take. When not even that is enough, or
+// evictions have to wait, it is the former alone.
+func (b *Buffer) choose(incoming claim) (c choice) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := &group{incoming: incoming}
+	for _, l := range b.lanes {
+		for _, s := range l {
+			if s.waiting.Records == 0 && s.bytes-b.checkpointed(s) > accountsBytes {
+				s.evicting = true
+				g.victims = append(g.victims, s)
+			}
+		}
+	}
+	acked := len(g.victims)
+	fits := b.makeRoom(g)
+	c.segments, c.little = g.victims[:acked], fits && len(g.victims) == acked
+	if fits && !incoming.none() && !b.now().Before(b.short.until) {
+		c.segments = g.victims
+	}
+	for _, s := range g.victims {
+		s.evicting = false // until prepare
+	}
+	for _, s := range c.segments {
+		c.waiting = c.waiting || s.waiting.Records > 0
+	}
+	return c
+}
+
+// checkpointed gives the bytes of current checkpoints in a segment, which would have to move; under mu.
+func (b *Buffer) checkpointed(s *segment) (size int64) {
+	for _, cp := range b.checkpoints {
+		if cp.seg == s {
+			size += sizeOnDisk(int(cp.item.payload))
+		}
+	}
+	return size
+}
+
+// yield declares the victims in a commit of their own and unlinks them. That
+// commit needs some room itself: it gets the reserve when there is no other. If there
+// is no reserve either, one victim is unlinked first, and what was in it is on
+// disk as evicted only with the commit that follows at once.
+func (b *Buffer) yield(victims []*segment) bool {
+	err := b.attempt(nil, victims)
+	if lacksRoom(err) && b.reserved {
+		b.giveUpReserve()
+		err = b.attempt(nil, victims)
+	}
+	if lacksRoom(err) {
+		if s := b.expendable(victims); s != nil {
+			b.log.Warn("the disk has no room even for the buffer's accounts: a segment goes before they are written", "file", s.id.file())
+			b.forget(s)
+			victims = slices.DeleteFunc(slices.Clone(victims), func(o *segment) bool { return o == s })
+			err = b.attempt([]*change{{flush: true}}, victims)
+		}
+	}
+	if err != nil {
+		b.log.Error("the buffer cannot declare what it wants to give up", "error", plain(err))
+	}
+	return err == nil
+}
+
+// expendable gives the first victim without open batches; one that may hold the only accounts comes last.
+func (b *Buffer) expendable(victims []*segment) (last *segment) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range victims {
+		if b.checkpointed(s) > 0 {
+			continue
+		}
+		if b.lanes[s.id.class].newest() != s {
+			return s
+		}
+		if last == nil {
+			last = s
+		}
+	}
+	return last
+}
+
+// forget unlinks a segment whose records no commit has declared yet. They are
+// remembered like expired ones, and go into the accounts with the next commit.
+func (b *Buffer) forget(s *segment) {
+	b.mu.Lock()
+	var list []expiry
+	var at []int
+	s.pending(0, func(i int, it *item) bool {
+		list, at = append(list, expiry{seg: s, item: *it}), append(at, i)
+		return true
+	})
+	b.mu.Unlock()
+	for n := range list {
+		if list[n].item.carrier {
+			list[n].carried = b.carriedBy(s, at[n])
+		}
+	}
+	b.mu.Lock()
+	for n := range list {
+		if s.ack(at[n]) { // else somebody has acknowledged it meanwhile
+			s.unsaved++
+			b.expired = append(b.expired, list[n])
+		}
+	}
+	b.touched++
+	b.lanes[s.id.class] = slices.DeleteFunc(b.lanes[s.id.class], func(o *segment) bool { return o == s })
+	b.tombs = append(b.tombs, tomb{seg: s})
+	delete(b.stale, s)
+	b.mu.Unlock()
+	b.sweep()
+}
+
+// removeSpare removes files set aside: a person can no longer look at them, but samples are worth more.
+func (b *Buffer) removeSpare() (some bool) {
+	names, err := filepath.Glob(filepath.Join(globEscape(b.dir), "*"+suffixCorrupt))
+	if err != nil {
+		return false
+	}
+	for _, path := range names {
+		if err := b.ops.remove(path); err == nil {
+			some = true
+			b.log.Warn("a file that was set aside makes room", "file", filepath.Base(path))
+		}
+	}
+	return some
+}
+
+func globEscape(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+// used is the size of all segments.
+func (b *Buffer) used() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	total := int64(0)
+	for _, l := range b.lanes {
+		total += sizeOf(l)
+	}
+	return total
+}
+
+func sizeOf(list []*segment) (total int64) {
+	for _, s := range list {
+		total += s.bytes
+	}
+	return total
+}
+
+// adaptStep makes segments smaller than configured where the device is small, so that there are some to choose from.
+func (b *Buffer) adaptStep(free int64) {
+	b.step = min(b.segment, max((b.used()+free)/16, minSegment))
+}

@@ -1,0 +1,110 @@
+package buffer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+)
+
+// write puts the parts on disk, the decisive one last.
+func (b *Buffer) write(g *group) error {
+	for _, p := range g.parts {
+		if p.decisive {
+			if err := b.syncNamed(g); err != nil {
+				return err
+			}
+		}
+		if err := b.writePart(g, p); err != nil {
+			return err
+		}
+	}
+	if last := g.parts[len(g.parts)-1]; last.fresh {
+		return b.ops.sync(b.dir)
+	}
+	return nil
+}
+
+// syncNamed puts the names of new files on disk.
+func (b *Buffer) syncNamed(g *group) error {
+	for _, p := range g.parts {
+		if p.named {
+			return b.ops.sync(b.dir)
+		}
+	}
+	return nil
+}
+
+func (b *Buffer) writePart(g *group, p *part) (err error) {
+	p.started = true
+	path := filepath.Join(b.dir, p.seg.id.file())
+	db := p.seg.db // a writable segment stays open, and only the holder of the turn closes it
+	if p.fresh {
+		if db, err = b.ops.create(path+suffixNew, 2*b.segment+overhead); err != nil {
+			return err
+		}
+		p.seg.db = db
+	}
+	if db == nil {
+		return fmt.Errorf("%s is not open", p.seg.id.file())
+	}
+	if p.bytes, err = writeTx(db, b.ops.commit, func(tx *bbolt.Tx) error { return p.put(tx, g.accounts.gen) }); err != nil {
+		return err
+	}
+	if p.fresh {
+		p.named = true
+		return b.ops.rename(path+suffixNew, path)
+	}
+	return nil
+}
+
+// put fills the transaction.
+func (p *part) put(tx *bbolt.Tx, gen uint64) error {
+	records, err := bucket(tx, bucketRecords)
+	if err != nil {
+		return err
+	}
+	for i, chunks := range p.records {
+		if err := putChunks(records, binary.BigEndian.AppendUint32(nil, uint32(p.from+i)), chunks); err != nil {
+			return err
+		}
+	}
+	if len(p.puts)+len(p.stale) > 0 {
+		if err := p.putCheckpoints(tx); err != nil {
+			return err
+		}
+	}
+	now, err := bucket(tx, bucketNow)
+	if err != nil {
+		return err
+	}
+	mark := commitMark{from: p.from, decisive: p.decisive, fresh: p.fresh}
+	err = now.Put(keyCommit, (&accounts{gen: gen}).seal(mark.append(nil)))
+	for key, v := range p.values {
+		err = errors.Join(err, now.Put([]byte(key), v))
+	}
+	return err
+}
+
+// putCheckpoints writes new versions and deletes those that an earlier commit
+// has replaced. The version that this commit replaces stays until the next
+// one, in case this one turns out void.
+func (p *part) putCheckpoints(tx *bbolt.Tx) error {
+	b, err := bucket(tx, bucketCheckpoints)
+	if err != nil {
+		return err
+	}
+	for _, key := range p.stale {
+		if err := deleteChunks(b, key); err != nil {
+			return err
+		}
+	}
+	for _, cp := range p.puts {
+		if err := putChunks(b, cp.key, cp.chunks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
