@@ -8,6 +8,8 @@
 //	vehicles ── downloads ────────────└─ updates ◄──────────────────────────────────────────────────┘
 //	people ──── api ───── views.go ───── all of them
 //
+// A gate stands before each listener; places.go says how many connections they take together.
+//
 // It is not the place for what a room does: only for how they meet.
 package cloud
 
@@ -28,6 +30,7 @@ import (
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/broker"
 	"telltale.dev/cloud/campaign"
+	"telltale.dev/cloud/gate"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/cloud/registry"
@@ -65,6 +68,8 @@ type Config struct {
 type Cloud struct {
 	cfg     Config
 	started time.Time
+	places  places
+	gates   []*gate.Listener
 
 	lock      *lock
 	backbone  *backbone.Backbone
@@ -92,6 +97,9 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Cloud{cfg: cfg, started: time.Now(), states: state.New(), live: api.NewLive()}
+	if err := c.allotPlaces(); err != nil {
+		return nil, err
+	}
 	// Ports last: what went before needs no more than closing the backbone.
 	for _, open := range []func(context.Context) error{
 		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openIngest, c.openAPI, c.openBroker,
@@ -100,6 +108,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 			return nil, errors.Join(err, c.close())
 		}
 	}
+	c.sayPlaces()
 	return c, nil
 }
 
@@ -248,11 +257,13 @@ func (c *Cloud) openBroker(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
+	tls = gate.TLS(tls)
 	if err := c.openDownloads(tls); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	c.broker, err = broker.New(broker.Config{
-		Listener: listener, TLS: tls, Identify: identify, Handler: handler{c}, ReceiveMaximum: receiveMaximum, Log: c.cfg.Log,
+		Listener: c.gateBroker(listener), TLS: tls, Identify: identify, Handler: handler{c},
+		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -50,6 +50,10 @@ func (c *Cloud) counters() []figure {
 		return func() float64 { return float64(pick(c.updates.Stats())) }
 	}
 	return []figure{
+		{"gate", "refused", "Connections closed at once: no place, and no stranger who could give way.", func() float64 { return float64(c.gateStats().Refused) }},
+		{"gate", "shed", "Connections of strangers, or idle ones, that gave way to newcomers.", func() float64 { return float64(c.gateStats().Shed) }},
+		{"gate", "slow", "Connections of strangers whose time was over.", func() float64 { return float64(c.gateStats().Slow) }},
+		{"gate", "accept_errors", "Passing errors of accepting, such as no file descriptor left.", func() float64 { return float64(c.gateStats().AcceptErrors) }},
 		{"broker", "publishes", "Publishes handed on for storing.", func() float64 { return float64(c.broker.Stats().Publishes) }},
 		{"broker", "refused", "Publishes answered with a reason code from 0x80 on.", func() (sum float64) {
 			for _, n := range c.broker.Stats().Refused {
@@ -87,6 +91,8 @@ func (c *Cloud) counters() []figure {
 
 func (c *Cloud) gauges() []figure {
 	return []figure{
+		{"gate", "connections", "Connections of all listeners.", func() float64 { return float64(c.gateStats().Open) }},
+		{"gate", "strangers", "Those of them whose holder is not known yet.", func() float64 { return float64(c.gateStats().Strangers) }},
 		{"broker", "connections", "Clients with an accepted CONNECT.", func() float64 { return float64(c.broker.Stats().Connections) }},
 		{"broker", "queued", "Messages waiting for sessions.", func() float64 { return float64(c.broker.Stats().Queued) }},
 		{"backbone", "queued", "Messages waiting for the disk.", func() float64 { return float64(c.backbone.Stats().Queued) }},

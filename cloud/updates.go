@@ -50,7 +50,8 @@ func (c *Cloud) openDownloads(config *tls.Config) (err error) {
 		return nil
 	}
 	c.downloads, err = update.NewServer(update.ServerConfig{
-		Listen: c.cfg.Download, TLS: config, Updates: c.updates, Identify: identifyDevice, Active: c.registry.Active, Log: c.cfg.Log,
+		Listen: c.cfg.Download, Gate: c.gateDownloads, TLS: config, Updates: c.updates, Identify: identifyDevice, Active: c.registry.Active,
+		Log: c.cfg.Log,
 	})
 	return err
 }

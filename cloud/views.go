@@ -18,7 +18,7 @@ import (
 // openAPI shows the rooms over HTTP.
 func (c *Cloud) openAPI(context.Context) (err error) {
 	c.api, err = api.New(api.Config{
-		Listen: c.cfg.HTTP, Version: c.cfg.Version, Vehicles: views{c}, States: views{c}, Deliveries: views{c}, Updates: views{c},
+		Listen: c.cfg.HTTP, Gate: c.gateAPI, Version: c.cfg.Version, Vehicles: views{c}, States: views{c}, Deliveries: views{c}, Updates: views{c},
 		Campaigns: views{c}.campaignList, Schema: views{c}.schema, Live: c.live, Health: c.health, Metrics: c.metrics(), Log: c.cfg.Log,
 	})
 	return err

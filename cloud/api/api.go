@@ -45,9 +45,11 @@ type Deliveries interface {
 	Replay(ctx context.Context, reason string) (int, error)
 }
 
-// Config of a Server. Every field is required.
+// Config of a Server. Every field without a zero value of its own is required.
 type Config struct {
-	Listen     string // loopback host:port
+	Listen string // loopback host:port
+	// Gate bounds the connections of the server that serves the listener; nil: nothing does.
+	Gate       func(*http.Server, net.Listener) net.Listener
 	Version    string // of the program
 	Vehicles   Vehicles
 	States     States
@@ -97,6 +99,9 @@ func New(cfg Config) (*Server, error) {
 	s.http = &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
+	if cfg.Gate != nil {
+		s.listener = cfg.Gate(s.http, listener)
 	}
 	return s, nil
 }

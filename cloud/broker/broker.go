@@ -91,26 +91,26 @@ type Handler interface {
 
 // Config of a Broker. Zero values mean the defaults of queues.go.
 type Config struct {
-	Listen   string       // host:port; port 0 chooses one, see Addr
-	Listener net.Listener // TCP, already open, instead of Listen; the Broker closes it
+	Listen string // host:port; port 0 chooses one, see Addr
+	// Listener is TCP, already open, instead of Listen; the Broker closes it. It bounds who
+	// has not connected yet, and goes on after passing errors: the first error ends Run.
+	Listener net.Listener
 	// TLS must ask for and verify client certificates.
 	TLS *tls.Config
 	// Identify reads who a verified client certificate was issued to.
 	Identify func(*x509.Certificate) (Client, error)
 	Handler  Handler
 
-	ReceiveMaximum       int           // unacknowledged QoS 1 publishes of one client, at most 65535
-	MaxInflight          int           // publishes that the Handler holds, over all clients; more are refused with 0x97
-	MaxInflightBytes     int64         // the same in bytes of payload
-	MaxConnections       int           // more are refused with 0x89
-	MaxSessions          int           // connected or not; more are refused with 0x97
-	MaxPending           int           // connections before their CONNECT was accepted; more are closed
-	MaxPendingPerAddress int           // the same for one IP address
-	QueueMessages        int           // messages waiting for one session; see session.offer for what overflow does
-	QueueBytes           int64         // the same in bytes
-	MaxSessionExpiry     time.Duration // longest life of a session without connection
-	ConnectTimeout       time.Duration // for the TLS handshake and CONNECT together
-	WriteTimeout         time.Duration // for one write to a client
+	ReceiveMaximum   int           // unacknowledged QoS 1 publishes of one client, at most 65535
+	MaxInflight      int           // publishes that the Handler holds, over all clients; more are refused with 0x97
+	MaxInflightBytes int64         // the same in bytes of payload
+	MaxConnections   int           // more are refused with 0x89
+	MaxSessions      int           // connected or not; more are refused with 0x97
+	QueueMessages    int           // messages waiting for one session; see session.offer for what overflow does
+	QueueBytes       int64         // the same in bytes
+	MaxSessionExpiry time.Duration // longest life of a session without connection
+	ConnectTimeout   time.Duration // for the TLS handshake and CONNECT together
+	WriteTimeout     time.Duration // for one write to a client
 
 	Log *slog.Logger // nil: silent
 }
@@ -121,7 +121,6 @@ type Broker struct {
 	log      *slog.Logger
 	listener net.Listener
 	server   *mqtt.Server
-	gate     gate
 	filters  filters
 	presence presenceBook
 	schedule schedule
@@ -159,7 +158,6 @@ func New(cfg Config) (*Broker, error) {
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
-	b.gate.init(cfg.MaxPending, cfg.MaxPendingPerAddress)
 	b.presence.init(cfg.Handler)
 	b.schedule.init()
 	b.server = newServer(b)

@@ -42,7 +42,9 @@ func (b *Broker) admit(c *connection, pk packets.Packet) byte {
 		return code
 	}
 	c.admitted.Store(true)
-	b.leaveGate(c)
+	if g, ok := c.NetConn().(gated); ok {
+		g.Known(c.key)
+	}
 	// The handshake's deadline ends here; Write sets its own from now on.
 	_ = c.SetWriteDeadline(time.Time{})
 	return codeSuccess

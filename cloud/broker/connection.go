@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"crypto/tls"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,13 +16,11 @@ import (
 // (CONNACK and PINGRESP come from mochi; tls.Conn takes whole packets from both.)
 type connection struct {
 	*tls.Conn
-	broker  *Broker
-	address netip.Addr
-	client  Client // written once by admit under Broker.mu, then read only
+	broker *Broker
+	client Client // written once by admit under Broker.mu, then read only
 
 	// Owned by serve, that is by the reader.
 	mochi    *mqtt.Client
-	leftGate bool
 	started  bool // the writer runs
 	arrivals uint64
 	last     byte // read from the client
@@ -58,9 +55,9 @@ type ack struct {
 
 const kickedBit = 1 << 8
 
-func newConnection(b *Broker, conn *tls.Conn, address netip.Addr) *connection {
+func newConnection(b *Broker, conn *tls.Conn) *connection {
 	return &connection{
-		Conn: conn, broker: b, address: address,
+		Conn: conn, broker: b,
 		wake: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		closing: make(chan struct{}), writerDone: make(chan struct{}),
 	}

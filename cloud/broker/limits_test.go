@@ -11,8 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,33 +18,6 @@ import (
 
 	"telltale.dev/cloud/broker"
 )
-
-// flaky is a listener that runs out of file descriptors now and then.
-type flaky struct {
-	net.Listener
-	failures atomic.Int32
-}
-
-func (f *flaky) Accept() (net.Conn, error) {
-	if f.failures.Add(-1) >= 0 {
-		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
-	}
-	return f.Listener.Accept()
-}
-
-func TestAcceptErrorsPass(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener := &flaky{Listener: inner}
-	listener.failures.Store(4)
-	s := start(t, &cloud{}, func(c *broker.Config) { c.Listener = listener })
-	s.device("v", "d").alive()
-	if got := s.Stats().AcceptErrors; got != 4 {
-		t.Errorf("accept errors: got %d, want 4", got)
-	}
-}
 
 func TestListenerClosedByAnother(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -98,23 +69,6 @@ func TestSlowStrangers(t *testing.T) {
 func isTimeout(err error) bool {
 	timeout, ok := err.(net.Error)
 	return ok && timeout.Timeout()
-}
-
-func TestStrangersPerAddress(t *testing.T) {
-	s := start(t, &cloud{}, func(c *broker.Config) { c.MaxPendingPerAddress = 2 })
-	config := s.ca.client("urn:ops:anna")
-	for i := range 4 { // connected clients do not count
-		s.join(config, connectPacket(fmt.Sprint(i), nil))
-	}
-	s.dial(config)
-	s.dial(config)
-	if conn, err := tls.Dial("tcp", s.Addr().String(), config); err == nil {
-		conn.Close()
-		t.Error("a third stranger was let in")
-	}
-	if got := s.Stats().RefusedSockets; got != 1 {
-		t.Errorf("refused sockets: got %d, want 1", got)
-	}
 }
 
 // TestHugeHeader: a header that announces 200 MB must not be believed.

@@ -3,100 +3,37 @@ package broker
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"runtime/debug"
-	"sync"
 	"time"
 )
 
 // listenerID is mochi's name for our listener.
 const listenerID = "mqtt"
 
-// gate bounds the connections whose CONNECT was not accepted yet, in all and by
-// IP address: before that a stranger costs a TLS handshake and some buffers.
-type gate struct {
-	limit, perAddress int
+// gated is what a connection's listener may offer: it is told who holds the
+// connection, because until then it may be closed in favour of another.
+type gated interface{ Known(holder string) }
 
-	mu        sync.Mutex // guards what follows
-	total     int
-	addresses map[netip.Addr]int
-}
-
-func (g *gate) init(limit, perAddress int) {
-	g.limit, g.perAddress = limit, perAddress
-	g.addresses = make(map[netip.Addr]int)
-}
-
-func (g *gate) enter(a netip.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.total >= g.limit || g.addresses[a] >= g.perAddress {
-		return false
-	}
-	g.total++
-	g.addresses[a]++
-	return true
-}
-
-func (g *gate) leave(a netip.Addr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.total--
-	if g.addresses[a]--; g.addresses[a] == 0 {
-		delete(g.addresses, a)
-	}
-}
-
-// accept takes connections until ctx is done. Any error but a closed listener is
-// taken for a passing one (no file descriptor left, connection reset in the
-// backlog) and tried again with back-off.
+// accept takes connections until ctx is done or the listener is closed. The bounds of
+// those that have not connected yet, and errors that pass, are the listener's business.
 func (b *Broker) accept(ctx context.Context) error {
-	backoff := acceptBackoffMin
 	for {
 		raw, err := b.listener.Accept()
 		switch {
-		case err == nil:
-			backoff = acceptBackoffMin
-			b.admitSocket(raw)
 		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("broker: %w", err)
-		default:
-			b.counters.acceptErrors.Add(1)
-			b.log.Warn("accepting a connection", "error", err, "again_in", backoff)
-			select {
-			case <-ctx.Done():
-			case <-time.After(backoff):
+			if err == nil {
+				_ = raw.Close()
 			}
-			backoff = min(2*backoff, acceptBackoffMax)
+			return nil
+		case err != nil:
+			return fmt.Errorf("broker: %w", err)
 		}
+		// One deadline for the handshake and CONNECT; mochi sets others afterwards.
+		_ = raw.SetDeadline(time.Now().Add(b.cfg.ConnectTimeout))
+		c := newConnection(b, tls.Server(raw, b.cfg.TLS))
+		b.connections.Go(func() { b.serve(c) })
 	}
-}
-
-// admitSocket starts to serve a socket, or closes it when there are too many unknown ones.
-func (b *Broker) admitSocket(raw net.Conn) {
-	address := addressOf(raw)
-	if !b.gate.enter(address) {
-		b.counters.refusedSockets.Add(1)
-		_ = raw.Close()
-		return
-	}
-	// One deadline for the handshake and CONNECT; mochi sets others afterwards.
-	_ = raw.SetDeadline(time.Now().Add(b.cfg.ConnectTimeout))
-	c := newConnection(b, tls.Server(raw, b.cfg.TLS), address)
-	b.connections.Go(func() { b.serve(c) })
-}
-
-func addressOf(raw net.Conn) netip.Addr {
-	port, err := netip.ParseAddrPort(raw.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{}
-	}
-	return port.Addr().Unmap()
 }
 
 // serve reads one connection to its end.
@@ -137,17 +74,8 @@ func (b *Broker) finish(c *connection) {
 	if c.mochi != nil {
 		b.server.Clients.Delete(c.mochi.ID)
 	}
-	b.leaveGate(c)
 	b.detach(c)
 	b.mu.Lock()
 	delete(b.open, c)
 	b.mu.Unlock()
-}
-
-// leaveGate is called once CONNECT was accepted, or at the end. Owned by serve.
-func (b *Broker) leaveGate(c *connection) {
-	if !c.leftGate {
-		c.leftGate = true
-		b.gate.leave(c.address)
-	}
 }

@@ -13,8 +13,6 @@ const (
 	defaultMaxInflightBytes = 128 << 20 // the same
 	defaultMaxConnections   = 20_000    // refused with 0x89
 	defaultMaxSessions      = 40_000    // refused with 0x97
-	defaultMaxPending       = 4096      // closed without a word
-	defaultPendingPerAddr   = 1024      // closed without a word; a fleet behind one NAT connects at once
 	defaultQueueMessages    = 4096      // QoS 0 dropped, then the session is cut; see session.offer
 	defaultQueueBytes       = 16 << 20  // the same
 
@@ -44,9 +42,6 @@ const (
 
 	maxKeepAlive  = 20 * 60 // seconds; MQTT 5 clients that ask for more, or none, are told this
 	maxKeepAlive3 = 43_690  // seconds; mochi multiplies by 1.5 in 16 bits
-
-	acceptBackoffMin = 5 * time.Millisecond
-	acceptBackoffMax = time.Second
 )
 
 // maxPacket is the largest packet read from a client, in bytes.
@@ -58,8 +53,6 @@ func (c *Config) setDefaults() {
 	orInt(&c.MaxInflightBytes, defaultMaxInflightBytes)
 	orInt(&c.MaxConnections, defaultMaxConnections)
 	orInt(&c.MaxSessions, defaultMaxSessions)
-	orInt(&c.MaxPending, defaultMaxPending)
-	orInt(&c.MaxPendingPerAddress, defaultPendingPerAddr)
 	orInt(&c.QueueMessages, defaultQueueMessages)
 	orInt(&c.QueueBytes, defaultQueueBytes)
 	orInt(&c.MaxSessionExpiry, defaultMaxSessionExpiry)

@@ -7,8 +7,7 @@ type counters struct {
 	publishes, publishBytes                       atomic.Uint64
 	delivered, droppedQoS0, tooLarge, expired     atomic.Uint64
 	cutSessions, expiredSessions                  atomic.Uint64
-	acceptErrors, refusedSockets, failedConnects  atomic.Uint64
-	panics                                        atomic.Uint64
+	failedConnects, panics                        atomic.Uint64
 	queued, queuedBytes                           atomic.Int64
 	refused, connects, subscriptions, disconnects [256]atomic.Uint64 // by reason code
 }
@@ -38,10 +37,8 @@ type Stats struct {
 	RefusedConnects      map[byte]uint64 // by CONNACK code
 	RefusedSubscriptions map[byte]uint64 // filters, by SUBACK code
 	Disconnects          map[byte]uint64 // connections ended by the broker, by code
-	RefusedSockets       uint64          // closed at once: too many before CONNECT
 	FailedConnects       uint64          // ended before an accepted CONNECT: handshake, timeout, refusal
-	AcceptErrors         uint64
-	Panics               uint64 // malformed packets that the decoder did not survive
+	Panics               uint64          // malformed packets that the decoder did not survive
 }
 
 // Stats may be called at any time.
@@ -54,8 +51,8 @@ func (b *Broker) Stats() Stats {
 		DroppedQoS0: c.droppedQoS0.Load(), TooLarge: c.tooLarge.Load(), Expired: c.expired.Load(),
 		CutSessions: c.cutSessions.Load(), ExpiredSessions: c.expiredSessions.Load(),
 		RefusedConnects: byCode(&c.connects), RefusedSubscriptions: byCode(&c.subscriptions),
-		Disconnects: byCode(&c.disconnects), RefusedSockets: c.refusedSockets.Load(),
-		FailedConnects: c.failedConnects.Load(), AcceptErrors: c.acceptErrors.Load(), Panics: c.panics.Load(),
+		Disconnects:    byCode(&c.disconnects),
+		FailedConnects: c.failedConnects.Load(), Panics: c.panics.Load(),
 		Waking: b.schedule.len(),
 	}
 	b.mu.Lock()

@@ -25,9 +25,11 @@ const (
 	maxHeader    = 8 << 10          // bytes of a request's headers
 )
 
-// ServerConfig of a Server. Every field is required.
+// ServerConfig of a Server. Every field without a zero value of its own is required.
 type ServerConfig struct {
-	Listen  string // host:port
+	Listen string // host:port
+	// Gate bounds the connections of the server that serves the listener; nil: nothing does.
+	Gate    func(*http.Server, net.Listener) net.Listener
 	TLS     *tls.Config
 	Updates *Updates
 	// Identify reads from a verified certificate who its holder is; an error for everybody but devices.
@@ -52,15 +54,19 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
-	config := cfg.TLS.Clone()
-	config.NextProtos = []string{"http/1.1"}
-	s := &Server{cfg: cfg, listener: tls.NewListener(listener, config), places: make(chan struct{}, maxDownloads)}
+	s := &Server{cfg: cfg, places: make(chan struct{}, maxDownloads)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+protocol.DownloadPrefix+"{hash}", s.serve)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // handshakes of strangers
 	}
+	if cfg.Gate != nil {
+		listener = cfg.Gate(s.http, listener)
+	}
+	config := cfg.TLS.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	s.listener = tls.NewListener(listener, config)
 	return s, nil
 }
 
