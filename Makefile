@@ -11,7 +11,7 @@ export CGO_ENABLED ?= 0
 CACHE    := $(CURDIR)/.cache
 WANT     := $(shell sed -n 's/^go //p' go.mod)
 
-.PHONY: dist help build test race fuzz bench lint generate check demo system size tools test-vm demo-vm bench-vm
+.PHONY: dist help build test race fuzz bench lint generate check demo system size tools test-vm demo-vm bench-vm vuln clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
@@ -32,8 +32,8 @@ build: tools ## build the three programs into bin/
 demo: build ## drive the recorded car through a tunnel, a power cut and a dead cloud
 	@bin/telltale run simulator/scenarios/commute.yaml
 
-test: tools ## everything that needs no kernel CAN and no TPM
-	$(GO) test ./...
+test: tools ## everything that needs no kernel CAN and no TPM; says which tests were skipped, and why
+	@GO='$(GO)' .ci/test ./...
 
 # What runs on a real kernel: drivers of the vehicle's side, and on 32-bit ARM all
 # that counts in 64-bit atomics.
@@ -94,10 +94,13 @@ lint: tools ## format, vet, staticcheck
 
 generate: tools ## write the generated files again
 	$(GO) generate ./...
+	@for program in agent/cmd/telltale-agent cloud/cmd/telltale-cloud simulator/cmd/telltale firmware-images/cmd/telltale-init; do \
+	  GOOS=linux GOARCH=arm64 $(GO) list -deps -f "$$(basename $$program) {{with .Module}}{{.Path}} {{.Version}}{{end}}" ./$$program | grep -v -e ' $$' -e ' telltale.dev $$' | sort -u; \
+	done > .ci/deps.txt
 
 check: lint generate ## format, vet, staticcheck, generated files unchanged, tests
-	@git diff --exit-code --stat -- cloud/api/openapi.yaml || { echo "make: generated files differ; commit what make generate writes" >&2; exit 1; }
-	$(GO) test ./...
+	@git diff --exit-code --stat -- cloud/api/openapi.yaml .ci/deps.txt || { echo "make: generated files differ; commit what make generate writes" >&2; exit 1; }
+	GO='$(GO)' .ci/test ./...
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./agent/cmd/telltale-agent
 	GOOS=linux GOARCH=arm GOARM=7 $(GO) build -o /dev/null ./agent/cmd/telltale-agent
 	GOOS=linux GOARCH=arm GOARM=7 $(GO) vet ./agent/... ./hal/... ./protocol/... ./firmware-images/...
@@ -106,6 +109,12 @@ check: lint generate ## format, vet, staticcheck, generated files unchanged, tes
 dist: tools ## static agents and Debian packages for arm64, armv7 and amd64 into bin/dist/, with SHA256SUMS
 	@rm -rf bin/dist
 	$(GO) run ./agent/dist --out bin/dist
+
+vuln: tools ## known vulnerabilities in what the programs call (govulncheck)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
+clean: ## remove what make and the programs wrote here: bin, .cache and .telltale
+	rm -rf bin .cache .telltale
 
 size: tools ## size of the stripped agent for linux/arm64
 	@mkdir -p $(CACHE)

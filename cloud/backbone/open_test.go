@@ -87,19 +87,6 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	}
 }
 
-func TestNotWritable(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root writes everywhere")
-	}
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := backbone.Open(backbone.Config{Dir: dir}); !errors.Is(err, backbone.ErrNotWritable) {
-		t.Errorf("got %v, want %v", err, backbone.ErrNotWritable)
-	}
-}
-
 // TestDamagedStreamIsNotReplaced wants Open to stop when JetStream skips a stream, instead of making an empty one.
 func TestDamagedStreamIsNotReplaced(t *testing.T) {
 	dir := t.TempDir()
