@@ -46,6 +46,7 @@ func CheckFile(file io.ReaderAt, size int64) error {
 // EncodeRecord gives the chunks of a record, DecodeRecord the record.
 func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r) }
 func DecodeRecord(chunks [][]byte) (Record, error)   { return decodeRecord(chunks) }
+func DecodeHeader(chunks [][]byte) (Record, error)   { return decodeHeader(chunks) }
 func ParseHeader(data []byte) (Record, error)        { return parseHeader(data) }
 func AppendHeader(dst []byte, r *Record) []byte      { return appendHeader(dst, r) }
 func ParseState(body []byte) (again []byte, e error) { return reencodeState(body) }
@@ -67,3 +68,7 @@ func SampleState() []byte {
 
 // SetNow replaces the clock by which evictions wait for each other.
 func (b *Buffer) SetNow(now func() time.Time) { b.now = now }
+
+// Seal gives a sealed account of a generation, Unseal what is in it.
+func Seal(gen uint64, body []byte) []byte     { return (&accounts{gen: gen}).seal(body) }
+func Unseal(v []byte) (uint64, []byte, error) { return unseal(v) }

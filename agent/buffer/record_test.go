@@ -57,6 +57,48 @@ func TestEncodingRefusesDamage(t *testing.T) {
 	}
 }
 
+// TestHeaderRefusesDamage: what names a record is sure by itself, whatever became of its payload: else damage would
+// declare other sequences lost than those that are.
+func TestHeaderRefusesDamage(t *testing.T) {
+	for _, r := range samples() {
+		chunks := buffer.EncodeRecord(&r)
+		whole := slices.Concat(chunks...)
+		head := int(binary.LittleEndian.Uint32(whole[8:]))
+		cut := func(b []byte) [][]byte { return slices.Collect(slices.Chunk(b, 790)) }
+		for i := 4; i < min(len(whole), 2000); i++ {
+			broken := bytes.Clone(whole)
+			broken[i] ^= 0x04
+			got, err := buffer.DecodeHeader(cut(broken))
+			if inHeader := i < 16+head; (err != nil) != inHeader {
+				t.Fatalf("a bit flipped in byte %d of a header of %d: got %v and %v", i, 16+head, got.ID, err)
+			}
+		}
+		if _, err := buffer.DecodeHeader(cut(whole[:16+head])); err != nil {
+			t.Errorf("without its payload: %v", err)
+		}
+	}
+}
+
+// TestSealRefusesDamage: of an account with a wrong bit nothing is believed.
+func TestSealRefusesDamage(t *testing.T) {
+	whole := buffer.Seal(77, []byte("boots, evicted ranges and the state"))
+	if gen, body, err := buffer.Unseal(whole); err != nil || gen != 77 || string(body) != "boots, evicted ranges and the state" {
+		t.Fatalf("got %d, %q, %v", gen, body, err)
+	}
+	for i := range 8 * len(whole) {
+		broken := bytes.Clone(whole)
+		broken[i/8] ^= 1 << (i % 8)
+		if _, _, err := buffer.Unseal(broken); err == nil {
+			t.Errorf("bit %d is not noticed", i)
+		}
+	}
+	for n := range whole {
+		if _, _, err := buffer.Unseal(whole[:n]); err == nil {
+			t.Errorf("%d of %d bytes are taken for whole", n, len(whole))
+		}
+	}
+}
+
 // FuzzRecord: a header that parses encodes to the same bytes, and the record
 // around it survives encoding and decoding.
 func FuzzRecord(f *testing.F) {

@@ -65,6 +65,7 @@ func TestIdentity(t *testing.T) {
 		{"readable", own(ca, urn, -day, 300*day), nil, true, "key store", check.Warn, "others on this machine can read the key", "chmod 600"},
 		{"no hardware", store{key, own(ca, urn, -day, 300*day).Chain(), keystore.NotHardwareProtected}, nil, false, "key store", check.Warn, "NOT-HARDWARE-PROTECTED", "development only"},
 		{"missing", nil, fmt.Errorf("device.key: %w", fs.ErrNotExist), false, "key store", check.Fail, "device.key: file does not exist", "where the configuration says"},
+		{"exposed", nil, fmt.Errorf("device.key: %w", keystore.ErrExposed), false, "key store", check.Fail, "device.key: others on this machine can read", "chmod 600 FILE"},
 		{"not allowed", nil, fmt.Errorf("device.key: %w", fs.ErrPermission), false, "key store", check.Fail, "permission denied", "chgrp telltale"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,7 +19,10 @@ const renewal = 30 * 24 * time.Hour
 func Identity(store keystore.Signer, roots *x509.CertPool, err error, readable bool, now time.Time) []Line {
 	if err != nil {
 		hint := "put the device's certificate, its key and the cloud's authority where the configuration says"
-		if errors.Is(err, fs.ErrPermission) {
+		switch {
+		case errors.Is(err, keystore.ErrExposed):
+			hint = "chmod 600 FILE, or 640 with the agent's group; a key that others have read should be replaced"
+		case errors.Is(err, fs.ErrPermission):
 			hint = "make the file readable for the agent's group: chgrp telltale FILE, chmod 640 FILE"
 		}
 		return []Line{Failure("key store", hint, "%v", err)}

@@ -17,6 +17,9 @@ import (
 // NotHardwareProtected is what Protection says of keys that a reader of the disk can copy.
 const NotHardwareProtected = "NOT-HARDWARE-PROTECTED"
 
+// ErrExposed says that others on the machine can read the private key, so that it may be known to anybody.
+var ErrExposed = errors.New("others on this machine can read the private key")
+
 // Signer is a private key with the certificate that goes with it. All methods
 // may be called by any goroutine. Sign tolerates nil options for ECDSA and
 // Ed25519 keys (as go-cose calls it).

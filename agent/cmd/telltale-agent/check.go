@@ -41,7 +41,7 @@ type part func(context.Context) []check.Line
 // Run looks at everything, prints what it found, and fails when something keeps the agent from its work.
 func (c *checkCommand) Run(ctx context.Context) error {
 	account, running := c.buffer()
-	store, storeErr := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA})
+	store, storeErr := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Exposed: c.KeyUsers == "all"})
 	parts := []part{func(context.Context) []check.Line { return []check.Line{c.settings()} }}
 	parts = append(parts, c.buses()...)
 	parts = append(parts,

@@ -102,6 +102,32 @@ func startHub(t *testing.T) *virtual.Hub {
 	return hub
 }
 
+// exposedKey copies the key to where everybody can read it.
+func exposedKey(t *testing.T, id identity) string {
+	t.Helper()
+	text, err := os.ReadFile(id.path("device.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := written(t, string(text))
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestRunRefusesExposedKey: the agent does not start, and says how to put it right.
+func TestRunRefusesExposedKey(t *testing.T) {
+	id, hub := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)), startHub(t)
+	cmd := exec.Command("telltale-agent", append(append([]string{
+		"run", "--data", t.TempDir(), "--can", "can0=" + hub.URL("can0"), "--endpoint", "127.0.0.1:1",
+	}, id.flags()...), "--key", exposedKey(t, id))...)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "chmod o-rwx it") || !strings.Contains(string(out), "found 0644") {
+		t.Errorf("got %v: %s", err, out)
+	}
+}
+
 // TestCheck: a device that is well, and each fault alone.
 func TestCheck(t *testing.T) {
 	id := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(80*24*time.Hour))
@@ -117,6 +143,7 @@ func TestCheck(t *testing.T) {
 	good := broker(t, id, 0)
 	old := newIdentity(t, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
 	stranger := newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	exposed := exposedKey(t, id)
 	flags := func(change ...string) []string {
 		args := append([]string{"--data", t.TempDir(), "--can", "can0=" + hub.URL("can0"), "--dbc", "can0=" + dbc, "--endpoint", good}, id.flags()...)
 		return append(args, change...)
@@ -146,6 +173,8 @@ func TestCheck(t *testing.T) {
 		{"campaign is a pipe", flags("--campaign", pipe), "settings", "FAIL", "expected a regular file", false},
 		{"campaign too large", flags("--campaign", written(t, strings.Repeat("#", protocol.MaxDocument+1))), "settings", "FAIL", "expected at most 8192 bytes", false},
 		{"no key", replaced("--key", id.path("none.key")), "key store", "FAIL", "none.key: no such file", false},
+		{"exposed key", replaced("--key", exposed), "key store", "FAIL", "others on this machine can read the private key", false},
+		{"exposed key, allowed", append(replaced("--key", exposed), "--key-users=all"), "key store", "WARN", "others on this machine can read the key", true},
 		{"wrong key", replaced("--key", stranger.path("device.key")), "key store", "FAIL", "do not belong together", false},
 		{"certificate ended", append(flags(), old.flags()...), "certificate", "FAIL", "renew it", false},
 		{"other authority", replaced("--ca", stranger.path("ca.crt")), "issuer", "WARN", "not the authority that is trusted", false},

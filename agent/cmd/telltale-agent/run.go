@@ -171,7 +171,7 @@ func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 
 // identity reads key and certificate; who we are is in the certificate.
 func (c *Settings) identity(cfg *agent.Config, log *slog.Logger) error {
-	store, err := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Log: log})
+	store, err := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Exposed: c.KeyUsers == "all", Log: log})
 	if err != nil {
 		return err
 	}

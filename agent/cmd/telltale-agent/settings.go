@@ -21,6 +21,7 @@ type Settings struct {
 	Endpoint []string `required:"" placeholder:"HOST:PORT" help:"A broker. Several are tried in turn."`
 	Cert     string   `required:"" type:"path" placeholder:"FILE" help:"Device certificate (PEM)."`
 	Key      string   `required:"" type:"path" placeholder:"FILE" help:"Its private key (PEM)."`
+	KeyUsers string   `enum:"trusted,all" default:"trusted" help:"Who may read the private key's file: trusted (its owner and its group) or all users of this machine; for trusted, the agent refuses a key that all can read."`
 	CA       string   `required:"" name:"ca" type:"path" placeholder:"FILE" help:"Certificate authority of the broker (PEM)."`
 	Campaign []string `type:"path" placeholder:"FILE" help:"Campaign in force until the cloud says otherwise. Default: everything."`
 

@@ -172,3 +172,20 @@ func TestOpenAPI(t *testing.T) {
 		t.Errorf("got %v and %.40q, want the same on standard output and in the file", err, got)
 	}
 }
+
+// TestDevCertMode: the private key is for its owner alone, also where another file of that name was open to all.
+func TestDevCertMode(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "id", "tcu.key")
+	for range 2 {
+		if out, err := program(t, "dev-cert", "--data", filepath.Join(dir, "cloud"), "--out", filepath.Dir(key), "car", "tcu").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+			t.Fatalf("got %v, %v, want mode 0600", info.Mode(), err)
+		}
+		if err := os.Chmod(key, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -38,6 +38,8 @@ type Config struct {
 	CA   string // PEM: whom to trust as server. Empty: the system's list
 	// Now is the time that certificates are judged by. Zero: the system's.
 	Now time.Time
+	// Exposed takes a key that every user of the machine can read or write, with a warning; otherwise it is refused.
+	Exposed bool
 	// Log hears warnings: a key that others can read, a certificate whose time is over or has not begun. May be nil.
 	Log *slog.Logger
 }
@@ -56,6 +58,7 @@ var _ keystore.Signer = (*Store)(nil)
 // was expected. A certificate that has expired or is not valid yet is only
 // warned of: the vehicle's clock may be wrong, and what it collects meanwhile is
 // kept until the certificate is renewed. Whoever wants none that has expired asks Valid.
+// The error wraps keystore.ErrExposed for a key that every user can read; its group may, as may that of the agent.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -68,7 +71,7 @@ func Open(cfg Config) (*Store, error) {
 	if s.chain, err = certificates(cfg.Cert); err != nil {
 		return nil, err
 	}
-	if s.key, err = privateKey(cfg.Key, cfg.Log); err != nil {
+	if s.key, err = privateKey(cfg); err != nil {
 		return nil, err
 	}
 	if err := s.check(cfg); err != nil {
@@ -199,22 +202,34 @@ func certificates(path string) ([]*x509.Certificate, error) {
 	return all, nil
 }
 
-// privateKey reads the only key of a file and warns when others can read it, too.
-func privateKey(path string, log *slog.Logger) (crypto.Signer, error) {
-	text, info, err := read(path)
+// othersAccess are the mode bits by which every user of the machine can read or write a file.
+const othersAccess = 0o006
+
+// privateKey reads the only key of a file, unless others can read it, too.
+func privateKey(cfg Config) (crypto.Signer, error) {
+	text, info, err := read(cfg.Key)
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Base(path)
-	if info.Mode().Perm()&0o077 != 0 {
-		log.Warn("others on this machine can read the private key; chmod 600 it", "file", name, "mode", info.Mode().Perm().String())
+	name, mode := filepath.Base(cfg.Key), info.Mode().Perm()
+	switch {
+	case mode&othersAccess != 0 && !cfg.Exposed:
+		return nil, fmt.Errorf("%s: %w: expected mode 0600, or 0640 with the agent's group, found %#o: chmod o-rwx it", name, keystore.ErrExposed, mode)
+	case mode&0o077 != 0:
+		cfg.Log.Warn("others on this machine can read the private key; chmod 600 it", "file", name, "mode", mode.String())
 	}
+	return parseKey(name, text)
+}
+
+// parseKey finds the private key in PEM text; name is that of its file.
+func parseKey(name string, text []byte) (crypto.Signer, error) {
 	for {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
 			return nil, fmt.Errorf("%s: want a private key as PEM text (-----BEGIN PRIVATE KEY-----)", name)
 		}
 		var key any
+		var err error
 		switch block.Type {
 		case "PRIVATE KEY":
 			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -199,7 +200,7 @@ func TestWarnings(t *testing.T) {
 	if err := os.Chmod(cfg.Key, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Now = day(-5)
+	cfg.Now, cfg.Exposed = day(-5), true
 	if _, err := file.Open(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -236,5 +237,34 @@ func TestExpired(t *testing.T) {
 func TestNoCertificate(t *testing.T) {
 	if _, err := keystore.TLSConfig(&file.Store{}, nil, "x"); err == nil {
 		t.Error("got no error for a signer without certificate")
+	}
+}
+
+// TestExposed: a key that every user can read or write is refused, unless that is allowed; its group may read it.
+func TestExposed(t *testing.T) {
+	cfg, _ := device(t, keystoretest.NewCA(t, "ca"))
+	for mode, refused := range map[os.FileMode]bool{
+		0o600: false, 0o400: false, 0o640: false, 0o440: false, 0o660: false, 0o601: false,
+		0o644: true, 0o604: true, 0o602: true, 0o666: true, 0o777: true,
+	} {
+		if err := os.Chmod(cfg.Key, mode); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Exposed = false
+		_, err := file.Open(cfg)
+		if got := errors.Is(err, keystore.ErrExposed); got != refused || err != nil && !refused {
+			t.Errorf("mode %o: got %v, want refused: %v", mode, err, refused)
+		}
+		if refused {
+			for _, want := range []string{"t1.key: ", fmt.Sprintf("found 0%o", mode), "chmod", "0600"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("mode %o: got %v, want %q in it", mode, err, want)
+				}
+			}
+		}
+		cfg.Exposed = true
+		if _, err := file.Open(cfg); err != nil {
+			t.Errorf("mode %o, allowed: %v", mode, err)
+		}
 	}
 }
