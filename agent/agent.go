@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +19,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/config"
+	"telltale.dev/agent/durable"
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/link"
 	"telltale.dev/agent/network"
@@ -132,7 +132,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	}
 	a.config, err = config.Open(config.Config{
 		Dir: cfg.Data, Vehicle: cfg.Vehicle, Device: cfg.Device, Default: cfg.Default,
-		Campaigns: a.campaign, Report: a.buffer, UnknownSignal: campaign.ErrUnknownSignal, Log: cfg.Log,
+		Campaigns: a.campaign, Report: a.buffer, UnknownSignal: campaign.ErrUnknownSignal, Replace: a.replace, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -152,11 +152,38 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 // saver keeps schemas. On a full disk the buffer makes room for one, else collecting would wait for it.
 func (a *Agent) saver(schemas *config.Schemas) func(protocol.SchemaHash, []byte) error {
 	return func(hash protocol.SchemaHash, doc []byte) error {
-		err := schemas.Save(hash, doc)
-		if full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); full && a.buffer.MakeRoom(protocol.CS2, len(doc)) {
-			err = schemas.Save(hash, doc)
+		return a.squeeze(len(doc), func() error { return schemas.Save(hash, doc) })
+	}
+}
+
+// replace puts a small file on disk.
+func (a *Agent) replace(path string, data []byte) error {
+	return a.squeeze(len(data), func() error { return durable.Replace(path, data) })
+}
+
+// squeeze does a small write, and once more when the buffer could make room for it.
+func (a *Agent) squeeze(bytes int, write func() error) error {
+	err := write()
+	if durable.LacksRoom(err) && a.buffer.MakeRoom(protocol.CS2, bytes) {
+		err = write()
+	}
+	return err
+}
+
+// retryDocuments is how often a document is tried again that could not be kept.
+const retryDocuments = 10 * time.Second
+
+// retry gives documents that the disk refused another chance, until ctx ends.
+func (a *Agent) retry(ctx context.Context) {
+	tick := time.NewTicker(retryDocuments)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			a.config.Retry()
 		}
-		return err
 	}
 }
 
@@ -251,6 +278,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var guards errgroup.Group
 	guards.Go(func() error { defer stop(); return a.power.Run(ctx) })  // ignition → flush, upload, sleep
 	guards.Go(func() error { a.network.Run(ctx); return nil })         // link → what may be uploaded
+	guards.Go(func() error { a.retry(ctx); return nil })               // documents that the disk refused
 	guards.Go(func() error { a.storage.Run(ctx); return nil })         // note of the start → what became of the data
 	guards.Go(func() error { defer stop(); return a.update.Run(ctx) }) // document → download, slot, restart
 

@@ -7,6 +7,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ type Reports interface {
 	Append(recs []buffer.Record, p buffer.Progress) error
 }
 
-// Config of a Keeper. Every field is required.
+// Config of a Keeper. Every field but Replace is required.
 type Config struct {
 	Dir       string // where documents are kept
 	Vehicle   protocol.VehicleID
@@ -46,7 +47,9 @@ type Config struct {
 	Report    Reports
 	// UnknownSignal is the error that Check wraps for signals that the vehicle lacks.
 	UnknownSignal error
-	Log           *slog.Logger
+	// Replace puts a small file on disk; nil: durable.Replace.
+	Replace func(path string, data []byte) error
+	Log     *slog.Logger
 }
 
 // Keeper keeps and applies documents. Its methods may be called from any goroutine.
@@ -55,6 +58,7 @@ type Keeper struct {
 	mu       sync.Mutex // guards the fields below and the file
 	set      protocol.CampaignSet
 	reported [sha256.Size]byte // of the last document that was reported on since the start
+	later    *later            // the newest document, when this vehicle could not do it; else nil
 }
 
 // setVersion is the version of campaign sets that is understood.
@@ -63,6 +67,9 @@ const setVersion = 1
 // Open puts the kept campaigns in force, or the default. A damaged file, or
 // one that does not fit this vehicle any more, is reported and left; the default applies.
 func Open(cfg Config) (*Keeper, error) {
+	if cfg.Replace == nil {
+		cfg.Replace = durable.Replace
+	}
 	k := &Keeper{cfg: cfg}
 	data, err := readIfThere(k.path())
 	var apply func()
@@ -120,8 +127,10 @@ func (k *Keeper) Apply(t protocol.Topic, payload []byte) {
 		return
 	}
 	results, err := k.applyCampaigns(payload)
+	k.later = nil
 	if err != nil {
-		k.cfg.Log.Error("document not applied", "document", t.Name, "error", err)
+		k.later = &later{topic: t, payload: bytes.Clone(payload)}
+		k.cfg.Log.Error("document not applied; it is tried again", "document", t.Name, "error", err)
 	}
 	if reportErr := k.report(t.Name, k.withRunning(results)); reportErr != nil {
 		k.cfg.Log.Error("document handled but not reported", "document", t.Name, "error", reportErr)
@@ -234,7 +243,7 @@ func (k *Keeper) keep(set protocol.CampaignSet) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.Replace(k.path(), data); err != nil {
+	if err := k.cfg.Replace(k.path(), data); err != nil {
 		return fmt.Errorf("keep campaigns: %w", err)
 	}
 	k.set = set

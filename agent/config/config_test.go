@@ -212,6 +212,22 @@ func TestFullDisk(t *testing.T) {
 	if d := r.got[0].Results[0]; d.Reason != protocol.ReasonInternal || !strings.Contains(d.Detail, "campaigns.cbor") || strings.Contains(d.Detail, dir) {
 		t.Errorf("got %+v, want the file's base name and the reason", d)
 	}
+	r.got = nil
+	k.Retry()
+	equal(t, "tried again without room", r.take(), nil)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.fail = errors.New("no")
+	k.Retry()
+	r.fail = nil
+	for range 2 {
+		k.Retry()
+	}
+	equal(t, "in force with room again", e.inForce, []string{"a@1"})
+	equal(t, "reported once", r.take(), []string{"a@1 ACTIVE"})
+	k.Apply(topic, document(t, 1, campaign("a", 1, "")))
+	equal(t, "the same again", r.take(), nil)
 }
 
 // TestDamagedFile: the default applies, and the agent starts.
@@ -280,6 +296,15 @@ func TestSchemas(t *testing.T) {
 		t.Errorf("kept again: got %q, %v", got, ok)
 	}
 	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save(hash, doc); err != nil { // the folder may come late: the disk was full when it was to be made
+		t.Errorf("the folder was gone: %v", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Save(protocol.SchemaHash{1}, doc); err == nil || strings.Contains(err.Error(), dir) {

@@ -17,9 +17,10 @@ import (
 // boot, since the backlog may need the schemas of earlier campaigns.
 type Schemas struct{ dir string }
 
-// OpenSchemas uses dir, which is created when missing.
+// OpenSchemas uses dir, which is created when missing: with the first schema, when the disk has no room for it yet.
 func OpenSchemas(dir string) (*Schemas, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	err := os.MkdirAll(dir, 0o700)
+	if err != nil && !durable.LacksRoom(err) {
 		return nil, fmt.Errorf("schema folder: %w", durable.Plain(err))
 	}
 	return &Schemas{dir: dir}, nil
@@ -30,7 +31,11 @@ func (s *Schemas) Save(hash protocol.SchemaHash, doc []byte) error {
 	if have, ok := s.Schema(hash); ok && len(have) == len(doc) {
 		return nil
 	}
-	if err := durable.Replace(s.path(hash), doc); err != nil {
+	err := os.MkdirAll(s.dir, 0o700)
+	if err == nil {
+		err = durable.Replace(s.path(hash), doc)
+	}
+	if err = durable.Plain(err); err != nil {
 		return fmt.Errorf("keep schema: %w", err)
 	}
 	return nil

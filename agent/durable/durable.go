@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Replace gives a file new content, on disk when it returns. A file of the same
@@ -40,6 +41,11 @@ func SyncFolder(path string) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// LacksRoom tells errors that go away when something on the disk is deleted.
+func LacksRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // Plain leaves the folder out of an error about a file. nil stays nil.

@@ -77,6 +77,14 @@ func setAside(dir string) error {
 	return durable.Plain(os.Rename(name, name+".corrupt"))
 }
 
+// write replaces a file in a folder that may not be there yet.
+func write(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return durable.Plain(err)
+	}
+	return durable.Replace(path, data)
+}
+
 // keep puts the journal on disk.
 func (u *Updater) keep(j journal) error {
 	data, err := codec.Marshal(j)

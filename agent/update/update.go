@@ -105,7 +105,7 @@ type Updater struct {
 
 // Open reads the journal. A damaged one is set aside: then what runs decides alone.
 func Open(cfg Config) (*Updater, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil && !durable.LacksRoom(err) { // then it comes with the first journal
 		return nil, fmt.Errorf("update folder: %w", durable.Plain(err))
 	}
 	cfg.Timing = cfg.Timing.withDefaults()
@@ -115,7 +115,7 @@ func Open(cfg Config) (*Updater, error) {
 	if len(cfg.Endpoints) == 0 {
 		return nil, errors.New("update: expected a download endpoint")
 	}
-	u := &Updater{cfg: cfg, arrived: make(chan struct{}, 1), client: newClient(cfg), write: durable.Replace}
+	u := &Updater{cfg: cfg, arrived: make(chan struct{}, 1), client: newClient(cfg), write: write}
 	var err error
 	u.j, err = loadJournal(cfg.Dir)
 	if errors.Is(err, errDamaged) {
