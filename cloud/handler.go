@@ -68,18 +68,39 @@ func (h handler) Publish(p broker.Publish, done func(code byte)) {
 		done(h.operate(p))
 		return
 	}
-	h.front.Publish(ingest.Upload{
-		Vehicle: p.Client.Vehicle, Device: p.Client.Device, Topic: p.Topic, Payload: p.Payload,
-		ContentType: p.ContentType, Properties: p.Properties, Received: p.Received,
-	}, func(code byte) {
+	if p.Topic.Kind == protocol.KindPresence {
+		done(h.announce(p))
+		return
+	}
+	h.front.Publish(upload(p), func(code byte) {
 		done(code)
 		switch {
 		case code == ingest.CodeNotAuthorized:
 			h.expel(p.Client)
-		case code == ingest.CodeStored && p.Topic.Kind != protocol.KindPresence: // which Presence forwards in its order
+		case code == ingest.CodeStored:
 			h.broker.Deliver(forward(p))
 		}
 	})
+}
+
+// announce takes a presence of an active device. It is no telemetry: it is known as
+// soon as it is heard, and unknown after a restart, so that neither the vehicle's quota
+// nor a full disk may keep the cloud from learning that a device goes. The stream gets a
+// copy while it has room; the broker bounds how often Presence is called.
+func (h handler) announce(p broker.Publish) byte {
+	if h.registry.Active(p.Client.Vehicle, p.Client.Device) != nil {
+		h.expel(p.Client)
+		return ingest.CodeNotAuthorized
+	}
+	h.front.Publish(upload(p), func(byte) {})
+	return ingest.CodeStored
+}
+
+func upload(p broker.Publish) ingest.Upload {
+	return ingest.Upload{
+		Vehicle: p.Client.Vehicle, Device: p.Client.Device, Topic: p.Topic, Payload: p.Payload,
+		ContentType: p.ContentType, Properties: p.Properties, Received: p.Received,
+	}
 }
 
 // expel disconnects a device that is not active but connected all the same: it was
@@ -120,11 +141,12 @@ func (h handler) operate(p broker.Publish) byte {
 }
 
 // Presence implements broker.Handler.
-func (h handler) Presence(client broker.Client, p protocol.Presence) {
-	known := state.Presence{Presence: p, Since: time.Now().UTC()}
-	h.states.SetPresence(client.Vehicle, known)
-	h.live.PublishPresence(string(client.Vehicle), api.PresenceEvent{Time: known.Since, Device: string(p.Device), Presence: string(p.State)})
-	h.broker.Deliver(presenceMessage(client.Vehicle, known))
+func (h handler) Presence(p broker.Publish, said protocol.Presence) {
+	vid := p.Client.Vehicle
+	known := state.Presence{Presence: said, Since: time.Now().UTC()}
+	h.states.SetPresence(vid, known)
+	h.live.PublishPresence(string(vid), api.PresenceEvent{Time: known.Since, Device: string(said.Device), Presence: string(said.State)})
+	h.broker.Deliver(presenceMessage(vid, known))
 }
 
 // Retained implements broker.Handler: presence, documents and results are served

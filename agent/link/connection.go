@@ -84,7 +84,7 @@ func (c *connection) accepted(p *paho.ConnackProperties) error {
 	}
 	c.guarantee = p.User.Get(guaranteeProperty)
 	if p.MaximumQoS != nil && *p.MaximumQoS < 1 || receive == 0 {
-		_ = c.client.Disconnect(&paho.Disconnect{})
+		_ = c.client.Disconnect(&paho.Disconnect{ReasonCode: withWill})
 		return &phaseError{phase: "mqtt connect", err: errNoQoS}
 	}
 	c.sender = newSender(c.l, c.limits, c.l.schemas[c.endpoint.address], c.transmit)
@@ -194,21 +194,23 @@ func (c *connection) endedByOther() bool {
 		(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
+// withWill is the reason code of a DISCONNECT that lets the will be published [MQTT-3.14.2.1].
+const withWill = 0x04
+
 // farewell waits for publishes under way, says that the device goes, and
-// disconnects, so that no will fires. When there is no place left in the server's
-// receive maximum it asks for the will instead: a stale "online" would be a lie.
+// disconnects. The will is only called off when the server has accepted the last
+// word; else it says that the device is lost, because a stale "online" would be a lie.
 func (c *connection) farewell() {
-	const withWill = 0x04 // [MQTT-3.14.2.1]
 	state, wakes, drain, farewell := c.l.lastWord()
 	c.wait(drain, func() bool { return c.sender.inflight == 0 })
 	last, err := c.l.presenceItem(state, c.l.number, wakes)
 	reason := byte(withWill)
 	if err == nil && c.sender.inflight < c.limits.window {
-		said := false
-		last.settled = func() { said = true }
 		if c.sender.send(last, time.Now()) == nil {
+			c.wait(farewell, func() bool { return last.replied || last.sent.IsZero() })
+		}
+		if last.replied && judge(last.answer) == stored {
 			reason = packets.DisconnectNormalDisconnection
-			c.wait(farewell, func() bool { return said })
 		}
 	}
 	_ = c.client.Disconnect(&paho.Disconnect{ReasonCode: reason})

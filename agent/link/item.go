@@ -40,7 +40,8 @@ type item struct {
 	wait    time.Duration // the last wait between tries
 	due     time.Time     // of the next try
 	quota   bool          // held back since the server said that a quota is exceeded (0x97)
-	settled func()        // called when the item is done with; may be nil
+	answer  byte          // the server's reason code, once answered
+	replied bool          // the server has answered since it was sent last
 }
 
 func recordItem(e buffer.Entry) *item {

@@ -238,7 +238,7 @@ func (s *sender) send(it *item, now time.Time) error {
 	if s.inflight == 0 {
 		s.progress = now
 	}
-	it.sent = now
+	it.sent, it.replied = now, false
 	s.inflight++
 	s.bytes += len(it.payload)
 	s.l.stats.add(func(st *Stats) {
@@ -256,6 +256,7 @@ func (s *sender) answered(a ack, now time.Time) {
 	delete(s.l.strikes, a.item.position)
 	s.bytes -= len(a.item.payload)
 	s.progress = now
+	a.item.answer, a.item.replied = a.code, true
 	switch judge(a.code) {
 	case stored:
 		s.stored(a.item)
@@ -306,9 +307,6 @@ func (s *sender) stored(it *item) {
 		s.held = append(s.held, s.waiting[it.schema]...) // their time is over: due is zero
 		delete(s.waiting, it.schema)
 	case presenceKind:
-	}
-	if it.settled != nil {
-		it.settled()
 	}
 }
 
@@ -370,9 +368,6 @@ func (s *sender) setAside(it *item, why string) {
 		}
 	case presenceKind:
 		s.l.cfg.Log.Warn("presence was not accepted", "reason", why)
-		if it.settled != nil {
-			it.settled()
-		}
 	}
 }
 

@@ -256,3 +256,10 @@ func (c *serverConn) ack(id uint16, code byte) {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// farewells are the reason codes of the DISCONNECTs so far.
+func (s *server) farewells() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.goodbyes)
+}

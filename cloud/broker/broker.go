@@ -40,6 +40,7 @@ type Publish struct {
 	Client      Client
 	Topic       protocol.Topic
 	Retain      bool
+	QoS         byte   // 0 or 1
 	Payload     []byte // owned by the Handler
 	ContentType string
 	Properties  map[string]string // user properties; of a repeated key the first
@@ -80,10 +81,13 @@ type Handler interface {
 	// code for the PUBACK: 0 once the message is on disk. Acknowledgements of a client
 	// leave in the order of its publishes, whatever the order of the calls.
 	Publish(p Publish, done func(code byte))
-	// Presence is called for births, announcements and wills that count, one at a time
-	// and in order for each device, after Publish has accepted the same payload. A will
-	// counts even when Publish refused it.
-	Presence(Client, protocol.Presence)
+	// Presence is called for births, announcements and ends of connections that count,
+	// one at a time and in order for each device, after Publish has accepted the same
+	// message. A connection that ends without a last word ends by its will, or by what
+	// the broker says in its name; those count whatever Publish answers, and are not
+	// waited for. When Presence is called often for a device, some that a newer one has
+	// followed are left out.
+	Presence(Publish, protocol.Presence)
 	// Retained gives the messages that a new subscription to filter gets first. It must
 	// be quick: until it returns, nothing new is delivered to the subscriber.
 	Retained(filter string) []Message

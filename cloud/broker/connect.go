@@ -186,6 +186,7 @@ func (b *Broker) departure(c *connection, pk *packets.Packet) bool {
 		}
 	}
 	if pk.ReasonCode == codeSuccess {
+		c.departed = true
 		b.forgetWill(c)
 	}
 	return true

@@ -24,6 +24,7 @@ type connection struct {
 	started  bool // the writer runs
 	arrivals uint64
 	last     byte // read from the client
+	departed bool // the client sent DISCONNECT with reason code 0
 
 	// Written by admit, then read only.
 	key            string

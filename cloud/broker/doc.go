@@ -18,9 +18,11 @@
 // outlives connections until its expiry, in memory only. What must last beyond the
 // process lives behind the Handler.
 //
-// Presence is ordered by connection: the broker numbers connections, rising, and a
-// will of an old connection never counts once a newer one of the same device is
-// there. After a restart of the broker presence is unknown; the caller says so.
+// Presence is ordered by connection: the broker numbers connections, rising, and nothing
+// that an old connection says counts once a newer one of the same device has spoken.
+// It follows the connection and not only words: a device whose connection ends without
+// an accepted last word is lost or offline, see presences.go.
+// After a restart of the broker presence is unknown; the caller says so.
 //
 // The package stores nothing, decodes no payload but presence, and knows no quota,
 // consent or registry: those sit behind the Handler.

@@ -1,6 +1,10 @@
 package broker
 
-import "strings"
+import (
+	"strings"
+
+	"telltale.dev/protocol"
+)
 
 // QuotaDelay is how long a refusal for quota waits.
 const QuotaDelay = quotaDelay
@@ -27,6 +31,30 @@ func Tree(filterTexts []string, topic string) (matched []bool, left int) {
 
 // FilterCode is what a subscription to filter is answered.
 func FilterCode(c Client, filter string) byte { return filterCode(c, filter) }
+
+// PresenceOrder tells a Handler of what connections of one device said: each step is a
+// connection that comes ("connect"), or a word of one.
+func PresenceOrder(h Handler, steps []PresenceStep) {
+	const key = "dev/v/d"
+	var b presenceBook
+	b.init(h)
+	for i, step := range steps {
+		e := presenceEvent{presence: protocol.Presence{State: step.Word}, arrival: uint64(i)}
+		e.publish.Client.Connection = step.Connection
+		if step.Word == "" {
+			b.connect(key, step.Connection, nil)
+			continue
+		}
+		b.post(key, e)
+	}
+	b.wait()
+}
+
+// PresenceStep is one step of PresenceOrder; an empty Word is a new connection.
+type PresenceStep struct {
+	Connection uint64
+	Word       protocol.PresenceState
+}
 
 // WellFormed says whether a filter may be in the tree.
 func WellFormed(filter string) bool { return wellFormed(strings.Split(filter, "/")) }

@@ -129,6 +129,8 @@ type cloud struct {
 	retained func(string) []broker.Message
 
 	presences chan presenceCall
+	stage     *stage // set by presenceStage
+	clean     bool   // clean start of presenceStage's connections
 
 	mu        sync.Mutex
 	published []broker.Publish
@@ -152,9 +154,9 @@ func (c *cloud) Publish(p broker.Publish, done func(byte)) {
 	c.publish(p, done)
 }
 
-func (c *cloud) Presence(client broker.Client, p protocol.Presence) {
+func (c *cloud) Presence(p broker.Publish, said protocol.Presence) {
 	if c.presences != nil {
-		c.presences <- presenceCall{client, p}
+		c.presences <- presenceCall{p.Client, said}
 	}
 }
 
@@ -420,6 +422,15 @@ func withWill(t testing.TB, vid, did string, delay uint32) func(*paho.Connect) {
 			c.WillProperties.WillDelayInterval = &delay
 		}
 	}
+}
+
+// reset ends the TCP connection by RST.
+func reset(t testing.TB, r *raw) {
+	t.Helper()
+	if err := r.NetConn().(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.NetConn().Close()
 }
 
 // eventually waits until ok is true.

@@ -2,8 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"math"
-	"sync"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -49,10 +47,18 @@ func newWill(client Client, pk packets.Packet) (*will, byte) {
 		presence: presence,
 		delay:    time.Duration(p.WillDelayInterval) * time.Second,
 		publish: Publish{
-			Topic: topic, Retain: true, Payload: pk.Connect.WillPayload, ContentType: p.ContentType,
+			Topic: topic, Retain: true, QoS: 1, Payload: pk.Connect.WillPayload, ContentType: p.ContentType,
 			Properties: properties, Expiry: time.Duration(p.MessageExpiryInterval) * time.Second,
 		},
 	}, codeSuccess
+}
+
+// event is the will of a session as what has happened now. The caller holds Broker.mu.
+func (w *will) event(s *session) *presenceEvent {
+	e := &presenceEvent{publish: w.publish, presence: w.presence, arrival: endArrival, unseen: true}
+	e.publish.Client = s.client
+	e.publish.Client.Connection = s.current
+	return e
 }
 
 // parsePresence reads a presence of the client's own device.
@@ -73,124 +79,3 @@ func parsePresence(client Client, payload []byte) (protocol.Presence, error) {
 	}
 	return protocol.Presence{}, fmt.Errorf("presence: state is none of online, asleep, offline, lost")
 }
-
-// presenceEvent is a presence that has happened; it counts if its connection is
-// still the newest of the device when its turn comes.
-type presenceEvent struct {
-	client   Client
-	presence protocol.Presence
-	arrival  uint64 // order within the connection; see willArrival
-	will     *will  // not published yet; nil for what the device published itself
-}
-
-// willArrival puts the will after everything else of its connection: a birth that
-// is stored only after the will has come no longer counts.
-const willArrival = math.MaxUint64
-
-// presenceBook calls Handler.Presence in order for each device, and only for
-// connections that no newer one has followed.
-type presenceBook struct {
-	handler Handler
-	running sync.WaitGroup // one for each lane at work
-
-	mu    sync.Mutex // guards what follows
-	lanes map[string]*presenceLane
-}
-
-// presenceLane is the order of events of one device.
-type presenceLane struct {
-	newest  uint64 // number of the newest connection
-	arrived uint64 // highest arrival among its events so far
-	waiting []presenceEvent
-	atWork  bool
-	over    bool // the session is gone: forget the lane when it is empty
-}
-
-func (b *presenceBook) init(h Handler) {
-	b.handler = h
-	b.lanes = make(map[string]*presenceLane)
-}
-
-// connect notes a new connection of the device: what older ones left no longer counts.
-func (b *presenceBook) connect(key string, connection uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	lane := b.lanes[key]
-	if lane == nil {
-		lane = &presenceLane{}
-		b.lanes[key] = lane
-	}
-	lane.over = false
-	if connection > lane.newest {
-		lane.newest, lane.arrived = connection, 0
-	}
-}
-
-// forget drops the lane of a device whose session is gone, unless a connection
-// newer than the given one is there.
-func (b *presenceBook) forget(key string, connection uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	lane := b.lanes[key]
-	if lane == nil || lane.newest > connection {
-		return
-	}
-	lane.over = true
-	if !lane.atWork && len(lane.waiting) == 0 {
-		delete(b.lanes, key)
-	}
-}
-
-// post queues an event; at most as many wait as the device has publishes in flight, and its will.
-func (b *presenceBook) post(key string, e presenceEvent) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	lane := b.lanes[key]
-	if lane == nil || lane.newest != e.client.Connection || e.arrival < lane.arrived {
-		return
-	}
-	lane.arrived = e.arrival
-	lane.waiting = append(lane.waiting, e)
-	if !lane.atWork {
-		lane.atWork = true
-		b.running.Go(func() { b.work(key, lane) })
-	}
-}
-
-// work empties a lane.
-func (b *presenceBook) work(key string, lane *presenceLane) {
-	for {
-		b.mu.Lock()
-		if len(lane.waiting) == 0 {
-			lane.atWork, lane.waiting = false, nil
-			if lane.over {
-				delete(b.lanes, key)
-			}
-			b.mu.Unlock()
-			return
-		}
-		e := lane.waiting[0]
-		lane.waiting = lane.waiting[1:]
-		counts := lane.newest == e.client.Connection
-		b.mu.Unlock()
-		if counts {
-			b.tell(e)
-		}
-	}
-}
-
-// tell hands one event to the handler; a will is stored first.
-func (b *presenceBook) tell(e presenceEvent) {
-	if e.will != nil {
-		stored := make(chan struct{})
-		var once sync.Once
-		publish := e.will.publish
-		publish.Client, publish.Received = e.client, time.Now()
-		b.handler.Publish(publish, func(byte) { once.Do(func() { close(stored) }) })
-		<-stored
-	}
-	b.handler.Presence(e.client, e.presence)
-}
-
-// wait returns when all lanes are empty. Nothing is posted any more.
-func (b *presenceBook) wait() { b.running.Wait() }

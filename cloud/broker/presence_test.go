@@ -16,12 +16,13 @@ const presenceTopic = "v1/v/up/presence/d"
 func presenceStage(t *testing.T) (*stage, *cloud, func(delay, expiry uint32) *raw) {
 	handler := &cloud{presences: make(chan presenceCall, 64)}
 	s := start(t, handler, nil)
+	handler.stage = s
 	config := s.ca.client("urn:dev:v:d")
 	return s, handler, func(delay, expiry uint32) *raw {
 		t.Helper()
 		r, _ := s.join(config, connectPacket("d", func(c *paho.Connect) {
 			withWill(t, "v", "d", delay)(c)
-			c.CleanStart = false
+			c.CleanStart = handler.clean
 			c.Properties.SessionExpiryInterval = &expiry
 		}))
 		r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Retain: true, Topic: presenceTopic,
@@ -105,24 +106,104 @@ func TestReconnectCancelsTheWill(t *testing.T) {
 	handler.wantNothing(t, 1500*time.Millisecond)
 }
 
-// TestTakeOverPublishesNoWill: without a delay too, and although the old connection
-// ends after the new birth.
-func TestTakeOverPublishesNoWill(t *testing.T) {
+// TestTakeOverAndTheWill: the will of a connection that is taken over comes when it has
+// no delay, or when its session ends by the take-over [MQTT-3.1.4-3]; always under the
+// number of its own connection, and always before anything of the new one.
+func TestTakeOverAndTheWill(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		delay, expiry uint32
+		clean, away   bool // away: the first connection has ended before, and its will waits
+		want          bool
+	}{
+		{"no delay", 0, 300, false, false, true},
+		{"delay", 300, 600, false, false, false},
+		{"delay, clean start", 300, 600, true, false, true},
+		{"no delay, clean start", 0, 300, true, false, true},
+		{"delay, session of no length", 300, 0, false, false, true},
+		{"delay runs already", 300, 600, false, true, false},
+		{"delay runs already, clean start", 300, 600, true, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, handler, join := presenceStage(t)
+			old := join(c.delay, c.expiry)
+			first := handler.want(t, protocol.PresenceOnline).client.Connection
+			if c.away {
+				_ = old.NetConn().Close()
+				eventually(t, "away", func() bool { return handler.stage.Stats().Connections == 0 })
+			}
+			handler.clean = c.clean
+			join(c.delay, c.expiry)
+			if c.want {
+				if got := handler.want(t, protocol.PresenceLost).client.Connection; got != first {
+					t.Errorf("will: got connection %d, want the old one, %d", got, first)
+				}
+			}
+			if got := handler.want(t, protocol.PresenceOnline).client.Connection; got <= first {
+				t.Errorf("birth: got connection %d, want one above %d", got, first)
+			}
+			if !c.away {
+				old.closed()
+			}
+			handler.wantNothing(t, quiet)
+		})
+	}
+}
+
+// TestTakeOversInARow: whichever connection ends when, the newest word is told last.
+func TestTakeOversInARow(t *testing.T) {
 	t.Parallel()
 	_, handler, join := presenceStage(t)
-	for i := range 10 {
-		old := join(0, 0)
-		first := handler.want(t, protocol.PresenceOnline)
-		fresh := join(0, 0)
-		second := handler.want(t, protocol.PresenceOnline)
-		if first.client.Connection >= second.client.Connection {
-			t.Errorf("round %d: connections %d and %d, want rising", i, first.client.Connection, second.client.Connection)
-		}
-		old.closed()
-		handler.wantNothing(t, 20*time.Millisecond)
-		fresh.send(paho.DISCONNECT, &paho.Disconnect{Properties: &paho.Properties{}})
-		fresh.closed()
+	for range 10 {
+		join(0, 300)
 	}
+	last, births := presenceCall{}, 0
+	eventually(t, "the last birth", func() bool {
+		for len(handler.presences) > 0 {
+			got := <-handler.presences
+			if got.client.Connection < last.client.Connection {
+				t.Errorf("connection %d was told of after %d", got.client.Connection, last.client.Connection)
+			}
+			if last = got; got.presence.State == protocol.PresenceOnline {
+				births++
+			}
+		}
+		return births == 10
+	})
+	handler.wantNothing(t, quiet)
+}
+
+// TestTwoConnectionsAtOnce: when the older of two connections is noted last, it is still the older one.
+func TestTwoConnectionsAtOnce(t *testing.T) {
+	handler := &cloud{presences: make(chan presenceCall, 8)}
+	broker.PresenceOrder(handler, []broker.PresenceStep{
+		{1, ""}, {1, protocol.PresenceOnline}, {3, ""}, {2, ""}, {2, protocol.PresenceAsleep}, {3, protocol.PresenceOnline}, {1, protocol.PresenceLost},
+	})
+	for _, want := range []uint64{1, 3} {
+		if got := handler.want(t, protocol.PresenceOnline).client.Connection; got != want {
+			t.Errorf("connection: got %d, want %d", got, want)
+		}
+	}
+	handler.wantNothing(t, 0)
+}
+
+// TestBirthStoredAfterATakeOver: what an old connection said counts no longer when it
+// is accepted only after a newer one is there.
+func TestBirthStoredAfterATakeOver(t *testing.T) {
+	store := make(chan func(byte), 2)
+	handler := &cloud{presences: make(chan presenceCall, 8)}
+	handler.publish = func(_ broker.Publish, done func(byte)) { store <- done }
+	s := start(t, handler, nil)
+	old := s.device("v", "d")
+	old.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: presenceTopic, Payload: presencePayload(t, "d", protocol.PresenceAsleep)})
+	late := <-store
+	fresh := s.device("v", "d")
+	fresh.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: presenceTopic, Payload: presencePayload(t, "d", protocol.PresenceOnline)})
+	(<-store)(0)
+	handler.want(t, protocol.PresenceOnline)
+	late(0)
 	handler.wantNothing(t, quiet)
 }
 
@@ -132,6 +213,7 @@ func TestDisconnectAndTheWill(t *testing.T) {
 	handler.want(t, protocol.PresenceOnline)
 	r.send(paho.DISCONNECT, &paho.Disconnect{ReasonCode: 0, Properties: &paho.Properties{}})
 	r.closed()
+	handler.want(t, protocol.PresenceOffline) // the broker's word; the will is discarded
 	handler.wantNothing(t, quiet)
 
 	r = join(0, 300)
@@ -141,17 +223,13 @@ func TestDisconnectAndTheWill(t *testing.T) {
 	handler.want(t, protocol.PresenceLost)
 
 	// A reason code alone: paho leaves it out or writes properties, mosquitto writes this.
-	for code, want := range map[string]protocol.PresenceState{"\x00": "", "\x04": protocol.PresenceLost} {
+	for code, want := range map[string]protocol.PresenceState{"\x00": protocol.PresenceOffline, "\x04": protocol.PresenceLost} {
 		r = join(0, 300)
 		handler.want(t, protocol.PresenceOnline)
 		if _, err := r.Write([]byte("\xe0\x01" + code)); err != nil {
 			t.Fatal(err)
 		}
 		r.closed()
-		if want == "" {
-			handler.wantNothing(t, quiet)
-			continue
-		}
 		handler.want(t, want)
 	}
 }
@@ -162,6 +240,7 @@ func TestDisconnectChangesTheExpiry(t *testing.T) {
 	handler.want(t, protocol.PresenceOnline)
 	r.send(paho.DISCONNECT, &paho.Disconnect{Properties: &paho.Properties{SessionExpiryInterval: ptr(uint32(0))}})
 	r.closed()
+	handler.want(t, protocol.PresenceOffline)
 	eventually(t, "session gone", func() bool { return s.Stats().Sessions == 0 })
 
 	r = join(0, 0)

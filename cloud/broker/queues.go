@@ -23,6 +23,8 @@ const (
 	maxUserProps     = 32       // of one publish: refused with 0x97
 	maxClientID      = 128      // bytes, of operators: 0x85
 	maxCorrelation   = 1 << 10  // bytes of correlation data in one publish of an operator: refused with 0x97
+	maxPresences     = 16       // presences of one device that wait for the handler: the newest replaces the last
+	presenceBurst    = 32       // presences of one device told at once; beyond it one every presenceInterval
 
 	topicAliasMaximum = 32 // inbound; none outbound
 	readBuffer        = 1024
@@ -39,6 +41,9 @@ const (
 	// quotaDelay is how long a PUBACK with 0x97 waits: a client that ignores it gets
 	// no more than its receive maximum through the broker in that time, and costs next to nothing.
 	quotaDelay = 100 * time.Millisecond
+
+	// presenceInterval is how often the handler is told of a device that floods presence.
+	presenceInterval = 500 * time.Millisecond
 
 	maxKeepAlive  = 20 * 60 // seconds; MQTT 5 clients that ask for more, or none, are told this
 	maxKeepAlive3 = 43_690  // seconds; mochi multiplies by 1.5 in 16 bits

@@ -2,12 +2,16 @@ package broker
 
 import (
 	"time"
+
+	"telltale.dev/protocol"
 )
 
 // attach gives a connection its session: the one that waits under its key, or a new
-// one. A connection that has it is told 0x8E, and its will never counts.
+// one. A connection that has it is told 0x8E. Its will is published before anything of
+// the new connection when it has no delay, or when its session ends by this: at a clean
+// start, and when the session's expiry was 0 [MQTT-3.1.4-3] (section 3.1.2.5).
 func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
-	old, s, code := b.claim(c, w, settings)
+	old, s, due, code := b.claim(c, w, settings)
 	if code != codeSuccess {
 		return code
 	}
@@ -15,13 +19,15 @@ func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
 		b.schedule.clear(old)
 	}
 	if c.client.Device != "" {
-		b.presence.connect(c.key, c.client.Connection)
+		b.presence.connect(c.key, c.client.Connection, due)
 	}
 	if old != nil && old != s {
 		b.endSession(old, codeTakenOver)
 	}
 	before, ok := s.take(c, settings)
-	if !ok {
+	if !ok { // the session was cut, or a newer connection has it; then nothing happens here
+		b.presence.end(c.key, c.client.Connection, protocol.PresenceLost)
+		b.presence.forget(c.key, c.client.Connection)
 		return codeUnavailable
 	}
 	if before != nil {
@@ -33,8 +39,8 @@ func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
 }
 
 // claim is the part of attach that is atomic: old is the session that was there, s
-// the one to use, maybe the same.
-func (b *Broker) claim(c *connection, w *will, settings sessionSettings) (old, s *session, code byte) {
+// the one to use, maybe the same, and due the will of old if it is to be published now.
+func (b *Broker) claim(c *connection, w *will, settings sessionSettings) (old, s *session, due *presenceEvent, code byte) {
 	number := c.client.Connection
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,24 +48,31 @@ func (b *Broker) claim(c *connection, w *will, settings sessionSettings) (old, s
 	s = old
 	switch {
 	case b.closing:
-		return nil, nil, codeUnavailable
+		return nil, nil, nil, codeUnavailable
 	case old != nil && old.current > number:
-		return nil, nil, codeUnavailable // a newer connection of this client was faster
+		return nil, nil, nil, codeUnavailable // a newer connection of this client was faster
 	case old == nil && len(b.sessions) >= b.cfg.MaxSessions:
-		return nil, nil, codeQuota
-	case old == nil || settings.clean:
+		return nil, nil, nil, codeQuota
+	case old == nil || settings.clean || old.attached && old.expiry == 0:
 		s = &session{broker: b, key: c.key, client: c.client, subscribed: make(map[string]subscription)}
 		b.sessions[c.key] = s
 	}
 	if old == nil || !old.attached {
 		b.connected++
 	}
+	if old != nil && old.will != nil {
+		if old != s || old.attached && old.will.delay == 0 {
+			due = old.will.event(old)
+		}
+		old.will = nil
+	}
 	s.current, s.attached, s.will, s.expiry = number, true, w, settings.expiry
-	return old, s, codeSuccess
+	return old, s, due, codeSuccess
 }
 
 // detach is the end of a connection: its session starts to wait, or ends, and its
-// will is due now or later.
+// will is due now or later. Without a will, because there was none or a DISCONNECT with
+// reason code 0 has discarded it, the device is not online from now on.
 func (b *Broker) detach(c *connection) {
 	s := c.session
 	if s == nil {
@@ -87,7 +100,15 @@ func (b *Broker) detach(c *connection) {
 	if s.will != nil {
 		s.willAt = now.Add(min(s.will.delay, s.expireAt.Sub(now)))
 	}
+	silent := s.will == nil && !b.closing
 	b.mu.Unlock()
+	if silent {
+		state := protocol.PresenceLost
+		if c.departed {
+			state = protocol.PresenceOffline
+		}
+		b.presence.end(s.key, c.client.Connection, state)
+	}
 	b.due(s, now)
 }
 
@@ -99,9 +120,9 @@ func (b *Broker) due(s *session, now time.Time) {
 		b.mu.Unlock()
 		return
 	}
-	var w *will
+	var due *presenceEvent
 	if s.will != nil && !now.Before(s.willAt) {
-		w, s.will = s.will, nil
+		due, s.will = s.will.event(s), nil
 	}
 	expired := !now.Before(s.expireAt)
 	next := s.expireAt
@@ -118,10 +139,8 @@ func (b *Broker) due(s *session, now time.Time) {
 	closing := b.closing
 	b.mu.Unlock()
 
-	if w != nil && !closing {
-		client := s.client
-		client.Connection = number
-		b.presence.post(s.key, presenceEvent{client: client, presence: w.presence, arrival: willArrival, will: w})
+	if due != nil && !closing {
+		b.presence.post(s.key, *due)
 	}
 	if !expired {
 		b.schedule.set(s, next)

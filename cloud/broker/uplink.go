@@ -15,9 +15,8 @@ type upload struct {
 	connection *connection
 	id         uint16 // packet identifier; 0 for QoS 0
 	size       int64
-	arrival    uint64             // counts the publishes of the connection
-	presence   *protocol.Presence // of a presence topic
-	called     atomic.Bool        // done was called
+	presence   *presenceEvent // of a presence topic
+	called     atomic.Bool    // done was called
 
 	finished bool // guarded by connection.mu
 	code     byte // guarded by connection.mu
@@ -57,7 +56,10 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 		return
 	}
 	c.arrivals++
-	u := &upload{connection: c, id: pk.PacketID, size: int64(len(pk.Payload)), arrival: c.arrivals, presence: presence}
+	u := &upload{connection: c, id: pk.PacketID, size: int64(len(pk.Payload))}
+	if presence != nil {
+		u.presence = &presenceEvent{publish: p, presence: *presence, arrival: c.arrivals}
+	}
 	if !b.reserve(u.size) {
 		b.refuse(c, pk, codeQuota)
 		return
@@ -82,7 +84,7 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 		return Publish{}, nil, codeQuota
 	}
 	p := Publish{
-		Client: c.client, Topic: topic, Retain: pk.FixedHeader.Retain, Payload: pk.Payload,
+		Client: c.client, Topic: topic, Retain: pk.FixedHeader.Retain, QoS: pk.FixedHeader.Qos, Payload: pk.Payload,
 		ContentType: pk.Properties.ContentType, Properties: properties,
 		Expiry: time.Duration(pk.Properties.MessageExpiryInterval) * time.Second, Received: time.Now(),
 	}
@@ -201,7 +203,7 @@ func (u *upload) done(code byte) {
 	if code >= refusedFrom {
 		b.counters.refused[code].Add(1)
 	} else if u.presence != nil {
-		b.presence.post(c.key, presenceEvent{client: c.client, presence: *u.presence, arrival: u.arrival})
+		b.presence.post(c.key, *u.presence)
 	}
 	c.answer(u, code)
 }
