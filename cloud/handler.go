@@ -116,7 +116,7 @@ func (h handler) expel(client broker.Client) {
 func forward(p broker.Publish) broker.Message {
 	return broker.Message{
 		Topic: p.Topic.String(), Payload: p.Payload, ContentType: p.ContentType,
-		Properties: p.Properties, Expiry: p.Expiry, QoS: 1,
+		User: p.User, Format: p.Format, Response: p.Response, Correlation: p.Correlation, Expiry: p.Expiry, QoS: p.QoS,
 	}
 }
 
@@ -146,7 +146,9 @@ func (h handler) Presence(p broker.Publish, said protocol.Presence) {
 	known := state.Presence{Presence: said, Since: time.Now().UTC()}
 	h.states.SetPresence(vid, known)
 	h.live.PublishPresence(string(vid), api.PresenceEvent{Time: known.Since, Device: string(said.Device), Presence: string(said.State)})
-	h.broker.Deliver(presenceMessage(vid, known))
+	m := forward(p)
+	m.Retain = true
+	h.broker.Deliver(m)
 }
 
 // Retained implements broker.Handler: presence, documents and results are served

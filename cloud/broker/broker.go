@@ -44,25 +44,33 @@ type Publish struct {
 	Payload     []byte // owned by the Handler
 	ContentType string
 	Properties  map[string]string // user properties; of a repeated key the first
+	User        []Property        // the same, as they were sent
+	Format      *byte             // payload format indicator, 0 or 1; nil: none was sent
+	Response    string            // response topic as it was sent, to be forwarded and not followed
 	Expiry      time.Duration     // message expiry interval; 0: never
 	Received    time.Time
 	// Reply is where an operator wants the answer, below its own prefix (see MayReply);
-	// empty: nowhere. Correlation belongs into the answer as it is. Both are empty for devices.
+	// empty: nowhere, as for devices. Correlation belongs into the answer as it is.
 	Reply       string
 	Correlation []byte
 }
 
+// Property is one user property.
+type Property struct{ Key, Value string }
+
 // Message is one message to clients. Deliver does not change it and may keep
-// Payload and Properties until they are written to every receiver.
+// Payload and User until they are written to every receiver.
 type Message struct {
 	Topic       string
 	Payload     []byte
 	ContentType string
-	Properties  map[string]string // user properties
-	Expiry      time.Duration     // rounded up to seconds, counted down while it waits; 0: never
-	Retain      bool              // told to subscribers that asked for retain-as-published
-	QoS         byte              // 0 or 1; a subscription may lower it
-	Correlation []byte            // correlation data of the request that the message answers
+	User        []Property    // user properties, in order
+	Format      *byte         // payload format indicator, 0 or 1; nil: none
+	Response    string        // response topic
+	Expiry      time.Duration // rounded up to seconds, counted down while it waits; 0: never
+	Retain      bool          // told to subscribers that asked for retain-as-published
+	QoS         byte          // 0 or 1; a subscription may lower it
+	Correlation []byte        // correlation data, of a request or of what answers it
 	// Operator is the only one whose subscriptions get the message; empty: everybody's.
 	Operator string
 	// From is the Connection of the client that caused the message; subscriptions
@@ -121,15 +129,16 @@ type Config struct {
 
 // Broker is an MQTT broker. Its methods may be called from any goroutine.
 type Broker struct {
-	cfg      Config
-	log      *slog.Logger
-	listener net.Listener
-	server   *mqtt.Server
-	filters  filters
-	presence presenceBook
-	schedule schedule
-	counters counters
-	buffers  sync.Pool // of *bytes.Buffer, for the writers
+	cfg         Config
+	log         *slog.Logger
+	listener    net.Listener
+	server      *mqtt.Server
+	filters     filters
+	presence    presenceBook
+	schedule    schedule
+	counters    counters
+	panicLogged atomic.Int64 // when, in ns since the Unix epoch
+	buffers     sync.Pool    // of *bytes.Buffer, for the writers
 
 	connections sync.WaitGroup // one for each serve
 

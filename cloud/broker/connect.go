@@ -15,7 +15,7 @@ import (
 // admit checks a CONNECT and, when it is good, gives the connection its session.
 // It returns the reason code for CONNACK.
 func (b *Broker) admit(c *connection, pk packets.Packet) byte {
-	c.version = pk.ProtocolVersion
+	c.version, c.maxPacket = pk.ProtocolVersion, pk.Properties.MaximumPacketSize
 	client, code := b.identify(c)
 	if code != codeSuccess {
 		return code

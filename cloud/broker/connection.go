@@ -23,22 +23,28 @@ type connection struct {
 	mochi    *mqtt.Client
 	started  bool // the writer runs
 	arrivals uint64
-	last     byte // read from the client
-	departed bool // the client sent DISCONNECT with reason code 0
+	head     [5]byte // of the packet being read
+	packet   []byte  // what the library has not read yet of a packet that is whole
+	last     byte    // of the packet read last
+	level    byte    // protocol level of a CONNECT that is refused; 0: unknown
+	departed bool    // the client sent DISCONNECT with reason code 0
 
 	// Written by admit, then read only.
 	key            string
-	version        byte // of MQTT: 4 (3.1.1) or 5
+	version        byte   // of MQTT: 4 (3.1.1) or 5
+	maxPacket      uint32 // largest packet that the client takes; 0: any
 	sessionPresent bool
 	sessionExpiry  uint32 // to tell in CONNACK when it was cut; 0: as asked
 	session        *session
 
-	kicked     atomic.Uint32 // kickedBit | reason code once the connection is to end
-	admitted   atomic.Bool   // CONNECT was accepted: the writer runs or is about to
-	broken     atomic.Bool   // a write has failed: no farewell of TLS either
-	wake       chan struct{} // capacity 1: there may be something to write
-	closing    chan struct{} // closed when the reader has ended
-	writerDone chan struct{} // closed when the writer has ended
+	kicked     atomic.Uint32         // kickedBit | reason code once the connection is to end
+	admitted   atomic.Bool           // CONNECT was accepted: the writer runs or is about to
+	broken     atomic.Bool           // a write has failed: no farewell of TLS either
+	lingering  atomic.Bool           // the reader closes, not the writer; see leave
+	why        atomic.Pointer[fault] // to be said in DISCONNECT; nil: the code says it all
+	wake       chan struct{}         // capacity 1: there may be something to write
+	closing    chan struct{}         // closed when the reader has ended
+	writerDone chan struct{}         // closed when the writer has ended
 
 	mu       sync.Mutex       // guards what follows
 	uploads  []*upload        // QoS 1 publishes not acknowledged yet, in order
@@ -72,15 +78,6 @@ func (c *connection) SetDeadline(t time.Time) error {
 		t = t.Add(time.Second / 2)
 	}
 	return c.SetReadDeadline(t)
-}
-
-// Read keeps the last byte, for departure.
-func (c *connection) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.last = p[n-1]
-	}
-	return n, err
 }
 
 // Close ends the connection; without the farewell of TLS, which may block for
@@ -124,12 +121,7 @@ func (c *connection) kick(code byte) {
 
 // hangUp is kick for the reader: it waits until the farewell is written, so that
 // mochi does not close the connection before.
-func (c *connection) hangUp(code byte) {
-	c.kick(code)
-	if c.started {
-		<-c.writerDone
-	}
-}
+func (c *connection) hangUp(code byte) { c.leave(code, 0) }
 
 // signal wakes the writer.
 func (c *connection) signal() {
@@ -157,7 +149,11 @@ func (c *connection) stopWriter() {
 // write is the writer: it sleeps until signalled, then sends all there is.
 func (c *connection) write() {
 	defer close(c.writerDone)
-	defer c.Close()
+	defer func() {
+		if !c.lingering.Load() || c.broken.Load() || c.CloseWrite() != nil {
+			_ = c.Close()
+		}
+	}()
 	for {
 		select {
 		case <-c.wake:
@@ -237,7 +233,13 @@ func (c *connection) farewell(code byte) {
 	var buf bytes.Buffer
 	c.encodeAcks(&buf)
 	if c.version == 5 {
-		encode(&buf, &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ReasonCode: code}, 5)
+		pk := packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ReasonCode: code, Mods: packets.Mods{MaxSize: c.maxPacket},
+		}
+		if why := c.why.Load(); why != nil && why.code == code {
+			pk.Properties.ReasonString = why.text // left out when the client does not take such a large packet
+		}
+		encode(&buf, &pk, 5)
 	}
 	if buf.Len() > 0 {
 		_, _ = c.Write(buf.Bytes())

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -56,10 +55,15 @@ func newOutgoing(m Message) *outgoing {
 		out.deadline = time.Now().Add(m.Expiry)
 	}
 	out.fixed = 2 + len(m.Topic) + len(m.Payload)
-	for _, key := range slices.Sorted(maps.Keys(m.Properties)) {
-		value := m.Properties[key]
-		out.user = append(out.user, packets.UserProperty{Key: key, Val: value})
-		out.props += 5 + len(key) + len(value)
+	for _, p := range m.User {
+		out.user = append(out.user, packets.UserProperty{Key: p.Key, Val: p.Value})
+		out.props += 5 + len(p.Key) + len(p.Value)
+	}
+	if m.Format != nil {
+		out.props += 2
+	}
+	if m.Response != "" {
+		out.props += 3 + len(m.Response)
 	}
 	if m.ContentType != "" {
 		out.props += 3 + len(m.ContentType)

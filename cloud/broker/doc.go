@@ -6,7 +6,8 @@
 // Everything that must not go wrong is ours, because its own delivery stalls, loses
 // and reorders:
 //
-//	TLS connection ── mochi: decode, validate, resolve aliases ──┐ hooks.go
+//	TLS connection ── incoming.go: whole packets, checked against the standard (grammar.go)
+//	      │         ── mochi: decode, validate, resolve aliases ──┐ hooks.go
 //	      ▲                                                       ├─ connect.go    who, client id, will, session
 //	      │                                                       ├─ uplink.go     authorise → Handler.Publish → PUBACK in order
 //	      └── connection.go: one writer ◄── session.go: queue ◄───┴─ subscribe.go  filters, retained messages

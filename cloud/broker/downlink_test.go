@@ -388,9 +388,9 @@ func TestPropertiesArrive(t *testing.T) {
 	s := start(t, &cloud{}, nil)
 	r := newReceiver(s).subscribed(nil)
 	s.Deliver(broker.Message{Topic: configTopic, Payload: []byte("x"), QoS: 1, ContentType: "application/x",
-		Properties: map[string]string{"pr": "CS2", "cv": "17"}})
+		User: []broker.Property{{"pr", "CS2"}, {"cv", "17"}}})
 	p := r.message()
-	if p.Properties.ContentType != "application/x" || len(p.Properties.User) != 2 || p.Properties.User[1] != (paho.User{Key: "pr", Value: "CS2"}) {
+	if p.Properties.ContentType != "application/x" || len(p.Properties.User) != 2 || p.Properties.User[0] != (paho.User{Key: "pr", Value: "CS2"}) {
 		t.Errorf("got %v", p.Properties)
 	}
 }

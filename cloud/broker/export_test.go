@@ -3,6 +3,8 @@ package broker
 import (
 	"strings"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"telltale.dev/protocol"
 )
 
@@ -54,6 +56,39 @@ func PresenceOrder(h Handler, steps []PresenceStep) {
 type PresenceStep struct {
 	Connection uint64
 	Word       protocol.PresenceState
+}
+
+// CheckAndDecode gives the code of the fault in a packet without remaining length, 0 for
+// none; then also what the library's decoder says. Version 0 is a first packet.
+func CheckAndDecode(version byte, packet []byte) (code byte, decoded error) {
+	pk := packets.Packet{ProtocolVersion: version}
+	body := packet[1:]
+	var f *fault
+	if version == 0 {
+		if packet[0]>>4 != packets.Connect {
+			return 0, nil
+		}
+		_, f = checkConnect(packet[0]&0x0f, body)
+	} else {
+		f = checkPacket(version, packet[0], body)
+	}
+	if f != nil {
+		return f.code, nil
+	}
+	if err := pk.FixedHeader.Decode(packet[0]); err != nil {
+		return 0, err
+	}
+	pk.FixedHeader.Remaining = len(body)
+	decoders := map[byte]func([]byte) error{
+		packets.Connect: pk.ConnectDecode, packets.Publish: pk.PublishDecode, packets.Puback: pk.PubackDecode,
+		packets.Pubrec: pk.PubrecDecode, packets.Pubrel: pk.PubrelDecode, packets.Pubcomp: pk.PubcompDecode,
+		packets.Subscribe: pk.SubscribeDecode, packets.Unsubscribe: pk.UnsubscribeDecode,
+		packets.Disconnect: pk.DisconnectDecode, packets.Auth: pk.AuthDecode,
+	}
+	if decode := decoders[pk.FixedHeader.Type]; decode != nil {
+		return 0, decode(append([]byte(nil), body...))
+	}
+	return 0, nil
 }
 
 // WellFormed says whether a filter may be in the tree.

@@ -93,6 +93,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if pk.ProtocolVersion < 5 && pk.ReasonCode == codeUnspecified {
 			pk.ReasonCode = code3(codeClientID) // mochi's for no client id and a session to keep [MQTT-3.1.3-8]
 		}
+		if pk.ProtocolVersion < 5 && pk.ReasonCode >= refusedFrom {
+			pk.ReasonCode = code3(pk.ReasonCode) // whatever mochi has refused it for
+		}
 		// MQTT 3.1.1 has other numbers (2 to 5); they are counted as they are sent.
 		h.broker.counters.connects[pk.ReasonCode].Add(1)
 		return pk

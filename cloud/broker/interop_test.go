@@ -65,7 +65,7 @@ func echo(t *testing.T) (*stage, *cloud) {
 	handler.publish = func(p broker.Publish, done func(byte)) {
 		s.Deliver(broker.Message{
 			Topic: p.Topic.String(), Payload: p.Payload, QoS: 1, Retain: p.Retain,
-			ContentType: p.ContentType, Properties: p.Properties, Expiry: p.Expiry,
+			ContentType: p.ContentType, User: p.User, Expiry: p.Expiry,
 		})
 		done(0)
 	}

@@ -50,13 +50,16 @@ func (b *Broker) serve(c *connection) {
 }
 
 // establish runs mochi on the connection. Its decoder panics on some malformed
-// packets (a SUBSCRIBE that ends before the options of a filter); that ends this
-// connection and nothing else.
+// packets, which incoming.go keeps from it; should there be one more, that ends this
+// connection and nothing else, and its stack is logged once in a while.
 func (b *Broker) establish(c *connection) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.counters.panics.Add(1)
-			b.log.Error("reading a packet panicked", "connection", c.client.Connection, "stack", string(debug.Stack()))
+			if now := time.Now().UnixNano(); now-b.panicLogged.Load() > int64(panicLogInterval) {
+				b.panicLogged.Store(now)
+				b.log.Error("reading a packet panicked", "connection", c.client.Connection, "panics", b.counters.panics.Load(), "stack", string(debug.Stack()))
+			}
 			err = errPanic
 		}
 	}()

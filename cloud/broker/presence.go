@@ -43,14 +43,16 @@ func newWill(client Client, pk packets.Packet) (*will, byte) {
 	if p.ContentType == "" { // paho.golang v0.23 leaves it out of wills
 		p.ContentType = protocol.ContentPresence
 	}
-	return &will{
+	w := &will{
 		presence: presence,
 		delay:    time.Duration(p.WillDelayInterval) * time.Second,
 		publish: Publish{
 			Topic: topic, Retain: true, QoS: 1, Payload: pk.Connect.WillPayload, ContentType: p.ContentType,
 			Properties: properties, Expiry: time.Duration(p.MessageExpiryInterval) * time.Second,
 		},
-	}, codeSuccess
+	}
+	w.publish.setForwarded(p)
+	return w, codeSuccess
 }
 
 // event is the will of a session as what has happened now. The caller holds Broker.mu.

@@ -28,7 +28,9 @@ const (
 
 	topicAliasMaximum = 32 // inbound; none outbound
 	readBuffer        = 1024
-	mochiWrites       = 1 // we do not use mochi's queue of writes
+	mochiWrites       = 1       // we do not use mochi's queue of writes
+	firstRead         = 4 << 10 // bytes of a packet that memory is taken for before more of it has arrived
+	maxDrain          = 1 << 20 // bytes thrown away after the last word to a client: then the socket is reset
 )
 
 // Times.
@@ -36,7 +38,10 @@ const (
 	defaultMaxSessionExpiry = 24 * time.Hour
 	defaultConnectTimeout   = 10 * time.Second
 	defaultWriteTimeout     = 10 * time.Second
-	farewell                = time.Second // for the DISCONNECT of a client that is being dropped
+	farewell                = time.Second           // for the DISCONNECT of a client that is being dropped
+	drainTime               = 20 * time.Millisecond // after the last word to a client: silence that ends the connection,
+	lingerTime              = 5 * time.Second       // and the end, for a client that goes on sending
+	panicLogInterval        = time.Minute           // between two stacks in the log
 
 	// quotaDelay is how long a PUBACK with 0x97 waits: a client that ignores it gets
 	// no more than its receive maximum through the broker in that time, and costs next to nothing.

@@ -18,9 +18,12 @@ var errPanic = errors.New("panic while reading")
 func redact(err error) string {
 	var code packets.Code
 	var op *net.OpError
+	var f *fault
 	switch {
 	case err == nil:
 		return "closed by client"
+	case errors.As(err, &f):
+		return f.text
 	case errors.As(err, &code):
 		return code.Reason
 	case errors.Is(err, errPanic):

@@ -331,10 +331,14 @@ func (c *connection) encodePublish(buf *bytes.Buffer, e entry) {
 		TopicName:   e.Topic, PacketID: e.packetID, Payload: e.Payload,
 	}
 	if c.version == 5 {
-		pk.Mods.AllowResponseInfo = true // else mochi leaves correlation data out
+		pk.Mods.AllowResponseInfo = true // else mochi leaves response topic and correlation data out
 		pk.Properties = packets.Properties{
 			ContentType: e.ContentType, User: e.user, SubscriptionIdentifier: e.ids,
 			MessageExpiryInterval: e.remaining(time.Now()), CorrelationData: e.Correlation,
+			ResponseTopic: e.Response,
+		}
+		if e.Format != nil {
+			pk.Properties.PayloadFormat, pk.Properties.PayloadFormatFlag = *e.Format, true
 		}
 	}
 	encode(buf, &pk, c.version)

@@ -37,7 +37,7 @@ func (b *Broker) precheck(c *connection, pk packets.Packet) (packets.Packet, err
 	if pk.Properties.TopicAliasFlag {
 		return refused(c, pk, codeTopicInvalid) // else the alias would keep its old topic
 	}
-	b.refuse(c, &pk, codeNotAuthorized)
+	b.refuse(c, &pk, codeTopicInvalid)
 	return ignored(), nil
 }
 
@@ -51,6 +51,11 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 		return
 	}
 	p, presence, code := b.check(c, pk)
+	if code == codeRetainNotSupported { // no PUBACK has this code
+		c.why.Store(&fault{code, "only presence is retained"})
+		c.hangUp(code)
+		return
+	}
 	if code != codeSuccess {
 		b.refuse(c, pk, code)
 		return
@@ -76,8 +81,13 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 // check turns a packet into a Publish, if the client may send it.
 func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Presence, byte) {
 	topic, err := protocol.ParseTopic(pk.TopicName)
-	if err != nil || !mayPublish(c.client, topic) {
+	switch {
+	case err != nil:
+		return Publish{}, nil, codeTopicInvalid
+	case !mayPublish(c.client, topic):
 		return Publish{}, nil, codeNotAuthorized
+	case pk.FixedHeader.Retain && topic.Kind != protocol.KindPresence:
+		return Publish{}, nil, codeRetainNotSupported
 	}
 	properties, ok := userProperties(pk.Properties.User)
 	if !ok {
@@ -88,6 +98,7 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 		ContentType: pk.Properties.ContentType, Properties: properties,
 		Expiry: time.Duration(pk.Properties.MessageExpiryInterval) * time.Second, Received: time.Now(),
 	}
+	p.setForwarded(&pk.Properties)
 	if c.client.Operator != "" {
 		return p, nil, p.setReply(pk)
 	}
@@ -104,7 +115,7 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 // setReply takes response topic and correlation data of an operator's publish, or gives
 // the code that refuses them.
 func (p *Publish) setReply(pk *packets.Packet) byte {
-	p.Reply, p.Correlation = pk.Properties.ResponseTopic, pk.Properties.CorrelationData
+	p.Reply = pk.Properties.ResponseTopic
 	switch {
 	case p.Reply != "" && !MayReply(p.Client.Operator, p.Reply):
 		return codeNotAuthorized
@@ -112,6 +123,19 @@ func (p *Publish) setReply(pk *packets.Packet) byte {
 		return codeQuota
 	}
 	return codeSuccess
+}
+
+// setForwarded takes the properties that subscribers get as they are [MQTT-3.3.2-4]
+// [MQTT-3.3.2-15] to [MQTT-3.3.2-18] [MQTT-3.3.2-20].
+func (p *Publish) setForwarded(from *packets.Properties) {
+	p.Response, p.Correlation = from.ResponseTopic, from.CorrelationData
+	if from.PayloadFormatFlag {
+		format := from.PayloadFormat
+		p.Format = &format
+	}
+	for _, u := range from.User {
+		p.User = append(p.User, Property{u.Key, u.Val})
+	}
 }
 
 // userProperties makes a map of them; of a repeated key the first counts. False

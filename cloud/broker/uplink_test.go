@@ -52,7 +52,7 @@ func TestPublishReachesTheHandlerWhole(t *testing.T) {
 	handler := &cloud{}
 	s := start(t, handler, nil)
 	r := s.device("v", "d")
-	r.send(paho.PUBLISH, &paho.Publish{PacketID: 9, QoS: 1, Retain: true, Topic: "v1/v/up/telemetry/camp", Payload: []byte("batch"),
+	r.send(paho.PUBLISH, &paho.Publish{PacketID: 9, QoS: 1, Topic: "v1/v/up/telemetry/camp", Payload: []byte("batch"),
 		Properties: &paho.Properties{
 			ContentType: "application/x", MessageExpiry: ptr(uint32(60)),
 			User: []paho.User{{Key: "pr", Value: "CS4"}, {Key: "id", Value: "d.1.1"}, {Key: "pr", Value: "CS6"}},
@@ -62,7 +62,7 @@ func TestPublishReachesTheHandlerWhole(t *testing.T) {
 	}
 	got := handler.all()[0]
 	want := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: "v", Campaign: "camp"}
-	if got.Topic != want || string(got.Payload) != "batch" || got.ContentType != "application/x" || !got.Retain {
+	if got.Topic != want || string(got.Payload) != "batch" || got.ContentType != "application/x" || got.Retain || got.QoS != 1 {
 		t.Errorf("got %+v", got)
 	}
 	if got.Expiry != time.Minute || got.Properties["pr"] != "CS4" || got.Properties["id"] != "d.1.1" {
@@ -111,18 +111,18 @@ func TestWhoMayPublish(t *testing.T) {
 		{device, "v1/v/down/fetch", 0x87},
 		{device, "v1/ops/config/campaign/c", 0x87},
 		{device, "v1/bcast/de/weather/u33", 0x87},
-		{device, "v1/v/up/nonsense/x", 0x87},
-		{device, "v1/v/up/state/deeper", 0x87},
-		{device, "$SYS/broker/version", 0x87},
-		{device, "$share/g/v1/v/up/state", 0x87},
-		{device, "v1//up/state", 0x87},
-		{device, strings.Repeat("a/", 3000), 0x87},
+		{device, "v1/v/up/nonsense/x", 0x90},
+		{device, "v1/v/up/state/deeper", 0x90},
+		{device, "$SYS/broker/version", 0x90},
+		{device, "$share/g/v1/v/up/state", 0x90},
+		{device, "v1//up/state", 0x90},
+		{device, strings.Repeat("a/", 3000), 0x90},
 		{operator, "v1/ops/config/campaign/c", 0},
 		{operator, "v1/ops/config/campaign/c/result", 0x87},
 		{operator, "v1/v/up/state", 0x87},
 		{operator, "v1/v/up/presence/d", 0x87},
 		{operator, "v1/v/down/config/campaigns", 0x87},
-		{operator, "$SYS/broker/version", 0x87},
+		{operator, "$SYS/broker/version", 0x90},
 	}
 	accepted := 0
 	for i, c := range cases {

@@ -1,0 +1,197 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// Read gives the library packets that are whole and checked, one at a time. What is
+// wrong with a packet is said to the client before the connection ends: in a CONNACK
+// before it was accepted, in a DISCONNECT afterwards. Read is called by the reader only.
+//
+// A packet costs memory as it arrives, not as it is announced.
+func (c *connection) Read(p []byte) (int, error) {
+	if len(c.packet) == 0 {
+		if err := c.nextPacket(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.packet)
+	if c.packet = c.packet[n:]; len(c.packet) == 0 {
+		c.packet = nil // an idle connection holds none
+	}
+	return n, nil
+}
+
+// nextPacket waits for the next packet.
+func (c *connection) nextPacket() error {
+	head := c.head[:2]
+	_, err := io.ReadFull(c.Conn, head)
+	for err == nil && head[len(head)-1] >= 0x80 {
+		if len(head) == cap(head) {
+			return c.reject(malformed("remaining length has more than 4 bytes"), 0)
+		}
+		head = head[:len(head)+1]
+		_, err = io.ReadFull(c.Conn, head[len(head)-1:])
+	}
+	if err != nil {
+		return c.readFailed(err)
+	}
+	length := 0
+	for i, b := range head[1:] {
+		length |= int(b&0x7f) << (7 * i)
+	}
+	if len(head)+length > maxPacket {
+		return c.tooLarge(length)
+	}
+	if c.packet, err = c.body(head, length); err != nil {
+		c.packet = nil
+		return c.readFailed(err)
+	}
+	body := c.packet[len(head):]
+	if f := c.check(head, body); f != nil {
+		c.packet = nil
+		return c.reject(f, 0)
+	}
+	c.last = c.packet[len(c.packet)-1]
+	return nil
+}
+
+// body reads the rest of a packet behind its header, into memory that grows with what arrives.
+func (c *connection) body(head []byte, length int) ([]byte, error) {
+	packet := append(make([]byte, 0, len(head)+min(length, firstRead)), head...)
+	for want := len(head) + length; len(packet) < want; {
+		have := len(packet)
+		step := min(want-have, max(have, firstRead))
+		packet = slices.Grow(packet, step)[:have+step]
+		if _, err := io.ReadFull(c.Conn, packet[have:]); err != nil {
+			return nil, err
+		}
+	}
+	return packet, nil
+}
+
+// check says what is wrong with a packet, nil when nothing is.
+func (c *connection) check(head, body []byte) *fault {
+	if c.version >= level5 || !c.admitted.Load() {
+		if n := len(head); n > 2 && head[n-1] == 0 {
+			return malformed("remaining length is not in its shortest form") // [MQTT-1.5.5-1]; 3.1.1 allows it
+		}
+	}
+	if c.admitted.Load() {
+		return checkPacket(c.version, head[0], body)
+	}
+	if head[0]>>4 != packets.Connect {
+		return errFirstPacket // [MQTT-3.1.0-1]; nothing may be answered [MQTT-3.14.0-1]
+	}
+	level, f := checkConnect(head[0]&0x0f, body)
+	c.level = level
+	return f
+}
+
+var errFirstPacket = protocolError("the first packet is not CONNECT")
+
+// tooLarge refuses a packet unread, of a CONNECT all but its protocol level.
+func (c *connection) tooLarge(length int) error {
+	f := &fault{codeTooLarge, "packet is larger than the maximum packet size"}
+	if !c.admitted.Load() && c.head[0]>>4 == packets.Connect {
+		const nameAndLevel = 7 // of "MQTT"
+		start := make([]byte, nameAndLevel)
+		_ = c.SetReadDeadline(time.Now().Add(farewell))
+		n, err := io.ReadFull(c.Conn, start)
+		if err != nil {
+			return f
+		}
+		length -= n
+		if bytes.HasPrefix(start, []byte("\x00\x04MQTT")) {
+			c.level = start[n-1]
+		}
+	}
+	return c.reject(f, length)
+}
+
+// readFailed is the end of a connection whose client is silent, or gone.
+func (c *connection) readFailed(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.admitted.Load() && c.kicked.Load() == 0 {
+		c.hangUp(codeKeepAlive) // [MQTT-3.1.2-22], section 4.13
+	}
+	return err
+}
+
+// reject tells the client what is wrong and ends the connection; unread bytes of the
+// packet are still on their way.
+func (c *connection) reject(f *fault, unread int) error {
+	if c.admitted.Load() {
+		c.why.Store(f)
+		c.leave(f.code, unread)
+		return f
+	}
+	if f != errFirstPacket && c.refuse(f) {
+		c.drain(unread)
+	}
+	return f
+}
+
+// refuse answers a CONNECT with a CONNACK, in the form of its protocol level. MQTT 3.1.1
+// has one for an unknown level only; what is malformed is closed without [MQTT-3.1.4-1].
+func (c *connection) refuse(f *fault) bool {
+	var buf bytes.Buffer
+	switch {
+	case c.level >= level5:
+		pk := packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Connack}, ProtocolVersion: level5, ReasonCode: f.code,
+			Properties: packets.Properties{ReasonString: f.text},
+		}
+		_ = pk.ConnackEncode(&buf) // never fails
+		c.broker.counters.connects[f.code].Add(1)
+	case c.level > 0 && f.code == codeVersion:
+		buf.WriteString("\x20\x02\x00\x01") // unacceptable protocol version
+		c.broker.counters.connects[1].Add(1)
+	default:
+		return false
+	}
+	_, err := c.Write(buf.Bytes())
+	return err == nil && c.CloseWrite() == nil
+}
+
+// leave ends the connection from its reader: it waits until the DISCONNECT is written,
+// and then until the client has closed, or had the time to read it.
+func (c *connection) leave(code byte, unread int) {
+	c.lingering.Store(true)
+	c.kick(code)
+	if c.started {
+		<-c.writerDone
+		c.drain(unread)
+	}
+}
+
+// drain reads what the client has still sent, and throws it away: a socket that is closed
+// with bytes unread is reset, and our last word may be lost with it. The bounds are per
+// connection: maxDrain bytes, and drainTime, or for what is known to be on its way lingerTime.
+func (c *connection) drain(unread int) {
+	buf := make([]byte, 4*readBuffer)
+	limit := time.Now().Add(lingerTime)
+	for left := maxDrain; left > 0; {
+		pause := drainTime
+		if unread > 0 {
+			pause = farewell
+		}
+		deadline := time.Now().Add(pause)
+		if limit.Before(deadline) {
+			deadline = limit
+		}
+		_ = c.SetReadDeadline(deadline)
+		n, err := c.Conn.Read(buf)
+		if err != nil {
+			return
+		}
+		left -= n
+		unread -= n
+	}
+}
