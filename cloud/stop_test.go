@@ -20,7 +20,7 @@ func TestStopIsComplete(t *testing.T) {
 		for i := range batches {
 			e := codec.NewEncoder(m.schema, m.hash.ID())
 			for k := range rows {
-				e.Add(0, time.Unix(1_700_000_000, 0).UnixMicro()+int64(k)*1000, []int64{5000, 3})
+				e.Add(0, time.Unix(1_700_000_000, 0).UnixMicro()+int64(k)*1000, []int64{5000 + int64(k*k%101), 3})
 			}
 			h := codec.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: uint64(n*batches + i + 1)}}
 			data, err := e.Encode(h, nil)

@@ -35,10 +35,10 @@ const (
 )
 
 // Limits that close a batch whatever its campaign says. They bound memory, and
-// leave room for a whole block of the widest rows below those of package codec.
+// leave room for a whole block of the widest rows below what the cloud takes in one batch.
 const (
 	maxRows  = 1 << 18
-	maxCells = 1 << 20
+	maxCells = codec.MaxBatchCells / 2
 )
 
 // clockSlack is how far source time may go back within a batch, in µs: frames

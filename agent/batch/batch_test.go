@@ -233,7 +233,7 @@ func TestClosing(t *testing.T) {
 				t.Errorf("got %d refused rows, want 4", got)
 			}
 		}, []uint32{2}},
-		{"too many rows", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
+		{"too many rows, which are more at one time than a batch may claim", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
 			hour := []*campaign.Rule{ruleOf("hour", 1, protocol.CS1, time.Hour)}
 			for range 1 << 18 / 256 {
 				b := &campaign.Block{Rules: hour, Now: start, Raw: []int64{1}}
@@ -242,7 +242,7 @@ func TestClosing(t *testing.T) {
 				}
 				add(t, s, b)
 			}
-		}, []uint32{1 << 18}},
+		}, slices.Repeat([]uint32{1 << 14}, 16)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -22,7 +22,7 @@ type commitment struct {
 }
 
 // compose encodes the batches to be closed and the checkpoints of those that
-// last. A checkpoint that turns out too large for a message is closed instead.
+// last. A checkpoint that turns out more than a message may be is closed instead.
 func (s *Sealer) compose(closing, lasting []*open) *commitment {
 	c := &commitment{next: s.next, dropped: s.account.Dropped}
 	s.payload = s.payload[:0]
@@ -31,7 +31,7 @@ func (s *Sealer) compose(closing, lasting []*open) *commitment {
 		payload, ok := s.encode(o, h)
 		switch {
 		case !ok:
-		case len(payload) > maxPayload:
+		case !fits(o.enc, o.rule.Schema, payload):
 			closing = append(closing, o)
 		default:
 			c.take(h.ID.Seq)
@@ -57,7 +57,7 @@ func (s *Sealer) seal(c *commitment, o *open) {
 		return
 	}
 	c.closed = append(c.closed, o)
-	if o.far || len(payload) > maxPayload {
+	if o.far || !fits(o.enc, o.rule.Schema, payload) {
 		s.split(c, o, h, payload)
 		return
 	}

@@ -3,16 +3,19 @@ package batch_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 )
 
-// noise makes a block of rows of 64 random bits for each signal of every rule.
+// noise makes a block of rows of 64 random bits for each signal of every rule, 100 ms apart.
 func noise(rules []*campaign.Rule, rows, width int, now int64) *campaign.Block {
 	random := rand.New(rand.NewPCG(7, uint64(now)))
 	b := &campaign.Block{Rules: rules, Now: now}
@@ -21,7 +24,7 @@ func noise(rules []*campaign.Rule, rows, width int, now int64) *campaign.Block {
 	}
 	for k := range rules {
 		for i := range rows {
-			b.Rows = append(b.Rows, campaign.Row{Rule: int32(k), Time: now, Offset: int32(i * width), Count: int32(width), Bits: -1})
+			b.Rows = append(b.Rows, campaign.Row{Rule: int32(k), Time: now + int64(i)*second/10, Offset: int32(i * width), Count: int32(width), Bits: -1})
 		}
 	}
 	return b
@@ -72,5 +75,53 @@ func TestDiscardedAtSplit(t *testing.T) {
 	}
 	if len(st.sealed) != 1 || st.sealed[0].ID.Seq != 1 {
 		t.Errorf("got %d batches, want one with sequence 1", len(st.sealed))
+	}
+}
+
+// TestClaims: values that hardly change, in large numbers or faster than any bus, go into as
+// many batches as keep to what the cloud takes from one; all of them arrive, sealed or as checkpoints.
+func TestClaims(t *testing.T) {
+	for name, c := range map[string]struct {
+		rows, width int
+		apart       int64 // µs between rows
+	}{
+		"constant, exact times": {200_000, 8, 10_000},
+		"all at once":           {5000, 40, 0},
+		"fast":                  {60_000, 16, 10},
+		"wide":                  {900, 3000, 200_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rule := ruleOf("all", c.width, protocol.CS1, time.Hour)
+			rule.Bytes = 1 << 30
+			st := &store{}
+			s := sealerOn(st)
+			fits := func(records []buffer.Record) {
+				for _, r := range records {
+					claim, err := codec.Measure(r.Payload)
+					if err == nil {
+						err = claim.Check(rule.Schema.Tick, len(r.Payload))
+					}
+					if err != nil {
+						t.Fatalf("record of %d samples: %v", r.Samples, err)
+					}
+				}
+			}
+			for from := 0; from < c.rows; from += 256 {
+				b := &campaign.Block{Rules: []*campaign.Rule{rule}, Raw: make([]int64, c.width)}
+				for i := from; i < min(from+256, c.rows); i++ {
+					b.Now = start + int64(i)*c.apart
+					b.Rows = append(b.Rows, campaign.Row{Time: b.Now, Count: int32(c.width), Bits: -1})
+				}
+				add(t, s, b)
+				fits(slices.Collect(maps.Values(st.open)))
+			}
+			if err := s.Finish(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			fits(st.sealed)
+			if got, want := st.samples(), uint64(c.rows*c.width); got != want || len(st.sealed) < 2 {
+				t.Errorf("got %d samples in %d batches, want %d in several", got, len(st.sealed), want)
+			}
+		})
 	}
 }

@@ -7,10 +7,17 @@ import (
 	"telltale.dev/protocol/codec"
 )
 
-// split makes two or more records of a batch that became too large for a
-// message, or whose rows are far apart, by reading its payload again. It happens
-// when data that compressed well turns into noise within one batch, or when the
-// clock was set, and is in no hurry.
+// fits says whether an encoded batch may be sent: it is a message's size, and claims no
+// more than the cloud takes from one batch.
+func fits(enc *codec.Encoder, schema *codec.Schema, payload []byte) bool {
+	claim := enc.Claim()
+	return len(payload) <= maxPayload && claim.Check(schema.Tick, len(payload)) == nil
+}
+
+// split makes two or more records of a batch that does not fit, or whose rows are
+// far apart, by reading its payload again. It happens when data that compressed well
+// turns into noise within one batch, when values that hardly change come in large
+// numbers or faster than any bus, or when the clock was set, and is in no hurry.
 func (s *Sealer) split(c *commitment, o *open, h codec.Header, payload []byte) {
 	b, err := codec.Decode(payload, o.rule.Schema)
 	if err != nil {
@@ -28,11 +35,12 @@ func (s *Sealer) place(c *commitment, o *open, h *codec.Header, rows []codec.Gro
 	enc := codec.NewEncoder(o.rule.Schema, o.rule.Hash.ID())
 	first, last := fill(enc, o.rule.Schema.Mode, rows)
 	payload, err := enc.Encode(*h, nil)
+	large := err == nil && !fits(enc, o.rule.Schema, payload)
 	switch {
-	case err != nil || len(payload) > maxPayload && count(rows) < 2:
+	case err != nil || large && count(rows) < 2:
 		s.cfg.Log.Error("row cannot be encoded; discarded", "rule", o.rule.ID, "error", err)
 		s.stats.discarded.Add(uint64(enc.Samples()))
-	case len(payload) > maxPayload:
+	case large:
 		front, back := divide(rows)
 		s.place(c, o, h, front)
 		s.place(c, o, h, back)

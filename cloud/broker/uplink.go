@@ -73,6 +73,7 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 		b.release(u.size)
 		return
 	}
+	p.Received = time.Now() // enqueue may have waited
 	b.counters.publishes.Add(1)
 	b.counters.publishBytes.Add(uint64(u.size))
 	b.cfg.Handler.Publish(p, u.done)
@@ -96,7 +97,7 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 	p := Publish{
 		Client: c.client, Topic: topic, Retain: pk.FixedHeader.Retain, QoS: pk.FixedHeader.Qos, Payload: pk.Payload,
 		ContentType: pk.Properties.ContentType, Properties: properties,
-		Expiry: time.Duration(pk.Properties.MessageExpiryInterval) * time.Second, Received: time.Now(),
+		Expiry: time.Duration(pk.Properties.MessageExpiryInterval) * time.Second,
 	}
 	p.setForwarded(&pk.Properties)
 	if c.client.Operator != "" {

@@ -88,12 +88,26 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	if done, f := p.known(h.ID, m, e); done || f != nil {
 		return f
 	}
+	claim, err := p.measure(m.Data)
+	if errors.Is(err, codec.ErrLimit) {
+		return &fault{protocol.ReasonTooLarge, err}
+	}
 	schema, f := p.schema(ctx, h.Schema)
 	if f != nil {
 		return f
 	}
+	if err != nil {
+		return &fault{protocol.ReasonUndecodable, err}
+	}
+	if err := claim.Check(schema.Tick, len(m.Data)); err != nil {
+		return &fault{protocol.ReasonTooLarge, err}
+	}
 	if schema.Campaign != e.topic.Campaign {
 		return faultOf(protocol.ReasonValidationFailed, "campaign of the schema differs from that of the topic")
+	}
+	p.units += claim.Cells
+	if e.origin == "" { // a replay is no doing of the vehicle's
+		p.debit(e.topic.Vehicle, urgent(m), claim.Cells)
 	}
 	b, f := decode(m.Data, schema)
 	if f != nil {
@@ -175,6 +189,18 @@ func (p *Processor) known(id protocol.MessageID, m *Message, e *envelope) (done 
 		return false, faultOf(protocol.ReasonValidationFailed, "older than the ledger remembers of this boot")
 	}
 	return false, nil
+}
+
+// measure says what the batch claims to hold, before anything is expanded.
+func (p *Processor) measure(payload []byte) (claim codec.Claim, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("decoder panicked: %v", r)
+		}
+	}()
+	claim, err = codec.Measure(payload)
+	p.units += claim.Plain/plainUnits + claim.Evicted*evictedUnits + claim.Rows/8
+	return claim, err
 }
 
 func decode(payload []byte, schema *codec.Schema) (b *codec.Batch, f *fault) {

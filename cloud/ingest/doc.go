@@ -5,8 +5,11 @@
 // it as it came to the lane that its priority names, and says the reason code
 // once it is on disk. It decodes no payload.
 //
-// Behind it, one Processor for each stream reads in order, decodes, drops what
-// came before (the Ledger), and hands each new batch to the lake and the sinks.
+// Behind it, one Processor for each stream reads in order, takes the vehicles in
+// turn, decodes, drops what came before (the Ledger), and hands each new batch to
+// the lake and the sinks. What a batch claims is counted before it is expanded: a
+// batch that claims too much is no batch, and the samples of the others are debited
+// from the vehicle's quota, so that who sends more than its share is refused in front.
 // What it cannot decode goes to a dead-letter stream with the reason, from where
 // a Replayer brings it back once the reason is gone.
 //
@@ -15,7 +18,7 @@
 //
 // A batch is in the lake exactly once, whatever crashes: the lake commits files,
 // stream position and ledger together, and the Processor starts where the last
-// commit ended. Sinks see each batch at least once: those after the last commit
+// commit ended: at the first message that was not done, passing over those behind it that were. Sinks see each batch at least once: those after the last commit
 // come again after a crash.
 //
 // It is not the broker (who may connect, which topics), not the stream engine
@@ -103,8 +106,8 @@ type Decoded struct {
 	Duplicate bool      // always false: duplicates do not get here
 }
 
-// Sink is told of each new batch in stream order, by one goroutine for each
-// stream. An error means "not now": the batch is offered again with a back-off,
+// Sink is told of each new batch, those of a vehicle in stream order, by one goroutine
+// for each stream. An error means "not now": the batch is offered again with a back-off,
 // MaxSinkTries times, then counted and passed over. After a crash the batches
 // since the lake's last commit come again.
 type Sink interface {
@@ -132,8 +135,8 @@ type OtherSink interface {
 // Lake keeps samples for ever, in files that appear whole.
 //
 // Append takes the batch into memory, or refuses it for good because it cannot
-// be represented. Commit makes everything appended, the stream position last and
-// the ledger durable in one step; after an error it changes nothing that a
+// be represented. Commit makes everything appended, the stream position last, which
+// rises from commit to commit, and the ledger durable in one step; after an error it changes nothing that a
 // restart would see, and may be called again with the same arguments. Checkpoint
 // is what the last commit said, also across restarts.
 type Lake interface {

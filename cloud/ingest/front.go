@@ -166,11 +166,18 @@ func (f *Front) admit(u *Upload) byte {
 		f.stats.notActive.Add(1)
 		return CodeNotAuthorized
 	}
-	if !f.quotas.take(u.Vehicle, len(u.Payload), u.Received) {
+	class, err := protocol.ParsePriority(u.Properties[protocol.PropPriority])
+	if !f.quotas.take(u.Vehicle, err == nil && class.Urgent(), len(u.Payload), u.Received) {
 		f.stats.overQuota.Add(1)
 		return CodeQuotaExceeded
 	}
 	return CodeStored
+}
+
+// Debit takes samples from what a vehicle may send, from the share of urgent messages first
+// if they came so; a negative number gives back. It may be called from any goroutine.
+func (f *Front) Debit(vid protocol.VehicleID, urgent bool, samples int) {
+	f.quotas.debit(vid, urgent, samples, time.Now())
 }
 
 // subject names the lane: up.{stamp}.{vid}.{kind} or low.{part}.{vid}.{kind}.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,6 +230,98 @@ func TestQuota(t *testing.T) {
 	if got := f.Stats().Vehicles; got > 200 {
 		t.Errorf("buckets after 2000 vehicles an hour apart: got %d, want the idle ones forgotten", got)
 	}
+}
+
+// TestQuotaOfDevices: all devices of a vehicle together get what one would, in whatever order their messages' times come.
+func TestQuotaOfDevices(t *testing.T) {
+	f, _, _ := newFront(t, func(c *ingest.FrontConfig) {
+		c.Quota = ingest.Quota{Messages: 100, MessagesBurst: 200}
+	})
+	const devices, each, span = 32, 400, 2 * time.Second
+	var stored atomic.Int64
+	var wait sync.WaitGroup
+	for d := range devices {
+		wait.Go(func() {
+			for i := range each {
+				at := start.Add(span * time.Duration(i) / each)
+				if i%2 == 1 { // taken later than it came
+					at = at.Add(-time.Duration(d) * 30 * time.Millisecond)
+				}
+				code := publish(t, f, upload([]byte{1}, func(u *ingest.Upload) {
+					u.Device, u.Received = protocol.DeviceID(fmt.Sprint("tcu", d)), at
+				}))
+				if code == ingest.CodeStored {
+					stored.Add(1)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if got, most := stored.Load(), int64(200+100*2); got > most || got < 200 {
+		t.Errorf("got %d stored of %d devices, want a burst and at most %d", got, devices, most)
+	}
+}
+
+// TestQuotaOfUrgent: class CS4 and above has a share of its own, for each vehicle, beside the common one.
+func TestQuotaOfUrgent(t *testing.T) {
+	f, _, _ := newFront(t, func(c *ingest.FrontConfig) {
+		c.Quota = ingest.Quota{Messages: 0.001, MessagesBurst: 50, Urgent: 0.2}
+	})
+	send := func(n int, class string) (stored int) {
+		for range n {
+			if publish(t, f, upload([]byte{1}, func(u *ingest.Upload) {
+				u.Properties = map[string]string{protocol.PropPriority: class}
+			})) == ingest.CodeStored {
+				stored++
+			}
+		}
+		return stored
+	}
+	for _, s := range []struct {
+		class   string
+		n, want int
+	}{{"CS1", 60, 50}, {"CS3", 5, 0}, {"CS6", 1, 1}, {"CS4", 20, 9}, {"CS6", 1, 0}} {
+		if got := send(s.n, s.class); got != s.want {
+			t.Errorf("%s: got %d stored, want %d", s.class, got, s.want)
+		}
+	}
+}
+
+// TestDebt: samples are debited behind the stream; a vehicle in debt is refused until its
+// rate has paid, its urgent messages are not, and nobody else is.
+func TestDebt(t *testing.T) {
+	f, _, _ := newFront(t, func(c *ingest.FrontConfig) {
+		c.Quota = ingest.Quota{Samples: 1000, SamplesBurst: 10_000}
+	})
+	now := time.Now()
+	send := func(vid protocol.VehicleID, class string, after time.Duration) byte {
+		return publish(t, f, upload([]byte{1}, func(u *ingest.Upload) {
+			u.Vehicle, u.Topic.Vehicle, u.Received = vid, vid, now.Add(after)
+			u.Properties = map[string]string{protocol.PropPriority: class}
+		}))
+	}
+	expect := func(what string, got, want byte) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: got code %#x, want %#x", what, got, want)
+		}
+	}
+	f.Debit("car1", false, 10_000)
+	expect("burst used up", send("car1", "CS1", time.Second), ingest.CodeStored)
+	f.Debit("car1", false, 20_000)
+	expect("in debt", send("car1", "CS1", 2*time.Second), ingest.CodeQuotaExceeded)
+	expect("urgent", send("car1", "CS5", 2*time.Second), ingest.CodeStored)
+	expect("another vehicle", send("car2", "CS1", 2*time.Second), ingest.CodeStored)
+	expect("half paid", send("car1", "CS1", 10*time.Second), ingest.CodeQuotaExceeded)
+	expect("paid", send("car1", "CS1", 25*time.Second), ingest.CodeStored)
+	f.Debit("car1", false, 1<<40)
+	expect("a large debt", send("car1", "CS1", 500*time.Second), ingest.CodeQuotaExceeded)
+	expect("no debt is more than ten minutes", send("car1", "CS1", 630*time.Second), ingest.CodeStored)
+	f.Debit("car3", true, 900)
+	f.Debit("car3", true, 900)
+	expect("urgent samples take from the common share too", send("car3", "CS5", time.Millisecond), ingest.CodeStored)
+	f.Debit("car3", true, 30_000)
+	expect("both used up", send("car3", "CS5", 2*time.Millisecond), ingest.CodeQuotaExceeded)
 }
 
 func TestFrontSettings(t *testing.T) {

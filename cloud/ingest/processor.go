@@ -48,6 +48,10 @@ type ProcessorConfig struct {
 	Sinks      []Sink      // of telemetry batches
 	OtherSinks []OtherSink // of all other messages
 
+	// Debit takes samples from what a vehicle may send, in the share of urgent messages or in
+	// the common one; a negative number gives them back. It must not block. Nil: nobody counts.
+	Debit func(vid protocol.VehicleID, urgent bool, samples int)
+
 	FlushRows int           // commit when so many samples wait; DefaultFlushRows when 0
 	FlushAge  time.Duration // or the oldest message since the last commit was read so long ago; DefaultFlushAge when 0
 	Poll      time.Duration // longest wait for messages, and so for Flush; DefaultPoll when 0
@@ -55,7 +59,9 @@ type ProcessorConfig struct {
 }
 
 // Processor reads one stream in order and brings each new batch to the lake and
-// the sinks. Run does the work; the other methods may be called from anywhere.
+// the sinks: those of a vehicle in order, the vehicles in turn, so that what one of
+// them sends does not delay the others. Run does the work; the other methods may be
+// called from anywhere.
 type Processor struct {
 	cfg     ProcessorConfig
 	ledger  *Ledger
@@ -64,11 +70,13 @@ type Processor struct {
 	running atomic.Bool
 
 	// Owned by Run.
-	next    uint64    // sequence to read
-	samples int       // appended since the last commit
-	pending int       // messages since the last commit
-	since   time.Time // when the first of them was read
-	letters []Message // dead letters of the messages in hand
+	position position
+	queue    fairQueue
+	units    int       // of work that the message in hand costs
+	samples  int       // appended since the last commit
+	pending  int       // messages done since the last commit
+	since    time.Time // when the first of them was begun
+	letters  []Message // dead letters of the messages in hand
 
 	deadFull time.Time // when the dead-letter stream was last found full
 
@@ -96,7 +104,7 @@ type ProcessorStats struct {
 	Skipped    uint64 `json:"skipped"`    // messages that the stream deleted unread
 	Waits      uint64 `json:"waits"`      // times that something made the processor wait
 	Waiting    bool   `json:"waiting"`    // now
-	Checkpoint uint64 `json:"checkpoint"` // last message in the lake for good
+	Checkpoint uint64 `json:"checkpoint"` // up to it all messages are in the lake for good
 }
 
 // NewProcessor restores the ledger from the lake's checkpoint.
@@ -117,13 +125,15 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Log = cfg.Log.With("stream", cfg.Name)
-	p := &Processor{cfg: cfg, ledger: NewLedger(0, 0), flushes: make(chan chan error)}
-	last, snapshot := cfg.Lake.Checkpoint()
-	if err := p.ledger.Restore(snapshot); err != nil {
+	p := &Processor{cfg: cfg, ledger: NewLedger(0, 0), flushes: make(chan chan error), queue: newFairQueue()}
+	snapshot, err := p.position.restore(cfg.Lake.Checkpoint())
+	if err == nil {
+		err = p.ledger.Restore(snapshot)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("ingest processor: stream %s: checkpoint: %w", cfg.Name, err)
 	}
-	p.next = last + 1
-	p.committed.Store(last)
+	p.committed.Store(p.position.prefix())
 	return p, nil
 }
 
@@ -161,7 +171,7 @@ func (p *Processor) last() error {
 	if p.sendLetters(ctx); len(p.letters) > 0 {
 		return fmt.Errorf("ingest processor: %d dead letters could not be written: nothing is committed, and all is read again at the next start", len(p.letters))
 	}
-	if err := p.cfg.Lake.Commit(p.next-1, p.ledger.Snapshot()); err != nil {
+	if err := p.cfg.Lake.Commit(p.position.number(), p.position.checkpoint(p.ledger.Snapshot())); err != nil {
 		return fmt.Errorf("ingest processor: last commit: %w", err)
 	}
 	p.committedAll()
@@ -183,61 +193,10 @@ func (p *Processor) checkStream(ctx context.Context) error {
 	if err != nil {
 		return nil // ctx ended
 	}
-	if checkpoint := p.committed.Load(); last < checkpoint {
+	if checkpoint := p.position.read; last < checkpoint {
 		return fmt.Errorf("ingest processor: stream %s ends at %d, checkpoint is %d: %w", p.cfg.Name, last, checkpoint, ErrStreamReplaced)
 	}
 	return nil
-}
-
-// step reads once and processes what came; n is how many messages.
-func (p *Processor) step(ctx context.Context, wait time.Duration) (n int) {
-	if p.pending > 0 {
-		wait = max(0, min(wait, p.cfg.FlushAge-time.Since(p.since)))
-	}
-	var messages []Message
-	err := p.retry(ctx, "stream cannot be read", func() (err error) {
-		messages, err = p.cfg.Stream.Read(ctx, p.next, readMessages, wait)
-		return err
-	})
-	if err != nil {
-		return 0
-	}
-	for i := range messages {
-		m := &messages[i]
-		if ctx.Err() != nil {
-			break
-		}
-		if m.Sequence < p.next {
-			continue
-		}
-		p.notice(m.Sequence)
-		if p.pending == 0 {
-			p.since = time.Now()
-		}
-		if !p.process(ctx, m) {
-			break // ctx ended; m will be read again at the next start
-		}
-		p.pending++
-		p.next = m.Sequence + 1
-		n++
-		if p.samples >= p.cfg.FlushRows { // one read may hold many times the rows
-			p.commit(ctx)
-		}
-	}
-	p.sendLetters(ctx)
-	return n
-}
-
-// notice counts messages that the stream deleted before they were read. That is
-// data lost for the lake, by limits of the stream that are too small.
-func (p *Processor) notice(sequence uint64) {
-	gone := sequence - p.next
-	if gone == 0 {
-		return
-	}
-	if p.stats.skipped.Add(gone) == gone {
-		p.cfg.Log.Warn("the stream deleted messages before they were read, more are only counted", "from", p.next, "messages", gone)
-	}
 }
 
 // due says whether it is time to commit.
@@ -253,7 +212,7 @@ func (p *Processor) commit(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // dead letters may wait; the last commit decides
 	}
-	last, snapshot := p.next-1, p.ledger.Snapshot()
+	last, snapshot := p.position.number(), p.position.checkpoint(p.ledger.Snapshot())
 	err := p.retry(ctx, "lake cannot be written, nothing is read until it can", func() error {
 		return p.cfg.Lake.Commit(last, snapshot)
 	})
@@ -264,7 +223,7 @@ func (p *Processor) commit(ctx context.Context) {
 
 func (p *Processor) committedAll() {
 	p.samples, p.pending = 0, 0
-	p.committed.Store(p.next - 1)
+	p.committed.Store(p.position.prefix())
 }
 
 // Flush reads what the stream holds by now and commits it. It returns when that
@@ -294,12 +253,12 @@ func (p *Processor) flush(ctx context.Context) error {
 		}
 		until, wait, tries = last, p.cfg.Poll, idleReads // they are there: give the stream time to hand them over
 	}
-	for idle := 0; p.next <= until && idle < tries && ctx.Err() == nil; {
-		n := p.step(ctx, wait)
-		if idle++; n > 0 {
+	for idle := 0; (p.position.next <= until && idle < tries || p.position.prefix() < min(until, p.position.read)) && ctx.Err() == nil; {
+		read, done := p.step(ctx, wait)
+		if idle++; read > 0 {
 			idle = 0
 		}
-		if p.due() || n == 0 && p.pending > 0 { // what is pending would cut the next wait short
+		if p.due() || read+done == 0 && p.pending > 0 { // what is pending would cut the next wait short
 			p.commit(ctx)
 		}
 	}
@@ -344,7 +303,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Checkpoint is the sequence of the last message that is in the lake for good.
+// Checkpoint is the sequence up to which all messages are in the lake for good.
 // The stream may forget everything up to it, and must keep everything after it.
 func (p *Processor) Checkpoint() uint64 { return p.committed.Load() }
 

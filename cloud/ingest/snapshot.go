@@ -66,13 +66,19 @@ func (b *boot) append(out []byte) []byte {
 		out = binary.AppendUvarint(out, *n)
 	}
 	for _, r := range [...]*Ranges{&b.received, &b.evicted, &b.dead} {
-		out = binary.AppendUvarint(out, uint64(len(r.spans)))
-		end := uint64(0)
-		for _, s := range r.spans {
-			out = binary.AppendUvarint(out, s.From-end)
-			out = binary.AppendUvarint(out, s.To-s.From)
-			end = s.To
-		}
+		out = r.append(out)
+	}
+	return out
+}
+
+// append writes a set: its number of runs, then each.
+func (r *Ranges) append(out []byte) []byte {
+	out = binary.AppendUvarint(out, uint64(len(r.spans)))
+	end := uint64(0)
+	for _, s := range r.spans {
+		out = binary.AppendUvarint(out, s.From-end)
+		out = binary.AppendUvarint(out, s.To-s.From)
+		end = s.To
 	}
 	return out
 }

@@ -9,12 +9,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/parquet-go/parquet-go"
 
 	"telltale.dev/cloud/ingest"
@@ -27,6 +29,7 @@ import (
 type memory struct {
 	mu       sync.Mutex // guards the rest
 	messages []ingest.Message
+	last     uint64 // sequence of the newest, also when it is deleted
 	fail     func(m ingest.Message) error
 	added    chan struct{}
 }
@@ -42,7 +45,8 @@ func (s *memory) Publish(m ingest.Message, done func(uint64, error)) {
 			return
 		}
 	}
-	m.Sequence = uint64(len(s.messages) + 1)
+	s.last++
+	m.Sequence = s.last
 	m.Stored = time.Unix(1_700_000_000, 0)
 	m.Header = maps.Clone(m.Header)
 	s.messages = append(s.messages, m)
@@ -82,7 +86,24 @@ func (s *memory) after(from uint64, limit int) []ingest.Message {
 func (s *memory) Last(context.Context) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return uint64(len(s.messages)), nil
+	return s.last, nil
+}
+
+// forget deletes messages, as a stream at its limits does.
+func (s *memory) forget(from, to uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.messages = slices.DeleteFunc(s.messages, func(m ingest.Message) bool { return m.Sequence >= from && m.Sequence <= to })
+}
+
+// cborOf makes an array by hand.
+func cborOf(tb testing.TB, elements ...any) []byte {
+	tb.Helper()
+	data, err := cbor.Marshal(elements)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return data
 }
 
 func (s *memory) all() []ingest.Message { return s.after(1, 1<<30) }

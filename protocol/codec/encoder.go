@@ -149,6 +149,17 @@ func (e *Encoder) Rows() int { return e.rows }
 // Samples is the number of values since the last Reset; absent ones do not count.
 func (e *Encoder) Samples() int { return e.samples }
 
+// Claim is what Encode's batch will claim; its span is from the first row added to the
+// last, which is never more than what Measure finds.
+func (e *Encoder) Claim() Claim {
+	c := Claim{Rows: e.rows, Cells: e.cells, Samples: e.samples}
+	if e.cells > MaxCellRate {
+		first, last := floorDiv(e.first, e.schema.Tick), floorDiv(e.last, e.schema.Tick)
+		c.Span = uint64(max(first, last)) - uint64(min(first, last))
+	}
+	return c
+}
+
 // Size estimates the bytes of the payload so far, from how many bits change
 // from row to row and how that turned out in the batch before.
 func (e *Encoder) Size() int {

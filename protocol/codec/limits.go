@@ -6,7 +6,7 @@ import "errors"
 const (
 	MaxRows    = 1 << 20  // rows of a batch
 	MaxColumns = 1 << 16  // columns of a batch, and signals or group members of a schema
-	MaxSamples = 1 << 22  // rows × columns of a batch, absent values included
+	MaxSamples = 1 << 22  // rows × columns that Decode takes, absent values included; MaxBatchCells is what ends agree on
 	MaxEvicted = 1024     // ranges declared in a batch
 	MaxPlain   = 16 << 20 // bytes of a batch or document after decompression
 )

@@ -55,6 +55,15 @@ func readBitmap(present []uint64, rows int, p *payload) (count int, err error) {
 	return count, nil
 }
 
+// countBitmap is readBitmap without the bitmap: the number of its rows only.
+func countBitmap(rows int, p *payload) (count int, err error) {
+	data, err := p.take((rows+7)/8, "a bitmap of its rows")
+	for _, b := range data {
+		count += bits.OnesCount8(b)
+	}
+	return min(count, rows), err
+}
+
 func readGaps(present []uint64, rows int, p *payload) (count int, err error) {
 	n, err := p.uvarint("a number of values")
 	if err != nil {

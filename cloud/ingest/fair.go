@@ -1,0 +1,162 @@
+package ingest
+
+import (
+	"telltale.dev/protocol"
+)
+
+// Work is counted in units; one is about what a sample costs on its way from the
+// payload to the lake, half a microsecond.
+const (
+	// turnUnits is what a vehicle may do in its turn. A message that costs more ends the
+	// turn and is paid off in the turns after it.
+	turnUnits = 20_000
+	// messageUnits is what a message costs beside what is in it.
+	messageUnits = 100
+	// recallUnits is what reading a message again costs.
+	recallUnits = 2000
+	// plainUnits is how many bytes after decompression, and how many of a schema document that is parsed, cost a unit.
+	plainUnits = 64
+	// evictedUnits is what a declared range costs.
+	evictedUnits = 2
+)
+
+// Bounds of what waits between the stream's reader and decoding. A vehicle that reaches its
+// own bounds pays for it alone: what comes beyond stays in the stream and is read again
+// when its turn comes. All together pay when queueMessages wait: nothing is read until
+// some are done.
+const (
+	holdMessages  = 256      // of one vehicle, in memory
+	holdBytes     = 8 << 20  // of their payloads; at least one message may be there
+	holdAllBytes  = 64 << 20 // of the payloads of all vehicles
+	queueMessages = 1 << 16  // of all vehicles, in memory or not; one that is not costs 24 bytes
+)
+
+// fairQueue holds messages between the reader and decoding, in order for each vehicle, and
+// says whose turn it is: deficit round robin (Shreedhar and Varghese, 1996), where a
+// vehicle in its turn may overdraw by one message. So an expensive backlog of one
+// vehicle delays another's message by one piece of its work at most. Messages whose
+// vehicle cannot be read share one place. It is owned by Processor.Run.
+type fairQueue struct {
+	vehicles map[protocol.VehicleID]*vehicleQueue
+	turns    []*vehicleQueue // those that have messages or are in debt, in the order of their turns
+	at       int             // in turns: whose turn it is
+	messages int             // waiting
+	bytes    int             // in memory
+}
+
+// vehicleQueue is what waits of one vehicle.
+type vehicleQueue struct {
+	vehicle protocol.VehicleID
+	entries []queued // from head on
+	head    int
+	held    int // of them in memory
+	bytes   int // of their payloads
+	credit  int // units; negative: a debt
+	missed  int // reads in a row that did not give the head, which is not in memory
+}
+
+// queued is one message that waits.
+type queued struct {
+	sequence uint64
+	message  *Message // nil: to be read again
+	urgent   bool     // whose share of the quota was debited in advance
+	advance  int32    // samples debited from the vehicle before they were known; given back
+}
+
+func newFairQueue() fairQueue { return fairQueue{vehicles: make(map[protocol.VehicleID]*vehicleQueue)} }
+
+// add puts a message at the end of its vehicle's queue. False means that only its
+// place is kept, as the vehicle has enough in memory.
+func (q *fairQueue) add(vid protocol.VehicleID, m *Message) (kept bool, e *queued) {
+	v := q.vehicles[vid]
+	if v == nil {
+		v = &vehicleQueue{vehicle: vid}
+		q.vehicles[vid] = v
+		q.turns = append(q.turns, v)
+	}
+	v.entries = append(v.entries, queued{sequence: m.Sequence})
+	q.messages++
+	e = &v.entries[len(v.entries)-1]
+	// Once one is not kept, none behind it is: a read that brings it back brings those too.
+	if v.held < len(v.entries)-1-v.head || !q.room(v, len(m.Data)) {
+		return false, e
+	}
+	q.keep(v, e, m)
+	return true, e
+}
+
+// room says whether a vehicle may have one more message in memory.
+func (q *fairQueue) room(v *vehicleQueue, size int) bool {
+	if v.held == 0 {
+		return q.bytes+size <= 2*holdAllBytes // a turn needs its message
+	}
+	return v.held < holdMessages && v.bytes+size <= holdBytes && q.bytes+size <= holdAllBytes
+}
+
+func (q *fairQueue) keep(v *vehicleQueue, e *queued, m *Message) {
+	e.message = m
+	v.held++
+	v.bytes += len(m.Data)
+	q.bytes += len(m.Data)
+}
+
+// turn gives the vehicle whose turn it is; it has a message. There must be one.
+func (q *fairQueue) turn() *vehicleQueue {
+	for {
+		q.at %= len(q.turns)
+		v := q.turns[q.at]
+		switch {
+		case v.credit > 0 && v.len() > 0:
+			return v
+		case v.credit >= 0 && v.len() == 0: // it owes nothing
+			q.turns = append(q.turns[:q.at], q.turns[q.at+1:]...)
+			delete(q.vehicles, v.vehicle)
+			continue
+		case v.credit <= 0:
+			v.credit = min(v.credit+turnUnits, turnUnits)
+			if v.credit > 0 && v.len() > 0 {
+				return v
+			}
+		}
+		q.at++
+	}
+}
+
+// pop takes the head of v, which is done.
+func (q *fairQueue) pop(v *vehicleQueue) queued {
+	e := v.entries[v.head]
+	v.entries[v.head] = queued{}
+	v.head++
+	v.missed = 0
+	q.messages--
+	if e.message != nil {
+		v.held--
+		v.bytes -= len(e.message.Data)
+		q.bytes -= len(e.message.Data)
+	}
+	switch {
+	case v.head == len(v.entries):
+		v.entries, v.head = v.entries[:0], 0
+	case v.head >= 64 && 2*v.head >= len(v.entries):
+		v.entries = append(v.entries[:0], v.entries[v.head:]...)
+		v.head = 0
+	}
+	if q.messages == 0 { // nobody waits, so that nobody is owed anything
+		clear(q.vehicles)
+		clear(q.turns)
+		q.turns, q.at = q.turns[:0], 0
+	}
+	return e
+}
+
+// charge takes units from the vehicle, and ends its turn when it has none left.
+func (q *fairQueue) charge(v *vehicleQueue, units int) {
+	if v.credit -= units; v.credit <= 0 {
+		q.at++
+	}
+}
+
+func (v *vehicleQueue) len() int { return len(v.entries) - v.head }
+
+// first is the message whose turn comes first.
+func (v *vehicleQueue) first() *queued { return &v.entries[v.head] }

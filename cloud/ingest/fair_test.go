@@ -1,0 +1,285 @@
+package ingest_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// claiming makes a batch by hand whose groups claim rows of constant columns, one each 1/16 s.
+func (k *maker) claiming(seq uint64, rows, columns int) []byte {
+	k.tb.Helper()
+	group := []any{0, rows, []byte{0x30, 0, 0x80, 0x80, 0xF4, 0x03}}
+	for range columns {
+		group = append(group, 7)
+	}
+	id := k.id(seq)
+	return cborOf(k.tb, 1, k.hash.ID(), string(id.Device), id.Boot, seq, start.UnixMilli(), []any{group})
+}
+
+// large is the largest batch that is let through: 2^20 values that hardly change, in about a kilobyte.
+func (k *maker) large(seq uint64) []byte {
+	k.tb.Helper()
+	e := codec.NewEncoder(k.schema, k.hash.ID())
+	x := uint32(seq)
+	for i := range int64(codec.MaxBatchCells / 2) {
+		v := i / 4096
+		if i%4096 < 2 { // some noise, or it would be less than a byte for 1,024 values
+			x = x*1664525 + 1013904223
+			v += int64(x >> 8)
+		}
+		e.Add(0, start.UnixMicro()+i*1000, []int64{v, 3})
+	}
+	out, err := e.Encode(codec.Header{Schema: k.hash.ID(), ID: k.id(seq)}, nil)
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	return out
+}
+
+// arrivals remembers in which order the vehicles' batches reached a sink, and when.
+type arrivals struct {
+	mu   sync.Mutex // guards the rest
+	list []string
+	when []time.Time
+	slow time.Duration
+}
+
+func (a *arrivals) Apply(_ context.Context, b *ingest.Decoded) error {
+	time.Sleep(a.slow)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.list = append(a.list, fmt.Sprint(b.Vehicle, ".", b.Header.ID.Seq))
+	a.when = append(a.when, time.Now())
+	return nil
+}
+
+func (a *arrivals) find(name string) (place int, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, n := range a.list {
+		if n == name {
+			return i, a.when[i]
+		}
+	}
+	return -1, time.Time{}
+}
+
+// TestClaimsAreDeadLetters: what claims too much is set aside before anything is expanded,
+// and a neighbour's batch behind a thousand of them is there at once.
+func TestClaimsAreDeadLetters(t *testing.T) {
+	b := newBench(t)
+	told := &arrivals{}
+	b.config = func(c *ingest.ProcessorConfig) { c.Sinks = []ingest.Sink{told} }
+	k := b.maker
+	const flood = 1000
+	for seq := uint64(1); seq <= flood; seq++ {
+		b.up.Publish(k.message(k.claiming(seq, 1<<20, 4), k.id(seq).String()), func(uint64, error) {})
+	}
+	neighbour := *k
+	neighbour.vehicle = "car2"
+	neighbour.send(b.up, 1)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	p, _ := b.start()
+	b.flush(p)
+	runtime.ReadMemStats(&after)
+	_, at := told.find("car2.1")
+	if took := at.Sub(began); at.IsZero() || took > time.Second {
+		t.Errorf("the neighbour's batch arrived after %v, want at most 1 s", took)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 256<<20 {
+		t.Errorf("allocated %d MiB for %d messages of %d bytes", got>>20, flood, len(k.claiming(1, 1<<20, 4)))
+	}
+	letters := b.dead.all()
+	if len(letters) != flood {
+		t.Fatalf("got %d dead letters, want %d", len(letters), flood)
+	}
+	if h := letters[0].Header; h[ingest.HeaderReason] != string(protocol.ReasonTooLarge) || !strings.Contains(h[ingest.HeaderDetail], "values") {
+		t.Errorf("got reason %q, detail %q", h[ingest.HeaderReason], h[ingest.HeaderDetail])
+	}
+	t.Logf("%d messages of %d bytes took %v, %d MiB allocated; the neighbour's batch arrived after %v",
+		flood, len(k.claiming(1, 1<<20, 4)), time.Since(began), (after.TotalAlloc-before.TotalAlloc)>>20, at.Sub(began))
+}
+
+// TestFair: a vehicle with the largest batches that are let through does not delay another's
+// by more than a piece of its work, and its order is kept.
+func TestFair(t *testing.T) {
+	b := newBench(t)
+	told := &arrivals{}
+	b.config = func(c *ingest.ProcessorConfig) { c.Sinks = []ingest.Sink{told} }
+	k := b.maker
+	const backlog = 3
+	for seq := uint64(1); seq <= backlog; seq++ {
+		b.up.Publish(k.message(k.large(seq), k.id(seq).String()), func(uint64, error) {})
+	}
+	neighbour := *k
+	neighbour.vehicle = "car2"
+	neighbour.send(b.up, 1, 2, 3)
+	began := time.Now()
+	p, stop := b.start()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := p.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(3) {
+		if place, _ := told.find(fmt.Sprint("car2.", seq+1)); place < 0 || place > int(seq)+1 {
+			t.Errorf("the neighbour's batch %d came as number %d", seq+1, place+1)
+		}
+	}
+	_, at := told.find("car2.1")
+	t.Logf("%d batches of %d values in %d bytes took %v; the neighbour's batch arrived after %v",
+		backlog, codec.MaxBatchCells, len(k.large(1)), time.Since(began), at.Sub(began))
+	last := -1
+	for seq := range uint64(backlog) {
+		place, _ := told.find(fmt.Sprint("car1.", seq+1))
+		if place <= last {
+			t.Errorf("batch %d came as number %d, before the one before it", seq+1, place+1)
+		}
+		last = place
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if got := p.Checkpoint(); got != backlog+3 {
+		t.Errorf("checkpoint: got %d, want %d", got, backlog+3)
+	}
+}
+
+// TestBacklogOverRestarts: a vehicle with more waiting than may be in memory, and others
+// behind it, with commits in between and a restart at any place: each batch is in the
+// lake once, and in order.
+func TestBacklogOverRestarts(t *testing.T) {
+	const flood, others = 700, 35
+	whole := newBench(t)
+	k := whole.maker
+	for seq := uint64(1); seq <= flood; seq++ {
+		k.send(whole.up, seq)
+		if seq%100 == 0 {
+			whole.up.Publish(k.message([]byte("garbage"), ""), func(uint64, error) {})
+		}
+		if seq%(flood/others) == 0 {
+			other := *k
+			other.vehicle = "car2"
+			other.send(whole.up, seq)
+		}
+	}
+	messages := whole.up.all()
+	p, _ := whole.start()
+	whole.flush(p)
+	want := p.Accounts("")
+
+	b := newBench(t)
+	for _, m := range messages {
+		b.up.Publish(m, func(uint64, error) {})
+	}
+	debited := 0 // since the last start
+	starts := 0
+	for p.Checkpoint() < uint64(len(messages)) || starts == 0 {
+		told, debits := &arrivals{}, 0
+		stopped := make(chan struct{})
+		var once sync.Once
+		b.config = func(c *ingest.ProcessorConfig) {
+			c.FlushRows = 2000
+			c.Sinks = []ingest.Sink{told, sinkFunc(func() {
+				if told.count() == 150 { // stop here
+					once.Do(func() { close(stopped) })
+				}
+			})}
+			c.Debit = func(_ protocol.VehicleID, _ bool, n int) { debits += n } // by one goroutine
+		}
+		var stop func() error
+		p, stop = b.start()
+		starts++
+		ended := make(chan error, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		go func() { ended <- p.Flush(ctx) }()
+		select {
+		case <-stopped:
+		case <-ended:
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		debited = debits
+		if starts > 30 {
+			t.Fatalf("no end after %d starts: checkpoint %d of %d", starts, p.Checkpoint(), len(messages))
+		}
+	}
+	if starts < 3 {
+		t.Errorf("got %d starts, want several", starts)
+	}
+	count := stored(t, b.dir)
+	if len(count) != flood+others {
+		t.Errorf("got rows of %d batches, want %d", len(count), flood+others)
+	}
+	for name, n := range count {
+		if n != 2*rowsPerBatch {
+			t.Errorf("batch %s: got %d rows, want %d", name, n, 2*rowsPerBatch)
+		}
+	}
+	checkAccounts(t, p.Accounts(""), want)
+	if got, want := uint64(debited), p.Stats().Samples; got != want {
+		t.Errorf("debited %d samples in all, want those of the batches, %d", got, want)
+	}
+	last, snapshot := openLake(t, b.dir).Checkpoint()
+	if last != uint64(len(messages)) || !bytes.Equal(snapshot, p.Ledger().Snapshot()) {
+		t.Errorf("checkpoint at %d of %d, or it is not the ledger alone", last, len(messages))
+	}
+	if files, _ := filepath.Glob(filepath.Join(b.dir, "date=*", "*.parquet")); len(files) < starts {
+		t.Errorf("got %d files for %d starts", len(files), starts)
+	}
+}
+
+func (a *arrivals) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.list)
+}
+
+type sinkFunc func()
+
+func (f sinkFunc) Apply(context.Context, *ingest.Decoded) error { f(); return nil }
+
+// TestDeletedBacklog: messages that the stream deletes while they wait for their turn are counted, and nothing waits for them.
+func TestDeletedBacklog(t *testing.T) {
+	b := newBench(t)
+	k := b.maker
+	const flood = 600
+	for seq := uint64(1); seq <= flood; seq++ {
+		k.send(b.up, seq)
+	}
+	var once sync.Once
+	b.config = func(c *ingest.ProcessorConfig) {
+		c.Sinks = []ingest.Sink{sinkFunc(func() {
+			once.Do(func() { time.Sleep(20 * time.Millisecond) })
+			b.up.forget(400, 500)
+			b.up.forget(550, flood-1)
+		})}
+	}
+	p, stop := b.start()
+	b.flush(p)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Checkpoint(); got != flood {
+		t.Errorf("checkpoint: got %d, want %d", got, flood)
+	}
+	s := p.Stats()
+	if s.Batches+s.Skipped != flood || s.Skipped == 0 || s.Batches < 300 {
+		t.Errorf("got %d batches and %d skipped, want %d in all", s.Batches, s.Skipped, flood)
+	}
+}

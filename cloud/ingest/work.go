@@ -1,0 +1,163 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// advance is the most that a message can claim, which a vehicle owes for each message
+// beyond what may wait of it, until that message's turn comes and says what it is.
+func advance(size int) int32 { return int32(min(size*codec.MaxSamplesPerByte, codec.MaxBatchCells)) }
+
+// step reads once, and does a turn's work; read is how many messages came, done how many were done.
+func (p *Processor) step(ctx context.Context, wait time.Duration) (read, done int) {
+	if p.queue.messages < queueMessages {
+		read = p.read(ctx, wait)
+	}
+	done = p.work(ctx)
+	p.sendLetters(ctx)
+	return read, done
+}
+
+// read puts what the stream has now into the queue. It waits for it only when there is nothing else to do.
+func (p *Processor) read(ctx context.Context, wait time.Duration) int {
+	switch {
+	case p.queue.messages > 0:
+		wait = 0
+	case p.pending > 0:
+		wait = max(0, min(wait, p.cfg.FlushAge-time.Since(p.since)))
+	}
+	var messages []Message
+	err := p.retry(ctx, "stream cannot be read", func() (err error) {
+		messages, err = p.cfg.Stream.Read(ctx, p.position.next, readMessages, wait)
+		return err
+	})
+	if err != nil {
+		return 0
+	}
+	for i := range messages {
+		m := &messages[i]
+		todo, gone := p.position.take(m.Sequence)
+		p.notice(m.Sequence, gone)
+		if !todo {
+			continue
+		}
+		vid := vehicleOf(m)
+		if kept, e := p.queue.add(vid, m); !kept {
+			e.urgent, e.advance = urgent(m), advance(len(m.Data))
+			p.debit(vid, e.urgent, int(e.advance))
+		}
+	}
+	return len(messages)
+}
+
+// vehicleOf is whose message it is, "" when its header does not say.
+func vehicleOf(m *Message) protocol.VehicleID {
+	t, err := protocol.ParseTopic(m.Header[HeaderTopic])
+	if err != nil {
+		return ""
+	}
+	return t.Vehicle
+}
+
+// urgent says which share of the vehicle's quota a message belongs to.
+func urgent(m *Message) bool {
+	class, err := protocol.ParsePriority(m.Header[HeaderProperty+protocol.PropPriority])
+	return err == nil && class.Urgent()
+}
+
+// debit takes samples from the vehicle's quota; a negative number gives them back.
+func (p *Processor) debit(vid protocol.VehicleID, urgent bool, samples int) {
+	if p.cfg.Debit != nil && vid != "" && samples != 0 {
+		p.cfg.Debit(vid, urgent, samples)
+	}
+}
+
+// notice counts messages that the stream deleted before they were read. That is
+// data lost for the lake, by limits of the stream that are too small.
+func (p *Processor) notice(sequence, gone uint64) {
+	if gone > 0 && p.stats.skipped.Add(gone) == gone {
+		p.cfg.Log.Warn("the stream deleted messages before they were read, more are only counted", "before", sequence, "messages", gone)
+	}
+}
+
+// work does what is next in the queue, about a turn's work of a vehicle, so that what
+// others send meanwhile is read soon.
+func (p *Processor) work(ctx context.Context) (done int) {
+	for spent := 0; spent < turnUnits && p.queue.messages > 0 && ctx.Err() == nil; {
+		v := p.queue.turn()
+		e := v.first()
+		if e.message == nil {
+			p.recall(ctx, v)
+			spent += recallUnits
+			continue
+		}
+		if p.pending == 0 {
+			p.since = time.Now()
+		}
+		p.units = messageUnits
+		if !p.process(ctx, e.message) {
+			return done // ctx ended; it will be read again at the next start
+		}
+		p.finish(v)
+		done++
+		spent += p.units
+		p.queue.charge(v, p.units)
+		if p.samples >= p.cfg.FlushRows {
+			p.commit(ctx)
+		}
+	}
+	return done
+}
+
+// finish takes the head of v from the queue: it is done, or gone.
+func (p *Processor) finish(v *vehicleQueue) {
+	e := p.queue.pop(v)
+	p.position.done(e.sequence)
+	p.pending++
+	p.debit(v.vehicle, e.urgent, -int(e.advance))
+}
+
+// recall reads the first messages of v again. They were not kept because the vehicle had enough waiting.
+func (p *Processor) recall(ctx context.Context, v *vehicleQueue) {
+	p.queue.charge(v, recallUnits)
+	var messages []Message
+	err := p.retry(ctx, "stream cannot be read", func() (err error) {
+		messages, err = p.cfg.Stream.Read(ctx, v.first().sequence, readMessages, p.cfg.Poll)
+		return err
+	})
+	if err != nil {
+		return
+	}
+	if len(messages) == 0 {
+		if v.missed++; v.missed < idleReads {
+			return
+		}
+	}
+	at := v.head
+	for i := range messages {
+		m := &messages[i]
+		for at < len(v.entries) && v.entries[at].sequence < m.Sequence {
+			at++
+		}
+		if at == len(v.entries) || v.entries[at].sequence != m.Sequence {
+			continue
+		}
+		if e := &v.entries[at]; e.message == nil {
+			if v.held > 0 && !p.queue.room(v, len(m.Data)) {
+				break
+			}
+			p.queue.keep(v, e, m)
+		}
+	}
+	for v.len() > 0 && v.first().message == nil && (len(messages) == 0 || v.first().sequence < messages[0].Sequence) {
+		p.notice(v.first().sequence+1, 1)
+		p.finish(v)
+		if len(messages) == 0 {
+			break
+		}
+	}
+}
