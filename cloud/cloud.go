@@ -59,6 +59,7 @@ type Config struct {
 	// MaxUpdate bounds an update file, in bytes; zero means what a document may speak of.
 	MaxUpdate int64
 	Quota     ingest.Quota // of each vehicle; zero fields mean the defaults
+	Times     ingest.Times // bounds of source times; zero fields mean none
 	// Limits of the streams by name; zero fields mean no limit but the disk's.
 	Limits map[string]backbone.Limits
 	Log    *slog.Logger // discarded when nil

@@ -1,6 +1,9 @@
 package protocol
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Priority is the class of service of a message, CS0 (bulk) to CS6 (crash), in
 // the words of RFC 4594. The numbers are ours: zero means unset.
@@ -26,6 +29,18 @@ func (p Priority) Hot() bool { return p >= CS3 }
 
 // Urgent says whether the class is committed within the short interval (CS4 and above).
 func (p Priority) Urgent() bool { return p >= CS4 }
+
+// TimeToLive is how long a vehicle keeps a record of the class for the cloud; unset is as bulk.
+func (p Priority) TimeToLive() time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case p >= CS5:
+		return 7 * day
+	case p.Hot():
+		return day
+	}
+	return 30 * day
+}
 
 // String gives "CS0" to "CS6", or "" for unset.
 func (p Priority) String() string {

@@ -15,6 +15,8 @@ const (
 	ReasonUndecodable       Reason = "UNDECODABLE"
 	ReasonTooLarge          Reason = "TOO_LARGE"
 	ReasonUnknownSignal     Reason = "UNKNOWN_SIGNAL"
+	ReasonTime              Reason = "TIME_OUT_OF_BOUNDS" // set aside: its times lie in the future, or further in the past than it was kept for
+	ReasonUnsynced          Reason = "TIME_UNSYNCED"      // set aside: by the vehicle's word its clock was not set
 	ReasonStaleRevision     Reason = "STALE_REVISION"
 	ReasonVehicleDisconnect Reason = "VEHICLE_DISCONNECTED"
 )

@@ -177,23 +177,11 @@ func (o *open) reset(seq uint64) {
 	o.seq, o.committed, o.cells, o.far = seq, 0, 0, false
 }
 
-// ttl is the message expiry of a class.
-func ttl(p protocol.Priority) time.Duration {
-	const day = 24 * time.Hour
-	switch {
-	case p >= protocol.CS5:
-		return 7 * day
-	case p.Hot():
-		return day
-	}
-	return 30 * day
-}
-
 // record makes the record of a payload.
 func (s *Sealer) record(o *open, h codec.Header, payload []byte, samples int, first, last int64) buffer.Record {
 	return buffer.Record{
 		Topic: o.topic, ContentType: protocol.ContentTelemetry, Priority: o.rule.Class, ID: h.ID,
 		Schema: o.rule.Hash, Purpose: o.rule.Purpose, Samples: uint32(samples), First: first, Last: last,
-		Created: time.Now(), TTL: ttl(o.rule.Class), Evicted: h.Evicted, Payload: payload,
+		Created: time.Now(), TTL: o.rule.Class.TimeToLive(), Evicted: h.Evicted, Payload: payload,
 	}
 }

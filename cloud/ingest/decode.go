@@ -113,6 +113,9 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	if f != nil {
 		return f
 	}
+	if f := p.place(ctx, m, e, b); f != nil {
+		return f
+	}
 	d := &Decoded{
 		Stream: p.cfg.Name, Sequence: m.Sequence, Vehicle: e.topic.Vehicle, Device: e.device,
 		Header: b.Header, Campaign: schema.Campaign, Schema: schema, Batch: b,
@@ -132,6 +135,27 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	for _, s := range p.cfg.Sinks {
 		p.offer(ctx, func() error { return s.Apply(ctx, d) })
 	}
+	return nil
+}
+
+// place holds the times of a batch against the bounds, and makes room for its dates.
+func (p *Processor) place(ctx context.Context, m *Message, e *envelope, b *codec.Batch) *fault {
+	first, last := extent(b)
+	if first > last || first < 0 { // the lake says what is wrong with it
+		return nil
+	}
+	if f := p.cfg.Times.check(m, e.received, first, last); f != nil {
+		if e.origin == "" {
+			p.stats.aside.Add(1)
+		}
+		return f
+	}
+	fresh := p.dates.add(first, last)
+	if fresh < 0 {
+		p.commit(ctx)
+		fresh = max(0, p.dates.add(first, last))
+	}
+	p.units += fresh * dateUnits
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"cmp"
+	"container/heap"
 	"maps"
 	"slices"
 	"strings"
@@ -65,6 +67,8 @@ type deviceKey struct {
 type device struct {
 	boots map[protocol.BootID]*boot
 	spans int // over all boots
+	// heard orders the boots by when they were heard of; nil until there are as many as may be remembered.
+	heard bootHeap
 }
 
 // boot is the account of one start of one device.
@@ -79,6 +83,9 @@ type boot struct {
 	touched  uint64 // stream sequence of the last message about it
 
 	counts Counts
+
+	id    protocol.BootID
+	place int // in device.heard
 }
 
 // Counts adds up what became of the messages of one boot.
@@ -150,11 +157,34 @@ func (l *Ledger) Receive(vid protocol.VehicleID, id protocol.MessageID, r Receip
 	if r.Batch {
 		b.counts.Batches++
 	}
-	for _, e := range r.Evicted {
-		_, eb := l.open(vid, protocol.MessageID{Device: id.Device, Boot: e.Boot}, r.Sequence)
-		d.change(&eb.evicted, Span{max(e.From, eb.settled+1), e.To}, (*Ranges).Add)
-	}
+	l.evict(vid, id.Device, r)
 	l.bound(d)
+}
+
+// evict notes the ranges that a message declares, those of each boot at once: what a batch
+// costs does not depend on how it orders or cuts them.
+func (l *Ledger) evict(vid protocol.VehicleID, did protocol.DeviceID, r Receipt) {
+	list := slices.Clone(r.Evicted)
+	slices.SortFunc(list, func(x, y protocol.SeqRange) int {
+		if c := slices.Compare(x.Boot[:], y.Boot[:]); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.From, y.From)
+	})
+	for len(list) > 0 {
+		d, b := l.open(vid, protocol.MessageID{Device: did, Boot: list[0].Boot}, r.Sequence)
+		var declared Ranges
+		n := 0
+		for ; n < len(list) && list[n].Boot == b.id; n++ {
+			if s := (Span{max(list[n].From, b.settled+1), list[n].To}); s.From <= s.To {
+				declared.extend(s)
+			}
+		}
+		list = list[n:]
+		before := len(b.evicted.spans)
+		b.evicted.AddAll(declared)
+		d.spans += len(b.evicted.spans) - before
+	}
 }
 
 // Repeat notes that a stored message came again: by itself, or by a replay.
@@ -195,10 +225,15 @@ func (l *Ledger) open(vid protocol.VehicleID, id protocol.MessageID, sequence ui
 		if len(d.boots) >= l.maxBoots {
 			d.forgetOldest()
 		}
-		b = &boot{}
+		b = &boot{id: id.Boot, touched: sequence}
 		d.boots[id.Boot] = b
+		if d.heard != nil {
+			heap.Push(&d.heard, b)
+		}
 	}
-	b.touched = sequence
+	if b.touched = sequence; d.heard != nil {
+		heap.Fix(&d.heard, b.place)
+	}
 	return d, b
 }
 
@@ -212,38 +247,75 @@ func (d *device) change(r *Ranges, s Span, f func(*Ranges, Span)) {
 // forgetOldest drops the boot heard longest ago; ties go by boot id, so that
 // every run over the same stream forgets the same.
 func (d *device) forgetOldest() {
-	var oldest protocol.BootID
-	var found *boot
-	for id, b := range d.boots {
-		if found == nil || b.touched < found.touched ||
-			b.touched == found.touched && slices.Compare(id[:], oldest[:]) < 0 {
-			oldest, found = id, b
+	if d.heard == nil {
+		d.heard = make(bootHeap, 0, len(d.boots)+1)
+		for _, b := range d.boots {
+			heap.Push(&d.heard, b)
 		}
 	}
-	if found != nil {
-		d.spans -= found.spanCount()
-		delete(d.boots, oldest)
+	b := heap.Pop(&d.heard).(*boot)
+	d.spans -= b.spanCount()
+	delete(d.boots, b.id)
+}
+
+// bootHeap has the boot heard longest ago first.
+type bootHeap []*boot
+
+func (h bootHeap) Len() int { return len(h) }
+func (h bootHeap) Less(i, j int) bool {
+	if h[i].touched != h[j].touched {
+		return h[i].touched < h[j].touched
 	}
+	return slices.Compare(h[i].id[:], h[j].id[:]) < 0
+}
+
+func (h bootHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+// Push implements heap.Interface.
+func (h *bootHeap) Push(x any) {
+	b := x.(*boot)
+	b.place = len(*h)
+	*h = append(*h, b)
+}
+
+// Pop implements heap.Interface.
+func (h *bootHeap) Pop() any {
+	n := len(*h) - 1
+	b := (*h)[n]
+	(*h)[n] = nil
+	*h = (*h)[:n]
+	return b
 }
 
 func (b *boot) spanCount() int {
 	return len(b.received.spans) + len(b.evicted.spans) + len(b.dead.spans)
 }
 
-// bound settles the older half of the device's largest boot until the device keeps to its runs.
+// bound settles the older half of the device's largest boots when it has too many runs. It
+// goes an eighth below the bound, so that looking at all boots is rare.
 func (l *Ledger) bound(d *device) {
-	for d.spans > l.maxSpans {
-		var id protocol.BootID
-		var largest *boot
-		for i, b := range d.boots {
-			if largest == nil || b.spanCount() > largest.spanCount() ||
-				b.spanCount() == largest.spanCount() && slices.Compare(i[:], id[:]) < 0 {
-				id, largest = i, b
+	if d.spans <= l.maxSpans {
+		return
+	}
+	boots := slices.Collect(maps.Values(d.boots))
+	for d.spans > l.maxSpans-l.maxSpans/8 {
+		slices.SortFunc(boots, func(x, y *boot) int {
+			if c := cmp.Compare(y.spanCount(), x.spanCount()); c != 0 {
+				return c
 			}
+			return slices.Compare(x.id[:], y.id[:])
+		})
+		for _, b := range boots {
+			if d.spans <= l.maxSpans-l.maxSpans/8 {
+				break
+			}
+			before := b.spanCount()
+			b.settle()
+			d.spans += b.spanCount() - before
 		}
-		before := largest.spanCount()
-		largest.settle()
-		d.spans += largest.spanCount() - before
 	}
 }
 
@@ -277,20 +349,30 @@ type Account struct {
 // Accounts gives the accounts of one vehicle, or of all when vid is empty,
 // ordered by vehicle, device and boot. The slices are copies.
 func (l *Ledger) Accounts(vid protocol.VehicleID) []Account {
+	out := l.copies(vid)
+	for i := range out { // without the lock: the lane goes on meanwhile
+		a := &out[i]
+		a.fill(Ranges{a.Received}, Ranges{a.Evicted}, Ranges{a.Buried})
+	}
+	slices.SortFunc(out, compareAccounts)
+	return out
+}
+
+// copies gives accounts with the three sets only.
+func (l *Ledger) copies(vid protocol.VehicleID) (out []Account) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	var out []Account
 	for key, d := range l.devices {
 		if vid != "" && key.vehicle != vid {
 			continue
 		}
 		for id, b := range d.boots {
-			a := Account{Vehicle: key.vehicle, Device: key.device, Boot: id, Counts: b.counts, Settled: b.settled}
-			a.fill(b.received.Clone(), b.evicted.Clone(), b.dead.Clone())
-			out = append(out, a)
+			out = append(out, Account{
+				Vehicle: key.vehicle, Device: key.device, Boot: id, Counts: b.counts, Settled: b.settled,
+				Received: slices.Clone(b.received.spans), Evicted: slices.Clone(b.evicted.spans), Buried: slices.Clone(b.dead.spans),
+			})
 		}
 	}
-	slices.SortFunc(out, compareAccounts)
 	return out
 }
 

@@ -2,9 +2,11 @@ package ingest_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
@@ -273,4 +275,77 @@ func checkAccounts(t *testing.T, got, want []ingest.Account) {
 			t.Fatalf("account %d:\n got %+v\nwant %+v", i, g, w)
 		}
 	}
+}
+
+// TestDeclaredCost: what a batch declares costs little however much was declared before it:
+// invented boots beyond those remembered, and runs beyond those kept.
+func TestDeclaredCost(t *testing.T) {
+	for name, declare := range map[string]func(n, i uint64) protocol.SeqRange{
+		"boots": func(n, i uint64) protocol.SeqRange {
+			var e protocol.SeqRange
+			binary.BigEndian.PutUint64(e.Boot[:], (n*1024+i)*0x9E3779B97F4A7C15)
+			e.From, e.To = 1, 1
+			return e
+		},
+		"runs of one boot, the newest first": func(n, i uint64) protocol.SeqRange {
+			from := 1<<40 - 2*(n*1024+i)
+			return protocol.SeqRange{Boot: protocol.BootID{9}, From: from, To: from}
+		},
+		"runs of many boots": func(n, i uint64) protocol.SeqRange {
+			return protocol.SeqRange{Boot: protocol.BootID{byte(i), byte(i >> 8)}, From: 2*n + 1, To: 2*n + 1}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := ingest.NewLedger(0, 0)
+			began := time.Now()
+			const batches = 600
+			for n := range uint64(batches) {
+				r := ingest.Receipt{Sequence: n + 1}
+				for i := range uint64(1024) {
+					r.Evicted = append(r.Evicted, declare(n, i))
+				}
+				l.Receive("car1", protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{1}, Seq: n + 1}, r)
+			}
+			took := time.Since(began)
+			if took > 12*time.Second { // it was 28 s on a quiet machine, and is less than one
+				t.Errorf("%d batches of 1,024 ranges took %v", batches, took)
+			}
+			t.Logf("%v a batch", took/batches)
+			again := ingest.NewLedger(0, 0)
+			if err := again.Restore(l.Snapshot()); err != nil {
+				t.Fatal(err)
+			}
+			more := ingest.Receipt{Sequence: batches + 1}
+			for i := range uint64(1024) {
+				more.Evicted = append(more.Evicted, declare(batches, i))
+			}
+			id := protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{1}, Seq: batches + 1}
+			l.Receive("car1", id, more)
+			again.Receive("car1", id, more)
+			if !bytes.Equal(l.Snapshot(), again.Snapshot()) {
+				t.Error("a ledger that was restored goes on differently")
+			}
+		})
+	}
+}
+
+// TestAccountsOfMany: 60,000 separate sequences in each lane are joined without taking their number squared.
+func TestAccountsOfMany(t *testing.T) {
+	up, low := ingest.NewLedger(0, 0), ingest.NewLedger(0, 0)
+	for i := range uint64(60_000) {
+		id := protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{1}, Seq: 4*i + 1}
+		up.Receive("car1", id, ingest.Receipt{Sequence: i + 1})
+		id.Seq += 2
+		low.Receive("car1", id, ingest.Receipt{Sequence: i + 1})
+	}
+	began := time.Now()
+	all := ingest.Merge(up.Accounts("car1"), low.Accounts("car1"))
+	took := time.Since(began)
+	if len(all) != 1 || len(all[0].Received) != 120_000 || len(all[0].Gaps) != 119_999 {
+		t.Errorf("got %d accounts, want one with 120,000 runs", len(all))
+	}
+	if took > time.Second { // it was several seconds, and is some milliseconds
+		t.Errorf("it took %v", took)
+	}
+	t.Logf("%v", took)
 }

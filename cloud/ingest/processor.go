@@ -52,6 +52,8 @@ type ProcessorConfig struct {
 	// the common one; a negative number gives them back. It must not block. Nil: nobody counts.
 	Debit func(vid protocol.VehicleID, urgent bool, samples int)
 
+	Times Times // of the rows; the zero value has no bounds
+
 	FlushRows int           // commit when so many samples wait; DefaultFlushRows when 0
 	FlushAge  time.Duration // or the oldest message since the last commit was read so long ago; DefaultFlushAge when 0
 	Poll      time.Duration // longest wait for messages, and so for Flush; DefaultPoll when 0
@@ -76,6 +78,7 @@ type Processor struct {
 	samples  int       // appended since the last commit
 	pending  int       // messages done since the last commit
 	since    time.Time // when the first of them was begun
+	dates    dates     // of the rows since the last commit
 	letters  []Message // dead letters of the messages in hand
 
 	deadFull time.Time // when the dead-letter stream was last found full
@@ -85,8 +88,8 @@ type Processor struct {
 }
 
 type processorCounters struct {
-	messages, batches, samples, bytes, others, duplicates, replayed, dead, deadLost, sinkLost, waits, skipped atomic.Uint64
-	waiting                                                                                                   atomic.Bool
+	messages, batches, samples, bytes, others, duplicates, replayed, dead, deadLost, sinkLost, waits, skipped, aside atomic.Uint64
+	waiting                                                                                                          atomic.Bool
 }
 
 // ProcessorStats counts since the start of the process.
@@ -101,6 +104,7 @@ type ProcessorStats struct {
 	Dead       uint64 `json:"dead"`       // dead letters
 	DeadLost   uint64 `json:"dead_lost"`  // dead letters that the dead-letter stream did not take
 	SinkLost   uint64 `json:"sink_lost"`  // batches that a sink did not take
+	Aside      uint64 `json:"aside"`      // of the dead letters: batches set aside for their times
 	Skipped    uint64 `json:"skipped"`    // messages that the stream deleted unread
 	Waits      uint64 `json:"waits"`      // times that something made the processor wait
 	Waiting    bool   `json:"waiting"`    // now
@@ -223,6 +227,7 @@ func (p *Processor) commit(ctx context.Context) {
 
 func (p *Processor) committedAll() {
 	p.samples, p.pending = 0, 0
+	clear(p.dates)
 	p.committed.Store(p.position.prefix())
 }
 
@@ -320,6 +325,6 @@ func (p *Processor) Stats() ProcessorStats {
 		Messages: s.messages.Load(), Batches: s.batches.Load(), Samples: s.samples.Load(), Bytes: s.bytes.Load(),
 		Others: s.others.Load(), Duplicates: s.duplicates.Load(), Replayed: s.replayed.Load(),
 		Dead: s.dead.Load(), DeadLost: s.deadLost.Load(), SinkLost: s.sinkLost.Load(),
-		Skipped: s.skipped.Load(), Waits: s.waits.Load(), Waiting: s.waiting.Load(), Checkpoint: p.committed.Load(),
+		Aside: s.aside.Load(), Skipped: s.skipped.Load(), Waits: s.waits.Load(), Waiting: s.waiting.Load(), Checkpoint: p.committed.Load(),
 	}
 }

@@ -93,18 +93,72 @@ func (r *Ranges) Remove(s Span) {
 	}
 }
 
-// AddAll puts all of other into the set.
+// few is how many runs are put in or taken out one by one; more are joined in one pass.
+const few = 4
+
+// AddAll puts all of other into the set, in time proportional to the runs of both.
 func (r *Ranges) AddAll(other Ranges) {
-	for _, s := range other.spans {
-		r.Add(s)
+	if len(other.spans) <= few {
+		for _, s := range other.spans {
+			r.Add(s)
+		}
+		return
 	}
+	out := Ranges{spans: make([]Span, 0, len(r.spans)+len(other.spans))}
+	x, y := r.spans, other.spans
+	for len(x)+len(y) > 0 {
+		if len(y) == 0 || len(x) > 0 && x[0].From <= y[0].From {
+			out.extend(x[0])
+			x = x[1:]
+		} else {
+			out.extend(y[0])
+			y = y[1:]
+		}
+	}
+	*r = out
 }
 
-// RemoveAll takes all of other out of the set.
-func (r *Ranges) RemoveAll(other Ranges) {
-	for _, s := range other.spans {
-		r.Remove(s)
+// extend is Add for a span that does not begin before the set's last run.
+func (r *Ranges) extend(s Span) {
+	if n := len(r.spans); n > 0 {
+		if last := &r.spans[n-1]; last.To == ^uint64(0) || s.From <= last.To+1 {
+			last.To = max(last.To, s.To)
+			return
+		}
 	}
+	r.spans = append(r.spans, s)
+}
+
+// RemoveAll takes all of other out of the set, in time proportional to the runs of both.
+func (r *Ranges) RemoveAll(other Ranges) {
+	if len(other.spans) <= few {
+		for _, s := range other.spans {
+			r.Remove(s)
+		}
+		return
+	}
+	var out []Span
+	y := other.spans
+	for _, s := range r.spans {
+		for len(y) > 0 && y[0].To < s.From {
+			y = y[1:]
+		}
+		i := 0
+		for ; i < len(y) && y[i].From <= s.To; i++ {
+			if y[i].From > s.From {
+				out = append(out, Span{s.From, y[i].From - 1})
+			}
+			if y[i].To >= s.To { // nothing of s is left, and the run may reach into the next
+				break
+			}
+			s.From = y[i].To + 1
+		}
+		if i == len(y) || y[i].From > s.To {
+			out = append(out, s)
+		}
+		y = y[i:]
+	}
+	r.spans = out
 }
 
 // Clone is a copy that shares nothing with r.

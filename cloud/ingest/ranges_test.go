@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -78,4 +79,36 @@ func spans(ends ...uint64) (out []ingest.Span) {
 		out = append(out, ingest.Span{From: ends[i], To: ends[i+1]})
 	}
 	return out
+}
+
+// TestRangesOfMany: sets joined and taken out as a whole are what they are run by run.
+func TestRangesOfMany(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	some := func(n int) (r ingest.Ranges) {
+		for range n {
+			from := 1 + random.Uint64N(400)
+			r.Add(ingest.Span{From: from, To: from + random.Uint64N(6)})
+		}
+		return r
+	}
+	for range 500 {
+		a, b := some(random.IntN(60)), some(random.IntN(60))
+		if random.IntN(8) == 0 {
+			b.Add(ingest.Span{From: 300, To: ^uint64(0)})
+		}
+		joined, rest := a.Clone(), a.Clone()
+		joined.AddAll(b)
+		rest.RemoveAll(b)
+		oneByOne, left := a.Clone(), a.Clone()
+		for _, s := range b.Spans() {
+			oneByOne.Add(s)
+			left.Remove(s)
+		}
+		if !slices.Equal(joined.Spans(), oneByOne.Spans()) {
+			t.Fatalf("%v and %v: got %v, want %v", a.Spans(), b.Spans(), joined.Spans(), oneByOne.Spans())
+		}
+		if !slices.Equal(rest.Spans(), left.Spans()) {
+			t.Fatalf("%v without %v: got %v, want %v", a.Spans(), b.Spans(), rest.Spans(), left.Spans())
+		}
+	}
 }

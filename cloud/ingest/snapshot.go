@@ -178,7 +178,7 @@ func (r *snapshotReader) device() *device {
 			return d
 		}
 		last = id
-		b := &boot{}
+		b := &boot{id: id}
 		for _, number := range b.numbers() {
 			*number = r.number()
 		}

@@ -19,12 +19,12 @@ import (
 
 // Bounds of what is kept.
 const (
-	HistoryPoints  = 300         // newest points of a signal
-	HistorySpacing = time.Second // at most one point per spacing of source time
-	MaxSeries      = 50_000      // signals with a history, over all vehicles, 6 KB each; others have only their last value
-	MaxSignals     = 20_000      // of one vehicle; what comes beyond is left out and counted
-	MaxText        = 1 << 10     // bytes of a signal's names, unit and text together; others are left out and counted
-	MaxAhead       = 24 * time.Hour
+	HistoryPoints  = 300            // newest points of a signal
+	HistorySpacing = time.Second    // at most one point per spacing of source time
+	MaxSeries      = 50_000         // signals with a history, over all vehicles, 6 KB each; others have only their last value
+	MaxSignals     = 20_000         // of one vehicle; what comes beyond is left out and counted
+	MaxText        = 1 << 10        // bytes of a signal's names, unit and text together; others are left out and counted
+	MaxAhead       = 24 * time.Hour // when ingest has no bounds of its own, which are narrower
 )
 
 // Key names a signal of a vehicle.

@@ -43,7 +43,8 @@ func (w *World) LaunchCloud() error {
 		download = protocol.DownloadEndpoint(orFree(w.cfg.MQTT))
 	}
 	ready := make(chan cloudReady, 1)
-	args := []string{"run", "--dev", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--mqtt", mqtt, "--http", http, "--download", download}
+	// Recordings are played with the times they were made at: no bounds for those.
+	args := []string{"run", "--dev", "--ahead", "0", "--late", "0", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--mqtt", mqtt, "--http", http, "--download", download}
 	if w.cfg.Flush > 0 {
 		args = append(args, "--flush", w.cfg.Flush.String())
 	}

@@ -28,12 +28,14 @@ type runCommand struct {
 	Flush time.Duration `default:"60s" help:"How long a sample may wait for its Parquet file."`
 	Keep  string        `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk. What the lake has makes room from the half on; a stream that is full refuses with 0x97."`
 
-	QuotaMessages float64    `default:"200" help:"Messages a second that one vehicle may send."`
-	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
-	UpdateKey     []string   `type:"existingfile" placeholder:"FILE" help:"Public key (PEM) whose update files are taken. Default: anybody's; each device checks for itself. May be repeated."`
-	MaxUpdate     string     `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
-	Memory        string     `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
-	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
+	QuotaMessages float64       `default:"200" help:"Messages a second that one vehicle may send."`
+	QuotaBytes    string        `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
+	Ahead         time.Duration `default:"5m" help:"How far in the future what a vehicle says may be; what is beyond is set aside among the dead letters. 0: no bound."`
+	Late          time.Duration `default:"24h" help:"How far in the past it may be, beyond the time that the vehicle keeps it for. 0: no bound."`
+	UpdateKey     []string      `type:"existingfile" placeholder:"FILE" help:"Public key (PEM) whose update files are taken. Default: anybody's; each device checks for itself. May be repeated."`
+	MaxUpdate     string        `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
+	Memory        string        `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
+	LogLevel      slog.Level    `default:"info" help:"debug, info, warn or error."`
 }
 
 // burst is what a vehicle that was silent may send at once, in seconds of its quota: a tunnel is drained quickly.
@@ -74,6 +76,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 			Messages: c.QuotaMessages, MessagesBurst: max(1, burst*c.QuotaMessages),
 			Bytes: float64(rate), BytesBurst: max(protocol.MaxPacket, burst*float64(rate)),
 		},
+		Times:  ingest.Times{Ahead: c.Ahead, Late: c.Late},
 		Limits: map[string]backbone.Limits{backbone.Up: limits, backbone.Low: limits, backbone.Dead: limits},
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})),
 	})
