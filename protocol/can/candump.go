@@ -7,6 +7,7 @@ import "fmt"
 //	(1627274455.012500) can1 7E8#03412F8C00000000       classic, 11-bit identifier
 //	(1627274455.012500) can1 18FEF100#F7000004 R        29-bit identifier, received
 //	(1627274455.012500) can1 123##1DEADBEEF             CAN FD, flags 1: bit rate switched
+//	(1627274455.012500) can1 123#000102030405060708090A0B  12 to 64 bytes are CAN FD too, as SavvyCAN writes it
 //	(1627274455.012500) can1 123#R8                     remote frame that asks for 8 bytes
 //	(1627274455.012500) can1 20000080#0000000000000000  error frame (linux/can/error.h)
 //
@@ -173,8 +174,17 @@ func (s *scanner[T]) body(f *Frame) error {
 	case c == 'R' || c == 'r':
 		return s.remote(f)
 	}
-	if err := s.bytes(f, MaxClassic); err != nil {
+	start := s.pos
+	if err := s.bytes(f, MaxData); err != nil {
 		return err
+	}
+	if f.Len > MaxClassic {
+		if f.Flags == 0 && ValidLength(int(f.Len)) {
+			f.Flags = FD
+			return nil
+		}
+		s.pos = start
+		return s.bytes(f, MaxClassic) // fails at the ninth byte
 	}
 	return s.lengthCode(f)
 }
@@ -248,7 +258,7 @@ func (s *scanner[T]) bytes(f *Frame, most int) error {
 		}
 		if n == most {
 			s.pos = pos
-			return s.fail(fmt.Sprintf("at most %d bytes of data", most))
+			return s.fail(fmt.Sprintf("at most %d bytes of data, or as many as CAN FD frames have", most))
 		}
 		f.Data[n] = byte(hi<<4 | lo)
 		n++

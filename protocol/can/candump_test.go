@@ -2,6 +2,7 @@ package can_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"telltale.dev/protocol/can"
@@ -68,6 +69,9 @@ func TestCandumpVariants(t *testing.T) {
 		{"raw dlc", "(1.000000) can0 1FF#0011223344556677_F", "(1.000000) can0 1FF#0011223344556677"},
 		{"raw dlc of a remote frame", "(1.000000) can0 1FF#R8_9", "(1.000000) can0 1FF#R8"},
 		{"fd format flag", "(1.000000) can0 1FF##5AB", "(1.000000) can0 1FF##1AB"},
+		{"fd of 12 bytes written as classic", "(1.000000) can0 0C9#000102030405060708090A0B T", "(1.000000) can0 0C9##0000102030405060708090A0B"},
+		{"fd of 16 bytes with points", "(1.000000) can0 000000C9#00.01.02.03.04.05.06.07.08.09.0A.0B.0C.0D.0E.0F", "(1.000000) can0 000000C9##0000102030405060708090A0B0C0D0E0F"},
+		{"fd of 64 bytes written as classic", "(1.000000) can0 0C9#" + strings.Repeat("5A", 64), "(1.000000) can0 0C9##0" + strings.Repeat("5A", 64)},
 		{"remote of length 0", "(1.000000) can0 1FF#R0 R", "(1.000000) can0 1FF#R"},
 	}
 	for _, c := range tests {
@@ -105,6 +109,10 @@ func TestCandumpErrors(t *testing.T) {
 		{"identifier of 9 digits", "(1.5) can0 123456789#00", 20},
 		{"half a byte", "(1.5) can0 123#001", 19},
 		{"9 bytes", "(1.5) can0 123#001122334455667788", 32},
+		{"13 bytes", "(1.5) can0 123#00112233445566778899AABBCC", 32},
+		{"65 bytes", "(1.5) can0 123#" + strings.Repeat("00", 65), 144},
+		{"12 bytes of an error frame", "(1.5) can0 20000004#00112233445566778899AABB", 37},
+		{"12 bytes and a data length code", "(1.5) can0 123#00112233445566778899AABB_C", 40},
 		{"9 bytes of fd", "(1.5) can0 123##0001122334455667788", 36},
 		{"no hex", "(1.5) can0 123#00XY", 18},
 		{"fd flags", "(1.5) can0 123##X", 17},
@@ -151,6 +159,7 @@ func FuzzCandump(f *testing.F) {
 		f.Add(c.line + " R # note\r\n")
 	}
 	f.Add("(1.123456999) can0 1ff#ab.cd_9")
+	f.Add("(1.0) vcan0 0C9#000102030405060708090A0B")
 	f.Fuzz(func(t *testing.T, line string) {
 		var first, second can.Frame
 		bus, err := can.ParseCandump(line, &first)

@@ -17,9 +17,19 @@ type Format string
 
 // The forms that Reader reads.
 const (
-	Candump Format = "candump"
-	ASC     Format = "asc"
+	Candump     Format = "candump"
+	CandumpView Format = "candump on the screen"
+	ASC         Format = "asc"
+	TRC         Format = "trc"
+	GVRET       Format = "gvret"
 )
+
+// parser reads one line of a log into f. For a frame it gives the bus, which
+// the next call may overwrite. A *refusal ends the log, another error counts
+// the line as bad; f is then unspecified.
+type parser interface {
+	parse(line []byte, f *can.Frame) (kind lineKind, bus []byte, err error)
+}
 
 const (
 	// headBytes of the unpacked log decide on its format.
@@ -58,7 +68,6 @@ var foreign = []magic{
 	{"LOGG", "is a Vector BLF file; " + byPythonCAN},
 	{"MDF     ", "is an ASAM MDF (MF4) file; " + byAsammdf},
 	{"UnFinMF ", "is an unfinished ASAM MDF (MF4) file; " + byAsammdf},
-	{";$FILEVERSION", "is a PEAK TRC file; " + byPythonCAN},
 	{"\xD4\xC3\xB2\xA1", "is a pcap capture; " + bySavvyCAN},
 	{"\xA1\xB2\xC3\xD4", "is a pcap capture; " + bySavvyCAN},
 	{"\x4D\x3C\xB2\xA1", "is a pcap capture; " + bySavvyCAN},
@@ -98,42 +107,77 @@ func unpack(in io.Reader, head []byte, name string) (plain io.Reader, done func(
 	return in, func() {}, nil
 }
 
-// recognize tells the format from the head of the unpacked log.
-func recognize(head []byte, name string) (Format, error) {
+// named refuses what starts as a known format that is not read here.
+func named(head []byte, name string) error {
 	if len(bytes.TrimSpace(head)) == 0 {
-		return "", fmt.Errorf("%s is empty", name)
+		return fmt.Errorf("%s is empty", name)
 	}
 	for _, m := range foreign {
 		if bytes.HasPrefix(head, []byte(m.start)) {
-			return "", errors.New(name + " " + fill(m.advice, name))
+			return errors.New(name + " " + fill(m.advice, name))
 		}
 	}
+	return nil
+}
+
+// recognize tells the format from the first line that only one format has; "" if there is none.
+func (o Options) recognize(head []byte) Format {
 	var f can.Frame
-	commas, screen, trc := 0, false, false
-	probe := newASC()
+	a, old := newASC(&journal{}), newTRC(&journal{})
 	for line := range bytes.Lines(head) {
 		if _, err := can.ParseCandump(line, &f); err == nil {
-			return Candump, nil
+			return Candump
 		}
-		if event, _, err := probe.parse(line, &f); err == nil && (event == ascFrame || event == ascHeader) {
-			return ASC, nil
+		if _, times, err := parseView(line, &f); err == nil && (times == viewAbsolute || o.Now != nil) {
+			return CandumpView
 		}
-		screen = screen || isScreen(line)
-		trc = trc || isTRC(line)
-		commas = max(commas, bytes.Count(line, []byte{','}), bytes.Count(line, []byte{';'}))
+		var refused *refusal
+		kind, _, err := a.parse(line, &f)
+		if err == nil && kind != lineOther || errors.As(err, &refused) {
+			return ASC
+		}
+		if kind, _, err := old.parse(line, &f); err == nil && kind == lineFrame || isTRC(line) || bytes.HasPrefix(line, []byte(trcVersion)) {
+			return TRC
+		}
+		if isGVRET(line) {
+			return GVRET
+		}
 	}
+	return ""
+}
+
+// unknown is the error for a log of no format that is read here.
+func unknown(head []byte, name string) error {
 	switch {
-	case screen:
-		return "", fmt.Errorf("%s is what candump shows on the screen; record with candump -l (or -L), which keeps the times", name)
-	case trc:
-		return "", fmt.Errorf("%s is a PEAK TRC file; "+byPythonCAN, name, name)
 	case bytes.IndexByte(head, 0) >= 0:
-		return "", fmt.Errorf("%s is binary and of no known kind; want a candump (candump -l) or Vector ASC log, plain, zstd or gzip", name)
-	case commas >= 3:
-		return "", fmt.Errorf("%s is a CSV file; "+byPythonCAN+" (python-can's own CSV), or with SavvyCAN for others", name, name)
+		return fmt.Errorf("%s is binary and of no known kind; want a candump (candump -l) or Vector ASC log, plain, zstd or gzip", name)
+	case isTable(head):
+		return fmt.Errorf("%s is a CSV file, but not SavvyCAN's; "+byPythonCAN+" (python-can's own CSV), or with SavvyCAN for others", name, name)
 	}
-	return "", fmt.Errorf("%s is no log that telltale reads: no line is candump (%q) or Vector ASC (%q)",
+	var f can.Frame
+	for line := range bytes.Lines(head) {
+		switch _, times, err := parseView(line, &f); {
+		case err == nil && times == viewRelative:
+			return fmt.Errorf("%s is what candump -td or -tz shows on the screen: its times do not say when it was recorded; "+
+				"record with candump -l, or show the time with candump -ta or -tA", name)
+		case err == nil:
+			return fmt.Errorf("%s is what candump shows on the screen; record with candump -l (or -L), or show the time with -ta or -tA: this has none", name)
+		}
+	}
+	return fmt.Errorf("%s is no log that telltale reads: no line is candump (%q), Vector ASC (%q), PEAK TRC or SavvyCAN CSV",
 		name, exampleLine, "0.012500 1 7E8 Rx d 2 03 41")
+}
+
+// isTable says whether the first two lines have the same number of separators, at least 3.
+func isTable(head []byte) bool {
+	first, rest, _ := bytes.Cut(bytes.TrimSpace(head), []byte{'\n'})
+	second, _, _ := bytes.Cut(rest, []byte{'\n'})
+	for _, separator := range []byte{',', ';', '\t'} {
+		if n := bytes.Count(first, []byte{separator}); n >= 3 && n == bytes.Count(second, []byte{separator}) {
+			return true
+		}
+	}
+	return false
 }
 
 // fill puts the name of the file into an advice that has a place for it.
@@ -149,15 +193,4 @@ func isTRC(line []byte) bool {
 	}
 	number, found := bytes.CutSuffix(fields[0], []byte{')'})
 	return found && len(bytes.Trim(number, "0123456789")) == 0 && len(bytes.Trim(fields[1], "0123456789.")) == 0
-}
-
-// isScreen says whether line looks like candump's output on a terminal: can0  123   [8]  11 22 …
-func isScreen(line []byte) bool {
-	fields := bytes.Fields(line)
-	for i, field := range fields {
-		if i >= 2 && len(field) >= 3 && field[0] == '[' && field[len(field)-1] == ']' {
-			return true
-		}
-	}
-	return false
 }

@@ -132,7 +132,7 @@ var errStopped = errors.New("stopped")
 
 // play plays the log once, offset µs after the first round.
 func (p *Player) play(ctx context.Context, offset int64) error {
-	r, err := Open(p.cfg.Log.Path)
+	r, err := p.cfg.Log.options.Open(ctx, p.cfg.Log.Path)
 	if err != nil {
 		return err
 	}

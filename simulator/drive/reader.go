@@ -42,7 +42,7 @@ type Problem struct {
 	Expected string
 }
 
-// String gives file:line: what was expected.
+// String gives file:line: what was expected, or for a warning what it says.
 func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Expected) }
 
 // Counts is what a Reader has seen so far.
@@ -55,19 +55,30 @@ type Counts struct {
 
 // Reader reads the frames of one log in the order of the file. It is not safe for concurrent use.
 type Reader struct {
+	options  Options
 	name     string
 	format   Format
 	in       *bufio.Reader
-	asc      *asc
+	journal  journal
+	parser   parser
 	done     []func()
 	buses    []string
-	last     int // channel of the last frame
+	last     int   // channel of the last frame
+	shift    int64 // µs added to recorded times
 	counts   Counts
 	problems []Problem
 	err      error
 }
 
-// Open opens a log: candump or Vector ASC, plain, zstd or gzip, told by its
+// Options say how to read a log. The zero Options suit most logs.
+type Options struct {
+	// Start, when set, is when the first frame was recorded; the others keep their distance to it.
+	Start time.Time
+	// Now, when set, is asked for the time of frames that have none, because they come as they are received: candump can0 |
+	Now func() time.Time
+}
+
+// Open opens a log: candump, Vector ASC, PEAK TRC or SavvyCAN's CSV, plain, zstd or gzip, told by its
 // content. For anything else the error is one line that names what it is and
 // how to convert it.
 func Open(path string) (*Reader, error) { return OpenContext(context.Background(), path) }
@@ -75,6 +86,11 @@ func Open(path string) (*Reader, error) { return OpenContext(context.Background(
 // OpenContext is Open for what may be a pipe, which may have no writer or a
 // quiet one: when ctx ends, waiting ends with an error that wraps ctx.Err().
 func OpenContext(ctx context.Context, path string) (*Reader, error) {
+	return Options{}.Open(ctx, path)
+}
+
+// Open is OpenContext with options.
+func (o Options) Open(ctx context.Context, path string) (*Reader, error) {
 	name := filepath.Base(path)
 	file, err := openFile(ctx, path)
 	if err != nil {
@@ -86,7 +102,7 @@ func OpenContext(ctx context.Context, path string) (*Reader, error) {
 		done()
 		return nil, fmt.Errorf("%s is a folder; want a log file", name)
 	}
-	r, err := NewReader(name, source{file, ctx.Err})
+	r, err := o.NewReader(name, source{file, ctx.Err})
 	if err != nil {
 		done()
 		return nil, err
@@ -139,7 +155,10 @@ func cause(err error) error {
 }
 
 // NewReader is Open for something that is no file, such as standard input; name stands in errors.
-func NewReader(name string, in io.Reader) (*Reader, error) {
+func NewReader(name string, in io.Reader) (*Reader, error) { return Options{}.NewReader(name, in) }
+
+// NewReader is NewReader with options. It returns as soon as the format is known.
+func (o Options) NewReader(name string, in io.Reader) (*Reader, error) {
 	raw := bufio.NewReaderSize(in, 64<<10)
 	head, err := raw.Peek(8)
 	if err != nil && err != io.EOF {
@@ -149,28 +168,70 @@ func NewReader(name string, in io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{name: name, in: bufio.NewReaderSize(plain, headBytes), done: []func(){done}}
-	head, err = r.in.Peek(headBytes)
-	if err != nil && err != io.EOF && len(head) == 0 {
+	r := &Reader{options: o, name: name, in: bufio.NewReaderSize(plain, headBytes), done: []func(){done}}
+	r.journal.given = !o.Start.IsZero()
+	head, err = r.recognize()
+	if err != nil {
 		done()
-		return nil, cutOff(name, err)
-	}
-	if mark := len(byteOrderMark); bytes.HasPrefix(head, []byte(byteOrderMark)) {
-		head = head[mark:]
-		_, _ = r.in.Discard(mark) // it has been seen
-	}
-	damage := err
-	if r.format, err = recognize(head, name); err != nil {
-		done()
-		if damage != nil && damage != io.EOF {
-			err = cutOff(name, damage)
-		}
 		return nil, err
 	}
-	if r.format == ASC {
-		r.asc = newASC()
-	}
+	r.parser = o.parser(r.format, head, &r.journal)
 	return r, nil
+}
+
+// recognize finds out the format from as little of the log as shows it, and gives what has been looked at.
+func (r *Reader) recognize() (head []byte, err error) {
+	for size := 1; ; size = len(head) + 1 {
+		_, err = r.in.Peek(size)
+		if err != nil && err != io.EOF && r.in.Buffered() == 0 {
+			return nil, cutOff(r.name, err)
+		}
+		head, _ = r.in.Peek(r.in.Buffered())
+		if mark := len(byteOrderMark); size == 1 && bytes.HasPrefix(head, []byte(byteOrderMark)) {
+			head = head[mark:]
+			_, _ = r.in.Discard(mark) // it has been seen
+		}
+		last := err != nil || len(head) >= headBytes-len(byteOrderMark)
+		whole := head
+		if !last { // a line that is still being written may look like another kind
+			whole = head[:bytes.LastIndexByte(head, '\n')+1]
+		}
+		if len(whole) == 0 && !last {
+			continue
+		}
+		refused := named(head, r.name)
+		if refused == nil {
+			r.format = r.options.recognize(whole)
+		}
+		switch {
+		case r.format != "":
+			return whole, nil
+		case !last && refused == nil:
+		case err != nil && err != io.EOF:
+			return nil, cutOff(r.name, err)
+		case refused != nil:
+			return nil, refused
+		default:
+			return nil, unknown(head, r.name)
+		}
+	}
+}
+
+// parser makes the parser of a format.
+func (o Options) parser(format Format, head []byte, j *journal) parser {
+	switch format {
+	case CandumpView:
+		return &candumpView{now: o.Now}
+	case ASC:
+		a := newASC(j)
+		a.look(head)
+		return a
+	case TRC:
+		return newTRC(j)
+	case GVRET:
+		return &gvret{}
+	}
+	return candumpLog{}
 }
 
 // cutOff is the error of a log that ends before its time, before its first line does.
@@ -199,11 +260,20 @@ func (r *Reader) Counts() Counts { return r.counts }
 // Problems describes the first bad lines; Counts has the number of all.
 func (r *Reader) Problems() []Problem { return slices.Clone(r.problems) }
 
-// Next fills frames with the next ones of the log and gives their number. At
-// the end it gives io.EOF; frames that came before an error are given first.
-// A log without a single frame is an error, and so is one that is cut off.
+// Warnings tell about lines that were read, but may mean something else than the user expects.
+func (r *Reader) Warnings() (list []Problem) {
+	for _, w := range r.journal.warnings {
+		list = append(list, Problem{File: r.name, Line: w.line, Expected: w.text})
+	}
+	return list
+}
+
+// Next fills frames with the next ones of the log and gives their number: not
+// all that fit when the log is a pipe and the next line has not come. At the
+// end it gives io.EOF; frames that came before an error are given first. A log
+// without a single frame is an error, and so is one that is cut off.
 func (r *Reader) Next(frames []Recorded) (n int, err error) {
-	for n < len(frames) && r.err == nil {
+	for n < len(frames) && r.err == nil && (n == 0 || r.ready()) {
 		line, err := r.line()
 		if err != nil {
 			r.err = r.end(err)
@@ -217,6 +287,16 @@ func (r *Reader) Next(frames []Recorded) (n int, err error) {
 		return n, nil
 	}
 	return 0, r.err
+}
+
+// ready says whether the next line is there, so that nobody has to wait for it.
+func (r *Reader) ready() bool {
+	buffered := r.in.Buffered()
+	if buffered > maxLine {
+		return true
+	}
+	rest, _ := r.in.Peek(buffered)
+	return bytes.IndexByte(rest, '\n') >= 0
 }
 
 // line gives the next line, or nil for one that is too long and has been counted as bad.
@@ -259,30 +339,32 @@ func (r *Reader) end(err error) error {
 
 // parse reads one line and says whether it was a frame.
 func (r *Reader) parse(line []byte, f *Recorded) bool {
-	if r.format == ASC {
-		event, channel, err := r.asc.parse(line, &f.Frame)
-		switch {
-		case err != nil:
-			r.bad(err)
-			return false
-		case event != ascFrame:
-			r.counts.Other++
-			return false
-		}
-		var name [8]byte
-		return r.accept(appendBus(name[:0], channel), f)
+	r.journal.line = r.counts.Lines
+	kind, bus, err := r.parser.parse(line, &f.Frame)
+	if err == nil && kind == lineFrame && r.counts.Frames == 0 && r.journal.given {
+		r.shift = r.options.Start.UnixMicro() - f.Time
 	}
-	if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' || text[0] == ';' {
-		r.counts.Other++
-		return false
+	if f.Time += r.shift; err == nil && kind == lineFrame && (f.Time < 0 || f.Time > latest) {
+		err = errOutside
 	}
-	bus, err := can.ParseCandump(line, &f.Frame)
-	if err != nil {
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
 		r.bad(err)
+		r.err = fmt.Errorf("%s:%d: %w", r.name, refused.line, refused)
+		return false
+	case err != nil:
+		r.bad(err)
+		return false
+	case kind != lineFrame:
+		r.counts.Other++
 		return false
 	}
 	return r.accept(bus, f)
 }
+
+// errOutside is for times that no frame can have, such as one before the start of a log that has no date.
+var errOutside = errors.New("column 1: expected a time from 1970 to 2262")
 
 // accept numbers the frame and finds its bus.
 func (r *Reader) accept(bus []byte, f *Recorded) bool {

@@ -169,7 +169,7 @@ func writeASC(w io.Writer, frames []drive.Recorded, decimal, relative bool) {
 		for _, b := range f.Payload() {
 			fmt.Fprintf(w, verb, b)
 		}
-		fmt.Fprintf(w, " Length = %d BitCount = 124 ID = 1784\r\n", 240015)
+		fmt.Fprintf(w, " Length = %d BitCount = 124 ID = %d%s\r\n", 240015, f.ID.Number(), map[bool]string{true: "x"}[f.ID.IsExtended()])
 	}
 }
 
@@ -318,11 +318,11 @@ func TestOtherFormatsAreNamed(t *testing.T) {
 		{"mf4", "MDF     4.10    ", "asammdf"},
 		{"pcap", "\xD4\xC3\xB2\xA1\x02\x00", "x is a pcap capture; convert it with SavvyCAN"},
 		{"pcapng", "\x0A\x0D\x0D\x0A\x00", "x is a pcapng capture; convert it with SavvyCAN"},
-		{"trc", ";$FILEVERSION=2.1\r\n", "PEAK TRC"},
-		{"old trc", ";##########\r\n;   Message Number\r\n     1)      1841  0001  8  00 00 00 00 00 00 00 00 \r\n", "PEAK TRC"},
+		{"markdown", "# Title\n\nOne, two, three, four and more.\n\n| a | b |\n", "x is no log that telltale reads"},
 		{"json", `{"time": 1, "id": 2, "bus": 3, "data": "00"}`, "x is JSON"},
 		{"csv", "timestamp,arbitration_id,extended,remote\n0.1,0x123,0,0\n", "CSV"},
 		{"screen", "  can0  123   [8]  11 22 33 44 55 66 77 88\n", "candump -l"},
+		{"screen with deltas", " (000.000000)  can0  123   [1]  11\n (000.100000)  can0  123   [1]  12\n", "candump -td or -tz shows on the screen: its times do not say when"},
 		{"xz", "\xFD7zXZ\x00\x00", "xz -d"},
 		{"zip", "PK\x03\x04....", "unzip"},
 		{"empty", "", "x is empty"},
@@ -440,6 +440,8 @@ func FuzzASC(f *testing.F) {
 	f.Add("base dec timestamps relative\n 1.0 1 100x Rx d 2 255 0\n 0.5 CANFD 1 Rx 100 Name 1 0 15 64\n 1 2 ErrorFrame\n 1 2 3 Rx r 8\n")
 	f.Add(" 0.1 CANFD 3 Tx 50005x 0 1 5 0 140000 73 200050 7a60\n")
 	f.Add(" 0.1 CANFD 3 Tx 5x 0 1 5 1 5 0 140000 73 2000") // a remote frame that claims data
+	f.Add("Begin Triggerblock Sun Feb 2 08:30:00.0 2025\n-0.5 1 DC Rx d 2 11 22 ID = 674\nEnd TriggerBlock\nBegin Triggerblock lun gen 6 08:30:00 2025\n 1 1 1 Rx d 0\n")
+	f.Add(" 0.1 CANFD 1 2A0 Rx 1 0 d 9 12 1 2 3 4 5 6 7 8 9 A B C Length = 1 ID = 672\n 0.2 0 2A1 Rx d 12 1 2 3 4 5 6 7 8 9 A B C\n 0.3 CANFD 1 2A1 Tx 1 0 r 8\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := drive.NewReader("f", strings.NewReader("base hex timestamps absolute\n"+text))
 		if err != nil {

@@ -19,9 +19,12 @@ type Log struct {
 	Format   Format
 	Counts   Counts
 	Problems []Problem
+	Warnings []Problem
 	Buses    []LogBus // in the order of their first frames
 	// First and Last are the lowest and highest times of its frames, in µs since the Unix epoch.
 	First, Last int64
+
+	options Options
 }
 
 // LogBus is one bus of a log.
@@ -47,13 +50,16 @@ func (l *Log) Names() []string {
 }
 
 // Scan reads a whole log once and says what is in it.
-func Scan(ctx context.Context, path string) (*Log, error) {
-	r, err := OpenContext(ctx, path)
+func Scan(ctx context.Context, path string) (*Log, error) { return Options{}.Scan(ctx, path) }
+
+// Scan is Scan with options, with which a Player reads the log again.
+func (o Options) Scan(ctx context.Context, path string) (*Log, error) {
+	r, err := o.Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	l := &Log{Path: path, Format: r.Format(), First: math.MaxInt64, Last: math.MinInt64}
+	l := &Log{Path: path, Format: r.Format(), options: o, First: math.MaxInt64, Last: math.MinInt64}
 	batch := make([]Recorded, readBatch)
 	for {
 		n, err := r.Next(batch)
@@ -70,7 +76,7 @@ func Scan(ctx context.Context, path string) (*Log, error) {
 			return nil, err
 		}
 	}
-	l.Counts, l.Problems = r.Counts(), r.Problems()
+	l.Counts, l.Problems, l.Warnings = r.Counts(), r.Problems(), r.Warnings()
 	return l, nil
 }
 

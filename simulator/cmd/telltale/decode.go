@@ -18,7 +18,7 @@ import (
 
 type decodeCommand struct {
 	recording
-	Log string `arg:"" help:"candump or Vector ASC, plain or zstd."`
+	Log string `arg:"" help:"A log of candump, Vector ASC, PEAK TRC or SavvyCAN CSV, plain or zstd."`
 }
 
 // decodeBatch is how many frames are read at once.

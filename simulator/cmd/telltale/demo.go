@@ -23,7 +23,7 @@ type recording struct {
 type demoCommand struct {
 	playing
 	recording
-	Log    string  `required:"" placeholder:"FILE" help:"candump or Vector ASC, plain or zstd."`
+	Log    string  `required:"" placeholder:"FILE" help:"A log of candump, Vector ASC, PEAK TRC or SavvyCAN CSV, plain or zstd."`
 	Speed  float64 `placeholder:"N" help:"Times the recorded speed. Default: the log in 60 s."`
 	Faults string  `enum:"none,tunnel,power,cloud,all" default:"all" help:"none, tunnel, power, cloud or all."`
 }
