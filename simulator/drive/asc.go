@@ -99,29 +99,11 @@ func (a *asc) parse(line []byte, f *can.Frame) (kind lineKind, bus []byte, err e
 		kind, err = a.headline(&w, word)
 		return kind, nil, err
 	}
-	t, ok := seconds(word)
-	if !ok {
-		return lineOther, nil, w.fail("a time in seconds such as 2.501000")
+	t, err := a.time(&w, word)
+	if err != nil {
+		return lineOther, nil, err
 	}
-	if a.relative {
-		t += a.last
-	}
-	if t > latest-a.start.at || t < -latest {
-		return lineOther, nil, w.fail("a time up to the year 2262")
-	}
-	word = w.next()
-	if len(word) == 0 {
-		return lineOther, nil, w.fail("an event behind the time")
-	}
-	channel := 0
-	switch {
-	case isDigit(word):
-		kind, channel, err = a.classic(&w, word, f)
-	case equalFold(word, "CANFD"):
-		kind, channel, err = a.flexible(&w, f)
-	case equalFold(word, "CANXL"):
-		err = w.fail("a classic or CAN FD frame; CAN XL is not supported")
-	}
+	kind, channel, err := a.event(&w, f)
 	a.last = t
 	if err != nil || kind != lineFrame {
 		return kind, nil, err
@@ -134,6 +116,37 @@ func (a *asc) parse(line []byte, f *can.Frame) (kind lineKind, bus []byte, err e
 	}
 	f.Time = a.start.at + t
 	return lineFrame, a.busOf(channel), nil
+}
+
+// time reads the time of an event, in µs since the start of the block.
+func (a *asc) time(w *words, word []byte) (int64, error) {
+	t, ok := seconds(word)
+	if !ok {
+		return 0, w.fail("a time in seconds such as 2.501000")
+	}
+	if a.relative {
+		t += a.last
+	}
+	if t > latest-a.start.at || t < -latest {
+		return 0, w.fail("a time up to the year 2262")
+	}
+	return t, nil
+}
+
+// event reads what stands behind the time.
+func (a *asc) event(w *words, f *can.Frame) (kind lineKind, channel int, err error) {
+	word := w.next()
+	switch {
+	case len(word) == 0:
+		return lineOther, 0, w.fail("an event behind the time")
+	case isDigit(word):
+		return a.classic(w, word, f)
+	case equalFold(word, "CANFD"):
+		return a.flexible(w, f)
+	case equalFold(word, "CANXL"):
+		return lineOther, 0, w.fail("a classic or CAN FD frame; CAN XL is not supported")
+	}
+	return lineOther, 0, nil
 }
 
 // busOf names the bus of a channel.

@@ -151,23 +151,11 @@ func viewID(w *words, word []byte, f *can.Frame) error {
 	return nil
 }
 
-// viewBody reads the length in brackets and the data. Two digits are CAN FD; braces hold a data length code of 9 to F.
+// viewBody reads the length in brackets and the data.
 func viewBody(w *words, f *can.Frame, extra can.Flags) error {
-	word := w.next()
-	code := len(word) == 3 && word[0] == '{' && word[2] == '}'
-	if !code && (len(word) < 3 || len(word) > 4 || word[0] != '[' || word[len(word)-1] != ']') {
-		return w.fail("the number of bytes in brackets, such as [8]")
-	}
-	n, ok := number(word[1:len(word)-1], 16, 15)
-	if flexible := len(word) == 4; flexible {
-		n, ok = number(word[1:3], 10, can.MaxData)
-		f.Flags |= can.FD | extra
-	}
-	if code {
-		n = min(n, can.MaxClassic)
-	}
-	if !ok || f.Flags&can.FD == 0 && n > can.MaxClassic || !can.ValidLength(n) || f.Flags&can.Error != 0 && f.Flags&can.FD != 0 {
-		return w.fail("0 to 8 bytes, or 12, 16, 20, 24, 32, 48 or 64 of a CAN FD frame")
+	n, err := viewLength(w, f, extra)
+	if err != nil {
+		return err
 	}
 	f.Len = uint8(n)
 	rest := *w
@@ -187,4 +175,35 @@ func viewBody(w *words, f *can.Frame, extra can.Flags) error {
 		return w.fail("no more bytes than the brackets say")
 	}
 	return nil
+}
+
+// viewLength reads [8], [08] of CAN FD, which always has two digits, or the data length code {C} of 8 bytes.
+func viewLength(w *words, f *can.Frame, extra can.Flags) (n int, err error) {
+	word := w.next()
+	inside, ok := between(word, '[', ']')
+	most := can.MaxClassic
+	switch code, braces := between(word, '{', '}'); {
+	case braces && len(code) == 1:
+		n, ok = number(code, 16, 15)
+		n = min(n, most)
+	case !ok || len(inside) < 1 || len(inside) > 2:
+		return 0, w.fail("the number of bytes in brackets, such as [8]")
+	case len(inside) == 2 && f.Flags == 0:
+		f.Flags, most = can.FD|extra, can.MaxData
+		fallthrough
+	default:
+		n, ok = number(inside, 10, uint64(most))
+	}
+	if !ok || !can.ValidLength(n) {
+		return 0, w.fail("0 to 8 bytes, or 12, 16, 20, 24, 32, 48 or 64 of a CAN FD frame")
+	}
+	return n, nil
+}
+
+// between cuts off a first and a last letter.
+func between(word []byte, first, last byte) ([]byte, bool) {
+	if n := len(word); n > 1 && word[0] == first && word[n-1] == last {
+		return word[1 : n-1], true
+	}
+	return nil, false
 }

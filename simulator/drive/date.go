@@ -55,42 +55,45 @@ func date(text string) (us int64, ok bool) {
 	return us, us >= 0 && us <= latest
 }
 
+// ParseDate reads a date and a time of day as they stand in logs, for instance 2025-01-06T08:30:00Z.
+func ParseDate(text string) (time.Time, bool) {
+	us, ok := date(text)
+	return time.UnixMicro(us).UTC(), ok
+}
+
 // word takes one word, in lower case.
 func (p *dateParts) word(word string) bool {
 	if day, clock, ok := strings.Cut(word, "t"); ok && digits(day, 8, 10) && strings.Contains(clock, ":") {
 		return p.numbers(day) && p.time(clock)
 	}
-	first := byte(0)
-	if word != "" {
-		first = word[0]
-	}
-	switch {
-	case halves[word] != "":
+	half := halves[word]
+	switch first := (word + " ")[0]; {
+	case half != "":
 		ok := p.half == ""
-		p.half = halves[word]
+		p.half = half
 		return ok
-	case word == "gmt" || word == "utc" || word == "z" || first == '+' || first == '-':
+	case zones[word] || first == '+' || first == '-':
 		return p.offset(word)
 	case strings.Contains(word, ":"):
 		return p.time(word)
-	case first < '0' || first > '9':
-		if !fillers[word] {
-			p.names = append(p.names, word)
-		}
-		return true
+	case first >= '0' && first <= '9':
+		return p.number(strings.TrimRight(word, ".")) || p.numbers(word) || p.counted(word)
+	case !fillers[word]:
+		p.names = append(p.names, word)
 	}
-	if n, err := strconv.Atoi(strings.TrimRight(word, ".")); err == nil {
-		return p.number(n, len(strings.TrimRight(word, ".")))
-	}
-	return p.numbers(word) || p.counted(word)
+	return true
 }
 
+// zones are the names of the time zone of Greenwich.
+var zones = map[string]bool{"gmt": true, "utc": true, "z": true}
+
 // number takes a number by itself: of four digits the year, of one or two the day.
-func (p *dateParts) number(n, width int) bool {
+func (p *dateParts) number(word string) bool {
+	n, err := strconv.Atoi(word)
 	switch {
-	case width == 4:
+	case err == nil && len(word) == 4:
 		return set(&p.year, n)
-	case width <= 2:
+	case err == nil && len(word) <= 2:
 		return set(&p.day, n)
 	}
 	return false
@@ -105,34 +108,33 @@ func set(part *int, n int) bool {
 
 // numbers takes 2025-01-06, 2025/01/06, 06.01.2025, and 13/01/2025 where only one of two can be the month.
 func (p *dateParts) numbers(word string) bool {
-	sep := strings.Trim(word, "0123456789")
-	if len(sep) == 0 || !strings.Contains("-./", sep[:1]) {
-		return false
+	for _, sep := range []string{"-", ".", "/"} {
+		if parts := strings.Split(strings.TrimRight(word, "."), sep); len(parts) == 3 {
+			year, month, day, ok := ordered(parts, sep)
+			return ok && set(&p.year, year) && set(&p.month, month) && month <= 12 && set(&p.day, day)
+		}
 	}
-	sep = sep[:1]
-	parts := strings.Split(strings.TrimRight(word, "."), sep)
-	if len(parts) != 3 {
-		return false
-	}
+	return false
+}
+
+// ordered tells year, month and day apart.
+func ordered(parts []string, sep string) (year, month, day int, ok bool) {
 	var n [3]int
 	for i, part := range parts {
 		var err error
 		if n[i], err = strconv.Atoi(part); err != nil || n[i] <= 0 {
-			return false
+			return 0, 0, 0, false
 		}
 	}
 	switch {
 	case len(parts[0]) == 4:
+		return n[0], n[1], n[2], true
 	case len(parts[2]) != 4:
-		return false
+		return 0, 0, 0, false
 	case sep == "." || n[0] > 12 || n[0] == n[1]:
-		n[0], n[2] = n[2], n[0]
-	case n[1] > 12:
-		n[0], n[1], n[2] = n[2], n[0], n[1]
-	default:
-		return false
+		return n[2], n[1], n[0], true
 	}
-	return set(&p.year, n[0]) && set(&p.month, n[1]) && n[1] <= 12 && set(&p.day, n[2])
+	return n[2], n[0], n[1], n[1] > 12 // else either may be the month
 }
 
 // counted takes 2025年, 1月 and 6日, also all in one word.
@@ -205,7 +207,7 @@ func hours(word string) (time.Duration, bool) {
 func (p *dateParts) offset(word string) bool {
 	again := p.zoned
 	p.zoned = true
-	if again || word == "gmt" || word == "utc" || word == "z" {
+	if again || zones[word] {
 		return !again
 	}
 	text := strings.ReplaceAll(word[1:], ":", "")

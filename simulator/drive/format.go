@@ -109,9 +109,6 @@ func unpack(in io.Reader, head []byte, name string) (plain io.Reader, done func(
 
 // named refuses what starts as a known format that is not read here.
 func named(head []byte, name string) error {
-	if len(bytes.TrimSpace(head)) == 0 {
-		return fmt.Errorf("%s is empty", name)
-	}
 	for _, m := range foreign {
 		if bytes.HasPrefix(head, []byte(m.start)) {
 			return errors.New(name + " " + fill(m.advice, name))
@@ -149,6 +146,8 @@ func (o Options) recognize(head []byte) Format {
 // unknown is the error for a log of no format that is read here.
 func unknown(head []byte, name string) error {
 	switch {
+	case len(bytes.TrimSpace(head)) == 0:
+		return fmt.Errorf("%s is empty", name)
 	case bytes.IndexByte(head, 0) >= 0:
 		return fmt.Errorf("%s is binary and of no known kind; want a candump (candump -l) or Vector ASC log, plain, zstd or gzip", name)
 	case isTable(head):

@@ -31,7 +31,8 @@ type PlayerConfig struct {
 	// Speed 1 keeps the recorded timing, 60 plays a minute in a second. 0: as fast
 	// as possible; readers then lose what they cannot keep up with.
 	Speed float64
-	// Start is the time the first frame gets, and the others with it. Zero: the recorded times stay.
+	// Start is the time the first frame gets, and the others with it. Zero: the
+	// recorded times stay, but do not go back with a clock that was set back.
 	Start time.Time
 	// Loop plays again and again; times go on rising.
 	Loop bool
@@ -139,6 +140,7 @@ func (p *Player) play(ctx context.Context, offset int64) error {
 	defer r.Close()
 	buf := make([]Recorded, readBatch)
 	var ready []Recorded
+	var along timeline
 	for {
 		var last int64
 		for count := 0; count < maxTick; {
@@ -149,6 +151,9 @@ func (p *Player) play(ctx context.Context, offset int64) error {
 				}
 				if err != nil {
 					return err
+				}
+				for i := range buf[:n] {
+					buf[i].Time = along.at(buf[i].Time)
 				}
 				if ready = buf[:n]; len(r.Buses()) > len(p.wires) {
 					return fmt.Errorf("%s has changed: it has more buses than before", r.name)

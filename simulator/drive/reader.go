@@ -96,6 +96,21 @@ func (o Options) Open(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, cause(err))
 	}
+	return o.read(ctx, file, name)
+}
+
+// Stdin is Open for standard input.
+func (o Options) Stdin(ctx context.Context) (*Reader, error) {
+	const name = "standard input"
+	file, err := os.Open("/dev/stdin") // whose reads can be interrupted
+	if err != nil {
+		file = os.Stdin
+	}
+	return o.read(ctx, file, name)
+}
+
+// read reads from an open file until ctx ends, and closes it.
+func (o Options) read(ctx context.Context, file *os.File, name string) (*Reader, error) {
 	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) }) // a regular file has none, and is never waited for
 	done := func() { stop(); file.Close() }
 	if info, err := file.Stat(); err == nil && info.IsDir() {
@@ -181,23 +196,15 @@ func (o Options) NewReader(name string, in io.Reader) (*Reader, error) {
 
 // recognize finds out the format from as little of the log as shows it, and gives what has been looked at.
 func (r *Reader) recognize() (head []byte, err error) {
-	for size := 1; ; size = len(head) + 1 {
-		_, err = r.in.Peek(size)
-		if err != nil && err != io.EOF && r.in.Buffered() == 0 {
-			return nil, cutOff(r.name, err)
+	for {
+		var damage error
+		if head, damage = r.more(len(head)); damage != nil && damage != io.EOF && len(head) == 0 {
+			return nil, cutOff(r.name, damage)
 		}
-		head, _ = r.in.Peek(r.in.Buffered())
-		if mark := len(byteOrderMark); size == 1 && bytes.HasPrefix(head, []byte(byteOrderMark)) {
-			head = head[mark:]
-			_, _ = r.in.Discard(mark) // it has been seen
-		}
-		last := err != nil || len(head) >= headBytes-len(byteOrderMark)
+		last := damage != nil || len(head) >= headBytes-len(byteOrderMark)
 		whole := head
 		if !last { // a line that is still being written may look like another kind
 			whole = head[:bytes.LastIndexByte(head, '\n')+1]
-		}
-		if len(whole) == 0 && !last {
-			continue
 		}
 		refused := named(head, r.name)
 		if refused == nil {
@@ -207,14 +214,25 @@ func (r *Reader) recognize() (head []byte, err error) {
 		case r.format != "":
 			return whole, nil
 		case !last && refused == nil:
-		case err != nil && err != io.EOF:
-			return nil, cutOff(r.name, err)
+		case damage != nil && damage != io.EOF:
+			return nil, cutOff(r.name, damage)
 		case refused != nil:
 			return nil, refused
 		default:
 			return nil, unknown(head, r.name)
 		}
 	}
+}
+
+// more waits for more than seen bytes of the head, and gives all that are there; a byte order mark in front is dropped.
+func (r *Reader) more(seen int) (head []byte, err error) {
+	_, err = r.in.Peek(seen + 1)
+	head, _ = r.in.Peek(r.in.Buffered())
+	if mark := len(byteOrderMark); seen == 0 && bytes.HasPrefix(head, []byte(byteOrderMark)) {
+		head = head[mark:]
+		_, _ = r.in.Discard(mark) // it has been seen
+	}
+	return head, err
 }
 
 // parser makes the parser of a format.

@@ -55,10 +55,15 @@ func number(word []byte, base int, most uint64) (v int, ok bool) {
 
 // seconds reads a decimal number of seconds, perhaps below zero, as µs; more digits are cut.
 func seconds(word []byte) (int64, bool) {
-	if len(word) > 1 && word[0] == '-' {
-		v, ok := seconds(word[1:])
-		return -v, ok && word[1] != '-'
+	if len(word) > 0 && word[0] == '-' {
+		v, ok := positive(word[1:])
+		return -v, ok
 	}
+	return positive(word)
+}
+
+// positive reads digits, perhaps with a point among or behind them.
+func positive(word []byte) (int64, bool) {
 	var v, scale int64 = 0, 0
 	for i, c := range word {
 		switch {

@@ -9,8 +9,9 @@ import (
 type DemoConfig struct {
 	Log    string
 	Buses  map[string]Bus
-	Speed  float64 // 0: the log in 60 s
-	Faults string  // none, tunnel, power, cloud or all
+	Start  time.Time // when the first frame was recorded; zero: what the log says
+	Speed  float64   // 0: the log in 60 s
+	Faults string    // none, tunnel, power, cloud or all
 }
 
 // BusNames gives the names of buses in order.
@@ -50,7 +51,7 @@ func Demo(cfg DemoConfig) *Scenario {
 		s.Timeline = append(s.Timeline, Moment{At: When{Share: share, ByShare: true}, Say: say, Do: do, Expect: expect})
 	}
 	chosen := func(fault string) bool { return cfg.Faults == fault || cfg.Faults == "all" }
-	at(0, "driving", presence("online"), Action{Drive: name, Log: cfg.Log, Speed: cfg.Speed})
+	at(0, "driving", presence("online"), Action{Drive: name, Log: cfg.Log, Start: Instant(cfg.Start), Speed: cfg.Speed})
 	if chosen("tunnel") {
 		at(0.20, "into a tunnel, the link is half-open", presence("lost"), Action{Link: name, State: "half-open"})
 		at(0.45, "out of the tunnel", presence("online"), Action{Link: name, State: "up"})

@@ -23,7 +23,7 @@ func (e *Engine) drive(ctx context.Context, a *Action) error {
 	if c.driving.Load() != nil {
 		return fmt.Errorf("drive: %s drives already", a.Drive)
 	}
-	log := c.logs[a.Log]
+	log := c.logs[a.logKey()]
 	cfg := drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: a.speed(log)}
 	if c.OnKernel() {
 		cfg.Send = c.Send
@@ -59,6 +59,9 @@ func commitInterval(log *drive.Log, speed float64) time.Duration {
 	return max(shortestCommit, min(interval, longestCommit)).Truncate(time.Millisecond)
 }
 
+// logKey tells the same log with another start apart.
+func (a *Action) logKey() string { return a.Log + " " + time.Time(a.Start).String() }
+
 // prepare scans the logs that a vehicle will drive and compiles what its buses
 // mean. The vehicle gets every bus of its logs, also those without a DBC file:
 // their frames count as unknown.
@@ -71,14 +74,17 @@ func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleC
 	for _, m := range e.scenario.Timeline {
 		for _, a := range m.Do {
 			c.everything = c.everything && a.Push == ""
-			if a.Drive != def.Name || c.logs[a.Log] != nil {
+			if a.Drive != def.Name || c.logs[a.logKey()] != nil {
 				continue
 			}
-			log, err := drive.Scan(ctx, e.scenario.Path(a.Log))
+			log, err := drive.Options{Start: time.Time(a.Start)}.Scan(ctx, e.scenario.Path(a.Log))
 			if err != nil {
 				return nil, cfg, err
 			}
-			c.logs[a.Log] = log
+			for _, remark := range log.Remarks(false) {
+				e.screen.Say("%s", remark)
+			}
+			c.logs[a.logKey()] = log
 			if interval := commitInterval(log, a.speed(log)); cfg.Commit == 0 || interval < cfg.Commit {
 				cfg.Commit = interval
 			}

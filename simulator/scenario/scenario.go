@@ -66,6 +66,7 @@ type Action struct {
 
 	Drive  string   `yaml:"drive"` // vehicle
 	Log    string   `yaml:"log"`
+	Start  Instant  `yaml:"start"` // when its first frame was recorded; left out: what the log says
 	Lasts  Duration `yaml:"lasts"` // plays the log in this time,
 	Speed  float64  `yaml:"speed"` // or at this speed; neither: in 60 s
 	Link   string   `yaml:"link"`  // vehicle
@@ -131,6 +132,19 @@ func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
 		return fmt.Errorf("line %d: expected a duration such as 1.5s, found %.32q", n.Line, n.Value)
 	}
 	*d = Duration(v)
+	return nil
+}
+
+// Instant is a time such as 2025-01-06T08:30:00Z (RFC 3339).
+type Instant time.Time
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (i *Instant) UnmarshalYAML(n *yaml.Node) error {
+	t, err := time.Parse(time.RFC3339, n.Value)
+	if err != nil || t.Unix() < 0 {
+		return fmt.Errorf("line %d: expected a time such as 2025-01-06T08:30:00Z, found %.32q", n.Line, n.Value)
+	}
+	*i = Instant(t)
 	return nil
 }
 

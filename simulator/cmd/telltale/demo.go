@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"telltale.dev/protocol/dbc"
 	"telltale.dev/simulator/drive"
@@ -16,8 +14,9 @@ import (
 
 // recording are the flags that say what to drive.
 type recording struct {
-	DBC   []string `name:"dbc" sep:"none" placeholder:"NAME=FILE" help:"A DBC file for a bus. May be repeated."`
+	DBC   []string `name:"dbc" sep:"none" placeholder:"[NAME=]FILE" help:"A DBC file for a bus; without NAME for the only bus of the log. May be repeated."`
 	J1939 []string `name:"j1939" placeholder:"NAME" help:"A bus whose frames are matched by PGN. May be repeated."`
+	Start string   `placeholder:"TIME" help:"When the first frame of the log was recorded, such as 2025-01-06T08:30:00Z. Default: what the log says."`
 }
 
 type demoCommand struct {
@@ -30,7 +29,11 @@ type demoCommand struct {
 
 // Run drives the log as one vehicle.
 func (c *demoCommand) Run(ctx context.Context) error {
-	buses, err := c.buses()
+	options, err := c.options()
+	if err != nil {
+		return err
+	}
+	buses, err := c.of(ctx, c.Log)
 	if err != nil {
 		return err
 	}
@@ -39,18 +42,57 @@ func (c *demoCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.advise(ctx, buses); err != nil {
+	if err := c.check(ctx, options, buses); err != nil {
 		return err
 	}
-	s := scenario.Demo(scenario.DemoConfig{Log: c.Log, Buses: buses, Speed: c.Speed, Faults: c.Faults})
+	s := scenario.Demo(scenario.DemoConfig{Log: c.Log, Buses: buses, Start: options.Start, Speed: c.Speed, Faults: c.Faults})
 	return c.play(ctx, s)
 }
 
-// buses reads the flags into buses of a scenario.
-func (c *recording) buses() (map[string]scenario.Bus, error) {
+// options says how to read the log.
+func (c *recording) options() (drive.Options, error) {
+	if c.Start == "" {
+		return drive.Options{}, nil
+	}
+	start, ok := drive.ParseDate(c.Start)
+	if !ok {
+		return drive.Options{}, fmt.Errorf("--start %s: expected a time such as 2025-01-06T08:30:00Z", c.Start)
+	}
+	return drive.Options{Start: start}, nil
+}
+
+// bare says whether a DBC file is given without the name of its bus.
+func (c *recording) bare() bool {
+	return slices.ContainsFunc(c.DBC, func(arg string) bool { return !strings.Contains(arg, "=") })
+}
+
+// of reads the flags into buses of a scenario; it looks through the log when a DBC file is for its only bus.
+func (c *recording) of(ctx context.Context, path string) (map[string]scenario.Bus, error) {
+	if !c.bare() || path == "" {
+		return c.buses()
+	}
+	options, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	log, err := options.Scan(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("--dbc %s: expected NAME=FILE, or a log with one bus: %w", strings.Join(c.DBC, " "), err)
+	}
+	return c.buses(log.Names()...)
+}
+
+// buses reads the flags into buses of a scenario; names are those of the log.
+func (c *recording) buses(names ...string) (map[string]scenario.Bus, error) {
 	buses := map[string]scenario.Bus{}
 	for _, arg := range c.DBC {
 		name, file, ok := strings.Cut(arg, "=")
+		if !ok && len(names) == 1 {
+			name, file, ok = names[0], arg, true
+		}
+		if !ok && len(names) > 1 {
+			return nil, fmt.Errorf("--dbc %s: the log has the buses %s: expected NAME=FILE, such as %s=car.dbc", arg, strings.Join(names, ", "), names[0])
+		}
 		if !ok || name == "" || file == "" {
 			return nil, fmt.Errorf("--dbc %s: expected NAME=FILE, such as can0=car.dbc", arg)
 		}
@@ -82,20 +124,6 @@ func checkSpeed(speed float64) error {
 
 // What --speed may be.
 const slowest, fastest = 0.001, 100_000
-
-// longestDrive is how long a log may play. One that would take longer has a wrong time in it, such as a 0 in front.
-const longestDrive = 366 * 24 * time.Hour
-
-// checkLength refuses a log that would not end at a speed; 0: it plays for a minute.
-func checkLength(log *drive.Log, speed float64) error {
-	lasts := float64(log.Duration()) / speed
-	if speed == 0 || lasts <= float64(longestDrive) {
-		return nil
-	}
-	day := func(us int64) string { return time.UnixMicro(us).UTC().Format(time.DateOnly) }
-	return fmt.Errorf("%s goes from %s to %s and would play for %.0f days: a time in it is wrong, or it needs a higher --speed",
-		filepath.Base(log.Path), day(log.First), day(log.Last), lasts/float64(24*time.Hour))
-}
 
 // sources parses the DBC files; what is left out of them is said on standard error.
 func sources(buses map[string]scenario.Bus) ([]dbc.Source, error) {
@@ -133,23 +161,28 @@ func warn[T fmt.Stringer](problems []T, all int, what string) {
 	}
 }
 
-// advise says which bus or DBC fits better when few identifiers match. A log that would not end is refused.
-func (c *demoCommand) advise(ctx context.Context, buses map[string]scenario.Bus) error {
+// check says which bus or DBC fits better when few identifiers match. A log that would not end is refused.
+func (c *demoCommand) check(ctx context.Context, options drive.Options, buses map[string]scenario.Bus) error {
 	list, err := sources(buses)
 	if err != nil {
 		return err
 	}
-	log, err := drive.Scan(ctx, c.Log)
+	log, err := options.Scan(ctx, c.Log)
 	if err != nil {
 		return err
 	}
 	warn(log.Problems, log.Counts.Bad, "lines could not be read")
+	if err := advise(log, list); err != nil {
+		return err
+	}
+	return log.CheckLength(c.Speed)
+}
+
+// advise says on standard error which bus or DBC file fits better when few identifiers match.
+func advise(log *drive.Log, list []dbc.Source) error {
 	coverage, err := drive.Cover(log, list)
 	for _, line := range coverage.Advice {
 		fmt.Fprintln(os.Stderr, line)
 	}
-	if err != nil {
-		return err
-	}
-	return checkLength(log, c.Speed)
+	return err
 }

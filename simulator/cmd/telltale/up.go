@@ -99,7 +99,7 @@ func (c *upCommand) keep(ctx context.Context, w *world.World) error {
 
 // start makes the vehicle and lets it drive.
 func (c *upCommand) start(ctx context.Context, w *world.World, driven chan<- error) (*world.Vehicle, error) {
-	path, buses, err := c.what()
+	path, buses, err := c.what(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -137,11 +137,18 @@ func (c *upCommand) drives() bool { return len(c.Can) == 0 || c.Log != "" }
 
 // play lets the vehicle drive until ctx ends.
 func (c *upCommand) play(ctx context.Context, v *world.Vehicle, path string, driven chan<- error) error {
-	log, err := drive.Scan(ctx, path)
+	options, err := c.options()
 	if err != nil {
 		return err
 	}
-	if err := checkLength(log, c.Speed); err != nil {
+	log, err := options.Scan(ctx, path)
+	if err != nil {
+		return err
+	}
+	for _, remark := range log.Remarks(true) {
+		fmt.Fprintln(os.Stderr, remark)
+	}
+	if err := log.CheckLength(c.Speed); err != nil {
 		return err
 	}
 	cfg := drive.PlayerConfig{Log: log, Hub: v.Hub, Speed: c.Speed, Start: time.Now(), Loop: true}
@@ -157,9 +164,9 @@ func (c *upCommand) play(ctx context.Context, v *world.Vehicle, path string, dri
 }
 
 // what is the log and its DBC files: the user's, or the one that is carried along.
-func (c *upCommand) what() (string, map[string]scenario.Bus, error) {
+func (c *upCommand) what(ctx context.Context) (string, map[string]scenario.Bus, error) {
 	if c.Log != "" || len(c.DBC) > 0 {
-		buses, err := c.buses()
+		buses, err := c.of(ctx, c.Log)
 		return c.Log, buses, err
 	}
 	carried, err := recordings.RAV4(filepath.Join(c.Data, "recordings"))

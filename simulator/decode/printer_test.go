@@ -1,0 +1,150 @@
+package decode_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/protocol/dbc"
+	"telltale.dev/simulator/decode"
+	"telltale.dev/simulator/drive"
+)
+
+const motor = `VERSION ""
+BU_: ECU
+BO_ 256 Motor: 4 ECU
+ SG_ Speed : 0|16@1+ (0.25,-10) [0|0] "rpm" ECU
+ SG_ State : 16|8@1+ (1,0) [0|0] "" ECU
+BO_ 257 Door: 1 ECU
+ SG_ Open : 0|8@1- (1,0) [0|0] "a,b" ECU
+VAL_ 256 State 1 "on, and running" 0 "off" ;
+`
+
+const motorLog = "(1736152200.000001) can0 100#28000100\n(1736152200.5) can1 100#28000100\n(1736152201.25) can0 101#FF\n(1736152202.0) can0 100#29000000\n"
+
+func compile(t *testing.T, bus string) *dbc.Plan {
+	t.Helper()
+	file, _, err := dbc.Parse("motor.dbc", []byte(motor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, _, err := dbc.Compile([]dbc.Source{{Bus: bus, Files: []*dbc.File{file}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// TestForms: what the options add to the lines.
+func TestForms(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		form  decode.Form
+		globs []string
+		want  string
+	}{
+		{"plain", decode.Form{}, nil, "0\tcan0\tMotor\tSpeed\t40\t0.0\trpm\n0\tcan0\tMotor\tState\t1\t1.0\t\n2\tcan0\tDoor\tOpen\t-1\t-1.0\ta,b\n" +
+			"3\tcan0\tMotor\tSpeed\t41\t0.25\trpm\n3\tcan0\tMotor\tState\t0\t0.0\t\n"},
+		{"header, time and text", decode.Form{Header: true, Time: true, Text: true}, []string{"State"}, "frame\ttime\tbus\tmessage\tsignal\traw\tvalue\tunit\ttext\n" +
+			"0\t2025-01-06T08:30:00.000001Z\tcan0\tMotor\tState\t1\t1.0\t\ton, and running\n3\t2025-01-06T08:30:02.000000Z\tcan0\tMotor\tState\t0\t0.0\t\toff\n"},
+		{"CSV", decode.Form{CSV: true}, []string{"State", "can0.Door.*"}, "frame,time,bus,message,signal,raw,value,unit,text\n" +
+			"0,2025-01-06T08:30:00.000001Z,can0,Motor,State,1,1.0,,\"on, and running\"\n2,2025-01-06T08:30:01.250000Z,can0,Door,Open,-1,-1.0,\"a,b\",\n" +
+			"3,2025-01-06T08:30:02.000000Z,can0,Motor,State,0,0.0,,off\n"},
+		{"globs", decode.Form{}, []string{"O*", "*.Door.Open"}, "2\tcan0\tDoor\tOpen\t-1\t-1.0\ta,b\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log, err := drive.NewReader("x.log", strings.NewReader(motorLog))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			var text bytes.Buffer
+			out := bufio.NewWriter(&text)
+			p, err := decode.New(compile(t, "can0"), out, c.form, c.globs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			frames := 0
+			if err := p.Log(t.Context(), log, false, func(*drive.Recorded) error { frames++; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if err := out.Flush(); err != nil || text.String() != c.want || frames != 4 {
+				t.Errorf("got %v, %d frames and\n%s\nwant\n%s", err, frames, text.String(), c.want)
+			}
+		})
+	}
+}
+
+// TestGlobs: a glob that nothing matches, or that is none, is an error.
+func TestGlobs(t *testing.T) {
+	for glob, want := range map[string]string{
+		"Sped": "--signal Sped: no signal of the DBC files matches",
+		"[":    "--signal: expected a glob such as 'Engine*' or 'can0.Motor.*': syntax error in pattern",
+	} {
+		if _, err := decode.New(compile(t, "can0"), bufio.NewWriter(io.Discard), decode.Form{}, []string{glob}); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", glob, err, want)
+		}
+	}
+}
+
+// TestLive: each line is there before the next frame comes, from the first on.
+func TestLive(t *testing.T) {
+	for name, line := range map[string]string{"log": "(1736152200.000001) can0 100#2%d000000\n", "screen": "  can0  100   [4]  2%d 00 00 00\n"} {
+		t.Run(name, func(t *testing.T) {
+			in, candump := io.Pipe()
+			shown, out := io.Pipe()
+			done := make(chan error, 1)
+			go func() {
+				log, err := drive.Options{Now: time.Now}.NewReader("-", in)
+				if err == nil {
+					defer log.Close()
+					var p *decode.Printer
+					buffered := bufio.NewWriterSize(out, 1<<16)
+					if p, err = decode.New(compile(t, "can0"), buffered, decode.Form{}, []string{"Speed"}); err == nil {
+						err = p.Log(t.Context(), log, true, nil)
+					}
+				}
+				done <- err
+			}()
+			if _, err := candump.Write([]byte("\n\n")); err != nil { // tells no form
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(shown)
+			for i := range 5 {
+				if _, err := fmt.Fprintf(candump, line, i); err != nil {
+					t.Fatal(err)
+				}
+				if !lines.Scan() {
+					t.Fatal(lines.Err())
+				}
+				if want := fmt.Sprintf("%d\tcan0\tMotor\tSpeed\t%d\t", i, 0x20+i); !strings.HasPrefix(lines.Text(), want) {
+					t.Errorf("got %q, want %q", lines.Text(), want)
+				}
+			}
+			candump.Close()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestSeenEndsIt: an error of seen ends the log.
+func TestSeenEndsIt(t *testing.T) {
+	log, err := drive.NewReader("x.log", strings.NewReader(motorLog))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	p, err := decode.New(compile(t, "can0"), bufio.NewWriter(io.Discard), decode.Form{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Log(t.Context(), log, false, func(*drive.Recorded) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
+		t.Errorf("got %v, want %v", err, io.ErrShortWrite)
+	}
+}
