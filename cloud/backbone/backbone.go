@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -158,30 +159,45 @@ func (b *Backbone) startLanes() {
 
 // makeStream makes the stream, or brings its limits up to date.
 func (b *Backbone) makeStream(ctx context.Context, name, subject string, limits Limits) error {
-	want := jetstream.StreamConfig{
-		Name: name, Subjects: []string{subject + ".>"},
-		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
-		MaxBytes: limits.MaxBytes, MaxAge: limits.MaxAge, MaxMsgs: -1, MaxConsumers: -1,
-		Replicas: b.replicas, AllowAtomicPublish: true, AllowDirect: true,
-	}
-	if want.MaxBytes == 0 {
-		want.MaxBytes = -1
-	}
 	if limits.MaxBytes < 0 || limits.MaxAge < 0 {
 		return fmt.Errorf("limits of stream %s: expected no negative number", name)
+	}
+	settings := func(c jetstream.StreamConfig) jetstream.StreamConfig {
+		c.Name, c.Subjects = name, []string{subject + ".>"}
+		c.Retention, c.Discard, c.Storage = jetstream.LimitsPolicy, jetstream.DiscardNew, jetstream.FileStorage
+		c.MaxBytes, c.MaxAge, c.MaxMsgs, c.MaxConsumers = limits.MaxBytes, limits.MaxAge, -1, -1
+		if c.MaxBytes == 0 {
+			c.MaxBytes = -1
+		}
+		c.AllowAtomicPublish, c.AllowDirect = true, true
+		return c
 	}
 	have, err := b.writer.js.Stream(ctx, name)
 	switch {
 	case err == nil:
-		want.Replicas = have.CachedInfo().Config.Replicas // the operator of a cluster may have changed it
-		_, err = b.writer.js.UpdateStream(ctx, want)
+		err = b.changeStream(ctx, have.CachedInfo().Config, settings) // with its replicas, which the operator of a cluster may have changed
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		_, err = b.writer.js.CreateStream(ctx, want)
+		_, err = b.writer.js.CreateStream(ctx, settings(jetstream.StreamConfig{Replicas: b.replicas}))
 	}
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", name, err)
 	}
 	return nil
+}
+
+// changeStream gives a stream other settings, if they differ.
+func (b *Backbone) changeStream(ctx context.Context, have jetstream.StreamConfig, settings func(jetstream.StreamConfig) jetstream.StreamConfig) error {
+	want := settings(have)
+	if reflect.DeepEqual(have, want) {
+		return nil
+	}
+	if b.server != nil {
+		if err := b.server.beginSettings(want.Name); err != nil {
+			return bare(err)
+		}
+	}
+	_, err := b.writer.js.UpdateStream(ctx, want)
+	return err
 }
 
 // checkHoles warns of messages missing inside a stream. Nothing here deletes

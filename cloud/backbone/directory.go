@@ -97,29 +97,36 @@ func (d *directory) writeVersion(name string) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", name, bare(err))
 	}
-	temporary := versionName + ".new"
+	temporary := versionName + newSuffix
 	for _, e := range entries {
 		if !slices.Contains([]string{lockName, temporary}, e.Name()) {
 			return fmt.Errorf("%w: %s is not empty and has no %s file; choose an empty directory", ErrVersion, name, versionName)
 		}
 	}
-	file, err := os.OpenFile(filepath.Join(d.path, temporary), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return notWritable(name, err)
-	}
-	_, err = fmt.Fprintln(file, layoutVersion)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), filepath.Join(d.path, versionName))
-	}
-	if err == nil {
-		err = syncDirectory(d.path)
-	}
-	if err != nil {
+	if err := replaceFile(filepath.Join(d.path, versionName), strconv.Itoa(layoutVersion)+"\n"); err != nil {
 		return notWritable(name, err)
 	}
 	return nil
 }
+
+// replaceFile writes a whole file durably: whenever the process ends, the old text or the new one is there.
+func replaceFile(path, text string) error {
+	file, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// newSuffix ends the names of files that are not whole yet.
+const newSuffix = ".new"
 
 func (d *directory) close() error { return d.lock.Close() }
 

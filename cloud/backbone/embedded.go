@@ -55,6 +55,9 @@ func (e *embedded) start(cfg Config, f *fault) error {
 		return fmt.Errorf("%w: the disk of %s has only %d MiB left; make space, or choose another directory",
 			ErrFull, filepath.Base(cfg.Dir), free>>20)
 	}
+	if err := finishInterrupted(cfg.Dir); err != nil {
+		return err
+	}
 	if e.before, err = storedStreams(cfg.Dir); err != nil {
 		return err
 	}

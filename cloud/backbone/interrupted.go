@@ -1,0 +1,90 @@
+package backbone
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/minio/highwayhash"
+)
+
+// The names that JetStream gives to a stream's settings and to their checksum. It writes
+// the one, then the other, and skips a stream that has no checksum: a process that was
+// killed between the two writes would lose the stream, or never start again.
+const (
+	settingsName = "meta.inf"
+	checksumName = "meta.sum"
+)
+
+// finishInterrupted brings streams of the directory in order whose settings were being
+// written when the process ended. A stream without messages was being made: it is
+// removed, and made anew. One with messages keeps the settings that are on disk, which
+// JetStream replaces in one step. Settings whose checksum does not fit are damaged; they
+// are left alone, and Open refuses them.
+func finishInterrupted(dir string) error {
+	streams := filepath.Join(dir, storeName, "$G", "streams")
+	entries, err := os.ReadDir(streams)
+	if err != nil {
+		return nil // there is none yet, or JetStream says what is wrong
+	}
+	filled, err := storedStreams(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(streams, e.Name())
+		if _, err := os.Stat(filepath.Join(path, checksumName)); !e.IsDir() || !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var err error
+		if !slices.Contains(filled, e.Name()) {
+			err = os.RemoveAll(path)
+		} else {
+			err = writeChecksum(path, e.Name())
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s, whose settings were being written: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+// writeChecksum writes the checksum of a stream's settings, if they are whole and the stream's.
+func writeChecksum(path, name string) error {
+	settings, err := os.ReadFile(filepath.Join(path, settingsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // damaged: Open refuses it
+	}
+	if err != nil {
+		return err
+	}
+	var meta struct {
+		Name string `json:"name"`
+	}
+	if json.Unmarshal(settings, &meta) != nil || meta.Name != name {
+		return nil // damaged: Open refuses it
+	}
+	key := sha256.Sum256([]byte(name))
+	hash, err := highwayhash.New64(key[:])
+	if err != nil {
+		return err
+	}
+	hash.Write(settings)
+	return replaceFile(filepath.Join(path, checksumName), hex.EncodeToString(hash.Sum(nil)))
+}
+
+// beginSettings makes a change of a stream's settings safe: without a checksum
+// finishInterrupted takes whichever settings are on disk, the old or the new ones.
+func (e *embedded) beginSettings(name string) error {
+	err := os.Remove(filepath.Join(e.dir.path, storeName, "$G", "streams", name, checksumName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
