@@ -163,7 +163,7 @@ func (v views) Firmware(vid string) (api.Firmware, bool) {
 	for did, d := range devices {
 		out.Devices = append(out.Devices, api.RunningFirmware{
 			Device: string(did), Version: d.Running.Version, Release: d.Running.Release, Board: d.Running.Board,
-			Slot: d.Running.Slot, Trial: d.Running.Trial, Told: time.UnixMilli(d.At).UTC(),
+			Slot: d.Running.Slot, Trial: d.Running.Trial, Confirmed: d.Running.Confirmed, Told: time.UnixMilli(d.At).UTC(),
 		})
 	}
 	slices.SortFunc(out.Devices, func(a, b api.RunningFirmware) int { return strings.Compare(a.Device, b.Device) })

@@ -125,6 +125,9 @@ func (u *Update) Validate() error {
 //	                 └────────────┴────────────┴────────────┴─────────────┼─────▶ FAILED
 //	                 └────────────┴────────────┘ CANCELED                 └─────▶ ROLLED_BACK
 //
+// A device whose boot loader can no longer start the confirmed slot goes from CONFIRMED to
+// ROLLED_BACK, and back to CONFIRMED when it can again.
+//
 // PENDING and TIMED_OUT are the cloud's own words; all others are the vehicle's.
 type UpdateState string
 
@@ -153,11 +156,14 @@ var updateNext = map[UpdateState][]UpdateState{
 	UpdateVerified:    {UpdateDelivered, UpdateVerified, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled, UpdateTimedOut},
 	UpdateInstalling:  {UpdateDelivered, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateTimedOut},
 	UpdateRebooting:   {UpdateDelivered, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateTimedOut},
+	// The confirmed slot could not be started any more, and could be again.
+	UpdateConfirmed:  {UpdateRolledBack},
+	UpdateRolledBack: {UpdateConfirmed},
 	// The cloud's own ends: a late word of the vehicle corrects them.
 	UpdateTimedOut: {UpdateDelivered, UpdateDownloading, UpdateVerified, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled},
 }
 
-// Next says whether an update in state s may go to state to. An end of the vehicle's has no next.
+// Next says whether an update in state s may go to state to. FAILED and CANCELED have no next.
 func (s UpdateState) Next(to UpdateState) bool {
 	for _, next := range updateNext[s] {
 		if next == to {
@@ -206,6 +212,9 @@ type Running struct {
 	Board   string `cbor:"board,omitempty" json:"board,omitempty"`
 	Slot    string `cbor:"slot,omitempty" json:"slot,omitempty"`   // empty: no slots, or unknown which one
 	Trial   bool   `cbor:"trial,omitempty" json:"trial,omitempty"` // not confirmed yet
+	// Confirmed is the slot that should run, when another one does because the boot loader could
+	// not start it; else empty. A cloud must know this field before its vehicles send it.
+	Confirmed string `cbor:"confirmed,omitempty" json:"confirmed,omitempty"`
 }
 
 // UpdateFeedback is the payload of up/update/{did}/feedback: where an update
@@ -244,7 +253,7 @@ func (f *UpdateFeedback) Validate() error {
 	case f.Bytes < 0:
 		err = errors.New("bytes: expected 0 or more")
 	case len(f.Detail) > maxFeedbackText || len(f.Reason) > MaxIDLength || len(f.Running.Version) > MaxIDLength ||
-		len(f.Running.Board) > MaxIDLength || len(f.Running.Slot) > MaxIDLength:
+		len(f.Running.Board) > MaxIDLength || len(f.Running.Slot) > MaxIDLength || len(f.Running.Confirmed) > MaxIDLength:
 		err = errors.New("text: longer than expected")
 	case f.Update != "":
 		_, err = ParseUpdateID(string(f.Update))

@@ -94,13 +94,15 @@ type Firmware struct {
 
 // RunningFirmware is what a device says that it runs.
 type RunningFirmware struct {
-	Device  string    `json:"did"`
-	Version string    `json:"version"`
-	Release uint64    `json:"release,omitempty"`
-	Board   string    `json:"board,omitempty"`
-	Slot    string    `json:"slot,omitempty"`
-	Trial   bool      `json:"trial" doc:"not confirmed yet"`
-	Told    time.Time `json:"told" doc:"when the cloud heard it"`
+	Device  string `json:"did"`
+	Version string `json:"version"`
+	Release uint64 `json:"release,omitempty"`
+	Board   string `json:"board,omitempty"`
+	Slot    string `json:"slot,omitempty"`
+	Trial   bool   `json:"trial" doc:"not confirmed yet"`
+	// Confirmed is said only when another slot runs.
+	Confirmed string    `json:"confirmed,omitempty" doc:"the slot that should run, when another one does because the boot loader could not start it"`
+	Told      time.Time `json:"told" doc:"when the cloud heard it"`
 }
 
 // refused turns an error of the updates into an answer.

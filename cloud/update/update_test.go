@@ -45,8 +45,13 @@ func TestGoodUpdate(t *testing.T) {
 	if _, ok := u.Document("car"); ok {
 		t.Error("the document is still there after the end")
 	}
-	if got := b.say(u, e.ID, 11, protocol.UpdateRolledBack, 0); got.State != protocol.UpdateConfirmed {
+	if got := b.say(u, e.ID, 11, protocol.UpdateFailed, 0); got.State != protocol.UpdateConfirmed {
 		t.Errorf("an end was left for %s", got.State)
+	}
+	for i, s := range []protocol.UpdateState{protocol.UpdateRolledBack, protocol.UpdateConfirmed} { // the slot could not be read for a while
+		if got := b.say(u, e.ID, uint64(12+i), s, 0); got.State != s || !got.State.Ended() || got.Deadline != 0 {
+			t.Errorf("got %+v, want %s", got, s)
+		}
 	}
 	_, devices := u.Status("car")
 	if d := devices["tcu"]; d.Running.Slot != "A" || d.At == 0 {
