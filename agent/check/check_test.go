@@ -180,7 +180,8 @@ func TestSlots(t *testing.T) {
 		{"damaged state", slots.Status{Booted: slots.A, Order: order, Left: both, Problem: "bad checksum"}, nil, check.Warn, "bad checksum", "slot confirm"},
 		{"unknown", slots.Status{Order: order, Left: both}, nil, check.Fail, "runs unknown", "command line"},
 		{"no way back", slots.Status{Booted: slots.A, Order: order[:1], Left: both}, nil, check.Warn, "nothing to fall back to", "update"},
-		{"not again", slots.Status{Booted: slots.B, Order: order, Left: map[slots.Slot]int{slots.A: 3}}, nil, check.Warn, "would not be started again", "slot confirm"},
+		{"not the confirmed one", slots.Status{Booted: slots.B, Order: order, Left: both}, nil, check.Warn, "slot A is confirmed and could not be started", "slot confirm"},
+		{"not again", slots.Status{Booted: slots.B, OnTrial: slots.A, Order: order[:1], Left: both}, nil, check.Warn, "would not be started again", "slot confirm"},
 		{"unreadable", slots.Status{}, errors.New("no partition"), check.Fail, "no partition", "board"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -28,6 +28,8 @@ func Slots(s slots.Slots) Line {
 		line = Failure("slots", "the kernel's command line must name the slot; without it no update can be installed", "%s", text)
 	case st.Trial:
 		line = Warning("slots", "it is confirmed once the agent is healthy and connected", "%s, on trial", text)
+	case st.Confirmed() != "" && st.Confirmed() != st.Booted:
+		line = Warning("slots", "an update writes a new firmware into it; telltale-agent slot confirm keeps the slot that runs", "%s: slot %s is confirmed and could not be started", text, st.Confirmed())
 	case !st.Bootable(st.Booted):
 		line = Warning("slots", "telltale-agent slot confirm keeps the slot that runs", "%s: the slot that runs would not be started again", text)
 	case !st.Bootable(st.Booted.Other()):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"telltale.dev/hal/slots"
@@ -33,6 +32,8 @@ func (u *Updater) settle(ctx context.Context) error {
 	}
 	if u.j.switching() {
 		err = u.reconcile(st)
+	} else {
+		err = u.compare(st)
 	}
 	if err == nil && !u.told {
 		err = u.sayAgain()
@@ -91,8 +92,8 @@ func (u *Updater) inNew(st slots.Status) error {
 	if u.j.Undo != "" { // it was to go, and the machine was not restarted
 		return u.back(u.j.Undo, u.j.UndoDetail)
 	}
-	if !st.Trial && st.Problem == "" { // confirmed, and the power went before the journal had it
-		return u.confirmed()
+	if !st.Trial && st.Confirmed() == u.j.To { // confirmed, and the power went before the journal had it
+		return u.proved()
 	}
 	err := u.move(func(j *journal) {
 		j.State, j.Restarts = protocol.UpdateRebooting, 0
@@ -109,7 +110,7 @@ func (u *Updater) inOld(st slots.Status) error {
 	switch {
 	case u.j.Undo != "":
 		return u.end(protocol.UpdateRolledBack, u.j.Undo, u.j.UndoDetail)
-	case first(st) == u.j.To && st.Left[u.j.To] == slots.Tries: // installed; the machine is still to be restarted
+	case st.Problem == "" && st.Next() == u.j.To && st.Left[u.j.To] == slots.Tries: // installed; the machine is still to be restarted
 		if u.j.Restarts >= maxRestarts {
 			return u.giveUpRestart()
 		}
@@ -120,10 +121,10 @@ func (u *Updater) inOld(st slots.Status) error {
 			return err
 		}
 		return ErrRestart
-	case first(st) != u.j.To && u.j.State == protocol.UpdateInstalling: // cut short: begun anew
+	case u.j.State == protocol.UpdateInstalling && (st.Problem != "" || st.Next() != u.j.To): // cut short: begun anew
 		return nil
 	}
-	if first(st) == u.j.To { // tried, and given up although it has tries left: no later power-on is to start it
+	if st.Next() == u.j.To { // tried, and given up although it has tries left: no later power-on is to start it
 		if err := u.cfg.Slots.Confirm(); err != nil {
 			return err
 		}
@@ -135,15 +136,6 @@ func (u *Updater) inOld(st slots.Status) error {
 	return u.end(protocol.UpdateRolledBack, protocol.ReasonBootFailed, detail)
 }
 
-// first is the slot that the boot loader starts next.
-func first(st slots.Status) slots.Slot {
-	i := slices.IndexFunc(st.Order, func(s slots.Slot) bool { return st.Left[s] > 0 })
-	if i < 0 {
-		return ""
-	}
-	return st.Order[i]
-}
-
 // giveUpRestart makes the running slot the first again, so that no later power-on starts what was reported as failed.
 func (u *Updater) giveUpRestart() error {
 	if err := u.cfg.Slots.Confirm(); err != nil {
@@ -151,21 +143,6 @@ func (u *Updater) giveUpRestart() error {
 	}
 	return u.fail(protocol.ReasonRestartRefused, fmt.Errorf("asked %d times; is whoever supervises the agent told to restart the machine at exit code %d?",
 		maxRestarts, slots.ExitRestart))
-}
-
-// keepTries gives the running slot its tries back, unless another one is to be
-// started next. A boot state that was lost is written anew: what runs is good.
-func (u *Updater) keepTries(st slots.Status) error {
-	if st.Booted == "" || st.Trial || st.Problem == "" && first(st) != st.Booted && first(st) != "" {
-		return nil
-	}
-	if st.Problem == "" && st.Left[st.Booted] == slots.Tries && len(st.Order) > 0 && st.Order[0] == st.Booted {
-		return nil
-	}
-	if err := u.cfg.Slots.Confirm(); err != nil {
-		u.cfg.Log.Error("running slot does not get its tries back", "error", err)
-	}
-	return nil
 }
 
 // trial waits until the firmware that runs is healthy and connected, and goes back when it is not in time.
@@ -213,7 +190,7 @@ func (u *Updater) prove(ctx context.Context) error {
 	for {
 		err := u.cfg.Slots.Confirm()
 		if err == nil {
-			err = u.confirmed()
+			err = u.proved()
 		}
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
@@ -223,13 +200,17 @@ func (u *Updater) prove(ctx context.Context) error {
 	}
 }
 
-func (u *Updater) confirmed() error {
+func (u *Updater) proved() error {
 	if !u.j.switching() { // installed by hand, or the journal was lost
 		u.cfg.Log.Info("firmware on trial is confirmed")
 		u.tell()
 		return nil
 	}
-	return u.end(protocol.UpdateConfirmed, "", "")
+	if err := u.end(protocol.UpdateConfirmed, "", ""); err != nil {
+		return err
+	}
+	u.remember(u.j.To, u.j.To)
+	return nil
 }
 
 // doubt goes back: the time is over.

@@ -18,8 +18,10 @@
 // supervises it (the first process of the firmware images, or a systemd unit)
 // restarts the machine.
 //
-// On each ordinary start the running slot is confirmed at once, so that its tries
-// are never used up; one that is on trial only when it is healthy and connected.
+// A slot on trial is confirmed when it is healthy and connected. A confirmed slot stays so, also
+// when the boot loader had to start the other one at this start: the vehicle then says that the
+// update was ROLLED_BACK with BOOT_FAILED, and which slot should run, and does not confirm what runs
+// instead. Once the confirmed one runs again, it says CONFIRMED again.
 //
 // It is not the place that knows a boot loader (hal/slots does) or a file's format
 // (protocol/firmware does).

@@ -65,10 +65,11 @@ func (u *Updater) install(ctx context.Context) error {
 	return ErrRestart
 }
 
-// policy is what is accepted of the update at hand.
+// policy is what is accepted of the update at hand. When an older firmware than the
+// confirmed one runs, the confirmed one's release counts.
 func (u *Updater) policy() firmware.Policy {
 	return firmware.Policy{
-		Keys: u.cfg.Keys, Board: u.cfg.Running.Board, Release: u.cfg.Running.Release, AllowDowngrade: u.j.Document.AllowDowngrade,
+		Keys: u.cfg.Keys, Board: u.cfg.Running.Board, Release: max(u.cfg.Running.Release, u.confirmed.Release), AllowDowngrade: u.j.Document.AllowDowngrade,
 	}
 }
 

@@ -151,6 +151,9 @@ func (u *Updater) running() protocol.Running {
 	}
 	if st, err := u.cfg.Slots.Status(); err == nil {
 		r.Slot, r.Trial = string(st.Booted), st.Trial
+		if should := u.shouldRun(st); should != st.Booted && st.Booted != "" && !st.Trial {
+			r.Confirmed = string(should)
+		}
 	}
 	return r
 }

@@ -93,14 +93,15 @@ type Updater struct {
 	interrupt func()            // ends a download; nil while there is none
 	arrived   chan struct{}
 
-	j        journal
-	write    func(path string, data []byte) error
-	told     bool // a feedback is in the buffer since the start
-	untold   bool // the newest is not
-	exact    bool // the part is on disk up to its last byte, as far as this process knows
-	counted  bool // this start, in the journal
-	again    bool // a damaged download was begun anew
-	refusals int  // of the cloud, in a row
+	j         journal
+	confirmed confirmed
+	write     func(path string, data []byte) error
+	told      bool // a feedback is in the buffer since the start
+	untold    bool // the newest is not
+	exact     bool // the part is on disk up to its last byte, as far as this process knows
+	counted   bool // this start, in the journal
+	again     bool // a damaged download was begun anew
+	refusals  int  // of the cloud, in a row
 }
 
 // Open reads the journal. A damaged one is set aside: then what runs decides alone.
@@ -123,7 +124,13 @@ func Open(cfg Config) (*Updater, error) {
 		u.j, err = journal{}, setAside(cfg.Dir)
 	}
 	u.current = u.j.Document.ID
-	return u, err
+	if err != nil {
+		return u, err
+	}
+	if u.confirmed, err = loadConfirmed(cfg.Dir); err != nil {
+		cfg.Log.Error("note of the confirmed firmware is unusable", "error", err)
+	}
+	return u, nil
 }
 
 // Apply takes a document from down/config/update. It never blocks.

@@ -3,8 +3,10 @@ package rig_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -178,30 +180,50 @@ func TestBootState(t *testing.T) {
 		}
 	}
 	good := func([]byte) {}
+	passedOver := []string{"slot A", "slot A holds nothing that may be started", "slot B", "Starting kernel"}
 	for _, c := range []struct {
 		name         string
 		slotA, slotB []byte
 		state        func([]byte)
-		says         []string
+		starts       [][]string // what each start says; the power is cut after it
 	}{
-		{"both good", slot, slot, good, []string{"slot A, 2 tries left", "Starting kernel"}},
-		{"a bad checksum", slot, slot, func(s []byte) { s[30] ^= 1 }, []string{"boot state cannot be read: A, then B", "slot A, 2 tries left", "Starting kernel"}},
-		{"no boot state at all", slot, slot, func(s []byte) { clear(s) }, []string{"boot state cannot be read", "slot A", "Starting kernel"}},
-		{"a corrupt slot", corrupt, slot, good, []string{"slot A, 2 tries left", "slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
-		{"a slot of another key", foreign, slot, good, []string{"slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
-		{"an unsigned old form", legacy, slot, good, []string{"slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
-		{"an empty slot", make([]byte, 4096), slot, good, []string{"slot A holds nothing that may be started", "slot B, 2 tries left", "Starting kernel"}},
-		{"both slots bad", corrupt, foreign, good, []string{"slot A holds nothing", "slot B holds nothing", "BOTH SLOTS ARE BAD"}},
+		{"both good", slot, slot, good, [][]string{{"slot A", "Starting kernel"}}},
+		{"a bad checksum", slot, slot, func(s []byte) { s[30] ^= 1 }, [][]string{{"boot state cannot be read: A, then B", "slot A", "Starting kernel"}}},
+		{"no boot state at all", slot, slot, func(s []byte) { clear(s) }, [][]string{{"boot state cannot be read", "slot A", "Starting kernel"}}},
+		{"a variable missing", slot, slot, stored("BOOT_A_LEFT=3", "BOOT_B_LEFT=3"), [][]string{{"boot state cannot be read", "slot A", "Starting kernel"}}},
+		{"a corrupt slot", corrupt, slot, good, [][]string{passedOver, passedOver}},
+		{"a slot of another key", foreign, slot, good, [][]string{passedOver}},
+		{"an unsigned old form", legacy, slot, good, [][]string{passedOver}},
+		{"an empty slot", make([]byte, 4096), slot, good, [][]string{passedOver}},
+		{"starts of a confirmed slot are not counted", slot, slot, stored("BOOT_A_LEFT=3", "BOOT_B_LEFT=1", "BOOT_ORDER=B A"),
+			[][]string{{"slot B", "Starting kernel"}, {"slot B", "Starting kernel"}}},
+		{"nor were they rightly before", slot, slot, stored("BOOT_A_LEFT=2", "BOOT_B_LEFT=0", "BOOT_ORDER=B A"), [][]string{{"slot B", "Starting kernel"}}},
+		{"starts on trial are counted", slot, slot, stored("BOOT_A_LEFT=3", "BOOT_B_LEFT=2", "BOOT_ORDER=B A", "TELLTALE_TRIAL=B"), [][]string{
+			{"slot B on trial, 1 tries left", "Starting kernel"}, {"slot B on trial, 0 tries left", "Starting kernel"},
+			{"slot A", "Starting kernel"}, {"slot A", "Starting kernel"},
+		}},
+		{"both slots bad", corrupt, foreign, good, [][]string{{"slot A holds nothing", "slot B holds nothing", "BOTH SLOTS ARE BAD"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.t = t
 			write(c.slotA, c.slotB, c.state)
-			began := time.Now()
-			b.on()
-			defer b.PowerCut()
-			b.says(60*time.Second, c.says...)
-			t.Logf("%.1f s: %s", time.Since(began).Seconds(), strings.Join(c.says, "; "))
+			for _, says := range c.starts {
+				began := time.Now()
+				b.on()
+				b.says(60*time.Second, says...)
+				t.Logf("%.1f s: %s", time.Since(began).Seconds(), strings.Join(says, "; "))
+				b.PowerCut()
+			}
 		})
+	}
+}
+
+// stored makes a boot state of these variables.
+func stored(variables ...string) func(sector []byte) {
+	return func(sector []byte) {
+		clear(sector)
+		copy(sector[4:], strings.Join(variables, "\x00"))
+		binary.LittleEndian.PutUint32(sector, crc32.ChecksumIEEE(sector[4:]))
 	}
 }
 

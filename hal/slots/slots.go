@@ -11,6 +11,11 @@
 //	 ───────▶ other slot first ─▶ it runs, on trial ─▶ Confirm: it stays first
 //	          with Tries tries       │
 //	                                 └ never confirmed, or Rollback: the former slot runs again
+//
+// Starts are counted only while a slot is on trial. A confirmed slot is passed over at a
+// start only when the boot loader cannot read or verify it, and it stays the
+// confirmed one: the next start tries it again. So a machine that loses its power
+// during starts, as in cranking, keeps its firmware however often that happens.
 package slots
 
 import (
@@ -29,7 +34,7 @@ const (
 	B Slot = "B"
 )
 
-// Tries is how often the boot loader starts a slot that nobody confirms.
+// Tries is how often the boot loader starts a slot on trial that nobody confirms.
 const Tries = 3
 
 // ExitRestart is the exit code by which the agent asks whoever supervises it to
@@ -69,20 +74,42 @@ var (
 
 // Status is what the boot loader will do next, and what runs now.
 type Status struct {
-	Booted Slot         // the slot that runs; "" when the kernel's command line does not say
-	Order  []Slot       // the slots that the boot loader tries, first first; a slot that is not listed is never tried
-	Left   map[Slot]int // starts left before the boot loader passes to the next in Order, 0 to Tries
-	// Trial says that the slot that runs has never been confirmed since it was
-	// installed: it is to be confirmed only when the vehicle is healthy and connected again.
+	Booted Slot   // the slot that runs; "" when the kernel's command line does not say
+	Order  []Slot // the slots that the boot loader tries, first first; a slot that is not listed is never tried
+	// Left are the starts that a slot has before the boot loader passes to the next in
+	// Order, 0 to Tries. They are counted, and looked at, only for the slot on trial.
+	Left map[Slot]int
+	// OnTrial is the slot that was installed last, as long as nobody has confirmed it; "" when there is none.
+	OnTrial Slot
+	// Trial says that the slot that runs is on trial: it is to be confirmed only when the
+	// vehicle is healthy and connected again.
 	Trial bool
 	// Problem is empty, or says in words why the stored state could not be used
-	// and the default (A then B, Tries each) is in force. The next change writes a good one.
+	// and the default (A then B) is in force. The next change writes a good one.
 	Problem string
 }
 
-// Bootable says whether the boot loader would start slot.
+// Bootable says whether the boot loader would start slot, if it can be read and verified.
 func (s Status) Bootable(slot Slot) bool {
-	return slices.Contains(s.Order, slot) && s.Left[slot] > 0
+	return slices.Contains(s.Order, slot) && (slot != s.OnTrial || s.Left[slot] > 0)
+}
+
+// Next is the slot that the boot loader tries first at the next start; "" when there is none.
+func (s Status) Next() Slot {
+	if i := slices.IndexFunc(s.Order, s.Bootable); i >= 0 {
+		return s.Order[i]
+	}
+	return ""
+}
+
+// Confirmed is the slot that is to run when none is on trial: the first of Order that is not
+// on trial itself. It is "" when the stored state could not be used, since then nobody knows.
+func (s Status) Confirmed() Slot {
+	i := slices.IndexFunc(s.Order, func(slot Slot) bool { return slot != s.OnTrial })
+	if i < 0 || s.Problem != "" {
+		return ""
+	}
+	return s.Order[i]
 }
 
 // Slots are the two slots and the boot state. Each method may be called by any
@@ -98,6 +125,10 @@ type Slots interface {
 	Install(ctx context.Context, image io.Reader, size int64) error
 	// Confirm makes the slot that runs the first, with Tries tries, and ends its trial.
 	Confirm() error
+	// Prefer makes slot the first, and the one that runs, when it is another one, the second,
+	// each with Tries tries. It is for ordinary starts: boot loaders of before counted the starts
+	// of confirmed slots, too. ErrTrial when slot or the one that runs is on trial.
+	Prefer(slot Slot) error
 	// Rollback makes the other slot the first, with Tries tries, and ends a trial;
 	// ErrUnbootable when it holds nothing that may be started.
 	Rollback() error

@@ -380,3 +380,64 @@ func (f *fleetOfOne) harm(kind int) {
 		f.t.Fatal(err)
 	}
 }
+
+// TestConfirmedSlot: starts that are cut off do not bring the former firmware back, and a confirmed
+// firmware that cannot be read is said to have been rolled back, as long as it cannot.
+func TestConfirmedSlot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	t.Parallel()
+	f := newFleetOfOne(t)
+	text := world.Firmware("2.0", 7, 1000)
+	f.begin("anna", f.sign(f.board, "2.0", 7, text))
+	if got := f.end(); got.Update.State != "CONFIRMED" || !f.running(&got, "2.0", "B") {
+		t.Fatalf("got %+v", got)
+	}
+	slot := filepath.Join(f.dir, "board", "slot-b")
+	restart := func(cuts int) {
+		t.Helper()
+		f.vehicle.Kill()
+		for range cuts {
+			if _, err := f.board.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.vehicle.PowerOn(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage := func(text []byte) {
+		t.Helper()
+		file, err := os.OpenFile(slot, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = file.WriteAt(text, 0)
+			err = errors.Join(err, file.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		content       []byte
+		cuts          int
+		state, reason string
+		version, slot string
+		says          string
+	}{
+		{text, 4, "CONFIRMED", "", "2.0", "B", "runs 2.0 (release 7) from slot B;"},
+		{make([]byte, 1000), 0, "ROLLED_BACK", "BOOT_FAILED", "1.0", "A", "from slot A, BOOT_FAILED: slot B is confirmed and could not be started;"},
+		{make([]byte, 1000), 4, "ROLLED_BACK", "BOOT_FAILED", "1.0", "A", "from slot A, BOOT_FAILED: slot B is confirmed and could not be started;"},
+		{text, 0, "CONFIRMED", "", "2.0", "B", "runs 2.0 (release 7) from slot B;"},
+	} {
+		damage(c.content)
+		restart(c.cuts)
+		got := f.await(c.state, func(s *firmwareState) bool { return s.Update.State == c.state && f.running(s, c.version, c.slot) })
+		if got.Update.Reason != c.reason {
+			t.Errorf("got %+v, want %s %s", got, c.state, c.reason)
+		}
+		if out, code := f.telltale("update", "status", "anna"); code != 0 || !strings.Contains(out, c.says) || !strings.Contains(out, c.state) {
+			t.Errorf("got exit code %d: %s, want %q in it", code, out, c.says)
+		}
+	}
+}

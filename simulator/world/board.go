@@ -6,11 +6,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,6 +41,12 @@ type Board struct {
 func NewBoard(dir string, runs []byte) (*Board, error) {
 	b := &Board{dir: dir}
 	if _, err := os.Stat(b.state()); err == nil {
+		return b, nil
+	}
+	if _, err := os.Stat(b.updateKey()); err == nil { // both slots are there: only the boot state is lost
+		if err := os.WriteFile(b.state(), nil, 0o600); err != nil {
+			return nil, fmt.Errorf("board: %w", err)
+		}
 		return b, nil
 	}
 	if err := os.MkdirAll(b.Keys(), 0o700); err != nil {
@@ -82,7 +86,7 @@ func (b *Board) makeKey() error {
 	}
 	return errors.Join(
 		os.WriteFile(b.Key(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
-		os.WriteFile(filepath.Join(b.Keys(), "update.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o600))
+		os.WriteFile(b.updateKey(), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o600))
 }
 
 // Key is the file of the private key that signs updates for the board.
@@ -126,6 +130,8 @@ func (b *Board) Sign(out, version string, release uint64, payload []byte) error 
 // Keys is the folder of the public keys that the board trusts.
 func (b *Board) Keys() string { return filepath.Join(b.dir, "keys") }
 
+func (b *Board) updateKey() string { return filepath.Join(b.Keys(), "update.pem") }
+
 func (b *Board) state() string { return filepath.Join(b.dir, "boot-state") }
 func (b *Board) image(slot slots.Slot) string {
 	return filepath.Join(b.dir, "slot-"+strings.ToLower(string(slot)))
@@ -133,81 +139,41 @@ func (b *Board) image(slot slots.Slot) string {
 
 // Slots are the board's slots as the running firmware sees them.
 func (b *Board) Slots() (slots.Slots, error) {
-	return uboot.Open(uboot.Config{
+	return uboot.Open(b.places())
+}
+
+func (b *Board) places() uboot.Config {
+	return uboot.Config{
 		State: b.state(), Images: map[slots.Slot]string{slots.A: b.image(slots.A), slots.B: b.image(slots.B)}, Booted: b.booted,
-	})
+	}
 }
 
 // Booted is the slot that runs; empty before the first Start.
 func (b *Board) Booted() slots.Slot { return b.booted }
 
-// Start is a power-on: the first slot with a start left that holds a firmware loses
-// one and runs. When there is none, the boot loader gives all of them their starts back.
+// Start is a power-on, as the boot loader of the real boards handles it: see uboot.Boot. A slot can
+// be started when it holds a firmware.
 func (b *Board) Start() (slots.Slot, error) {
-	slot, err := b.try()
-	if slot != "" || err != nil {
-		return slot, err
+	b.booted = ""
+	slot, err := uboot.Boot(b.places(), func(slot slots.Slot) bool { _, err := b.content(slot); return err == nil })
+	if err != nil {
+		return "", fmt.Errorf("board: %w", err)
 	}
-	if err := os.WriteFile(b.state(), uboot.EncodeState(slots.All()...), 0o600); err != nil {
-		return "", err
+	if slot == "" {
+		return "", errors.New("board: no slot holds a firmware")
 	}
-	if slot, err = b.try(); slot == "" && err == nil {
-		err = errors.New("board: no slot holds a firmware")
-	}
-	return slot, err
+	b.booted = slot
+	return slot, nil
 }
 
-// Settled says whether the running slot has all its starts again: its agent has come that far.
+// Settled says whether the running slot is not on trial, or not any more.
 func (b *Board) Settled() (bool, error) {
 	s, err := b.Slots()
 	if err != nil {
 		return false, err
 	}
 	st, err := s.Status()
-	return st.Left[b.booted] == slots.Tries, err
-}
-
-// try starts the first slot that can be; "" when there is none.
-func (b *Board) try() (slots.Slot, error) {
-	b.booted = ""
-	s, err := b.Slots()
-	if err != nil {
-		return "", err
-	}
-	st, err := s.Status()
-	if err != nil {
-		return "", err
-	}
-	for _, slot := range st.Order {
-		n := st.Left[slot]
-		if n == 0 {
-			continue
-		}
-		if err := b.count(slot, n-1); err != nil {
-			return "", err
-		}
-		if _, err := b.content(slot); err == nil {
-			b.booted = slot
-			return slot, nil
-		}
-	}
-	return "", nil
-}
-
-// count writes how many starts a slot has left, as a boot loader does.
-func (b *Board) count(slot slots.Slot, left int) error {
-	sector, err := os.ReadFile(b.state())
-	if err != nil || len(sector) < uboot.SectorSize {
-		return fmt.Errorf("board: boot state: %w", errors.Join(err, errors.New("expected a sector")))
-	}
-	name := "BOOT_" + string(slot) + "_LEFT="
-	i := bytes.Index(sector, []byte(name))
-	if i < 0 {
-		return fmt.Errorf("board: boot state lacks %s", name)
-	}
-	sector[i+len(name)] = '0' + byte(left)
-	binary.LittleEndian.PutUint32(sector, crc32.ChecksumIEEE(sector[4:]))
-	return os.WriteFile(b.state(), sector, 0o600)
+	return !st.Trial, err
 }
 
 // boardFirmware is what the text of a slot says.

@@ -43,15 +43,16 @@ type slotStatusCommand struct {
 
 // slotStatus is the answer as JSON.
 type slotStatus struct {
-	Booted  slots.Slot         `json:"booted"`
-	Next    slots.Slot         `json:"next"` // what the boot loader starts next; empty: nothing
-	Order   []slots.Slot       `json:"order"`
-	Left    map[slots.Slot]int `json:"left"`
-	Trial   bool               `json:"trial"`
-	Problem string             `json:"problem,omitempty"`
-	Board   string             `json:"board,omitempty"`
-	Version string             `json:"version,omitempty"`
-	Release uint64             `json:"release,omitempty"`
+	Booted    slots.Slot         `json:"booted"`
+	Next      slots.Slot         `json:"next"` // what the boot loader starts next; empty: nothing
+	Order     []slots.Slot       `json:"order"`
+	Left      map[slots.Slot]int `json:"left"`
+	Trial     bool               `json:"trial"`
+	Confirmed slots.Slot         `json:"confirmed,omitempty"` // what is to run when none is on trial; empty: unknown
+	Problem   string             `json:"problem,omitempty"`
+	Board     string             `json:"board,omitempty"`
+	Version   string             `json:"version,omitempty"`
+	Release   uint64             `json:"release,omitempty"`
 }
 
 // Run shows the status.
@@ -67,12 +68,7 @@ func (c *slotStatusCommand) Run() error {
 	out := slotStatus{
 		Booted: st.Booted, Order: st.Order, Left: st.Left, Trial: st.Trial, Problem: st.Problem,
 		Board: c.UpdateBoard, Version: c.UpdateVersion, Release: c.UpdateRelease,
-	}
-	for _, slot := range st.Order {
-		if st.Bootable(slot) {
-			out.Next = slot
-			break
-		}
+		Confirmed: st.Confirmed(), Next: st.Next(),
 	}
 	if c.JSON {
 		return json.NewEncoder(os.Stdout).Encode(out)
@@ -91,6 +87,8 @@ func (s *slotStatus) print() {
 	fmt.Printf("runs     %s", said(s.Booted))
 	if s.Trial {
 		fmt.Print("  on trial: not confirmed yet")
+	} else if s.Confirmed != "" && s.Booted != "" && s.Confirmed != s.Booted {
+		fmt.Printf("  although slot %s is confirmed: the boot loader could not start it", s.Confirmed)
 	}
 	fmt.Println()
 	if s.Next == "" {

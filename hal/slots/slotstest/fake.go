@@ -14,15 +14,17 @@ import (
 // Fake is a board in memory: two slots, a boot state and, as Start, the boot
 // loader. The methods may be called by any goroutine.
 type Fake struct {
-	mu       sync.Mutex // guards all below
-	capacity int64
-	booted   slots.Slot
-	order    []slots.Slot
-	left     map[slots.Slot]int
-	trial    slots.Slot
-	problem  string
-	content  map[slots.Slot][]byte
-	fault    func(op string) error
+	mu        sync.Mutex // guards all below
+	capacity  int64
+	booted    slots.Slot
+	order     []slots.Slot
+	left      map[slots.Slot]int
+	trial     slots.Slot
+	problem   string
+	spoilt    map[slots.Slot]bool
+	countEach bool
+	content   map[slots.Slot][]byte
+	fault     func(op string) error
 }
 
 var _ slots.Slots = (*Fake)(nil)
@@ -32,10 +34,11 @@ func NewFake(capacity int64) *Fake {
 	return &Fake{
 		capacity: capacity, booted: slots.A, order: []slots.Slot{slots.A},
 		left: map[slots.Slot]int{slots.A: slots.Tries}, content: map[slots.Slot][]byte{},
+		spoilt: map[slots.Slot]bool{slots.B: true},
 	}
 }
 
-// Fail lets the operations "status", "install", "confirm" and "rollback" return what fault
+// Fail lets the operations "status", "install", "confirm", "prefer" and "rollback" return what fault
 // gives for them, as far as it is not nil. An install that fails so has written half of the image.
 func (f *Fake) Fail(fault func(op string) error) {
 	f.mu.Lock()
@@ -50,19 +53,57 @@ func (f *Fake) Content(slot slots.Slot) []byte {
 	return slices.Clone(f.content[slot])
 }
 
-// Start is a power-on: the first slot with a start left loses one and runs; "" when there is none.
+// Spoil says whether the boot loader finds from now on that a slot cannot be verified. A new board's B cannot.
+func (f *Fake) Spoil(slot slots.Slot, spoilt bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spoilt[slot] = spoilt
+}
+
+// CountEachStart lets the boot loader count the starts of confirmed slots, too, as that of the first devices does.
+func (f *Fake) CountEachStart(count bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.countEach = count
+}
+
+// LoseState makes the boot state unreadable: the default is in force until the next change.
+func (f *Fake) LoseState() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.problem, f.trial = "boot state: checksum is wrong", ""
+	f.order, f.left = slots.All(), map[slots.Slot]int{slots.A: slots.Tries, slots.B: slots.Tries}
+}
+
+// Start is a power-on, as the boot loader handles it: the first slot that can be started runs, and
+// loses a start when it is on trial; "" when there is none, after all slots got their starts back.
 func (f *Fake) Start() slots.Slot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.booted = ""
-	for _, slot := range f.order {
-		if f.left[slot] > 0 {
-			f.left[slot]--
-			f.booted = slot
-			break
+	for range 2 {
+		for _, slot := range f.order {
+			if slot == f.trial || f.countEach {
+				if f.left[slot] == 0 {
+					continue
+				}
+				f.left[slot]--
+				f.problem = ""
+			}
+			if !f.spoilt[slot] {
+				f.booted = slot
+				return slot
+			}
+		}
+		f.problem = ""
+		for _, slot := range slots.All() {
+			if !slices.Contains(f.order, slot) {
+				f.order = append(f.order, slot)
+			}
+			f.left[slot] = slots.Tries
 		}
 	}
-	return f.booted
+	return ""
 }
 
 func (f *Fake) failure(op string) error {
@@ -89,11 +130,15 @@ func (f *Fake) disable(slot slots.Slot) {
 func (f *Fake) Status() (slots.Status, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	left := map[slots.Slot]int{slots.A: f.left[slots.A], slots.B: f.left[slots.B]}
+	return f.status(), f.failure("status")
+}
+
+// status is called with mu held.
+func (f *Fake) status() slots.Status {
 	return slots.Status{
-		Booted: f.booted, Order: slices.Clone(f.order), Left: left,
-		Trial: f.booted != "" && f.trial == f.booted, Problem: f.problem,
-	}, f.failure("status")
+		Booted: f.booted, Order: slices.Clone(f.order), Left: map[slots.Slot]int{slots.A: f.left[slots.A], slots.B: f.left[slots.B]},
+		OnTrial: f.trial, Trial: f.booted != "" && f.trial == f.booted, Problem: f.problem,
+	}
 }
 
 // Install implements slots.Slots.
@@ -119,7 +164,7 @@ func (f *Fake) Install(ctx context.Context, image io.Reader, size int64) error {
 		return err
 	}
 	f.first(target)
-	f.trial = target
+	f.trial, f.problem, f.spoilt[target] = target, "", false
 	return nil
 }
 
@@ -138,7 +183,7 @@ func (f *Fake) begin(size int64) (slots.Slot, error) {
 	}
 	f.disable(target)
 	f.first(f.booted)
-	f.trial = ""
+	f.trial, f.problem, f.spoilt[target] = "", "", true
 	return target, nil
 }
 
@@ -156,6 +201,26 @@ func (f *Fake) Confirm() error {
 	if f.trial == f.booted {
 		f.trial = ""
 	}
+	f.problem = ""
+	return nil
+}
+
+// Prefer implements slots.Slots.
+func (f *Fake) Prefer(slot slots.Slot) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.booted == "" || slot.Other() == "":
+		return slots.ErrBooted
+	case f.trial != "" && (f.trial == slot || f.trial == f.booted):
+		return fmt.Errorf("slot %s: %w", slot, slots.ErrTrial)
+	}
+	if err := f.failure("prefer"); err != nil {
+		return err
+	}
+	f.first(f.booted)
+	f.first(slot)
+	f.problem = ""
 	return nil
 }
 
@@ -167,14 +232,14 @@ func (f *Fake) Rollback() error {
 	if other == "" {
 		return slots.ErrBooted
 	}
-	if !slices.Contains(f.order, other) || f.left[other] == 0 {
+	if !f.status().Bootable(other) {
 		return fmt.Errorf("slot %s: %w", other, slots.ErrUnbootable)
 	}
 	if err := f.failure("rollback"); err != nil {
 		return err
 	}
 	f.first(other)
-	f.trial = ""
+	f.trial, f.problem = "", ""
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 func TestFake(t *testing.T) {
 	slotstest.Run(t, func(*testing.T) slotstest.Board {
 		f := slotstest.NewFake(64 << 10)
-		return slotstest.Board{Slots: func() slots.Slots { return f }, Start: f.Start, Content: f.Content, Capacity: 64 << 10}
+		return slotstest.Board{Slots: func() slots.Slots { return f }, Start: f.Start, Content: f.Content, Spoil: f.Spoil, LoseState: f.LoseState, Capacity: 64 << 10}
 	})
 }
 

@@ -15,10 +15,14 @@ import (
 
 // Board is a driver with its surroundings. It begins as a fresh device: A runs and is confirmed, B is empty.
 type Board struct {
-	Slots    func() slots.Slots      // the driver, as opened after the last start
-	Start    func() slots.Slot       // a power-on as the boot loader handles it: the slot that runs then, "" for none
-	Content  func(slots.Slot) []byte // what the slot holds, from its first byte on
-	Capacity int64                   // of a slot, in bytes
+	Slots func() slots.Slots // the driver, as opened after the last start
+	Start func() slots.Slot  // a power-on as the boot loader handles it: the slot that runs then, "" for none
+	// Spoil says whether the boot loader finds from now on that a slot cannot be verified; Install writes one that can.
+	Spoil func(slot slots.Slot, spoilt bool)
+	// LoseState makes the boot state unreadable.
+	LoseState func()
+	Content   func(slots.Slot) []byte // what the slot holds, from its first byte on
+	Capacity  int64                   // of a slot, in bytes
 }
 
 // Run runs the suite; open gives a new board and cleans up by t.Cleanup.
@@ -36,6 +40,11 @@ func Run(t *testing.T, open func(t *testing.T) Board) {
 		"no install on trial":            onTrial,
 		"a full slot":                    full,
 		"the last try is the one":        lastTry,
+		"cuts of a confirmed slot":       confirmedCuts,
+		"a slot that cannot be read":     unreadable,
+		"both slots are bad":             bothBad,
+		"a preferred slot":               preferred,
+		"a lost boot state":              lostState,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -81,7 +90,7 @@ func image(n int64) []byte {
 func begins(t *testing.T, b Board) {
 	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"A"}, Left: left(3, 0)})
 	b.started(t, "A")
-	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"A"}, Left: left(2, 0)})
+	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"A"}, Left: left(3, 0)})
 	if err := b.Slots().Confirm(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,18 +100,18 @@ func begins(t *testing.T, b Board) {
 func goodUpdate(t *testing.T, b Board) {
 	first, second := image(b.Capacity/2), image(b.Capacity/3)
 	b.install(t, first)
-	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"B", "A"}, Left: left(3, 3)})
+	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"B", "A"}, Left: left(3, 3), OnTrial: "B"})
 	if got := b.Content("B"); !bytes.HasPrefix(got, first) {
 		t.Error("slot B does not hold the image")
 	}
 	b.started(t, "B")
-	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 2), Trial: true})
+	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 2), OnTrial: "B", Trial: true})
 	if err := b.Slots().Confirm(); err != nil {
 		t.Fatal(err)
 	}
 	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 3)})
 	b.install(t, second)
-	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"A", "B"}, Left: left(3, 3)})
+	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"A", "B"}, Left: left(3, 3), OnTrial: "A"})
 	if got := b.Content("A"); !bytes.HasPrefix(got, second) {
 		t.Error("slot A does not hold the image")
 	}
@@ -115,14 +124,14 @@ func neverConfirmed(t *testing.T, b Board) {
 		b.started(t, "B")
 	}
 	b.started(t, "A")
-	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"B", "A"}, Left: left(2, 0)})
+	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"B", "A"}, Left: left(3, 0), OnTrial: "B"})
 	if err := b.Slots().Confirm(); err != nil {
 		t.Fatal(err)
 	}
-	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"A", "B"}, Left: left(3, 0)})
+	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"A", "B"}, Left: left(3, 0), OnTrial: "B"})
 	b.install(t, image(200)) // the next update gets a trial of its own
 	b.started(t, "B")
-	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 2), Trial: true})
+	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 2), OnTrial: "B", Trial: true})
 }
 
 func rollback(t *testing.T, b Board) {
@@ -164,7 +173,7 @@ func (b Board) secondConfirmed(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.started(t, "A")
-	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"A", "B"}, Left: left(2, 3)})
+	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"A", "B"}, Left: left(3, 3)})
 }
 
 func breaksOff(t *testing.T, b Board) {
@@ -211,7 +220,7 @@ func onTrial(t *testing.T, b Board) {
 	if !bytes.Equal(b.Content("A"), before) {
 		t.Error("something was written")
 	}
-	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 2), Trial: true})
+	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 2), OnTrial: "B", Trial: true})
 }
 
 func full(t *testing.T, b Board) {
@@ -231,4 +240,90 @@ func lastTry(t *testing.T, b Board) {
 		t.Errorf("got %v, want the reader's error", err)
 	}
 	b.started(t, "A")
+}
+
+// confirmedCuts cuts every start of a confirmed slot: it stays what it is.
+func confirmedCuts(t *testing.T, b Board) {
+	b.secondConfirmed(t) // A first, B may be started
+	before, err := b.Slots().Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * slots.Tries {
+		b.started(t, "A")
+	}
+	b.want(t, before)
+}
+
+// unreadable: a slot that is passed over stays the confirmed one, and is tried at each start.
+func unreadable(t *testing.T, b Board) {
+	b.secondConfirmed(t)
+	b.Spoil("A", true)
+	for range 2 * slots.Tries {
+		b.started(t, "B")
+	}
+	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"A", "B"}, Left: left(3, 3)})
+	b.Spoil("A", false)
+	b.started(t, "A")
+}
+
+// bothBad: what is on trial and what is confirmed is not forgotten.
+func bothBad(t *testing.T, b Board) {
+	b.install(t, image(100))
+	b.started(t, "B")
+	b.Spoil("A", true)
+	b.started(t, "B")
+	b.started(t, "B")
+	b.started(t, "B") // its starts are used up, A is bad: all begins anew
+	b.want(t, slots.Status{Booted: "B", Order: []slots.Slot{"B", "A"}, Left: left(3, 2), OnTrial: "B", Trial: true})
+	b.Spoil("B", true)
+	b.started(t, "")
+	b.Spoil("A", false)
+	b.started(t, "A")
+}
+
+func preferred(t *testing.T, b Board) {
+	if err := b.Slots().Prefer(""); !errors.Is(err, slots.ErrBooted) {
+		t.Errorf("no slot: got %v, want ErrBooted", err)
+	}
+	b.install(t, image(100))
+	if err := b.Slots().Prefer("B"); !errors.Is(err, slots.ErrTrial) {
+		t.Errorf("a slot on trial: got %v, want ErrTrial", err)
+	}
+	b.started(t, "B")
+	if err := b.Slots().Prefer("A"); !errors.Is(err, slots.ErrTrial) {
+		t.Errorf("run by a slot on trial: got %v, want ErrTrial", err)
+	}
+	if err := b.Slots().Confirm(); err != nil {
+		t.Fatal(err)
+	}
+	b.Spoil("B", true)
+	b.started(t, "A")
+	if err := b.Slots().Prefer("B"); err != nil {
+		t.Fatal(err)
+	}
+	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"B", "A"}, Left: left(3, 3)})
+}
+
+func lostState(t *testing.T, b Board) {
+	b.install(t, image(100))
+	b.started(t, "B")
+	if err := b.Slots().Confirm(); err != nil {
+		t.Fatal(err)
+	}
+	b.LoseState()
+	for range 2 * slots.Tries {
+		b.started(t, "A") // A, then B
+	}
+	st, err := b.Slots().Status()
+	if err != nil || st.Problem == "" || st.Confirmed() != "" || st.Next() != "A" {
+		t.Errorf("got %+v, %v, want a problem, and nobody knows which slot is confirmed", st, err)
+	}
+	if err := b.Slots().Prefer("B"); err != nil {
+		t.Fatal(err)
+	}
+	b.want(t, slots.Status{Booted: "A", Order: []slots.Slot{"B", "A"}, Left: left(3, 3)})
+	b.LoseState()
+	b.Spoil("A", true)
+	b.started(t, "B")
 }

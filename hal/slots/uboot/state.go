@@ -127,27 +127,29 @@ func decode(sector []byte) (*state, error) {
 	return s, nil
 }
 
-// set takes over one variable.
+// orders are the values that the order may have, as boot.cmd compares them.
+var orders = []string{"A", "B", "A B", "B A"}
+
+// set takes over one variable. It accepts what boot.cmd accepts, so that both ends
+// agree on when the default is in force.
 func (s *state) set(name, value string) error {
 	switch name {
 	case orderName:
+		if !slices.Contains(orders, value) {
+			return fmt.Errorf("boot state: %s %.32q; expected each of A and B at most once, with a space between", name, value)
+		}
 		for _, word := range strings.Fields(value) {
-			slot := slots.Slot(word)
-			if slot.Other() == "" || slices.Contains(s.order, slot) {
-				return fmt.Errorf("boot state: %s %q; expected each of A and B at most once", name, value)
-			}
-			s.order = append(s.order, slot)
+			s.order = append(s.order, slots.Slot(word))
 		}
 	case leftName(slots.A), leftName(slots.B):
-		n, err := strconv.ParseUint(value, 16, 8) // U-Boot's setexpr writes hexadecimal; equal up to 9
-		if err != nil || n > slots.Tries {
-			return fmt.Errorf("boot state: %s %q; expected 0 to %d", name, value, slots.Tries)
+		if len(value) != 1 || value[0] < '0' || value[0] > '0'+slots.Tries {
+			return fmt.Errorf("boot state: %s %.32q; expected 0 to %d", name, value, slots.Tries)
 		}
-		s.left[slots.Slot(name[5:6])] = int(n)
+		s.left[slots.Slot(name[5:6])] = int(value[0] - '0')
 	case trialName:
 		s.trial = slots.Slot(value)
 		if value != "" && s.trial.Other() == "" {
-			return fmt.Errorf("boot state: %s %q; expected A or B", name, value)
+			return fmt.Errorf("boot state: %s %.32q; expected A or B", name, value)
 		}
 	default:
 		s.others = append(s.others, name+"="+value)

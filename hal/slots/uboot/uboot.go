@@ -5,8 +5,8 @@
 // fw_printenv and fw_setenv edit it, and so does this package. A device writes a sector as a whole
 // or not at all, therefore no second copy is needed; should it be damaged
 // nevertheless, its checksum says so, both ends fall back to the same default
-// (A, then B, three tries each; the boot loader's signature check keeps half
-// an image from running) and Status reports it.
+// (A, then B; the boot loader's signature check keeps half
+// an image from running) and Status reports it. Boot plays what the boot loader does with the state.
 //
 // A slot is a partition that holds one signed FIT image from its first byte on. The package
 // looks neither into the image nor at its signature. Tests and tools use plain files in place of partitions.
@@ -68,10 +68,15 @@ func (s *Slots) Status() (slots.Status, error) {
 	if err != nil {
 		return slots.Status{}, err
 	}
+	return s.status(current, problem), nil
+}
+
+// status is the boot state as seen by the slot that runs.
+func (s *Slots) status(current *state, problem string) slots.Status {
 	return slots.Status{
-		Booted: s.cfg.Booted, Order: current.order, Left: current.left, Problem: problem,
-		Trial: s.cfg.Booted != "" && current.trial == s.cfg.Booted,
-	}, nil
+		Booted: s.cfg.Booted, Order: current.order, Left: current.left, OnTrial: current.trial,
+		Trial: s.cfg.Booted != "" && current.trial == s.cfg.Booted, Problem: problem,
+	}
 }
 
 // Confirm implements slots.Slots.
@@ -88,6 +93,21 @@ func (s *Slots) Confirm() error {
 	})
 }
 
+// Prefer implements slots.Slots.
+func (s *Slots) Prefer(slot slots.Slot) error {
+	if s.cfg.Booted == "" || slot.Other() == "" {
+		return slots.ErrBooted
+	}
+	return s.change(func(current *state) error {
+		if current.trial != "" && (current.trial == slot || current.trial == s.cfg.Booted) {
+			return fmt.Errorf("slot %s: %w", slot, slots.ErrTrial)
+		}
+		current.first(s.cfg.Booted)
+		current.first(slot)
+		return nil
+	})
+}
+
 // Rollback implements slots.Slots.
 func (s *Slots) Rollback() error {
 	other := s.cfg.Booted.Other()
@@ -95,7 +115,7 @@ func (s *Slots) Rollback() error {
 		return slots.ErrBooted
 	}
 	return s.change(func(current *state) error {
-		if !(slots.Status{Order: current.order, Left: current.left}).Bootable(other) {
+		if !s.status(current, "").Bootable(other) {
 			return fmt.Errorf("slot %s: %w", other, slots.ErrUnbootable)
 		}
 		current.first(other)

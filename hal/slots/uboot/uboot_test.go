@@ -21,14 +21,15 @@ const offset = 4096
 
 // board is a device made of files.
 type board struct {
-	t   *testing.T
-	cfg uboot.Config
+	t      *testing.T
+	cfg    uboot.Config
+	spoilt map[slots.Slot]bool // cannot be verified
 }
 
 func newBoard(t *testing.T, capacity int64) *board {
 	t.Helper()
 	dir := t.TempDir()
-	b := &board{t: t, cfg: uboot.Config{
+	b := &board{t: t, spoilt: map[slots.Slot]bool{slots.B: true}, cfg: uboot.Config{
 		State: filepath.Join(dir, "state"), Offset: offset, Booted: slots.A,
 		Images: map[slots.Slot]string{slots.A: filepath.Join(dir, "a"), slots.B: filepath.Join(dir, "b")},
 	}}
@@ -52,32 +53,14 @@ func (b *board) slots() slots.Slots {
 	return s
 }
 
-// start does what the boot loader's script does.
+// start is a power-on.
 func (b *board) start() slots.Slot {
-	status, err := b.slots().Status()
+	slot, err := uboot.Boot(b.cfg, func(slot slots.Slot) bool { return !b.spoilt[slot] })
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.cfg.Booted = ""
-	for _, slot := range status.Order {
-		if n := status.Left[slot]; n > 0 {
-			b.edit("BOOT_"+string(slot)+"_LEFT="+string(rune('0'+n)), "BOOT_"+string(slot)+"_LEFT="+string(rune('0'+n-1)))
-			b.cfg.Booted = slot
-			break
-		}
-	}
-	return b.cfg.Booted
-}
-
-// edit changes the text of the sector and its checksum.
-func (b *board) edit(old, fresh string) {
-	b.t.Helper()
-	sector := b.sector()
-	changed := bytes.Replace(sector, []byte(old), []byte(fresh), 1)
-	if bytes.Equal(changed, sector) || len(changed) != len(sector) {
-		b.t.Fatalf("the sector has no %q: %q", old, sector)
-	}
-	b.write(checksummed(changed))
+	b.cfg.Booted = slot
+	return slot
 }
 
 func (b *board) sector() []byte {
@@ -109,11 +92,29 @@ func (b *board) content(slot slots.Slot) []byte {
 	return data
 }
 
+// installing notes that a slot holds something good after an install.
+type installing struct {
+	slots.Slots
+	b *board
+}
+
+func (s installing) Install(ctx context.Context, image io.Reader, size int64) error {
+	err := s.Slots.Install(ctx, image, size)
+	if err == nil {
+		s.b.spoilt[s.b.cfg.Booted.Other()] = false
+	}
+	return err
+}
+
 func TestSuite(t *testing.T) {
 	slotstest.Run(t, func(t *testing.T) slotstest.Board {
 		const capacity = 3<<20 + 512 // more than one chunk, and no multiple of it
 		b := newBoard(t, capacity)
-		return slotstest.Board{Slots: b.slots, Start: b.start, Content: b.content, Capacity: capacity}
+		return slotstest.Board{
+			Slots: func() slots.Slots { return installing{b.slots(), b} }, Start: b.start, Content: b.content, Capacity: capacity,
+			Spoil:     func(slot slots.Slot, spoilt bool) { b.spoilt[slot] = spoilt },
+			LoseState: func() { b.write(make([]byte, uboot.SectorSize)) },
+		}
 	})
 }
 

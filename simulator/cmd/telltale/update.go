@@ -66,13 +66,14 @@ type updateView struct {
 // firmwareView is what the API says of a vehicle's firmware.
 type firmwareView struct {
 	Devices []struct {
-		DID     string    `json:"did"`
-		Version string    `json:"version"`
-		Release uint64    `json:"release"`
-		Board   string    `json:"board"`
-		Slot    string    `json:"slot"`
-		Trial   bool      `json:"trial"`
-		Told    time.Time `json:"told"`
+		DID       string    `json:"did"`
+		Version   string    `json:"version"`
+		Release   uint64    `json:"release"`
+		Board     string    `json:"board"`
+		Slot      string    `json:"slot"`
+		Trial     bool      `json:"trial"`
+		Confirmed string    `json:"confirmed"`
+		Told      time.Time `json:"told"`
 	} `json:"devices"`
 	Update *updateView `json:"update"`
 }
@@ -306,6 +307,9 @@ func (c *updateStatusCommand) Run(ctx context.Context) error {
 		}
 		if d.Trial {
 			fmt.Print(", on trial")
+		}
+		if d.Confirmed != "" {
+			fmt.Printf(", BOOT_FAILED: slot %s is confirmed and could not be started", d.Confirmed)
 		}
 		fmt.Printf("; told %s\n", d.Told.Local().Format(time.DateTime))
 	}
