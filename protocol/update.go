@@ -253,7 +253,7 @@ func (f *UpdateFeedback) Validate() error {
 	case f.Bytes < 0:
 		err = errors.New("bytes: expected 0 or more")
 	case len(f.Detail) > maxFeedbackText || len(f.Reason) > MaxIDLength || len(f.Running.Version) > MaxIDLength ||
-		len(f.Running.Board) > MaxIDLength || len(f.Running.Slot) > MaxIDLength || len(f.Running.Confirmed) > MaxIDLength:
+		len(f.Running.Board) > MaxIDLength || max(len(f.Running.Slot), len(f.Running.Confirmed)) > MaxIDLength:
 		err = errors.New("text: longer than expected")
 	case f.Update != "":
 		_, err = ParseUpdateID(string(f.Update))
