@@ -92,6 +92,10 @@ type Agent struct {
 
 // New opens the data folder and joins the stages. The boot id is drawn here.
 func New(cfg Config) (*Agent, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	cfg.Log = slog.New(calmly(cfg.Log.Handler()))
 	a := &Agent{cfg: cfg}
 	if _, err := rand.Read(a.boot[:]); err != nil {
 		return nil, fmt.Errorf("boot id: %w", err)
@@ -187,13 +191,13 @@ func (a *Agent) retry(ctx context.Context) {
 	}
 }
 
-// apply hands a document to who keeps its kind.
-func (a *Agent) apply(t protocol.Topic, payload []byte) {
+// apply hands a document to who keeps its kind; false when nobody does.
+func (a *Agent) apply(t protocol.Topic, payload []byte) (taken bool) {
 	if t.Kind == protocol.KindConfig && t.Name == protocol.DocumentUpdate {
 		a.update.Apply(payload)
-		return
+		return true
 	}
-	a.config.Apply(t, payload)
+	return a.config.Apply(t, payload)
 }
 
 // guard makes the stages that watch supply, link and data partition, and the one that changes the firmware.
@@ -287,7 +291,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	err = errors.Join(err, guards.Wait())
 	a.drain()
 	hangUp()
-	return errors.Join(err, <-sent, a.buffer.Close())
+	err = errors.Join(err, <-sent)
+	a.config.Close()
+	return errors.Join(err, a.buffer.Close())
 }
 
 // drainStep is how often drain looks whether everything is sent.

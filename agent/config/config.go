@@ -59,6 +59,7 @@ type Keeper struct {
 	set      protocol.CampaignSet
 	reported [sha256.Size]byte // of the last document that was reported on since the start
 	later    *later            // the newest document, when this vehicle could not do it; else nil
+	answers  *answers
 }
 
 // setVersion is the version of campaign sets that is understood.
@@ -71,6 +72,7 @@ func Open(cfg Config) (*Keeper, error) {
 		cfg.Replace = durable.Replace
 	}
 	k := &Keeper{cfg: cfg}
+	k.answers = newAnswers(func(results []protocol.DocumentResult) error { return k.report(protocol.DocumentCampaigns, results) })
 	data, err := readIfThere(k.path())
 	var apply func()
 	if data != nil {
@@ -115,16 +117,17 @@ func (k *Keeper) inForce(set protocol.CampaignSet) []protocol.Campaign {
 // Apply takes a document from its topic. What is wrong with it goes into the
 // report, not to the caller. The same document again, as a broker sends it
 // after each reconnect, is reported on once in the life of the agent.
-func (k *Keeper) Apply(t protocol.Topic, payload []byte) {
+// It is false for a document of a kind that this agent does not know.
+func (k *Keeper) Apply(t protocol.Topic, payload []byte) (taken bool) {
 	if t.Kind != protocol.KindConfig || t.Name != protocol.DocumentCampaigns {
-		k.cfg.Log.Warn("document of a kind that this agent does not know is ignored", "document", t.Name)
-		return
+		k.cfg.Log.Warn("document of a kind that this agent does not know is refused", "document", t.Name)
+		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	sum := sha256.Sum256(payload)
 	if sum == k.reported {
-		return
+		return true
 	}
 	results, err := k.applyCampaigns(payload)
 	k.later = nil
@@ -132,14 +135,26 @@ func (k *Keeper) Apply(t protocol.Topic, payload []byte) {
 		k.later = &later{topic: t, payload: bytes.Clone(payload)}
 		k.cfg.Log.Error("document not applied; it is tried again", "document", t.Name, "error", err)
 	}
-	if reportErr := k.report(t.Name, k.withRunning(results)); reportErr != nil {
+	if reportErr := k.answers.give(k.withRunning(results), k.unreported); reportErr != nil {
 		k.cfg.Log.Error("document handled but not reported", "document", t.Name, "error", reportErr)
-		return
+		return true
 	}
 	if err == nil {
 		k.reported = sum
 	}
+	return true
 }
+
+// unreported lets a document be reported when it comes again, whose answer had to wait and was not stored then.
+func (k *Keeper) unreported(err error) {
+	k.cfg.Log.Error("document handled but not reported", "document", protocol.DocumentCampaigns, "error", err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reported = [sha256.Size]byte{}
+}
+
+// Close ends what waits to be reported. Nothing may be applied afterwards.
+func (k *Keeper) Close() { k.answers.close() }
 
 // applyCampaigns puts the good campaigns of the set in force and says what
 // became of each. When none is good, everything stays as it is. The error says

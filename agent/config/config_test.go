@@ -192,7 +192,13 @@ func TestUnreported(t *testing.T) {
 	r.fail = nil
 	k.Apply(topic, doc)
 	equal(t, "reported", r.take(), []string{"a@1 ACTIVE"})
-	k.Apply(protocol.Topic{Kind: protocol.KindConfig, Vehicle: "car", Name: "consents"}, doc)
+	for _, other := range []protocol.Topic{
+		{Kind: protocol.KindConfig, Vehicle: "car", Name: "consents"}, {Kind: protocol.KindFetch, Vehicle: "car"}, {},
+	} {
+		if k.Apply(other, doc) {
+			t.Errorf("%v: got taken, want refused", other)
+		}
+	}
 	equal(t, "another document", r.take(), nil)
 }
 

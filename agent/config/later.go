@@ -27,7 +27,7 @@ func (k *Keeper) Retry() {
 	}
 	name := k.later.topic.Name
 	k.cfg.Log.Info("document is applied now", "document", name)
-	if err := k.report(name, k.withRunning(results)); err != nil {
+	if err := k.answers.give(k.withRunning(results), k.unreported); err != nil {
 		k.cfg.Log.Error("document handled but not reported", "document", name, "error", err)
 		return // it is handled, and reported on, again
 	}

@@ -78,8 +78,9 @@ type Config struct {
 	Buffer  Buffer
 	Schemas Schemas
 	// OnDocument takes documents of down/config/+, one at a time, in order. The
-	// server is told that a document arrived when OnDocument returns. Nil drops them.
-	OnDocument func(protocol.Topic, []byte)
+	// server is told what became of a document when OnDocument returns: success when
+	// it has taken it, else 0x83, so that nobody believes what nobody has read. Nil takes none.
+	OnDocument func(protocol.Topic, []byte) (taken bool)
 	// Log; nil means slog.Default.
 	Log *slog.Logger
 }
@@ -169,7 +170,7 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.Default()
 	}
 	if c.OnDocument == nil {
-		c.OnDocument = func(protocol.Topic, []byte) {}
+		c.OnDocument = func(protocol.Topic, []byte) bool { return false }
 	}
 	return c
 }

@@ -216,18 +216,27 @@ func (l *Link) applyDocuments(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case d := <-l.documents:
-			topic, err := protocol.ParseTopic(d.publish.Topic)
-			if err != nil || topic.Kind != protocol.KindConfig || topic.Vehicle != l.cfg.Vehicle {
-				l.cfg.Log.Warn("message that is no document of this vehicle ignored", "bytes", len(d.publish.Payload))
-			} else {
-				l.stats.add(func(s *Stats) { s.Documents++ })
-				l.cfg.OnDocument(topic, d.publish.Payload)
-			}
+			code := l.take(d.publish)
 			if d.publish.QoS > 0 {
-				d.session.puback(d.publish.PacketID)
+				d.session.puback(d.publish.PacketID, code)
 			}
 		}
 	}
+}
+
+// take hands a message over, if it is a document of this vehicle, and gives the reason
+// code of its PUBACK: below 0x80 only for what somebody has taken.
+func (l *Link) take(p *packets.Publish) byte {
+	topic, err := protocol.ParseTopic(p.Topic)
+	if err != nil || topic.Kind != protocol.KindConfig || topic.Vehicle != l.cfg.Vehicle {
+		l.cfg.Log.Warn("message that is no document of this vehicle is refused", "bytes", len(p.Payload))
+		return codeTopicInvalid
+	}
+	l.stats.add(func(s *Stats) { s.Documents++ })
+	if !l.cfg.OnDocument(topic, p.Payload) {
+		return codeImplementation
+	}
+	return 0
 }
 
 // sleep waits for d; false when ctx ended first.

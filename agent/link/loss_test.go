@@ -298,22 +298,41 @@ func TestClockSetForward(t *testing.T) {
 	}
 }
 
+// TestNobodyTakesDocuments: without OnDocument no document is acknowledged with success.
+func TestNobodyTakesDocuments(t *testing.T) {
+	s := serve(t, &server{subscribed: func(c *serverConn) {
+		c.send(&packets.Publish{Topic: "v1/veh-1/down/config/campaigns", QoS: 1, PacketID: 1, Properties: &packets.Properties{}})
+	}}, nil)
+	start(t, newMemory(), func(c *link.Config) { c.Endpoints = []string{"mqtt://" + s.addr} })
+	acks := func() []puback {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(s.pubacks)
+	}
+	eventually(t, "acknowledged", func() bool { return len(acks()) == 1 })
+	if got := acks()[0]; got.code != 0x83 {
+		t.Errorf("got %#x, want 0x83", got.code)
+	}
+}
+
 func TestDocumentsAreAcknowledgedWhenApplied(t *testing.T) {
 	release, applied := make(chan struct{}), make(chan string, 10)
 	s := serve(t, &server{subscribed: func(c *serverConn) {
-		for i, topic := range []string{"v1/veh-1/down/config/campaigns", "v1/other/down/config/campaigns", "v1/veh-1/down/config/policy"} {
+		for i, topic := range []string{"v1/veh-1/down/config/campaigns", "v1/other/down/config/campaigns", "v1/veh-1/down/config/policy",
+			"v1/veh-1/down/command/doors.unlock/e1/request", "v1/veh-1/down/fetch", "v1/veh-1/up/state", "nonsense"} {
 			c.send(&packets.Publish{Topic: topic, QoS: 1, PacketID: uint16(i + 1), Payload: []byte(topic), Properties: &packets.Properties{}})
 		}
 	}}, nil)
 	buf := newMemory()
 	r := start(t, buf, func(c *link.Config) {
 		c.Endpoints = []string{"mqtt://" + s.addr}
-		c.OnDocument = func(topic protocol.Topic, doc []byte) {
+		c.OnDocument = func(topic protocol.Topic, doc []byte) bool {
 			<-release
 			applied <- topic.Name
+			return topic.Name == "campaigns"
 		}
 	})
-	acks := func() []uint16 {
+	acks := func() []puback {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return slices.Clone(s.pubacks)
@@ -325,9 +344,11 @@ func TestDocumentsAreAcknowledgedWhenApplied(t *testing.T) {
 		t.Errorf("acknowledged before OnDocument returned: %v", got)
 	}
 	close(release)
-	eventually(t, "acknowledged", func() bool { return len(acks()) == 3 })
-	if got := acks(); !slices.Equal(got, []uint16{1, 2, 3}) {
-		t.Errorf("acknowledgements: got %v, want 1 2 3", got)
+	// Success only for what somebody took: 0x83 for an unknown document, 0x90 for what is none.
+	want := []puback{{1, 0}, {2, 0x90}, {3, 0x83}, {4, 0x90}, {5, 0x90}, {6, 0x90}, {7, 0x90}}
+	eventually(t, "acknowledged", func() bool { return len(acks()) == len(want) })
+	if got := acks(); !slices.Equal(got, want) {
+		t.Errorf("acknowledgements: got %v, want %v", got, want)
 	}
 	if a, b := <-applied, <-applied; a != "campaigns" || b != "policy" || len(applied) != 0 {
 		t.Errorf("applied: got %q, %q and %d more", a, b, len(applied))
@@ -375,11 +396,12 @@ func TestBadServers(t *testing.T) {
 			defer close(hold)
 			r := start(t, buf, func(cfg *link.Config) {
 				cfg.Endpoints = []string{"mqtt://" + s.addr}
-				cfg.OnDocument = func(protocol.Topic, []byte) {
+				cfg.OnDocument = func(protocol.Topic, []byte) bool {
 					select {
 					case <-hold:
 					case <-time.After(300 * time.Millisecond):
 					}
+					return true
 				}
 			})
 			if c.want == "-" {

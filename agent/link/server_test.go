@@ -49,9 +49,15 @@ type server struct {
 	connects []*packets.Connect
 	goodbyes []byte // codes of DISCONNECT
 	conns    []*serverConn
-	pubacks  []uint16 // for what the server sent
+	pubacks  []puback // for what the server sent
 	filters  []string
 	wg       sync.WaitGroup
+}
+
+// puback is an acknowledgement of the client.
+type puback struct {
+	id   uint16
+	code byte
 }
 
 type serverConn struct {
@@ -190,7 +196,7 @@ func (c *serverConn) handle(p *packets.ControlPacket) {
 		}
 	case *packets.Puback:
 		c.s.mu.Lock()
-		c.s.pubacks = append(c.s.pubacks, content.PacketID)
+		c.s.pubacks = append(c.s.pubacks, puback{content.PacketID, content.ReasonCode})
 		c.s.mu.Unlock()
 	case *packets.Disconnect:
 		c.s.mu.Lock()

@@ -137,15 +137,15 @@ func (s *pahoSession) underWay() []*item {
 	return slices.Collect(maps.Values(s.pending))
 }
 
-// puback tells the server that a document arrived. On an old connection it does nothing.
-func (s *pahoSession) puback(id uint16) {
+// puback tells the server what became of a document. On an old connection it does nothing.
+func (s *pahoSession) puback(id uint16, code byte) {
 	s.mu.Lock()
 	ended := s.ended
 	s.mu.Unlock()
 	if ended {
 		return
 	}
-	_, _ = (&packets.Puback{Properties: &packets.Properties{}, PacketID: id}).WriteTo(s.wire)
+	_, _ = (&packets.Puback{Properties: &packets.Properties{}, PacketID: id, ReasonCode: code}).WriteTo(s.wire)
 }
 
 // Ack does nothing: paho calls it when the document is queued, and puback answers when it is applied.
