@@ -132,6 +132,31 @@ func TestDeadLetters(t *testing.T) {
 		}
 		return ""
 	})
+	if s.get("/v1/dead-letters", &letters); len(letters) != 2 {
+		t.Fatalf("got %+v, want both letters still", letters)
+	}
+	for i, l := range letters { // of garbage the property says it
+		if l.Device != "tcu" || l.Boot != boot.String() || l.Number != uint64(1) {
+			t.Errorf("letter %d: got %+v, want device, boot and sequence", i+1, l)
+		}
+	}
+	one := fmt.Sprint("/v1/dead-letters/", letters[0].Sequence)
+	if code := s.ask(http.MethodDelete, one, nil); code != http.StatusNoContent {
+		t.Errorf("dismiss: got %d, want 204", code)
+	}
+	if code := s.ask(http.MethodDelete, one, nil); code != http.StatusNotFound {
+		t.Errorf("dismiss again: got %d, want 404", code)
+	}
+	var gone struct{ Dismissed int }
+	if code := s.ask(http.MethodDelete, "/v1/dead-letters?reason=UNDECODABLE", &gone); code != http.StatusOK || gone.Dismissed != 0 {
+		t.Errorf("dismiss a reason that no letter has: got %d, %+v", code, gone)
+	}
+	if code := s.ask(http.MethodDelete, "/v1/dead-letters?reason=ALL", &gone); code != http.StatusOK || gone.Dismissed != 1 {
+		t.Errorf("dismiss all: got %d, %+v, want one", code, gone)
+	}
+	if s.get("/v1/dead-letters", &letters); len(letters) != 0 {
+		t.Errorf("got %+v, want none left", letters)
+	}
 }
 
 // TestSuspend: a suspended vehicle is out at once and stays out until it is activated.

@@ -63,7 +63,8 @@ func (c *Cloud) openLane(ctx context.Context, name string) error {
 	}
 	processor, err := ingest.NewProcessor(ingest.ProcessorConfig{
 		Name: name, Stream: stream{c.backbone, name}, Publisher: publisher{c.backbone}, Schemas: c.schemas,
-		Lake: savedFirst{files, c}, Sinks: []ingest.Sink{stateSink{c}}, OtherSinks: []ingest.OtherSink{statusSink{c}},
+		Letters: stream{c.backbone, backbone.Dead},
+		Lake:    savedFirst{files, c}, Sinks: []ingest.Sink{stateSink{c}}, OtherSinks: []ingest.OtherSink{statusSink{c}},
 		Debit: func(vid protocol.VehicleID, urgent bool, samples int) { c.front.Debit(vid, urgent, samples) }, // opened after the lanes, before they run
 		Times: c.cfg.Times, FlushAge: c.cfg.Flush, Log: c.cfg.Log,
 	})

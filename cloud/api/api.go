@@ -45,7 +45,15 @@ type Deliveries interface {
 	Replay(ctx context.Context, reason string) (int, error)
 }
 
-// Config of a Server. Every field without a zero value of its own is required.
+// Dismisser is what Deliveries may be too: without it dead letters cannot be dismissed.
+type Dismisser interface {
+	// Dismiss deletes one dead letter, and says whether it was there.
+	Dismiss(ctx context.Context, sequence uint64) (bool, error)
+	// DismissAll deletes the dead letters with a reason, or all when it is empty, and says how many.
+	DismissAll(ctx context.Context, reason string) (int, error)
+}
+
+// Config of a Server. Every field is required.
 type Config struct {
 	Listen string // loopback host:port
 	// Gate bounds the connections of the server that serves the listener; nil: nothing does.
@@ -154,6 +162,7 @@ func (s *Server) describe(mux humago.Mux) huma.API {
 	s.vehicleRoutes(api)
 	s.stateRoutes(api)
 	s.deliveryRoutes(api)
+	s.dismissRoutes(api)
 	s.eventRoutes(api)
 	s.updateRoutes(mux, api)
 	s.otherRoutes(api)

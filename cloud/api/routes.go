@@ -143,6 +143,49 @@ func (s *Server) deliveryRoutes(api huma.API) {
 	}, about("replay-dead-letters", "Feed dead letters in again; what is stored by now is not stored twice", http.StatusServiceUnavailable))
 }
 
+type deadLetterPath struct {
+	Sequence uint64 `path:"sequence" doc:"of the letter"`
+}
+
+type dismissInput struct {
+	Reason string `query:"reason" required:"true" minLength:"1" maxLength:"64" doc:"only letters with this reason; ALL: all"`
+}
+
+type dismissed struct {
+	Dismissed int `json:"dismissed" doc:"letters deleted"`
+}
+
+func (s *Server) dismissRoutes(api huma.API) {
+	letters, ok := s.cfg.Deliveries.(Dismisser)
+	huma.Delete(api, "/v1/dead-letters/{sequence}", func(ctx context.Context, in *deadLetterPath) (*struct{}, error) {
+		found := false
+		if ok {
+			var err error
+			if found, err = letters.Dismiss(ctx, in.Sequence); err != nil {
+				return nil, s.failed("dead letter not dismissed", err)
+			}
+		}
+		if !found {
+			return nil, huma.Error404NotFound("no such dead letter")
+		}
+		return nil, nil
+	}, about("dismiss-dead-letter", "Delete a dead letter; the ledger goes on counting its message among the dead", http.StatusNotFound, http.StatusServiceUnavailable))
+	huma.Delete(api, "/v1/dead-letters", func(ctx context.Context, in *dismissInput) (*output[dismissed], error) {
+		reason := in.Reason
+		if reason == "ALL" {
+			reason = ""
+		}
+		n := 0
+		if ok {
+			var err error
+			if n, err = letters.DismissAll(ctx, reason); err != nil {
+				return nil, s.failed("dead letters not dismissed, or not all", err)
+			}
+		}
+		return &output[dismissed]{dismissed{n}}, nil
+	}, about("dismiss-dead-letters", "Delete the dead letters with a reason; the ledger goes on counting their messages among the dead", http.StatusServiceUnavailable))
+}
+
 type schemaPath struct {
 	ID string `path:"id" pattern:"^[0-9a-f]{16}$" doc:"start of the document's SHA-256, as batches carry it"`
 }

@@ -70,6 +70,9 @@ type DeadLetter struct {
 	Reason   string    `json:"reason"`
 	Detail   string    `json:"detail,omitempty"`
 	Vehicle  string    `json:"vid"`
+	Device   string    `json:"did,omitempty"`
+	Boot     string    `json:"boot,omitempty" doc:"of the device, as far as it can be read"`
+	Number   uint64    `json:"seq,omitempty" doc:"of the message in its boot, as far as it can be read"`
 	Bytes    int       `json:"bytes"`
 }
 

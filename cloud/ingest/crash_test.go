@@ -50,8 +50,12 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
+	letters, err := log{filepath.Join(dir, "dead")}.load()
+	if err != nil {
+		return err
+	}
 	p, err := ingest.NewProcessor(ingest.ProcessorConfig{
-		Name: "UP", Stream: up, Lake: l, Schemas: oneSchema(doc),
+		Name: "UP", Stream: up, Lake: l, Schemas: oneSchema(doc), Letters: letters,
 		Publisher: log{filepath.Join(dir, "dead")}, FlushRows: 200 + rand.IntN(1000), Poll: time.Millisecond,
 	})
 	if err != nil {
@@ -123,6 +127,9 @@ func TestKill(t *testing.T) {
 	}
 	if want := 2 * batches / 100; len(origins) != want {
 		t.Errorf("dead letters: got %d different, want %d", len(origins), want)
+	}
+	if got := len(dead.all()); got != len(origins) {
+		t.Errorf("dead letters: got %d of %d messages, want one for each", got, len(origins))
 	}
 }
 

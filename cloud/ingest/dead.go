@@ -23,7 +23,7 @@ const (
 // bury writes a dead letter, which is sent before anything is committed, and
 // notes the id in the ledger. A replay that fails again is only counted: its
 // letter is still there.
-func (p *Processor) bury(m *Message, e *envelope, f *fault) {
+func (p *Processor) bury(ctx context.Context, m *Message, e *envelope, f *fault) {
 	if e.origin != "" {
 		p.stats.replayed.Add(1)
 		p.cfg.Log.Info("replay failed again", "reason", f.reason, "err", f.err)
@@ -38,16 +38,72 @@ func (p *Processor) bury(m *Message, e *envelope, f *fault) {
 	if id.Seq != 0 {
 		p.ledger.Bury(e.topic.Vehicle, id, m.Sequence)
 	}
+	origin := p.cfg.Name + "/" + strconv.FormatUint(m.Sequence, 10)
+	if p.wrote(ctx, m.Sequence, origin) {
+		return
+	}
 	if p.stats.dead.Add(1) == 1 {
 		p.cfg.Log.Warn("first dead letter, more are only counted", "reason", f.reason, "err", f.err)
 	}
-	h := make(map[string]string, len(m.Header)+4)
+	h := make(map[string]string, len(m.Header)+5)
 	maps.Copy(h, m.Header)
 	h[HeaderReason] = string(f.reason)
 	h[HeaderDetail] = oneLine(f.err.Error())
 	h[HeaderSubject] = m.Subject
-	h[HeaderOrigin] = p.cfg.Name + "/" + strconv.FormatUint(m.Sequence, 10)
+	if id.Seq != 0 {
+		h[HeaderMessage] = id.String()
+	}
+	h[HeaderOrigin] = origin
+	p.buried++
 	p.letters = append(p.letters, Message{Subject: "dead." + p.cfg.Name + "." + string(f.reason), Header: h, Data: m.Data})
+}
+
+// Bounds of what a crash between a dead letter and the next commit leaves to be found out.
+const (
+	maxBuried     = 4096    // letters between commits
+	recentLetters = 1 << 16 // letters, of all lanes, that are looked through after a restart
+)
+
+// wrote says whether there is a letter of this message already, from before a crash: its
+// origin is its identity. Only a message that was in the stream at the start can have one.
+func (p *Processor) wrote(ctx context.Context, sequence uint64, origin string) bool {
+	if p.cfg.Letters == nil || sequence > p.ended {
+		return false
+	}
+	if p.written == nil {
+		p.written = make(map[string]struct{})
+		_ = p.retry(ctx, "dead letters cannot be read", func() error { return p.readLetters(ctx) })
+	}
+	_, ok := p.written[origin]
+	return ok
+}
+
+// readLetters collects the origins of the letters that this lane wrote since its last commit.
+func (p *Processor) readLetters(ctx context.Context) error {
+	last, err := p.cfg.Letters.Last(ctx)
+	if err != nil {
+		return err
+	}
+	next := max(1, last-min(last, recentLetters))
+	for idle := 0; next <= last && idle < idleReads; {
+		letters, err := p.cfg.Letters.Read(ctx, next, readMessages, p.cfg.Poll)
+		if err != nil {
+			return err
+		}
+		if idle++; len(letters) > 0 {
+			idle = 0
+			next = letters[len(letters)-1].Sequence + 1
+		}
+		for i := range letters {
+			origin := letters[i].Header[HeaderOrigin]
+			lane, at, _ := strings.Cut(origin, "/")
+			sequence, err := strconv.ParseUint(at, 10, 64)
+			if err == nil && lane == p.cfg.Name && sequence > p.committed.Load() {
+				p.written[origin] = struct{}{}
+			}
+		}
+	}
+	return nil
 }
 
 // oneLine makes an error fit a header: printable ASCII, at most maxDetail bytes.

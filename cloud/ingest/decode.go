@@ -47,7 +47,7 @@ func (p *Processor) process(ctx context.Context, m *Message) bool {
 	}
 	p.stats.messages.Add(1)
 	if f != nil {
-		p.bury(m, &e, f)
+		p.bury(ctx, m, &e, f)
 	}
 	return true
 }

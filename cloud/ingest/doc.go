@@ -74,6 +74,12 @@ type Ended interface {
 	Last(ctx context.Context) (uint64, error)
 }
 
+// Letters is the stream of dead letters.
+type Letters interface {
+	Stream
+	Ended
+}
+
 // Registry knows vehicles and devices. Active gives nil when the device may send
 // now; ErrUnavailable when that is not known yet; and any other error when it may not.
 // It is asked for each message: it must not block.

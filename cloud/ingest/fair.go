@@ -100,6 +100,28 @@ func (q *fairQueue) keep(v *vehicleQueue, e *queued, m *Message) {
 	q.bytes += len(m.Data)
 }
 
+// restore keeps those of the messages, in order, whose places v has, as long as there is room.
+func (q *fairQueue) restore(v *vehicleQueue, messages []Message) {
+	at := v.head
+	for i := range messages {
+		m := &messages[i]
+		for at < len(v.entries) && v.entries[at].sequence < m.Sequence {
+			at++
+		}
+		if at == len(v.entries) {
+			return
+		}
+		e := &v.entries[at]
+		if e.sequence != m.Sequence || e.message != nil {
+			continue
+		}
+		if v.held > 0 && !q.room(v, len(m.Data)) {
+			return
+		}
+		q.keep(v, e, m)
+	}
+}
+
 // turn gives the vehicle whose turn it is; it has a message. There must be one.
 func (q *fairQueue) turn() *vehicleQueue {
 	for {

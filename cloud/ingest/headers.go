@@ -20,6 +20,7 @@ const (
 	HeaderReason  = "Telltale-Dead-Reason"  // of a dead letter: protocol.Reason
 	HeaderDetail  = "Telltale-Dead-Detail"  // of a dead letter: one line for a person
 	HeaderSubject = "Telltale-Dead-Subject" // of a dead letter: where it was read, and goes when replayed
+	HeaderMessage = "Telltale-Dead-Message" // of a dead letter: did.boot.seq, as far as it can be read
 	HeaderOrigin  = "Telltale-Dead-Origin"  // of a dead letter and of its replay: STREAM/sequence of the first copy
 )
 

@@ -43,6 +43,7 @@ type ProcessorConfig struct {
 	Name       string // of the stream: "UP"
 	Stream     Stream
 	Publisher  Publisher // of the dead-letter stream, for subjects dead.{stream}.{reason}
+	Letters    Letters   // the dead-letter stream, so that a crash writes no letter twice; nil: it may
 	Schemas    Schemas
 	Lake       Lake
 	Sinks      []Sink      // of telemetry batches
@@ -80,6 +81,10 @@ type Processor struct {
 	since    time.Time // when the first of them was begun
 	dates    dates     // of the rows since the last commit
 	letters  []Message // dead letters of the messages in hand
+
+	buried  int                 // letters since the last commit
+	ended   uint64              // the stream's last message when the processor started
+	written map[string]struct{} // origins of letters from before the start; nil until one is needed
 
 	deadFull time.Time // when the dead-letter stream was last found full
 
@@ -197,6 +202,7 @@ func (p *Processor) checkStream(ctx context.Context) error {
 	if err != nil {
 		return nil // ctx ended
 	}
+	p.ended = last
 	if checkpoint := p.position.read; last < checkpoint {
 		return fmt.Errorf("ingest processor: stream %s ends at %d, checkpoint is %d: %w", p.cfg.Name, last, checkpoint, ErrStreamReplaced)
 	}
@@ -205,7 +211,7 @@ func (p *Processor) checkStream(ctx context.Context) error {
 
 // due says whether it is time to commit.
 func (p *Processor) due() bool {
-	return p.pending > 0 && (p.samples >= p.cfg.FlushRows || p.pending >= maxPending || time.Since(p.since) >= p.cfg.FlushAge)
+	return p.pending > 0 && (p.samples >= p.cfg.FlushRows || p.pending >= maxPending || p.buried >= maxBuried || time.Since(p.since) >= p.cfg.FlushAge)
 }
 
 // commit brings everything processed into the lake for good, however long that
@@ -226,7 +232,7 @@ func (p *Processor) commit(ctx context.Context) {
 }
 
 func (p *Processor) committedAll() {
-	p.samples, p.pending = 0, 0
+	p.samples, p.pending, p.buried = 0, 0, 0
 	clear(p.dates)
 	p.committed.Store(p.position.prefix())
 }

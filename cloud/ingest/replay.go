@@ -108,6 +108,7 @@ func revive(m *Message) Message {
 	delete(h, HeaderReason)
 	delete(h, HeaderDetail)
 	delete(h, HeaderSubject)
+	delete(h, HeaderMessage)
 	return Message{Subject: m.Header[HeaderSubject], Header: h, Data: m.Data}
 }
 

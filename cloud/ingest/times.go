@@ -14,10 +14,10 @@ import (
 // value has no bounds, for recordings that are played with the times they were made at.
 type Times struct {
 	// Ahead is how far in the future rows may be; 0: as far as they like, and unsynced ones too.
-	Ahead time.Duration
+	Ahead time.Duration `default:"5m" help:"How far in the future the times of data may be; what is beyond is set aside among the dead letters. 0: no bound."`
 	// Late is how far in the past rows may be, beyond the time for which the vehicle keeps
 	// a record of their class; 0: as far as they like.
-	Late time.Duration
+	Late time.Duration `default:"24h" help:"How far in the past they may be, beyond the time for which a vehicle keeps its data. 0: no bound."`
 }
 
 // StrictTimes are for vehicles on the road.

@@ -137,22 +137,7 @@ func (p *Processor) recall(ctx context.Context, v *vehicleQueue) {
 			return
 		}
 	}
-	at := v.head
-	for i := range messages {
-		m := &messages[i]
-		for at < len(v.entries) && v.entries[at].sequence < m.Sequence {
-			at++
-		}
-		if at == len(v.entries) || v.entries[at].sequence != m.Sequence {
-			continue
-		}
-		if e := &v.entries[at]; e.message == nil {
-			if v.held > 0 && !p.queue.room(v, len(m.Data)) {
-				break
-			}
-			p.queue.keep(v, e, m)
-		}
-	}
+	p.queue.restore(v, messages)
 	for v.len() > 0 && v.first().message == nil && (len(messages) == 0 || v.first().sequence < messages[0].Sequence) {
 		p.notice(v.first().sequence+1, 1)
 		p.finish(v)

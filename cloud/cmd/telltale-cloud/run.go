@@ -18,24 +18,22 @@ import (
 )
 
 type runCommand struct {
-	Data  string        `required:"" type:"path" placeholder:"DIR" help:"Folder for streams, lake and the development authority."`
-	MQTT  string        `name:"mqtt" default:"127.0.0.1:8883" help:"Where vehicles connect."`
-	HTTP  string        `name:"http" default:"127.0.0.1:8080" help:"Where the API listens; loopback only, until it has authentication."`
-	Down  string        `name:"download" placeholder:"HOST:PORT" help:"Where devices fetch update files, or none. Default: beside the broker, the port after its."`
-	Name  []string      `placeholder:"HOST" help:"A further name or address of this server, for its certificate. May be repeated."`
-	NATS  string        `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream instead of the embedded one."`
-	Dev   bool          `help:"Let devices with a development certificate register themselves."`
-	Flush time.Duration `default:"60s" help:"How long a sample may wait for its Parquet file."`
-	Keep  string        `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk. What the lake has makes room from the half on; a stream that is full refuses with 0x97."`
-
-	QuotaMessages float64       `default:"200" help:"Messages a second that one vehicle may send."`
-	QuotaBytes    string        `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
-	Ahead         time.Duration `default:"5m" help:"How far in the future what a vehicle says may be; what is beyond is set aside among the dead letters. 0: no bound."`
-	Late          time.Duration `default:"24h" help:"How far in the past it may be, beyond the time that the vehicle keeps it for. 0: no bound."`
-	UpdateKey     []string      `type:"existingfile" placeholder:"FILE" help:"Public key (PEM) whose update files are taken. Default: anybody's; each device checks for itself. May be repeated."`
-	MaxUpdate     string        `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
-	Memory        string        `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
-	LogLevel      slog.Level    `default:"info" help:"debug, info, warn or error."`
+	Data          string        `required:"" type:"path" placeholder:"DIR" help:"Folder for streams, lake and the development authority."`
+	MQTT          string        `name:"mqtt" default:"127.0.0.1:8883" help:"Where vehicles connect."`
+	HTTP          string        `name:"http" default:"127.0.0.1:8080" help:"Where the API listens; loopback only, until it has authentication."`
+	Down          string        `name:"download" placeholder:"HOST:PORT" help:"Where devices fetch update files, or none. Default: beside the broker, the port after its."`
+	Name          []string      `placeholder:"HOST" help:"A further name or address of this server, for its certificate. May be repeated."`
+	NATS          string        `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream instead of the embedded one."`
+	Dev           bool          `help:"Let devices with a development certificate register themselves."`
+	Flush         time.Duration `default:"60s" help:"How long a sample may wait for its Parquet file."`
+	Keep          string        `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk. What the lake has makes room from the half on; a stream that is full refuses with 0x97."`
+	ingest.Times  `embed:""`
+	QuotaMessages float64    `default:"200" help:"Messages a second that one vehicle may send."`
+	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
+	UpdateKey     []string   `type:"existingfile" placeholder:"FILE" help:"Public key (PEM) whose update files are taken. Default: anybody's; each device checks for itself. May be repeated."`
+	MaxUpdate     string     `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
+	Memory        string     `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
+	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
 }
 
 // burst is what a vehicle that was silent may send at once, in seconds of its quota: a tunnel is drained quickly.
@@ -71,12 +69,11 @@ func (c *runCommand) Run(ctx context.Context) error {
 	limits := backbone.Limits{MaxBytes: keep}
 	running, err := cloud.New(ctx, cloud.Config{
 		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.download(), Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
-		UpdateKeys: keys, MaxUpdate: largest,
+		UpdateKeys: keys, MaxUpdate: largest, Times: c.Times,
 		Quota: ingest.Quota{
 			Messages: c.QuotaMessages, MessagesBurst: max(1, burst*c.QuotaMessages),
 			Bytes: float64(rate), BytesBurst: max(protocol.MaxPacket, burst*float64(rate)),
 		},
-		Times:  ingest.Times{Ahead: c.Ahead, Late: c.Late},
 		Limits: map[string]backbone.Limits{backbone.Up: limits, backbone.Low: limits, backbone.Dead: limits},
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})),
 	})
