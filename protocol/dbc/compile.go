@@ -76,12 +76,13 @@ func (c *compiler) source(bus int, s Source) {
 	c.plan.lookups = append(c.plan.lookups, newLookup(standard, extended, s.J1939))
 }
 
-// choose gives the messages of a bus, each key once: of equal ones the last.
+// choose gives the messages of a bus, each key once: of equal ones the last. A message that is lost takes part
+// without signals.
 func (c *compiler) choose(s Source) []chosen {
 	var list []chosen
 	at := map[uint64]int{} // key and format to position in list
 	for _, f := range s.Files {
-		for _, m := range f.Messages {
+		for _, m := range f.all() {
 			if m.ID.Number() > uint32(can.ExtendedMask) || !m.ID.IsExtended() && m.ID > can.StandardMask {
 				continue // Parse named it
 			}
@@ -107,6 +108,21 @@ func (c *compiler) choose(s Source) []chosen {
 		}
 	}
 	return list
+}
+
+// all gives the messages of a file with empty ones in the places of those that are lost.
+func (f *File) all() []*Message {
+	if len(f.lost) == 0 {
+		return f.Messages
+	}
+	var list []*Message
+	from := 0
+	for _, l := range f.lost {
+		list = append(list, f.Messages[from:l.before]...)
+		list = append(list, &Message{ID: identifierOf(l.number), Name: fmt.Sprintf("lost_%X", l.number)})
+		from = l.before
+	}
+	return append(list, f.Messages[from:]...)
 }
 
 // message adds one message with its signals and layouts.

@@ -17,6 +17,14 @@ type File struct {
 	Messages []*Message
 	// Statements counts the statements of the file, Skipped those of them that could not be used.
 	Statements, Skipped int
+	lost                []lostMessage
+}
+
+// lostMessage is a message whose BO_ statement could not be used. Its frames are not decoded as another message,
+// which its identifier or parameter group would stand for without it.
+type lostMessage struct {
+	before int    // how many of File.Messages stand before it
+	number uint32 // identifier as written
 }
 
 // Message is one BO_ statement with what the rest of the file says about it.

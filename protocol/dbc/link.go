@@ -16,7 +16,10 @@ func (p *parser) link() {
 	for _, apply := range p.later {
 		apply()
 	}
+	p.applyLosses()
 	for _, m := range p.drafts {
+		p.dropNamesakes(m)
+		p.dropBehindGap(m)
 		p.linkMultiplex(m)
 		p.finish(m)
 	}
@@ -66,30 +69,49 @@ func sortedValues(values []Value) []Value {
 	return slices.CompactFunc(sorted, func(a, b Value) bool { return a.Raw == b.Raw })
 }
 
-func (p *parser) setFloat(id uint32, name string, kind, line int) {
-	if kind == 0 {
-		return
+// setFloat applies one SIG_VALTYPE_. Files exist with type 1 for 64 bits and 2 for 32; the length decides then, as in cantools.
+func (p *parser) setFloat(about subject, id uint32, name string, kind, line int) {
+	before := len(p.list)
+	signals := p.signalsOf(id, name, line, "SIG_VALTYPE_")
+	if len(signals) == 0 && kind != 0 { // some other signal of the file may be meant
+		p.losses.types = append(p.losses.types, loss{about, p.listed(before), true})
 	}
-	for _, s := range p.signalsOf(id, name, line, "SIG_VALTYPE_") {
-		bits := kind * 32
-		if kind > 2 || s.Length != bits {
-			p.skip(line, "value type 1 for a signal of 32 bits or 2 for one of 64, found %d for the %d bits of %s; it stays an integer",
-				kind, s.Length, clip(name))
+	for _, s := range signals {
+		s.typed = true
+		switch {
+		case kind == 0:
+			s.IEEE = 0
+		case s.Length != 32 && s.Length != 64:
+			s.dropped = true
+			p.skip(line, "value type 1 for a signal of 32 bits or 2 for one of 64, found %d for the %d bits of %s; signal %s is not decoded",
+				kind, s.Length, clip(name), clip(name))
 			return
+		default:
+			if s.IEEE = s.Length; s.Length != kind*32 {
+				p.note(line, "value type 1 for a signal of 32 bits or 2 for one of 64, found %d for the %d bits of %s; it is read as a float of %d bits",
+					kind, s.Length, clip(name), s.Length)
+			}
 		}
-		s.IEEE = bits
 	}
+}
+
+// listed gives the position of the problem that was added when there were so many before, −1 for none.
+func (p *parser) listed(before int) int {
+	if len(p.list) > before {
+		return before
+	}
+	return -1
 }
 
 func (p *parser) setMessageAttribute(attribute string, id uint32, value string, line int) {
 	switch attribute {
-	case "VFrameFormat", "GenMsgCycleTime", "SystemMessageLongSymbol":
+	case frameFormat, "GenMsgCycleTime", "SystemMessageLongSymbol":
 	default:
 		return
 	}
 	for _, m := range p.messagesOf(id, line, "BA_") {
 		switch attribute {
-		case "VFrameFormat":
+		case frameFormat:
 			m.format = value
 		case "GenMsgCycleTime":
 			m.cycle = value
@@ -134,7 +156,10 @@ func (p *parser) finish(m *draftMessage) {
 	if m.long != "" {
 		m.Name = m.long
 	}
-	format := strings.ToUpper(p.enumText("VFrameFormat", m.format))
+	format := strings.ToUpper(p.enumText(frameFormat, m.format))
+	if m.unclear { // what the identifier itself says
+		format = ""
+	}
 	m.J1939 = strings.Contains(format, "J1939") && m.ID.IsExtended()
 	m.FD = strings.Contains(format, "FD") || !m.J1939 && m.Length > can.MaxClassic && m.Length <= can.MaxData
 	cycle := cmp.Or(m.cycle, p.defaults["GenMsgCycleTime"])

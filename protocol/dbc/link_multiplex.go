@@ -2,69 +2,139 @@ package dbc
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
 // setMultiplex applies one SG_MUL_VAL_. Several for one signal and selector add up.
-func (p *parser) setMultiplex(id uint32, name, selector string, ranges [][2]int64, line int) {
+func (p *parser) setMultiplex(id uint32, name, selector string, ranges []selectorRange, line int) {
+	before := len(p.list)
 	signals := p.signalsOf(id, name, line, "SG_MUL_VAL_")
-	if len(signals) == 0 || len(p.signalsOf(id, selector, line, "SG_MUL_VAL_")) == 0 {
-		return // named there
+	if len(signals) == 0 { // another multiplexed signal of the message may be meant
+		p.losses.ranges = append(p.losses.ranges, loss{subject{id: id, known: true, name: name}, p.listed(before), true})
+		return
+	}
+	if len(p.signalsOf(id, selector, line, "SG_MUL_VAL_")) == 0 {
+		var names []string
+		for _, d := range signals {
+			d.dropped = true
+			names = append(names, clip(d.Name))
+		}
+		if p.listed(before) < 0 {
+			p.skip(line, "an SG_ statement of multiplexor %s that can be read; signal %s is not decoded", clip(selector), clip(name))
+			return
+		}
+		p.extend(p.listed(before), names)
+		return
 	}
 	for _, d := range signals {
 		if d.selector != "" && d.selector != selector {
-			p.skip(line, "one multiplexor for signal %s, found %s beside %s", clip(name), clip(selector), clip(d.selector))
+			if !d.dropped {
+				p.drop(d, "one multiplexor for signal %s, found %s beside %s; it is not decoded", clip(name), clip(selector), clip(d.selector))
+			}
 			return
 		}
-		d.selector = selector
-		d.ranges = append(d.ranges, ranges...)
+		d.selector, d.selected = selector, line
+		for _, r := range ranges {
+			// What an int64 cannot hold is beyond all selectors of less than 64 bits.
+			if r.low <= r.high && r.low <= math.MaxInt64 {
+				d.ranges = append(d.ranges, [2]int64{int64(r.low), int64(min(r.high, math.MaxInt64))})
+			}
+		}
+	}
+	p.noteRanges(ranges, line)
+}
+
+// noteRanges names ranges that are not as they should be but are understood. When none holds a value,
+// linkMultiplex says so.
+func (p *parser) noteRanges(ranges []selectorRange, line int) {
+	empty := func(r selectorRange) bool { return r.high < r.low }
+	for _, r := range ranges {
+		switch {
+		case empty(r) && slices.ContainsFunc(ranges, func(r selectorRange) bool { return !empty(r) }):
+			p.note(line, "a range of selector values that rises, such as 1-3, found %s; it holds no value", clip(r.text))
+		case !empty(r) && r.text != "":
+			p.note(line, "a range of selector values such as 1-3, found %s; it is read as this value alone", clip(r.text))
+		}
+	}
+}
+
+// dropNamesakes drops signals of which a namesake could not be read: nobody could tell whose their name is.
+func (p *parser) dropNamesakes(m *draftMessage) {
+	for _, d := range m.signals {
+		if m.lost[d.Name] && !d.dropped {
+			p.drop(d, "each signal name once in message %s, found %s again, of which one cannot be read; it is not decoded", clip(m.Name), clip(d.Name))
+		}
+	}
+}
+
+// dropBehindGap drops SG_ statements behind an empty line, where the BO_ statement of another message is likely
+// to be missing. Files that put an empty line between the signals of each multiplexor value are understood.
+func (p *parser) dropBehindGap(m *draftMessage) {
+	multiplexor := false // before the gap
+	for start := 0; start < len(m.signals); {
+		end, gaps := start, m.signals[start].gaps
+		selected := true
+		for ; end < len(m.signals) && m.signals[end].gaps == gaps; end++ {
+			selected = selected && m.signals[end].muxed
+		}
+		if gaps > 0 && !(selected && multiplexor) {
+			lost := m.signals[start:]
+			p.skip(lost[0].line, "a BO_ statement between the empty line and signal %s, found none; %d signals that would be of message %s are not decoded",
+				clip(lost[0].Name), len(lost), clip(m.Name))
+			for _, d := range lost {
+				d.dropped = true
+			}
+			p.file.Skipped += len(lost) - 1
+			return
+		}
+		for _, d := range m.signals[start:end] {
+			multiplexor = multiplexor || d.Multiplexor
+		}
+		start = end
 	}
 }
 
 // linkMultiplex finds the selector of each multiplexed signal: the one of
-// SG_MUL_VAL_, else the message's M. Signals that can never be in a frame are dropped.
+// SG_MUL_VAL_, else the message's M. Signals of which it is not known when they are in a frame are dropped.
 func (p *parser) linkMultiplex(m *draftMessage) {
-	root := p.rootSelector(m)
+	var root, other *draftSignal // multiplexors: the one with M alone, and any other
+	others, extended := 0, false
 	for _, d := range m.signals {
+		extended = extended || d.selector != ""
 		switch {
-		case d.selector != "" && len(m.byName[d.selector]) == 0: // only another message of the same identifier has it
+		case !d.Multiplexor:
+		case root == nil && !d.muxed && d.selector == "":
+			root = d
+		default:
+			other = d
+			others++
+		}
+	}
+	for _, d := range m.signals {
+		named := m.byName[d.selector]
+		switch {
+		case d.dropped:
+		case d.selector != "" && len(named) == 0: // only another message of the same identifier has it
 			p.drop(d, "a multiplexor in message %s itself for signal %s, found %s", clip(m.Name), clip(d.Name), clip(d.selector))
+		case d.selector != "" && len(d.ranges) == 0:
+			d.dropped = true
+			p.skip(d.selected, "a range of selector values that rises, such as 1-3, found only empty ones; signal %s of message %s is not decoded",
+				clip(d.Name), clip(m.Name))
 		case d.selector != "":
-			p.attach(m, d, m.byName[d.selector][0], d.ranges)
-		case !d.muxed || d == root:
+			p.attach(m, d, named[0], d.ranges)
+		case !d.muxed:
 		case root == nil:
 			p.drop(d, "a multiplexor (M) in message %s for signal %s, found none", clip(m.Name), clip(d.Name))
+		case m.unread:
+			p.drop(d, "all SG_ statements of message %s to be read, as one may be the multiplexor of signal %s; it is not decoded", clip(m.Name), clip(d.Name))
+		case others > 1 || others == 1 && (extended || other != d):
+			p.drop(d, "SG_MUL_VAL_ for signal %s of message %s, which has several multiplexors; it is not decoded", clip(d.Name), clip(m.Name))
 		default:
 			p.attach(m, d, root, [][2]int64{{d.mux, d.mux}})
 		}
 	}
 	p.dropCycles(m)
-}
-
-// rootSelector gives the multiplexor of the signals that SG_MUL_VAL_ does not mention.
-func (p *parser) rootSelector(m *draftMessage) *draftSignal {
-	var root *draftSignal
-	var nested []*draftSignal
-	needed := slices.ContainsFunc(m.signals, func(d *draftSignal) bool { return d.muxed && d.selector == "" })
-	for _, d := range m.signals {
-		switch {
-		case !d.Multiplexor:
-		case d.muxed:
-			if d.selector == "" {
-				nested = append(nested, d)
-			}
-		case root == nil:
-			root = d
-		case needed:
-			p.note(d.line, "one multiplexor (M) in message %s or SG_MUL_VAL_ for each signal, found %s too; %s is used",
-				clip(m.Name), clip(d.Name), clip(root.Name))
-		}
-	}
-	if root == nil && len(nested) == 1 {
-		root = nested[0]
-		p.note(root.line, "a multiplexor (M) in message %s; %s is used", clip(m.Name), clip(root.Name))
-	}
-	return root
 }
 
 // attach makes d depend on selector.
@@ -99,8 +169,11 @@ func (p *parser) dropCycles(m *draftMessage) {
 		bad := at.dropped || state[at] == seen
 		for _, c := range chain {
 			state[c] = good
-			if bad {
-				p.drop(c, "a multiplexor that is in the frame itself for signal %s in message %s", clip(c.Name), clip(m.Name))
+			switch {
+			case bad && at.dropped:
+				p.drop(c, "a multiplexor that can be decoded for signal %s of message %s, found %s; it is not decoded", clip(c.Name), clip(m.Name), clip(c.selector))
+			case bad:
+				p.drop(c, "a multiplexor that is in the frame itself for signal %s in message %s, found %s", clip(c.Name), clip(m.Name), clip(c.selector))
 			}
 		}
 	}

@@ -53,6 +53,9 @@ type parser struct {
 	message  *draftMessage   // whose SG_ statements follow; nil: they are to be skipped
 	orphans  bool            // with a wrong BO_, not with the pseudo message
 	lost     map[uint32]bool // identifiers of messages that were skipped
+	subject  subject         // of the statement that is being read
+	failure  int             // position of its problem in the list; −1: none, or only counted
+	losses   losses          // what statements that could not be read were about
 	drafts   []*draftMessage
 	messages map[uint32][]*draftMessage // by identifier as written
 	tables   map[string][]Value         // VAL_TABLE_
@@ -89,7 +92,7 @@ func (p *parser) statement() {
 		return
 	}
 	start := p.tok
-	p.err = false
+	p.err, p.subject, p.failure = false, subject{}, -1
 	p.file.Statements++
 	read := p.reader(start.text)
 	if start.kind != kindWord || read == nil {
@@ -100,6 +103,7 @@ func (p *parser) statement() {
 		p.known = p.known || !p.err && !isIgnored(start.text)
 	}
 	if p.err {
+		p.lose(start, read != nil)
 		p.recover(start)
 	}
 }
@@ -160,7 +164,7 @@ func (p *parser) resume(behind token) {
 	if p.again += p.scan.pos - from; p.again > most*len(p.scan.text) {
 		from, line = p.scan.pos, p.scan.line
 	}
-	p.scan.toKeyword(from, line)
+	p.scan.toKeyword(from, line, func(text string) { p.loseLine(text, -1, false) })
 	p.next()
 }
 
@@ -177,10 +181,22 @@ func (p *parser) note(line int, format string, args ...any) {
 
 // fail marks the statement as wrong at the next token. Only the first call of a statement counts.
 func (p *parser) fail(format string, args ...any) {
+	p.failAt(p.tok.line, format, args...)
+}
+
+// failAt is fail at a line.
+func (p *parser) failAt(line int, format string, args ...any) {
 	if !p.err {
 		p.err = true
-		p.add(p.file.Name, p.tok.line, true, format, args...)
+		p.failure = p.addAt(line, true, format, args...)
 	}
+}
+
+// addAt adds a problem and gives its position in the list, −1 when it was only counted.
+func (p *parser) addAt(line int, skipped bool, format string, args ...any) int {
+	before := len(p.list)
+	p.add(p.file.Name, line, skipped, format, args...)
+	return p.listed(before)
 }
 
 // next uses up a token.
@@ -204,8 +220,24 @@ func (p *parser) word(what string) string {
 	return p.last.text
 }
 
-// text reads a string.
+// text reads a string within one line.
 func (p *parser) text(what string) string {
+	if p.tok.kind == kindString && p.tok.lines > 0 {
+		p.fail("a closing quote behind %s on the same line", what)
+	}
+	return p.comment(what)
+}
+
+// longText reads a string that may span lines, none of which begins like a statement: a quote is missing then.
+func (p *parser) longText(what string) string {
+	if p.tok.kind == kindString && swallows(p.tok) {
+		p.fail("a closing quote behind %s before the next statement", what)
+	}
+	return p.comment(what)
+}
+
+// comment reads a string whose lines may be anything.
+func (p *parser) comment(what string) string {
 	if p.err || p.tok.kind != kindString {
 		p.fail("%s in quotes, found %s", what, p.tok.describe())
 		return ""
@@ -231,15 +263,27 @@ func (p *parser) integer(what string, low, high int64) int64 {
 	tok := p.tok
 	v, ok := parseInteger(p.word(what))
 	if !p.err && (!ok || v < low || v > high) {
-		p.err = true
-		p.add(p.file.Name, tok.line, true, "%s from %d to %d, found %s", what, low, high, tok.describe())
+		p.failAt(tok.line, "%s from %d to %d, found %s", what, low, high, tok.describe())
 	}
 	return v
 }
 
 // identifier reads a frame identifier as DBC files write it.
 func (p *parser) identifier() uint32 {
-	return uint32(p.integer("a message identifier", 0, 1<<32-1))
+	id := uint32(p.integer("a message identifier", 0, 1<<32-1))
+	if p.subject.id, p.subject.known = id, !p.err; p.err && p.tok.kind == kindWord && !p.atEnd() {
+		p.subject.name = readable(p.tok.text) // what follows a wrong identifier
+	}
+	return id
+}
+
+// signalName reads the name of a signal that a statement is about.
+func (p *parser) signalName() string {
+	name := readable(p.word("a signal name"))
+	if !p.err {
+		p.subject.name = name
+	}
+	return name
 }
 
 // object reads BO_, SG_, BU_ or EV_ where a statement says what it is about, even as the first word of a line.
@@ -263,11 +307,18 @@ func (p *parser) close() {
 		p.next()
 	case p.last.lines > 0:
 		// more likely a quote is missing, and the text over several lines holds statements
-		p.err = true
-		p.add(p.file.Name, p.last.line, true, "\";\" behind a text over several lines, found %s", p.tok.describe())
+		p.failAt(p.last.line, "\";\" behind a text over several lines, found %s", p.tok.describe())
 	default:
 		p.note(p.tok.line, "\";\" at the end of the statement, found %s; the rest of the line is ignored", p.tok.describe())
 		p.resume(p.tok)
+	}
+}
+
+// understood makes sure that a statement ends here. close would ignore the rest, which is not good enough for
+// statements without which a value would be another one.
+func (p *parser) understood() {
+	if !p.err && !p.atEnd() && p.tok.kind != ';' {
+		p.fail("\";\" at the end of the statement, found %s", p.tok.describe())
 	}
 }
 
@@ -281,7 +332,7 @@ func (p *parser) closeWith(apply func()) {
 // ignore goes to the end of a statement that is not needed.
 func (p *parser) ignore() {
 	for !p.atEnd() && p.tok.kind != ';' {
-		if p.tok.kind == kindOpen {
+		if p.tok.kind == kindOpen || swallows(p.tok) {
 			p.fail("a closing quote")
 			return
 		}

@@ -28,9 +28,12 @@ type draftMessage struct {
 	line    int
 	signals []*draftSignal
 	lost    map[string]bool           // names of signals that were skipped
+	unread  bool                      // a signal that was skipped may be a multiplexor
+	gaps    int                       // empty lines among its SG_ statements so far
 	byName  map[string][]*draftSignal // by the name as written; more than one: a duplicate
 	long    string                    // SystemMessageLongSymbol
 	format  string                    // VFrameFormat
+	unclear bool                      // its VFrameFormat could not be read
 	cycle   string                    // GenMsgCycleTime
 }
 
@@ -42,8 +45,11 @@ type draftSignal struct {
 	mux      int64
 	selector string     // of SG_MUL_VAL_; then of any
 	ranges   [][2]int64 // of SG_MUL_VAL_
+	selected int        // line of SG_MUL_VAL_
+	typed    bool       // has a SIG_VALTYPE_
 	long     string     // SystemSignalLongSymbol
-	dropped  bool
+	gaps     int        // empty lines between the BO_ and the SG_ statement
+	dropped  bool       // not decoded, and named in a problem
 }
 
 // readMessage reads: BO_ identifier name : length transmitter
@@ -55,10 +61,7 @@ func (p *parser) readMessage() {
 	p.mark(':', "the message name")
 	length := p.integer("a message length in bytes", 0, math.MaxInt32)
 	if p.err {
-		p.orphans = true
-		if name != "" {
-			p.lost[number] = true
-		}
+		p.loseMessage(name != "", number)
 		return
 	}
 	if p.tok.kind == kindWord && !isKeyword(p.tok.text) && !p.tok.first {
@@ -80,7 +83,7 @@ func (p *parser) addMessage(m *draftMessage) {
 	alike := p.messages[m.number]
 	if len(alike) >= maxAlike {
 		p.skip(m.line, "at most %d messages with identifier %d", maxAlike, m.number)
-		p.orphans = true
+		p.loseMessage(true, m.number)
 		return
 	}
 	if len(alike) > 0 {
@@ -106,15 +109,29 @@ func (p *parser) setIdentifier(m *draftMessage) {
 		p.note(m.line, "an identifier of at most 29 bits, found %d; message %s matches no frame", m.number, clip(m.Name))
 	case !m.ID.IsExtended() && m.ID > can.StandardMask:
 		p.note(m.line, "bit 31 set in an identifier above 0x7FF, found 0x%X; message %s is taken as extended", m.number, clip(m.Name))
-		m.ID |= can.Extended
+		m.ID = identifierOf(m.number)
 	}
+}
+
+// identifierOf turns a number as written into an identifier: one beyond 11 bits is extended even without bit 31.
+func identifierOf(number uint32) can.ID {
+	id := can.ID(number)
+	if !id.IsExtended() && id > can.StandardMask && id <= can.ExtendedMask {
+		id |= can.Extended
+	}
+	return id
 }
 
 // readSignal reads: SG_ name [multiplexing] : start|length@order sign (factor,offset) [min|max] "unit" receivers
 func (p *parser) readSignal() {
 	d := &draftSignal{Signal: &Signal{}, line: p.last.line}
-	d.Name = readable(p.word("a signal name"))
-	defer p.loseSignal(d)
+	if p.message != nil {
+		if p.last.gap {
+			p.message.gaps++
+		}
+		d.gaps = p.message.gaps
+	}
+	d.Name = p.signalName()
 	if p.tok.kind != ':' {
 		p.indicator(d)
 	}
@@ -129,21 +146,11 @@ func (p *parser) readSignal() {
 	if p.err {
 		return
 	}
-	if p.tok.kind == kindString {
-		d.Unit = p.text("a unit")
-	} else {
-		p.fail("a unit in quotes, found %s", p.tok.describe())
+	if d.Unit = p.longText("a unit"); p.err {
 		return
 	}
 	p.receivers()
 	p.addSignal(d)
-}
-
-// loseSignal remembers the name of a signal that is skipped, so that statements about it are no problems of their own.
-func (p *parser) loseSignal(d *draftSignal) {
-	if p.err && p.message != nil && d.Name != "" {
-		p.message.lost[d.Name] = true
-	}
 }
 
 // addSignal puts a signal into its message.
@@ -157,6 +164,7 @@ func (p *parser) addSignal(d *draftSignal) {
 	}
 	if p.signals++; p.signals > maxSignals || len(m.byName[d.Name]) >= maxAlike {
 		p.skip(d.line, "at most %d signals in a file and %d of one name in message %s", maxSignals, maxAlike, clip(m.Name))
+		m.unread = m.unread || d.Multiplexor
 		return
 	}
 	if len(m.byName[d.Name]) > 0 {
@@ -195,8 +203,7 @@ func (p *parser) indicator(d *draftSignal) {
 	} else if digits == "" && multiplexor {
 		return
 	}
-	p.err = true
-	p.add(p.file.Name, p.last.line, true, "%s, found %s", what, clip(word))
+	p.failAt(p.last.line, "%s, found %s", what, clip(word))
 }
 
 // byteOrder reads 1+, 1-, 0+ or 0-.
@@ -213,8 +220,7 @@ func (p *parser) byteOrder(s *Signal) {
 	case "1+", "1-", "0+", "0-":
 		s.BigEndian, s.Signed = word[0] == '0', word[1] == '-'
 	default:
-		p.err = true
-		p.add(p.file.Name, p.last.line, true, "%s, found %s", what, clip(word))
+		p.failAt(p.last.line, "%s, found %s", what, clip(word))
 	}
 }
 
@@ -230,8 +236,7 @@ func (p *parser) scaling(s *Signal) {
 		s.Shift, fine = parseDecimal(s.Offset)
 	}
 	if !ok || !fine {
-		p.err = true
-		p.add(p.file.Name, p.last.line, true, "a factor and an offset, two finite decimal numbers, found %s", clip("("+text+")"))
+		p.failAt(p.last.line, "a factor and an offset, two finite decimal numbers, found %s", clip("("+text+")"))
 	}
 }
 

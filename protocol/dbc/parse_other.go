@@ -1,7 +1,5 @@
 package dbc
 
-import "strings"
-
 // readVersion reads: VERSION "text"
 func (p *parser) readVersion() {
 	p.file.Version = p.text("a version")
@@ -21,12 +19,21 @@ func (p *parser) readNewSymbols() {
 
 // readNodes goes over the list of nodes behind BU_, or the bit timing behind BS_.
 func (p *parser) readNodes() {
+	nodes := p.last.text == "BU_"
+	if p.tok.kind == ':' {
+		p.next()
+	}
 	for !p.err && p.tok.kind != kindEnd && p.tok.kind != ';' {
 		if p.tok.kind == kindWord && isKeyword(p.tok.text) {
 			return
 		}
 		if p.tok.kind == kindString || p.tok.kind == kindOpen {
 			p.fail("a name, found %s", p.tok.describe())
+			return
+		}
+		if nodes && p.tok.kind == ':' { // the line of a statement whose keyword cannot be read
+			p.fail("names of nodes, found %s", p.tok.describe())
+			p.loseLine(p.scan.lineOf(p.tok), p.failure, false)
 			return
 		}
 		p.next()
@@ -40,15 +47,15 @@ func (p *parser) readComment() {
 	switch p.object() {
 	case "BO_":
 		id := p.identifier()
-		text := p.text("a comment")
+		text := p.comment("a comment")
 		apply = func() {
 			for _, m := range p.messagesOf(id, line, "CM_") {
 				m.Comment = text
 			}
 		}
 	case "SG_":
-		id, name := p.identifier(), readable(p.word("a signal name"))
-		text := p.text("a comment")
+		id, name := p.identifier(), p.signalName()
+		text := p.comment("a comment")
 		apply = func() {
 			for _, s := range p.signalsOf(id, name, line, "CM_") {
 				s.Comment = text
@@ -56,9 +63,9 @@ func (p *parser) readComment() {
 		}
 	case "BU_", "EV_":
 		p.word("a name")
-		p.text("a comment")
+		p.comment("a comment")
 	default:
-		p.text("a comment")
+		p.comment("a comment")
 	}
 	p.closeWith(apply)
 }
@@ -83,7 +90,7 @@ func (p *parser) readValues() {
 			return
 		}
 	}
-	id, name := p.identifier(), readable(p.word("a signal name"))
+	id, name := p.identifier(), p.signalName()
 	var table string
 	var values []Value
 	if _, number := parseInteger(p.tok.text); p.tok.kind == kindWord && !number && !p.atEnd() {
@@ -100,7 +107,7 @@ func (p *parser) entries() []Value {
 	var values []Value
 	for !p.err && p.tok.kind != ';' && !p.atEnd() {
 		raw := p.integer("a raw value", -1<<63, 1<<63-1)
-		text := p.text("a text for the value")
+		text := p.longText("a text for the value")
 		values = append(values, Value{Raw: raw, Text: text})
 	}
 	return values
@@ -110,25 +117,35 @@ func (p *parser) entries() []Value {
 func (p *parser) readDefinition() {
 	object := p.object()
 	name := p.text("an attribute name")
-	if object == "BO_" && !p.err && p.tok.text == "ENUM" {
-		p.next()
-		var texts []string
-		for p.tok.kind == kindString || p.tok.kind == ',' || p.tok.kind == kindWord && !p.atEnd() {
-			if p.tok.kind != ',' {
-				texts = append(texts, p.tok.text)
-			}
-			p.next()
+	p.subject.attribute = name
+	if object != "BO_" || p.err || p.tok.text != "ENUM" {
+		if !p.err {
+			p.ignore()
 		}
-		p.enums[name] = texts
+		return
 	}
-	if !p.err {
-		p.ignore()
+	p.next()
+	var texts []string
+	for !p.err && (p.tok.kind == kindString || p.tok.kind == ',' || p.tok.kind == kindWord && !p.atEnd()) {
+		switch p.tok.kind {
+		case ',':
+			p.next()
+		case kindWord:
+			texts = append(texts, p.word("a name of the enumeration"))
+		default:
+			texts = append(texts, p.text("a name of the enumeration"))
+		}
+	}
+	p.understood()
+	if p.close(); !p.err {
+		p.enums[name] = texts
 	}
 }
 
 // readDefault reads: BA_DEF_DEF_ "attribute" value ;
 func (p *parser) readDefault() {
 	name := p.text("an attribute name")
+	p.subject.attribute = name
 	value := p.attributeValue()
 	p.close()
 	if !p.err {
@@ -141,13 +158,14 @@ func (p *parser) readAttribute() {
 	line := p.last.line
 	var apply func()
 	name := p.text("an attribute name")
+	p.subject.attribute = name
 	switch p.object() {
 	case "BO_":
 		id := p.identifier()
 		value := p.attributeValue()
 		apply = func() { p.setMessageAttribute(name, id, value, line) }
 	case "SG_":
-		id, signal := p.identifier(), readable(p.word("a signal name"))
+		id, signal := p.identifier(), p.signalName()
 		value := p.attributeValue()
 		apply = func() { p.setSignalAttribute(name, id, signal, value, line) }
 	case "BU_", "EV_":
@@ -156,61 +174,29 @@ func (p *parser) readAttribute() {
 	default:
 		p.attributeValue()
 	}
+	if name == frameFormat { // without an object it is about a message that is not named
+		p.understood()
+	}
 	p.closeWith(apply)
 }
 
 // attributeValue reads a string or a number.
 func (p *parser) attributeValue() string {
 	if p.tok.kind == kindString {
-		return p.text("an attribute value")
+		return p.longText("an attribute value")
 	}
 	return p.word("an attribute value")
-}
-
-// readMultiplex reads: SG_MUL_VAL_ identifier signal selector low-high, low-high … ;
-func (p *parser) readMultiplex() {
-	line := p.last.line
-	id, name := p.identifier(), readable(p.word("a signal name"))
-	selector := readable(p.word("a name of a multiplexor signal"))
-	var ranges [][2]int64
-	for !p.err {
-		ranges = append(ranges, p.valueRange())
-		if p.tok.kind == ',' {
-			p.next()
-		} else if p.tok.kind != kindWord || p.atEnd() {
-			break
-		}
-	}
-	p.closeWith(func() { p.setMultiplex(id, name, selector, ranges, line) })
-}
-
-// valueRange reads low-high, with or without blanks.
-func (p *parser) valueRange() [2]int64 {
-	const what = "a range of selector values such as 1-3"
-	text := p.word(what)
-	for !p.err && p.tok.kind == kindWord && !p.atEnd() && (strings.HasSuffix(text, "-") || strings.HasPrefix(p.tok.text, "-")) {
-		text += p.word(what)
-	}
-	if p.err {
-		return [2]int64{}
-	}
-	low, high, _ := strings.Cut(text, "-")
-	a, fine := parseInteger(low)
-	b, ok := parseInteger(high)
-	if !ok || !fine || a < 0 || b < a {
-		p.err = true
-		p.add(p.file.Name, p.last.line, true, "%s, found %s", what, clip(text))
-	}
-	return [2]int64{a, b}
 }
 
 // readFloat reads: SIG_VALTYPE_ identifier signal : type ; with 0 integer, 1 float of 32 bits, 2 float of 64 bits.
 func (p *parser) readFloat() {
 	line := p.last.line
-	id, name := p.identifier(), readable(p.word("a signal name"))
+	id, name := p.identifier(), p.signalName()
 	if p.tok.kind == ':' { // some tools leave it out
 		p.next()
 	}
-	kind := p.integer("a value type", 0, 3)
-	p.closeWith(func() { p.setFloat(id, name, int(kind), line) })
+	kind := p.integer("a value type", 0, 2)
+	p.understood()
+	about := p.subject
+	p.closeWith(func() { p.setFloat(about, id, name, int(kind), line) })
 }

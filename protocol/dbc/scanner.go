@@ -23,6 +23,7 @@ type token struct {
 	line  int
 	start int  // where it begins in the text
 	first bool // nothing but blanks before it on its line
+	gap   bool // an empty line before it
 	lines int  // line breaks inside, of a string
 }
 
@@ -39,8 +40,8 @@ func newScanner(text string) scanner { return scanner{text: text, line: 1, head:
 
 // next gives the next token.
 func (s *scanner) next() token {
-	s.skipBlanks()
-	t := token{line: s.line, start: s.pos, first: s.head}
+	gap := s.skipBlanks()
+	t := token{line: s.line, start: s.pos, first: s.head, gap: gap}
 	s.head = false
 	if s.pos >= len(s.text) {
 		return t
@@ -67,21 +68,26 @@ func endsWord(c byte) bool { return isBlank(c) || strings.IndexByte(punctuation,
 
 func isBlank(c byte) bool { return c <= ' ' }
 
-// skipBlanks goes to the next token, over white space and // comments.
-func (s *scanner) skipBlanks() {
+// skipBlanks goes to the next token, over white space and // comments, and says whether an empty line was among it.
+func (s *scanner) skipBlanks() (gap bool) {
+	empty := s.head // nothing but white space on this line
 	for s.pos < len(s.text) {
 		c := s.text[s.pos]
 		switch {
 		case c == '\n' || c == '\r':
+			gap = gap || empty
 			s.lineBreak()
+			empty = true
 		case isBlank(c):
 			s.pos++
 		case c == '/' && strings.HasPrefix(s.text[s.pos:], "//"):
 			s.pos += lineLength(s.text[s.pos:])
+			empty = false
 		default:
-			return
+			return gap
 		}
 	}
+	return gap
 }
 
 // lineBreak goes over one LF, CR or CRLF.
@@ -179,15 +185,50 @@ func (s *scanner) following() byte {
 }
 
 // toKeyword goes to the next line, after the one that holds position from, that begins with a keyword.
-func (s *scanner) toKeyword(from, line int) {
+// It gives the lines between to skipped.
+func (s *scanner) toKeyword(from, line int, skipped func(line string)) {
 	s.pos, s.line = from, line
 	for s.pos += lineLength(s.text[s.pos:]); s.pos < len(s.text); s.pos += lineLength(s.text[s.pos:]) {
 		s.lineBreak()
 		if isKeyword(leadingWord(s.text[s.pos:])) {
 			break
 		}
+		skipped(s.text[s.pos : s.pos+lineLength(s.text[s.pos:])])
 	}
 	s.head = true
+}
+
+// rest gives the text from a token to the end of its first line.
+func (s *scanner) rest(t token) string {
+	return s.text[t.start : t.start+lineLength(s.text[t.start:])]
+}
+
+// lineOf gives the whole line in which a token begins.
+func (s *scanner) lineOf(t token) string {
+	begin := strings.LastIndexAny(s.text[:t.start], "\r\n") + 1
+	return s.text[begin : t.start+lineLength(s.text[t.start:])]
+}
+
+// alone says whether a word stands alone on an indented line, as keywords do in the list behind NS_.
+func (s *scanner) alone(t token) bool {
+	line := s.lineOf(t)
+	return strings.TrimSpace(line) == t.text && isBlank(line[0])
+}
+
+// swallows says whether a string spans lines of which one begins like a statement.
+func swallows(t token) bool {
+	if t.kind != kindString || t.lines == 0 {
+		return false
+	}
+	for rest := t.text; ; {
+		n := strings.IndexAny(rest, "\r\n")
+		if n < 0 {
+			return false
+		}
+		if rest = rest[n+1:]; isKeyword(leadingWord(rest)) {
+			return true
+		}
+	}
 }
 
 // leadingWord gives the first word of a line.
