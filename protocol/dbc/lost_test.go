@@ -126,6 +126,7 @@ func TestLost(t *testing.T) {
 		{`BA_ "VFrameFormat" BO_ 2364540158 3`, `BA_ "VFrameFormat" BO_ 2364540158 [`, "", 44},
 		{`"StandardCAN","ExtendedCAN"`, `"StandardCAN,"ExtendedCAN"`, "", 41},
 		{`VERSION "1"`, `VERSION "1`, "", 1},
+		{"VAL_TABLE_ OnOff 0 \"off\" 1 \"on\" ;", "CM_", "", 14},
 		{`VAL_TABLE_ OnOff 0 "off" 1 "on" ;`, `VAL_TABLE_ OnOff 0 "off" 1 "on ;`, "", 12},
 		{`CM_ SG_ 801 Temp "over`, `CM_ SG_ 801 Temp over`, "", 39},
 	}

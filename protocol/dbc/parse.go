@@ -54,6 +54,7 @@ type parser struct {
 	orphans  bool            // with a wrong BO_, not with the pseudo message
 	lost     map[uint32]bool // identifiers of messages that were skipped
 	subject  subject         // of the statement that is being read
+	ownLine  token           // BO_, SG_, BU_ or EV_ that it has on a line of its own; perhaps the next statement
 	failure  int             // position of its problem in the list; −1: none, or only counted
 	losses   losses          // what statements that could not be read were about
 	drafts   []*draftMessage
@@ -92,7 +93,7 @@ func (p *parser) statement() {
 		return
 	}
 	start := p.tok
-	p.err, p.subject, p.failure = false, subject{}, -1
+	p.err, p.subject, p.ownLine, p.failure = false, subject{}, token{}, -1
 	p.file.Statements++
 	read := p.reader(start.text)
 	if start.kind != kindWord || read == nil {
@@ -149,6 +150,7 @@ func (p *parser) reader(keyword string) func() {
 func (p *parser) recover(start token) {
 	p.file.Skipped++
 	switch {
+	case p.ownLine.kind != kindEnd && p.returnTo(p.ownLine):
 	case p.tok.kind == kindOpen || p.last.lines > 0 && p.last.start >= start.start:
 		p.resume(start)
 	case !p.atEnd() || !p.tok.first:
@@ -156,12 +158,24 @@ func (p *parser) recover(start token) {
 	}
 }
 
+// returnTo reads on at a token again, false when too much was read again already.
+func (p *parser) returnTo(t token) bool {
+	if p.again += p.scan.pos - t.start; p.again > maxAgain*len(p.scan.text) {
+		return false
+	}
+	p.scan.pos, p.scan.line, p.scan.head = t.start, t.line, true
+	p.next()
+	return true
+}
+
+// maxAgain is how many times the text's length is read again at most, to recover.
+const maxAgain = 4
+
 // resume goes on at the first statement behind the line of a token. It goes back for it only as long as
 // the whole text is not read more than a few times.
 func (p *parser) resume(behind token) {
-	const most = 4
 	from, line := behind.start, behind.line
-	if p.again += p.scan.pos - from; p.again > most*len(p.scan.text) {
+	if p.again += p.scan.pos - from; p.again > maxAgain*len(p.scan.text) {
 		from, line = p.scan.pos, p.scan.line
 	}
 	p.scan.toKeyword(from, line, func(text string) { p.loseLine(text, -1, false) })
@@ -293,6 +307,9 @@ func (p *parser) object() string {
 	}
 	switch p.tok.text {
 	case "BO_", "SG_", "BU_", "EV_":
+		if p.tok.first {
+			p.ownLine = p.tok
+		}
 		p.next()
 		return p.last.text
 	}
