@@ -136,8 +136,10 @@ func (p *partWriter) fill(rows []row, batches []batchRef, signals []signalRef) {
 
 // text is the value table's word for raw, or null.
 func (s *signalRef) text(raw int64) parquet.Value {
-	if v, ok := s.texts[raw]; ok {
-		return v
+	if key, ok := s.signal.Number().Key(raw); ok {
+		if v, ok := s.texts[key]; ok {
+			return v
+		}
 	}
 	return null(colText)
 }

@@ -38,7 +38,7 @@ type batchRef struct {
 type signalRef struct {
 	bus, message, name, path, unit parquet.Value
 	signal                         *codec.Signal
-	texts                          map[int64]parquet.Value // of the value table
+	texts                          map[int64]parquet.Value // of the value table, by dbc.Number.Key
 }
 
 // signalTable gives the signals of each schema consecutive places.

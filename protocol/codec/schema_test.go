@@ -24,6 +24,7 @@ func TestPhysical(t *testing.T) {
 		{"negative", codec.Signal{Length: 16, Signed: true, Scale: "2", Offset: "0"}, -3, -6},
 		{"unsigned 64 bits", codec.Signal{Length: 64, Scale: "1", Offset: "0"}, -1, 1 << 64},
 		{"signed 64 bits", codec.Signal{Length: 64, Signed: true, Scale: "1", Offset: "0"}, -1, -1},
+		{"two roundings", codec.Signal{Length: 10, Scale: "0.244", Offset: "-125"}, 510, -0.5600000000000023},
 		{"double", codec.Signal{Length: 64, IEEE: 64, Scale: "10", Offset: "1"}, int64(math.Float64bits(0.25)), 3.5},
 	}
 	for _, test := range tests {
@@ -32,6 +33,19 @@ func TestPhysical(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// TestTextOfFloat: a value table is looked up by the number, also that of a float.
+func TestTextOfFloat(t *testing.T) {
+	s := codec.Signal{Length: 32, IEEE: 32, Values: map[int64]string{-1: "none", 0: "off", 1: "on"}}
+	for number, want := range map[float64]string{0: "off", 1: "on", -1: "none", 1.5: "", 2: "", math.Inf(1): ""} {
+		if got, ok := s.Text(int64(math.Float64bits(number))); got != want || ok != (want != "") {
+			t.Errorf("%v: got %q %v, want %q", number, got, ok, want)
+		}
+	}
+	if got, ok := s.Text(int64(math.Float64bits(math.NaN()))); ok {
+		t.Errorf("NaN: got %q", got)
 	}
 }
 

@@ -1,10 +1,10 @@
 package codec
 
 import (
-	"math"
 	"strconv"
 
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/dbc"
 )
 
 // Signal says what a column's raw values mean, and where on the bus they came
@@ -26,38 +26,37 @@ type Signal struct {
 	Values        map[int64]string
 	VSS           string // path in the Vehicle Signal Specification, if one is assigned
 
-	factor, shift float64
-	ready         bool // factor and shift are set
+	number dbc.Number // by prepare
+	ready  bool
+}
+
+// Number says how raw values are to be read.
+func (s *Signal) Number() dbc.Number {
+	if s.ready {
+		return s.number
+	}
+	return dbc.Number{IEEE: s.IEEE, Signed: s.Signed, Factor: decimal(s.Scale, 1), Shift: decimal(s.Offset, 0)}
 }
 
 // Physical is the value in Unit. It never clamps. An unsigned 64-bit raw value is two's complement.
-func (s *Signal) Physical(raw int64) float64 {
-	factor, shift := s.factor, s.shift
-	if !s.ready {
-		factor, shift = decimal(s.Scale, 1), decimal(s.Offset, 0)
-	}
-	return s.number(raw)*factor + shift
-}
-
-func (s *Signal) number(raw int64) float64 {
-	switch {
-	case s.IEEE != 0:
-		return math.Float64frombits(uint64(raw))
-	case !s.Signed && s.Length == 64:
-		return float64(uint64(raw))
-	}
-	return float64(raw)
-}
+func (s *Signal) Physical(raw int64) float64 { return s.Number().Physical(raw) }
 
 // Text is the name of a raw value, if the DBC gives it one.
 func (s *Signal) Text(raw int64) (string, bool) {
-	text, ok := s.Values[raw]
+	if len(s.Values) == 0 {
+		return "", false
+	}
+	key, ok := s.Number().Key(raw)
+	if !ok {
+		return "", false
+	}
+	text, ok := s.Values[key]
 	return text, ok
 }
 
-// prepare parses the decimals once, for Physical.
+// prepare parses the decimals once, for Number.
 func (s *Signal) prepare() {
-	s.factor, s.shift, s.ready = decimal(s.Scale, 1), decimal(s.Offset, 0), true
+	s.number, s.ready = s.Number(), true
 }
 
 // decimal reads decimal text; what is no number counts as fallback.

@@ -1,7 +1,6 @@
 package dbc
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -79,33 +78,19 @@ type Value struct {
 	Text string
 }
 
+// Number says how the signal's raw values are to be read.
+func (s *Signal) Number() Number { return Number{s.IEEE, s.Signed, s.Factor, s.Shift} }
+
 // Physical gives the physical value, in Unit, of a raw value as Decode gives it. It never clamps.
-func (s *Signal) Physical(raw int64) float64 {
-	var v float64
-	switch {
-	case s.IEEE != 0:
-		v = math.Float64frombits(uint64(raw))
-	case s.Signed:
-		v = float64(raw)
-	default:
-		v = float64(uint64(raw))
-	}
-	return float64(v*s.Factor) + s.Shift // the conversion forbids a fused multiply-add, which rounds differently
-}
+func (s *Signal) Physical(raw int64) float64 { return s.Number().Physical(raw) }
 
 // Text gives the entry of the value table for a raw value, and whether there is one.
 func (s *Signal) Text(raw int64) (string, bool) {
-	if len(s.Values) == 0 {
+	key, ok := s.Number().Key(raw)
+	if !ok {
 		return "", false
 	}
-	if s.IEEE != 0 {
-		v := math.Float64frombits(uint64(raw))
-		if v != math.Trunc(v) || math.Abs(v) > 1<<53 {
-			return "", false
-		}
-		raw = int64(v)
-	}
-	i, ok := slices.BinarySearchFunc(s.Values, raw, compareRaw)
+	i, ok := slices.BinarySearchFunc(s.Values, key, compareRaw)
 	if !ok {
 		return "", false
 	}
