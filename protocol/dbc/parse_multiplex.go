@@ -1,7 +1,6 @@
 package dbc
 
 import (
-	"math"
 	"strconv"
 	"strings"
 )
@@ -65,5 +64,5 @@ func parseSelector(s string) (uint64, bool) {
 		return v, true
 	}
 	v, ok := parseInteger(s)
-	return uint64(v), ok && v >= 0 && v <= math.MaxInt64
+	return uint64(v), ok && v >= 0
 }
