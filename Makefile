@@ -9,6 +9,9 @@ COUNT    ?= 1
 export CGO_ENABLED ?= 0
 # Where the real disk is: tests of durability and write volume must not run on tmpfs.
 CACHE    := $(CURDIR)/.cache
+# What every program says of itself: see .ci/version.
+VERSION  ?= $(shell sh .ci/version)
+STAMP     = -X telltale.dev/protocol.stamped=$(VERSION)
 WANT     := $(shell sed -n 's/^go //p' go.mod)
 
 .PHONY: dist help build test race fuzz bench lint generate check demo system size tools test-vm demo-vm bench-vm vuln clean
@@ -27,7 +30,7 @@ tools:
 
 build: tools ## build the three programs into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/ ./agent/cmd/... ./cloud/cmd/... ./simulator/cmd/...
+	$(GO) build -trimpath -ldflags="$(STAMP)" -o bin/ ./agent/cmd/... ./cloud/cmd/... ./simulator/cmd/...
 
 demo: build ## drive the recorded car through a tunnel, a power cut and a dead cloud
 	@bin/telltale run simulator/scenarios/commute.yaml
@@ -58,7 +61,7 @@ VMEXEC = $(CACHE)/bin/telltale-vm -arch $(ARCH) -no-tpm -shell -memory 2048 -wit
 $(VMPROGRAMS): tools
 	@mkdir -p $(CACHE)/bin $@
 	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-vm
-	@GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@/ ./agent/cmd/... ./cloud/cmd/... ./simulator/cmd/...
+	@GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w $(STAMP)' -o $@/ ./agent/cmd/... ./cloud/cmd/... ./simulator/cmd/...
 
 demo-vm: $(VMPROGRAMS) ## the demonstration with its buses on vcan, agent and cloud in the guest (ARCH)
 	GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 TELLTALE_PROGRAMS=$(VMPROGRAMS) $(GO) test -count 1 -v -timeout 10m -run 'OnVcan' -exec '$(VMEXEC)' ./simulator/e2e
@@ -106,9 +109,9 @@ check: lint generate ## format, vet, staticcheck, generated files unchanged, tes
 	GOOS=linux GOARCH=arm GOARM=7 $(GO) vet ./agent/... ./hal/... ./protocol/... ./firmware-images/...
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 
-dist: tools ## static agents and Debian packages for arm64, armv7 and amd64 into bin/dist/, with SHA256SUMS
+dist: tools ## static programs and Debian packages for arm64, armv7 and amd64 into bin/dist/, with SHA256SUMS
 	@rm -rf bin/dist
-	$(GO) run ./agent/dist --out bin/dist
+	$(GO) run ./agent/dist --out bin/dist $(if $(VERSION),--version $(VERSION))
 
 vuln: tools ## known vulnerabilities in what the programs call (govulncheck)
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
@@ -128,7 +131,7 @@ BOARD    ?= qemu-arm64
 image: tools ## build a disk image, an update file and a bill of materials for BOARD, without root
 	@mkdir -p $(CACHE)/bin
 	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-image
-	@$(CACHE)/bin/telltale-image build --quiet $(BOARD)
+	@$(CACHE)/bin/telltale-image build --quiet $(if $(VERSION),--version $(VERSION)) $(BOARD)
 
 image-run: build image ## boot the image in QEMU as a vehicle of a cloud on this machine, until Ctrl-C
 	@$(CACHE)/bin/telltale-image run --image $(CACHE)/images/$(BOARD)

@@ -18,9 +18,9 @@ import (
 	"telltale.dev/agent/dist/deb"
 )
 
-// content is what the package brings beside the program.
+// content is what the packages bring beside the programs.
 //
-//go:embed agent.yaml telltale-agent.service suspend.md postinst prerm postrm copyright
+//go:embed agent.yaml telltale-agent.service suspend.md postinst prerm postrm copyright cloud
 var content embed.FS
 
 // arch is an architecture in three languages.
@@ -45,8 +45,8 @@ type made struct {
 	sum  [32]byte
 }
 
-// build makes binaries, packages and SHA256SUMS in dir.
-func build(dir, version string, epoch time.Time, names []string) ([]made, error) {
+// build makes binaries and packages of the programs, and SHA256SUMS, in dir.
+func build(dir, version string, epoch time.Time, names []string, programs ...string) ([]made, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -56,16 +56,21 @@ func build(dir, version string, epoch time.Time, names []string) ([]made, error)
 		if i < 0 {
 			return nil, fmt.Errorf("--arch %s: expected arm64, armv7 or amd64", name)
 		}
-		a := arches()[i]
-		binary, err := compile(dir, version, a)
-		if err != nil {
-			return nil, err
+		for _, program := range programs {
+			p, err := find(program)
+			if err != nil {
+				return nil, err
+			}
+			binary, err := compile(dir, version, p, arches()[i])
+			if err != nil {
+				return nil, err
+			}
+			packed, err := pack(dir, version, epoch, p, arches()[i], binary)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, describe(binaryName(version, p, arches()[i]), binary), packed)
 		}
-		packed, err := pack(dir, version, epoch, a, binary)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, describe(binaryName(version, a), binary), packed)
 	}
 	var sums strings.Builder
 	for _, f := range all {
@@ -76,16 +81,16 @@ func build(dir, version string, epoch time.Time, names []string) ([]made, error)
 
 func describe(name string, data []byte) made { return made{name, len(data), sha256.Sum256(data)} }
 
-func binaryName(version string, a arch) string {
-	return fmt.Sprintf("telltale-agent-%s-linux-%s", version, a.name)
+func binaryName(version string, p product, a arch) string {
+	return fmt.Sprintf("%s-%s-linux-%s", p.name, version, a.name)
 }
 
 // compile builds the program and checks that nothing has to be there when it starts.
-func compile(dir, version string, a arch) ([]byte, error) {
-	out := filepath.Join(dir, binaryName(version, a))
+func compile(dir, version string, p product, a arch) ([]byte, error) {
+	out := filepath.Join(dir, binaryName(version, p, a))
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -buildid= -X telltale.dev/protocol.stamped="+version, "-o", out, "telltale.dev/agent/cmd/telltale-agent")
-	cmd.Env = append(os.Environ(), append([]string{"CGO_ENABLED=0", "GOOS=linux", "GOFLAGS="}, a.env...)...)
+		"-ldflags", "-s -w -buildid= -X telltale.dev/protocol.stamped="+version, "-o", out, p.pkg)
+	cmd.Env = a.environment()
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s: go build: %w\n%s", a.name, err, text)
 	}
@@ -117,37 +122,21 @@ func static(binary []byte, a arch) error {
 }
 
 // pack writes the Debian package.
-func pack(dir, version string, epoch time.Time, a arch, binary []byte) (made, error) {
+func pack(dir, version string, epoch time.Time, of product, a arch, binary []byte) (made, error) {
 	p := &deb.Package{
-		Name: "telltale-agent", Version: version, Architecture: a.debian,
-		Maintainer: "Telltale developers <developers@telltale.dev>", Section: "net", Depends: "passwd",
-		Summary: "vehicle agent: CAN buses to the cloud",
-		Description: []string{
-			"Reads CAN buses, decodes them with DBC files, keeps what campaigns want on",
-			"disk and hands it to a Telltale cloud over MQTT with mutual TLS.",
-		},
-		Files:   []deb.File{{Path: "/usr/bin/telltale-agent", Mode: 0o755, Data: binary}},
-		Scripts: map[string]string{},
-		Time:    epoch,
+		Name: of.name, Version: version, Architecture: a.debian,
+		Maintainer: "Telltale developers <developers@telltale.dev>", Section: "net",
+		Summary: of.summary, Description: of.description, Time: epoch,
 	}
-	for name, to := range map[string]string{
-		"agent.yaml":             "/etc/telltale/agent.yaml",
-		"telltale-agent.service": "/usr/lib/systemd/system/telltale-agent.service",
-		"suspend.md":             "/usr/share/doc/telltale-agent/suspend.md",
-		"copyright":              "/usr/share/doc/telltale-agent/copyright",
-	} {
-		data, err := content.ReadFile(name)
-		if err != nil {
-			return made{}, err
-		}
-		p.Files = append(p.Files, deb.File{Path: to, Mode: 0o644, Config: strings.HasPrefix(to, "/etc/"), Data: data})
+	if of.scripts != "" {
+		p.Depends = "passwd"
 	}
-	for _, name := range []string{"postinst", "prerm", "postrm"} {
-		text, err := content.ReadFile(name)
-		if err != nil {
-			return made{}, err
-		}
-		p.Scripts[name] = string(text)
+	var err error
+	if p.Files, err = of.contents(a, binary); err != nil {
+		return made{}, err
+	}
+	if p.Scripts, err = of.maintainerScripts(); err != nil {
+		return made{}, err
 	}
 	var out bytes.Buffer
 	if err := p.Write(&out); err != nil {
@@ -156,29 +145,19 @@ func pack(dir, version string, epoch time.Time, a arch, binary []byte) (made, er
 	return describe(p.FileName(), out.Bytes()), os.WriteFile(filepath.Join(dir, p.FileName()), out.Bytes(), 0o644)
 }
 
-// base is the version that the next release will have.
-const base = "0.1.0"
-
-// commit gives version and time of what is checked out. A tag v1.2.3 is version 1.2.3.
+// commit gives version and time of what is checked out; .ci/version says how a version is made.
 func commit() (version string, epoch int64, err error) {
-	git := func(args ...string) string {
-		out, gitErr := exec.Command("git", args...).Output()
-		if gitErr != nil && err == nil {
-			err = fmt.Errorf("git %s: %w: expected a checkout, or --version and --epoch", args[0], gitErr)
+	said := func(name string, args ...string) string {
+		out, sayErr := exec.Command(name, args...).Output()
+		if sayErr != nil && err == nil {
+			err = fmt.Errorf("%s %s: %w: expected a checkout, or --version and --epoch", name, args[0], sayErr)
 		}
 		return strings.TrimSpace(string(out))
 	}
-	count, hash := git("rev-list", "--count", "HEAD"), git("rev-parse", "--short=10", "HEAD")
-	seconds, changed := git("log", "-1", "--format=%ct"), git("status", "--porcelain", "--untracked-files=no")
+	root, seconds := said("git", "rev-parse", "--show-toplevel"), said("git", "log", "-1", "--format=%ct")
+	version = said("sh", filepath.Join(root, ".ci", "version"), root)
 	if err != nil {
 		return "", 0, err
-	}
-	version = fmt.Sprintf("%s~git%s.%s", base, count, hash)
-	if tag, err := exec.Command("git", "describe", "--tags", "--exact-match", "--match", "v[0-9]*").Output(); err == nil {
-		version = strings.TrimPrefix(strings.TrimSpace(string(tag)), "v")
-	}
-	if changed != "" {
-		version += "+changed"
 	}
 	if epoch, err = strconv.ParseInt(seconds, 10, 64); err != nil {
 		return "", 0, errors.Join(errors.New("time of the commit"), err)

@@ -55,7 +55,7 @@ var distribution = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = build(dir, testVersion, epoch, []string{map[string]string{"amd64": "amd64", "arm64": "arm64"}[runtime.GOARCH]})
+	_, err = build(dir, testVersion, epoch, []string{map[string]string{"amd64": "amd64", "arm64": "arm64"}[runtime.GOARCH]}, "telltale-agent")
 	return dir, err
 })
 
@@ -75,7 +75,7 @@ func madeFiles(t *testing.T) (program, pkg string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, binaryName(testVersion, a)), filepath.Join(dir, "telltale-agent_"+testVersion+"_"+a.debian+".deb")
+	return filepath.Join(dir, binaryName(testVersion, products()[0], a)), filepath.Join(dir, "telltale-agent_"+testVersion+"_"+a.debian+".deb")
 }
 
 func run(t *testing.T, name string, args ...string) string {
@@ -118,7 +118,7 @@ func TestReproducible(t *testing.T) {
 	}
 	program, pkg := madeFiles(t)
 	elsewhere, out := copySource(t), t.TempDir()
-	cmd := exec.Command("go", "run", "./agent/dist", "--out", out, "--version", testVersion, "--epoch", fmt.Sprint(epoch.Unix()), "--arch", own(t).name)
+	cmd := exec.Command("go", "run", "./agent/dist", "--out", out, "--version", testVersion, "--epoch", fmt.Sprint(epoch.Unix()), "--arch", own(t).name, "--product", "telltale-agent")
 	cmd.Dir = elsewhere
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -177,8 +177,11 @@ func TestRefusals(t *testing.T) {
 	if err := static(shell, own(t)); err == nil || !strings.Contains(err.Error(), "expected a static program") {
 		t.Errorf("not static: got %v", err)
 	}
-	if _, err := build(t.TempDir(), testVersion, epoch, []string{"mips"}); err == nil || !strings.Contains(err.Error(), "--arch mips: expected arm64, armv7 or amd64") {
+	if _, err := build(t.TempDir(), testVersion, epoch, []string{"mips"}, "telltale-agent"); err == nil || !strings.Contains(err.Error(), "--arch mips: expected arm64, armv7 or amd64") {
 		t.Errorf("unknown architecture: got %v", err)
+	}
+	if _, err := build(t.TempDir(), testVersion, epoch, []string{"arm64"}, "tellme"); err == nil || !strings.Contains(err.Error(), "--product tellme: expected telltale-agent") {
+		t.Errorf("unknown program: got %v", err)
 	}
 }
 
@@ -266,25 +269,26 @@ func TestInstall(t *testing.T) {
 // maxExposure is the worst rating of the unit's hardening, of systemd-analyze security: 10 is none at all.
 const maxExposure = "25" // tenths
 
-// TestUnit: systemd understands all of the unit, and rates its hardening.
+// TestUnit: systemd understands all of each unit, and rates its hardening.
 func TestUnit(t *testing.T) {
 	tool(t, "systemd-analyze")
 	program, _ := madeFiles(t)
-	text, err := content.ReadFile("telltale-agent.service")
-	if err != nil {
-		t.Fatal(err)
+	for name, file := range map[string]string{"telltale-agent": "telltale-agent.service", "telltale-cloud": "cloud/telltale-cloud.service"} {
+		text, err := content.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unit := filepath.Join(t.TempDir(), name+".service")
+		here := bytes.ReplaceAll(text, []byte("/usr/bin/"+name), []byte(program)) // verify wants it to be there
+		if err := os.WriteFile(unit, here, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out := run(t, "systemd-analyze", "verify", "--man=no", unit); strings.Contains(out, name+".service") {
+			t.Errorf("systemd-analyze verify:\n%s", out)
+		}
+		out := run(t, "systemd-analyze", "security", "--offline=yes", "--threshold="+maxExposure, unit)
+		t.Log(out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:])
 	}
-	dir := t.TempDir()
-	unit := filepath.Join(dir, "telltale-agent.service")
-	here := bytes.ReplaceAll(text, []byte("/usr/bin/telltale-agent"), []byte(program)) // verify wants it to be there
-	if err := os.WriteFile(unit, here, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out := run(t, "systemd-analyze", "verify", "--man=no", unit); strings.Contains(out, "telltale-agent.service") {
-		t.Errorf("systemd-analyze verify:\n%s", out)
-	}
-	out := run(t, "systemd-analyze", "security", "--offline=yes", "--threshold="+maxExposure, unit)
-	t.Log(out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:])
 }
 
 // TestCommit: a checkout says its version, in Debian's form.
@@ -296,5 +300,41 @@ func TestCommit(t *testing.T) {
 	}
 	if !regexp.MustCompile(`^\d[0-9A-Za-z.+~-]*$`).MatchString(version) || seconds < 1_700_000_000 {
 		t.Errorf("got %q, %d", version, seconds)
+	}
+}
+
+// TestPackages: each package brings its program, its licences and, when it is a service, a unit whose files are
+// for nobody else's eyes; nothing that is secret is in any, and nobody but root may write them.
+func TestPackages(t *testing.T) {
+	for _, p := range products() {
+		files, err := p.contents(own(t), []byte("program"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts, err := p.maintainerScripts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]string{}
+		for _, f := range files {
+			found[f.Path] = string(f.Data)
+			if f.Mode&0o022 != 0 || strings.Contains(string(f.Data), "PRIVATE KEY") || strings.HasPrefix(f.Path, "/etc/telltale/identity") {
+				t.Errorf("%s: %s with mode %o should not be in a package", p.name, f.Path, f.Mode)
+			}
+			if f.Config != strings.HasPrefix(f.Path, "/etc/") {
+				t.Errorf("%s: %s: got configuration file %v", p.name, f.Path, f.Config)
+			}
+		}
+		doc := "/usr/share/doc/" + p.name
+		if found["/usr/bin/"+p.name] == "" || found[doc+"/copyright"] == "" || !strings.Contains(found[doc+"/THIRD-PARTY"], "golang.org/x/sys v") {
+			t.Errorf("%s: program, copyright or licences are missing", p.name)
+		}
+		unit := found["/usr/lib/systemd/system/"+p.name+".service"]
+		if (unit != "") != (len(scripts) == 3) {
+			t.Errorf("%s: got %d scripts, and a unit of %d bytes", p.name, len(scripts), len(unit))
+		}
+		if unit != "" && (!strings.Contains(unit, "\nUMask=0077\n") || !strings.Contains(unit, "\nStateDirectoryMode=0700\n") || !strings.Contains(unit, "/usr/bin/"+p.name+" ")) {
+			t.Errorf("%s: the unit is not as expected", p.name)
+		}
 	}
 }

@@ -1,6 +1,6 @@
-// Command dist makes what is given to others: for each architecture a static,
-// stripped telltale-agent and a Debian package around it, with the sums of all. The same
-// source gives the same bytes.
+// Command dist makes what is given to others: for each architecture static, stripped programs
+// (telltale-agent, telltale-cloud, telltale) and a Debian package around each, with the sums of all
+// and the licences of what they are made of. The same source gives the same bytes.
 package main
 
 import (
@@ -16,11 +16,12 @@ type command struct {
 	Version string   `placeholder:"VERSION" help:"Default: from the commit."`
 	Epoch   int64    `env:"SOURCE_DATE_EPOCH" placeholder:"SECONDS" help:"Time of everything inside. Default: that of the commit."`
 	Arch    []string `default:"arm64,armv7,amd64" help:"Which architectures."`
+	Product []string `default:"telltale-agent,telltale-cloud,telltale" help:"Which programs."`
 }
 
 func main() {
 	var c command
-	kong.Parse(&c, kong.Name("dist"), kong.Description("Make the agent's binaries and packages."))
+	kong.Parse(&c, kong.Name("dist"), kong.Description("Make the programs and their packages."))
 	if err := c.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
@@ -40,7 +41,7 @@ func (c *command) run() error {
 			c.Epoch = epoch
 		}
 	}
-	made, err := build(c.Out, c.Version, time.Unix(c.Epoch, 0).UTC(), c.Arch)
+	made, err := build(c.Out, c.Version, time.Unix(c.Epoch, 0).UTC(), c.Arch, c.Product...)
 	if err != nil {
 		return err
 	}
