@@ -21,10 +21,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // Arch is Debian's name of an architecture.
@@ -152,19 +150,6 @@ func (c *Cache) Extract(ctx context.Context, p Package) (string, error) {
 		return "", fmt.Errorf("debian: extract %s: %w", p.Name, err)
 	}
 	return dir, nil
-}
-
-// Packages lists what the cache has recorded, sorted by architecture and name.
-func (c *Cache) Packages() ([]Package, error) {
-	known, err := c.load()
-	if err != nil {
-		return nil, err
-	}
-	var all []Package
-	for _, key := range slices.Sorted(maps.Keys(known.Packages)) {
-		all = append(all, known.Packages[key])
-	}
-	return all, nil
 }
 
 // path is where the package's .deb lies.

@@ -21,8 +21,13 @@ import (
 
 // Board describes the hardware an image is for: the board.yaml of a folder below firmware-images.
 type Board struct {
-	Name   string `yaml:"name"` // as in update files
-	Kernel struct {
+	Name string `yaml:"name"` // as in update files
+	// Virtual boards have a cable to their bus and a port to their TPM in place of hardware.
+	Virtual bool `yaml:"virtual"`
+	Kernel  struct {
+		// BusModules are those of Modules that the buses need: they are loaded first, so that nothing
+		// that a bus says is lost while the others are.
+		BusModules []string `yaml:"bus-modules"`
 		// Modules are loaded at start, with all that they need before them.
 		// A module's parameters may follow its name.
 		Modules []string `yaml:"modules"`
@@ -121,8 +126,15 @@ func (b *Board) checkFiles() error {
 	if err != nil {
 		return fmt.Errorf("board.yaml: files: %w", err)
 	}
-	_, err = settings.Parse(text)
-	return err
+	c, err := settings.Parse(text)
+	if err != nil {
+		return err
+	}
+	cabled := slices.ContainsFunc(c.Buses, func(bus settings.Bus) bool { return bus.Cable != "" })
+	if (cabled || c.TPM != "") && !b.Virtual {
+		return errors.New("init.yaml: cable and tpm: expected virtual: true in board.yaml beside them")
+	}
+	return nil
 }
 
 // arch is that of all boards so far.

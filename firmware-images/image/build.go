@@ -38,8 +38,8 @@ type Config struct {
 
 // Result names what was built.
 type Result struct {
-	Disk, Slot, Update, UBoot, Control, SBOM string // paths
-	SlotSize                                 int64  // in bytes
+	Disk, Slot, Update, UBoot, Control, SBOM, Notices string // paths
+	SlotSize                                          int64  // in bytes
 	// Missing are files of the vendor's that the image lacks; it does not start without them.
 	Missing []string
 }
@@ -98,7 +98,7 @@ func (b *build) all(ctx context.Context) (*Result, error) {
 	r := &Result{}
 	for name, at := range map[string]*string{
 		"slot.itb": &r.Slot, "update.ttup": &r.Update, "disk.img": &r.Disk,
-		"u-boot.bin": &r.UBoot, "control.dtb": &r.Control, "sbom.json": &r.SBOM,
+		"u-boot.bin": &r.UBoot, "control.dtb": &r.Control, "sbom.json": &r.SBOM, "THIRD-PARTY": &r.Notices,
 	} {
 		*at = filepath.Join(b.cfg.Out, name)
 	}

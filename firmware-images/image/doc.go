@@ -7,6 +7,7 @@
 //	u-boot.bin   Debian's U-Boot, unchanged
 //	control.dtb  its device tree, with the public key and the boot script in it
 //	sbom.json    what all this is made of (SPDX 2.3)
+//	THIRD-PARTY  the licences of what a slot is made of; it is in the slot, too
 //
 // The chain of trust: U-Boot and its device tree, which a board keeps where only
 // its maker can write, start nothing but a FIT whose configuration the key in

@@ -27,7 +27,7 @@ const (
 )
 
 // initramfs writes the compressed root file system.
-func (b *build) initramfs(ctx context.Context, _ *Result) error {
+func (b *build) initramfs(ctx context.Context, r *Result) error {
 	a := &initramfs.Archive{}
 	for _, dir := range []string{"dev", "proc", "sys", "tmp", "run", "data", "root", "etc"} {
 		a.Dir(dir, 0o755)
@@ -49,6 +49,9 @@ func (b *build) initramfs(ctx context.Context, _ *Result) error {
 	if err := b.settings(a); err != nil {
 		return err
 	}
+	if err := b.thirdParty(ctx, a, r); err != nil {
+		return err
+	}
 	for name, data := range b.cfg.Files {
 		a.File(name, 0o755, data)
 	}
@@ -61,19 +64,29 @@ func (b *build) initramfs(ctx context.Context, _ *Result) error {
 
 // modules adds the kernel modules and the order in which to load them.
 func (b *build) modules(ctx context.Context, a *initramfs.Archive) error {
-	var names []string
 	params := map[string]string{}
-	for _, line := range b.board.Kernel.Modules {
-		name, rest, _ := strings.Cut(line, " ")
-		names = append(names, name)
-		params[strings.ReplaceAll(name, "-", "_")] = rest
+	names := func(list []string) (names []string) {
+		for _, line := range list {
+			name, rest, _ := strings.Cut(line, " ")
+			names = append(names, name)
+			params[strings.ReplaceAll(name, "-", "_")] = rest
+		}
+		return names
 	}
-	modules, err := b.kernel.Modules(ctx, names...)
+	buses := names(b.board.Kernel.BusModules)
+	modules, err := b.kernel.Modules(ctx, append(buses, names(b.board.Kernel.Modules)...)...)
+	if err != nil {
+		return err
+	}
+	first, err := b.kernel.Modules(ctx, buses...) // with what they need: the beginning of all
 	if err != nil {
 		return err
 	}
 	var order strings.Builder
-	for _, m := range modules {
+	for i, m := range modules {
+		if i > 0 && i == len(first) {
+			order.WriteByte('\n') // telltale-init opens the buses here
+		}
 		a.File("lib/modules/"+m.Name+".ko", 0o644, m.Data)
 		fmt.Fprintln(&order, strings.TrimSpace(m.Name+" "+params[m.Name]))
 	}

@@ -206,9 +206,6 @@ func (m *Machine) Type(text string) error {
 	return nil
 }
 
-// Pid is the process of QEMU, for measuring.
-func (m *Machine) Pid() int { return m.cmd.Process.Pid }
-
 var _ io.Closer = (*Machine)(nil)
 
 // fileConn turns a socket's file into a connection and closes the file.

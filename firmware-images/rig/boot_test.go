@@ -75,6 +75,23 @@ func TestMaterials(t *testing.T) {
 			t.Errorf("the bill of materials lacks %s", name)
 		}
 	}
+	licences, err := os.ReadFile(filepath.Join(b.image, "THIRD-PARTY"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range bill.Packages {
+		if p.Name == "u-boot-qemu" || p.Name == "telltale.dev" || p.Name == "std" || !strings.Contains(p.Name, "/") && !strings.HasPrefix(p.Name, "lib") {
+			continue // not in the slot, ours, or looked for below
+		}
+		if !strings.Contains(string(licences), p.Name+" "+p.VersionInfo) {
+			t.Errorf("THIRD-PARTY lacks %s %s", p.Name, p.VersionInfo)
+		}
+	}
+	for _, text := range []string{"Debian linux-image-", "Debian e2fsprogs ", "The Go Authors"} {
+		if !strings.Contains(string(licences), text) {
+			t.Errorf("THIRD-PARTY lacks %s", text)
+		}
+	}
 	for _, r := range bill.Relationships {
 		if !known[r.SPDXElementID] {
 			t.Errorf("relationship of %s, which is not in the bill", r.SPDXElementID)
@@ -99,7 +116,7 @@ func TestBoot(t *testing.T) {
 		ended <- err
 	}()
 	at("the kernel starts", 30*time.Second, "Starting kernel")
-	at("telltale-init runs", 60*time.Second, "started")
+	at("telltale-init runs", 60*time.Second, "1.0.0 started")
 	at("the bus is listened to", 60*time.Second, "bus can0: listening")
 	at("the agent is started", 60*time.Second, "agent started")
 	at("a bus is attached", 60*time.Second, "bus attached")

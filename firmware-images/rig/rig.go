@@ -18,8 +18,6 @@ import (
 
 	"telltale.dev/firmware-images/image"
 	"telltale.dev/firmware-images/qemu"
-	"telltale.dev/hal/slots"
-	"telltale.dev/hal/slots/uboot"
 )
 
 // host is how the guest reaches the host's loopback in QEMU's user networking.
@@ -151,27 +149,6 @@ func (r *Rig) WaitFor(ctx context.Context, text string) error { return r.machine
 
 // Ports are the cloud's addresses on the host.
 func (r *Rig) Ports() Ports { return r.cloud.ports }
-
-// StopCloud ends the cloud in order; StartCloud starts it again with the same addresses.
-func (r *Rig) StopCloud() error { return r.cloud.stop() }
-
-// StartCloud starts the cloud again.
-func (r *Rig) StartCloud(ctx context.Context) (err error) {
-	cfg := r.cfg
-	cfg.Ports = r.cloud.ports
-	r.cloud, err = startCloud(ctx, cfg)
-	return err
-}
-
-// Slots reads and writes the boot state on the board's disk, which should be off for that.
-func (r *Rig) Slots() (slots.Slots, error) {
-	cfg := uboot.Config{State: r.Disk(), Images: map[slots.Slot]string{slots.A: r.Disk(), slots.B: r.Disk()}}
-	var err error
-	if cfg.Offset, _, err = image.FindPartition(r.Disk(), uboot.StatePartition); err != nil {
-		return nil, fmt.Errorf("rig: %w", err)
-	}
-	return uboot.Open(cfg)
-}
 
 // Overwrite writes bytes into a partition of the board's disk.
 func (r *Rig) Overwrite(part string, offset int64, data []byte) error {

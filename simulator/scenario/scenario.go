@@ -22,7 +22,7 @@ var ErrScenario = errors.New("invalid scenario")
 // Scenario is one file.
 type Scenario struct {
 	Name     string   `yaml:"scenario"`
-	Seed     uint64   `yaml:"seed"`
+	Seed     uint64   `yaml:"seed"` // not used: nothing in a scenario is drawn at random; files of before have it
 	World    World    `yaml:"world"`
 	Timeline []Moment `yaml:"timeline"`
 	Finally  []Expect `yaml:"finally"`

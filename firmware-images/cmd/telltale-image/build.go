@@ -40,7 +40,7 @@ func (c *buildCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{result.Disk, result.Slot, result.Update, result.UBoot, result.Control, result.SBOM} {
+	for _, path := range []string{result.Disk, result.Slot, result.Update, result.UBoot, result.Control, result.SBOM, result.Notices} {
 		if path == "" {
 			continue
 		}
@@ -86,27 +86,20 @@ func (c *buildCommand) config(ctx context.Context) (image.Config, error) {
 	return cfg, nil
 }
 
-// lastCommit gives the name and the time of the last commit, with +changed when the sources are not it, or what the environment's SOURCE_DATE_EPOCH says.
-func lastCommit(ctx context.Context, root string) (name string, seconds int64, err error) {
-	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%h %ct")
+// lastCommit gives the version of the sources, as .ci/version makes it, and the time of the last commit, or "unknown" and what the
+// environment's SOURCE_DATE_EPOCH says.
+func lastCommit(ctx context.Context, root string) (version string, seconds int64, err error) {
+	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%ct")
 	cmd.Dir = root
 	out, err := cmd.Output()
-	name, text, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	version, text := "unknown", strings.TrimSpace(string(out))
 	if err != nil {
-		name, text = "unknown", os.Getenv("SOURCE_DATE_EPOCH")
-	} else if changed(ctx, root) {
-		name += "+changed"
+		text = os.Getenv("SOURCE_DATE_EPOCH")
+	} else if out, err = exec.CommandContext(ctx, "sh", filepath.Join(root, ".ci", "version"), root).Output(); err == nil && len(out) > 0 {
+		version = strings.TrimSpace(string(out))
 	}
 	if seconds, err = strconv.ParseInt(text, 10, 64); err != nil {
 		return "", 0, errors.New("--root: expected the repository's root folder, a git checkout, or else SOURCE_DATE_EPOCH in seconds")
 	}
-	return name, seconds, nil
-}
-
-// changed says whether a file that git knows differs from the last commit.
-func changed(ctx context.Context, root string) bool {
-	cmd := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	return err == nil && len(out) > 0
+	return version, seconds, nil
 }

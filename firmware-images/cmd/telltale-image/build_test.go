@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -16,6 +18,13 @@ func TestLastCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	script, err := os.ReadFile(filepath.Join("..", "..", "..", ".ci", "version"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, ".ci"), 0o700), os.WriteFile(filepath.Join(dir, ".ci", "version"), script, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	git := func(args ...string) {
 		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=t", "-c", "user.email=t@t"}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -27,9 +36,14 @@ func TestLastCommit(t *testing.T) {
 	git("add", "file")
 	git("commit", "-q", "-m", "one")
 	name, seconds, err := lastCommit(t.Context(), dir)
-	if err != nil || name == "" || seconds == 0 {
+	if err != nil || !strings.HasPrefix(name, "0.1.0~git1.") || seconds == 0 {
 		t.Fatalf("got %q, %d, %v", name, seconds, err)
 	}
+	git("tag", "v2.3.4")
+	if got, _, err := lastCommit(t.Context(), dir); err != nil || got != "2.3.4" {
+		t.Errorf("with a tag: got %q, %v, want 2.3.4", got, err)
+	}
+	git("tag", "-d", "v2.3.4")
 	write("two")
 	if got, _, err := lastCommit(t.Context(), dir); err != nil || got != name+"+changed" {
 		t.Errorf("got %q, %v, want %s+changed", got, err, name)

@@ -10,6 +10,8 @@
 //
 // It decides nothing about updates: the agent confirms a slot or gives it up.
 // What it cannot do it says on the console and goes on without, as far as the agent can start at all.
+// This package joins the rooms in firmware-images/boot. Built with the tag virtualboard it has what
+// only QEMU's board needs.
 package main
 
 import (
@@ -19,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telltale.dev/firmware-images/boot/process"
 )
 
 // configPath is where the board's settings lie in the image.
@@ -31,7 +35,7 @@ func main() {
 	}
 	err := run()
 	how := unix.LINUX_REBOOT_CMD_RESTART
-	if errors.Is(err, errOff) {
+	if errors.Is(err, process.ErrOff) {
 		how = unix.LINUX_REBOOT_CMD_POWER_OFF
 		say("powering off: %v", err)
 	} else {

@@ -6,21 +6,30 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
+	"telltale.dev/firmware-images/boot/buses"
+	"telltale.dev/firmware-images/boot/machine"
+	"telltale.dev/firmware-images/boot/network"
+	"telltale.dev/firmware-images/boot/partitions"
+	"telltale.dev/firmware-images/boot/process"
 	"telltale.dev/firmware-images/settings"
-	"telltale.dev/firmware-images/vport"
+	"telltale.dev/hal/power"
+	"telltale.dev/hal/slots"
+	"telltale.dev/protocol"
 )
 
-// portWait is how long a virtio-serial port or a device may take to appear.
-const portWait = 5 * time.Second
+// timeMark is a file on the data partition whose date is the last time seen.
+const timeMark = partitions.DataMount + "/last-seen"
+
+// notifySocket is where the agent shows that it lives.
+const notifySocket = "/run/telltale/notify"
 
 // run is the machine's life; its end is a restart, and the error says why.
 func run() error {
-	if err := mounts(); err != nil {
+	if err := machine.Mount(); err != nil {
 		return err
 	}
-	say("started")
+	say("%s started", protocol.BuildVersion())
 	text, err := os.ReadFile(configPath)
 	if err != nil {
 		return err
@@ -30,45 +39,66 @@ func run() error {
 		return err
 	}
 	ctx := context.Background() // ends with the machine
-	stampFrames()
-	loadModules()
-	setClock()
-	sockets := buses(ctx, c.Buses)
-	dog := openWatchdog(c.Watchdog.Device, c.Watchdog.Timeout)
-	children := newReaper()
-	go children.run()
-	if err := interfaceUp("lo"); err != nil {
+	machine.SetClock(say, timeMark)
+	if err := buses.StampFrames(); err != nil {
+		say("%v", err)
+	}
+	var sockets []process.Socket
+	machine.LoadModules(say, func() { sockets = open(ctx, c.Buses) })
+	dog := machine.OpenWatchdog(say, c.Watchdog.Device, c.Watchdog.Timeout)
+	children := process.NewReaper()
+	go children.Run()
+	if err := network.InterfaceUp("lo"); err != nil {
 		say("%v", err)
 	}
 	if c.Network.Interface != "" {
-		go network(ctx, c.Network.Interface, c.Network.Wait)
+		go network.Keep(ctx, say, c.Network.Interface, c.Network.Wait)
 	}
 	if c.TPM != "" {
 		go func() { // the agent waits for no TPM that may not be there
-			if err := vport.StartTPM(c.TPM); err != nil {
+			if err := startTPM(c.TPM); err != nil {
 				say("tpm: %v", err)
 			}
 		}()
 	}
-	if err := unpackIdentity(c.Identity); err != nil {
+	if err := partitions.UnpackIdentity(c.Identity); err != nil {
 		say("identity: %v", err)
 	}
-	if err := dataPartition(children, c.Data); err != nil {
+	if err := (partitions.Disk{Say: say, Call: children.Call}).MountData(c.Data); err != nil {
 		return fmt.Errorf("data partition: %w", err)
 	}
-	setClock() // again: the data partition may know more
-	s := &supervisor{cfg: c.Agent, children: children, dog: dog, sockets: sockets}
-	err = s.run()
-	unmountData()
+	machine.SetClock(say, timeMark) // again: the data partition may know more
+	s := &process.Supervisor{
+		Agent: process.Agent{
+			Command: partitions.Addressed(c.Agent.Command, partitions.IdentityDir), Start: c.Agent.Start, Silence: c.Agent.Silence,
+			Tries: c.Agent.Tries, Notify: notifySocket, Restart: slots.ExitRestart, PowerOff: power.ExitPowerOff,
+		},
+		Children: children, Sockets: sockets, Feed: dog.Feed, Mark: func() { machine.MarkTime(timeMark) }, Say: say,
+	}
+	err = s.Run()
+	machine.MarkTime(timeMark)
+	partitions.UnmountData()
 	return err
 }
 
-// appears waits for a file.
-func appears(path string, wait time.Duration) error {
-	for end := time.Now().Add(wait); ; time.Sleep(2 * time.Millisecond) {
-		_, err := os.Stat(path)
-		if err == nil || time.Now().After(end) {
-			return err
+// open brings the buses up and gives the sockets for the agent. After an error the agent goes on trying.
+func open(ctx context.Context, list []settings.Bus) (sockets []process.Socket) {
+	for _, b := range list {
+		socket, err := buses.Open(buses.Bus{Name: b.Name, VCAN: b.Make == "vcan", Listen: b.Listen})
+		if err != nil {
+			say("bus %s: %v", b.Name, err)
+		}
+		if socket != nil {
+			say("bus %s: listening", b.Name)
+			sockets = append(sockets, process.Socket{Bus: b.Name, File: socket})
+		}
+		if b.Cable != "" {
+			go func() {
+				if err := cable(ctx, b.Name, b.Cable); err != nil {
+					say("cable of %s: %v", b.Name, err)
+				}
+			}()
 		}
 	}
+	return sockets
 }

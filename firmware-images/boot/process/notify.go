@@ -1,17 +1,13 @@
 //go:build linux
 
-package main
+package process
 
 import (
 	"net"
 	"strings"
 )
 
-// notifySocket is where the agent tells what systemd's sd_notify(3) would be
-// told: READY=1 and WATCHDOG=1.
-const notifySocket = "/run/telltale/notify"
-
-// signs of the agent.
+// sign is what the agent tells, as systemd would be told by sd_notify(3): READY=1 and WATCHDOG=1.
 type sign int
 
 const (
@@ -20,8 +16,8 @@ const (
 )
 
 // listen gives the signs that the agent sends.
-func listen() (<-chan sign, error) {
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notifySocket, Net: "unixgram"})
+func listen(say Say, socket string) (<-chan sign, error) {
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
 		return nil, err
 	}

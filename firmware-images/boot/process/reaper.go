@@ -1,6 +1,8 @@
 //go:build linux
 
-package main
+// Package process runs a device's programs, as its first process must: it waits for all that end, keeps
+// the agent running, and notices when that shows no life.
+package process
 
 import (
 	"errors"
@@ -12,28 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaper waits for all processes that end: its own children and those that
+// Reaper waits for all processes that end: its own children and those that
 // others left behind. Package os/exec cannot be used beside it.
-type reaper struct {
-	mu      sync.Mutex // guards waiting, and keeps run from missing a child that ends at once
+type Reaper struct {
+	mu      sync.Mutex // guards waiting, and keeps Run from missing a child that ends at once
 	waiting map[int]chan unix.WaitStatus
 	signals chan os.Signal
 }
 
-func newReaper() *reaper {
-	r := &reaper{waiting: map[int]chan unix.WaitStatus{}, signals: make(chan os.Signal, 1)}
+// NewReaper notes from now on which processes end; Run must be started.
+func NewReaper() *Reaper {
+	r := &Reaper{waiting: map[int]chan unix.WaitStatus{}, signals: make(chan os.Signal, 1)}
 	signal.Notify(r.signals, syscall.SIGCHLD)
 	return r
 }
 
-// run never ends.
-func (r *reaper) run() {
+// Run never ends.
+func (r *Reaper) Run() {
 	for range r.signals {
 		r.reap()
 	}
 }
 
-func (r *reaper) reap() {
+func (r *Reaper) reap() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
@@ -54,7 +57,7 @@ func (r *reaper) reap() {
 
 // start starts a program on the console, with further files from descriptor 3
 // on; its end comes on the channel.
-func (r *reaper) start(args, env []string, files ...*os.File) (pid int, ended <-chan unix.WaitStatus, err error) {
+func (r *Reaper) start(args, env []string, files ...*os.File) (pid int, ended <-chan unix.WaitStatus, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, err := os.StartProcess(args[0], args, &os.ProcAttr{
@@ -71,8 +74,8 @@ func (r *reaper) start(args, env []string, files ...*os.File) (pid int, ended <-
 	return pid, status, nil
 }
 
-// call runs a program to its end and gives the exit code.
-func (r *reaper) call(args ...string) (int, error) {
+// Call runs a program to its end and gives the exit code.
+func (r *Reaper) Call(args ...string) (int, error) {
 	_, ended, err := r.start(args, nil)
 	if err != nil {
 		return 0, err

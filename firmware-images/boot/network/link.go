@@ -1,18 +1,20 @@
 //go:build linux
 
-package main
+package network
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// interfaceUp brings a network interface up.
-func interfaceUp(name string) error {
+// InterfaceUp brings a network interface up.
+func InterfaceUp(name string) error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("interface %s: %w", name, err)
@@ -28,6 +30,9 @@ func interfaceUp(name string) error {
 	}
 	return nil
 }
+
+// canfdMTU is the size of struct canfd_frame (linux/can.h).
+const canfdMTU = 72
 
 // attribute is a netlink attribute (struct nlattr), filled up to 4 bytes.
 func attribute(kind uint16, value []byte) []byte {
@@ -69,8 +74,8 @@ func netlink(request []byte) error {
 	return nil
 }
 
-// makeVCAN makes a virtual CAN interface that takes FD frames. One that is there already is fine.
-func makeVCAN(name string) error {
+// MakeVCAN makes a virtual CAN interface that takes FD frames. One that is there already is fine.
+func MakeVCAN(name string) error {
 	info := attribute(unix.IFLA_INFO_KIND, []byte("vcan"))
 	body := make([]byte, unsafe.Sizeof(unix.IfInfomsg{}))
 	body = append(body, attribute(unix.IFLA_IFNAME, append([]byte(name), 0))...)
@@ -83,13 +88,33 @@ func makeVCAN(name string) error {
 	return nil
 }
 
-// setAddress gives an interface its only IPv4 address.
-func setAddress(index int, ip [4]byte, prefix int) error {
-	body := []byte{unix.AF_INET, byte(prefix), 0, unix.RT_SCOPE_UNIVERSE}
-	body = binary.NativeEndian.AppendUint32(body, uint32(index))
-	body = append(body, attribute(unix.IFA_LOCAL, ip[:])...)
-	body = append(body, attribute(unix.IFA_ADDRESS, ip[:])...)
-	return netlink(message(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, body))
+// setAddress gives an interface its only IPv4 address. Others go first: the kernel would make a second one of the
+// same network depend on the first, and take both away together.
+func setAddress(link *net.Interface, ip netip.Prefix) error {
+	all, err := link.Addrs()
+	if err != nil {
+		return err
+	}
+	for _, addr := range all {
+		old, err := netip.ParsePrefix(addr.String())
+		if err != nil || !old.Addr().Is4() || old == ip {
+			continue
+		}
+		if err := changeAddress(unix.RTM_DELADDR, 0, link, old); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("former address: %w", err)
+		}
+	}
+	return changeAddress(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, link, ip)
+}
+
+// changeAddress adds or deletes one address.
+func changeAddress(kind, flags uint16, link *net.Interface, ip netip.Prefix) error {
+	four := ip.Addr().As4()
+	body := []byte{unix.AF_INET, byte(ip.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
+	body = binary.NativeEndian.AppendUint32(body, uint32(link.Index))
+	body = append(body, attribute(unix.IFA_LOCAL, four[:])...)
+	body = append(body, attribute(unix.IFA_ADDRESS, four[:])...)
+	return netlink(message(kind, flags, body))
 }
 
 // setGateway makes a router the way to everywhere else.

@@ -1,23 +1,18 @@
 //go:build linux
 
-package main
+package process
 
 import (
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"telltale.dev/firmware-images/settings"
-	"telltale.dev/hal/power"
-	"telltale.dev/hal/slots"
 )
 
 const (
@@ -29,46 +24,68 @@ const (
 	stopTime = 5 * time.Second
 )
 
-// supervisor keeps the agent running. Owned by run.
-type supervisor struct {
-	cfg      settings.Agent
-	children *reaper
-	dog      *watchdog
-	signs    <-chan sign
-	sockets  []handedSocket // of the buses; the first agent gets them
+// Say prints a line on the console, in the form of fmt.Printf.
+type Say = func(format string, args ...any)
+
+// Agent says how the agent is run.
+type Agent struct {
+	Command []string
+	// Start is how long it may take until it says that it is ready, Silence how
+	// long it may show no sign of life later.
+	Start, Silence time.Duration
+	// Tries is how often in a row it may end or fall silent before the machine restarts.
+	Tries int
+	// Notify is the socket by which it shows life; it is made.
+	Notify string
+	// Restart and PowerOff are the exit codes by which it asks for them.
+	Restart, PowerOff int
 }
 
-// handedSocket is a CAN socket that is opened before the agent runs.
-type handedSocket struct {
-	bus  string // interface
-	file *os.File
+// Supervisor keeps the agent running. Owned by Run.
+type Supervisor struct {
+	Agent    Agent
+	Children *Reaper
+	Sockets  []Socket // of the buses; the first agent gets them
+	Feed     func()   // feeds the watchdog; not called any more when the agent's time is over
+	Mark     func()   // called every ten minutes
+	Say      Say
+
+	signs <-chan sign
+}
+
+// Socket is a CAN socket that is opened before the agent runs.
+type Socket struct {
+	Bus  string // interface
+	File *os.File
 }
 
 // hand gives the sockets away, once, with the words that tell of them: those of
 // sd_listen_fds(3), but for the process's number, which is not known yet.
-func (s *supervisor) hand() (env []string, files []*os.File) {
-	if len(s.sockets) == 0 {
+func (s *Supervisor) hand() (env []string, files []*os.File) {
+	if len(s.Sockets) == 0 {
 		return nil, nil
 	}
 	var names []string
-	for _, h := range s.sockets {
-		names, files = append(names, h.bus), append(files, h.file)
+	for _, h := range s.Sockets {
+		names, files = append(names, h.Bus), append(files, h.File)
 	}
-	s.sockets = nil
+	s.Sockets = nil
 	return []string{"LISTEN_FDS=" + strconv.Itoa(len(files)), "LISTEN_FDNAMES=" + strings.Join(names, ":")}, files
 }
 
-// Why a run of the agent is the last one.
+// ErrOff is why the machine is to be switched off.
+var ErrOff = errors.New("the agent says that the ignition is off")
+
+// Why else a run of the agent is the last one.
 var (
 	errAsked  = errors.New("the agent asks for it")
 	errSignal = errors.New("told by a signal")
-	errOff    = errors.New("the agent says that the ignition is off")
 )
 
-// run ends when the machine is to restart; the error says why.
-func (s *supervisor) run() error {
+// Run ends when the machine is to restart, or to be switched off after ErrOff; the error says why.
+func (s *Supervisor) Run() error {
 	var err error
-	if s.signs, err = listen(); err != nil {
+	if s.signs, err = listen(s.Say, s.Agent.Notify); err != nil {
 		return err
 	}
 	stop := make(chan os.Signal, 1)
@@ -77,15 +94,15 @@ func (s *supervisor) run() error {
 	for {
 		began := time.Now()
 		why := s.once(stop)
-		if errors.Is(why, errAsked) || errors.Is(why, errSignal) || errors.Is(why, errOff) {
+		if errors.Is(why, errAsked) || errors.Is(why, errSignal) || errors.Is(why, ErrOff) {
 			return why
 		}
 		if time.Since(began) > steady {
 			failures, wait = 0, backoffMin
 		}
 		failures++
-		say("agent: %v (%d of %d)", why, failures, s.cfg.Tries)
-		if failures >= s.cfg.Tries {
+		s.Say("agent: %v (%d of %d)", why, failures, s.Agent.Tries)
+		if failures >= s.Agent.Tries {
 			return fmt.Errorf("the agent does not stay up: %w", why)
 		}
 		s.sleep(wait)
@@ -94,52 +111,52 @@ func (s *supervisor) run() error {
 }
 
 // sleep waits and feeds the watchdog meanwhile.
-func (s *supervisor) sleep(d time.Duration) {
+func (s *Supervisor) sleep(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		s.dog.feed()
+		s.Feed()
 		time.Sleep(min(time.Until(end), time.Second))
 	}
 }
 
 // once runs the agent until it ends or falls silent. The watchdog is fed as
 // long as its time has not come.
-func (s *supervisor) once(stop <-chan os.Signal) error {
+func (s *Supervisor) once(stop <-chan os.Signal) error {
 	env := []string{
-		"NOTIFY_SOCKET=" + notifySocket,
-		"WATCHDOG_USEC=" + strconv.FormatInt(s.cfg.Silence.Microseconds(), 10),
+		"NOTIFY_SOCKET=" + s.Agent.Notify,
+		"WATCHDOG_USEC=" + strconv.FormatInt(s.Agent.Silence.Microseconds(), 10),
 	}
 	words, sockets := s.hand()
-	pid, ended, err := s.children.start(command(s.cfg.Command), append(env, words...), sockets...)
+	pid, ended, err := s.Children.start(s.Agent.Command, append(env, words...), sockets...)
 	for _, socket := range sockets {
 		socket.Close()
 	}
 	if err != nil {
 		return err
 	}
-	say("agent started")
+	s.Say("agent started")
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	mark := time.NewTicker(10 * time.Minute)
 	defer mark.Stop()
-	limit := time.Now().Add(s.cfg.Start)
+	limit := time.Now().Add(s.Agent.Start)
 	for {
 		select {
 		case status := <-ended:
-			return describe(status)
+			return s.Agent.describe(status)
 		case got := <-s.signs:
 			if got == ready {
-				say("agent ready")
+				s.Say("agent ready")
 			}
-			limit = time.Now().Add(s.cfg.Silence)
+			limit = time.Now().Add(s.Agent.Silence)
 		case <-tick.C:
 			if time.Now().After(limit) {
 				_ = unix.Kill(-pid, unix.SIGKILL)
 				<-ended
 				return errors.New("showed no sign of life, was killed")
 			}
-			s.dog.feed()
+			s.Feed()
 		case <-mark.C:
-			markTime()
+			s.Mark()
 		case <-stop:
 			end(pid, ended)
 			return errSignal
@@ -158,29 +175,14 @@ func end(pid int, ended <-chan unix.WaitStatus) {
 }
 
 // describe turns the end of the agent into an error.
-func describe(status unix.WaitStatus) error {
+func (a Agent) describe(status unix.WaitStatus) error {
 	switch {
 	case status.Signaled():
 		return fmt.Errorf("was killed by signal %d", status.Signal())
-	case status.ExitStatus() == slots.ExitRestart:
+	case status.ExitStatus() == a.Restart:
 		return errAsked
-	case status.ExitStatus() == power.ExitPowerOff:
-		return errOff
+	case status.ExitStatus() == a.PowerOff:
+		return ErrOff
 	}
 	return fmt.Errorf("ended with exit code %d", status.ExitStatus())
-}
-
-// command is the agent's command line; what the device's identity names wins over the image's settings.
-func command(args []string) []string {
-	args = args[:len(args):len(args)]
-	for _, name := range []string{"endpoint", "download"} {
-		text, err := os.ReadFile(filepath.Join(identityDir, name))
-		if err != nil {
-			continue
-		}
-		for _, address := range strings.Fields(string(text)) {
-			args = append(args, "--"+name, address)
-		}
-	}
-	return args
 }

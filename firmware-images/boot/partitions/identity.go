@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package partitions
 
 import (
 	"archive/tar"
@@ -11,14 +11,14 @@ import (
 	"path/filepath"
 )
 
-// identityDir is in memory: the partition is read once and never written here.
-const identityDir = "/run/telltale/identity"
+// IdentityDir is where the identity is, in memory: the partition is read once and never written here.
+const IdentityDir = "/run/telltale/identity"
 
 // maxIdentity bounds each file of the identity in bytes.
 const maxIdentity = 64 << 10
 
-// unpackIdentity reads the device's certificate, key and endpoints.
-func unpackIdentity(name string) error {
+// UnpackIdentity reads the device's certificate, key and endpoints.
+func UnpackIdentity(name string) error {
 	device, err := partition(name)
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func unpackIdentity(name string) error {
 		return err
 	}
 	defer f.Close()
-	if err := os.MkdirAll(identityDir, 0o700); err != nil {
+	if err := os.MkdirAll(IdentityDir, 0o700); err != nil {
 		return err
 	}
 	archive := tar.NewReader(f)
@@ -48,7 +48,7 @@ func unpackIdentity(name string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(identityDir, header.Name), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(IdentityDir, header.Name), data, 0o600); err != nil {
 			return err
 		}
 		files++

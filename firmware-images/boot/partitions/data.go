@@ -1,6 +1,8 @@
 //go:build linux
 
-package main
+// Package partitions readies the partitions of a device's disk that are not firmware: the data partition, which is
+// checked, and made anew when it is lost, and the identity, which is read once.
+package partitions
 
 import (
 	"encoding/binary"
@@ -17,8 +19,19 @@ import (
 	"telltale.dev/protocol"
 )
 
-// dataMount is where the data partition is.
-const dataMount = "/data"
+// DataMount is where the data partition is.
+const DataMount = "/data"
+
+// partitionWait is how long a partition may take to appear.
+const partitionWait = 5 * time.Second
+
+// Disk is the device's disk.
+type Disk struct {
+	// Say prints a line on the console, in the form of fmt.Printf.
+	Say func(format string, args ...any)
+	// Call runs a program to its end and gives the exit code.
+	Call func(args ...string) (int, error)
+}
 
 // lostNote tells the agent, and whoever looks, that the data partition was lost.
 const lostNote = "/run/telltale/data-lost"
@@ -29,31 +42,31 @@ const bootFile = "/proc/sys/kernel/random/boot_id"
 // e2fsck's exit codes are bits; from this one on errors are left (e2fsck(8)).
 const fsckLeft = 4
 
-// dataPartition checks and mounts the data partition. One that cannot be
+// MountData checks the partition of that name and mounts it at DataMount. One that cannot be
 // repaired or mounted is made anew: a vehicle without a buffer is better than none.
-func dataPartition(children *reaper, name string) error {
-	if err := os.MkdirAll(dataMount, 0o755); err != nil {
+func (d Disk) MountData(name string) error {
+	if err := os.MkdirAll(DataMount, 0o755); err != nil {
 		return err
 	}
 	device, err := partition(name)
 	if err != nil {
-		return mountTemporary(err)
+		return d.mountTemporary(err)
 	}
 	lost := clean(device)
 	if lost == nil {
 		lost = mountExt4(device) // brings its journal up to date
 	}
 	if lost != nil {
-		say("data partition: %v; checking it", lost)
-		if lost = check(children, device); lost == nil {
+		d.Say("data partition: %v; checking it", lost)
+		if lost = d.check(device); lost == nil {
 			lost = mountExt4(device)
 		}
 	}
 	if lost == nil {
 		return nil
 	}
-	say("data partition lost: %v; making it anew", lost)
-	code, err := children.call("/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-L", "data", device)
+	d.Say("data partition lost: %v; making it anew", lost)
+	code, err := d.Call("/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-L", "data", device)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("mke2fs: exit code %d", code)
 	}
@@ -61,31 +74,31 @@ func dataPartition(children *reaper, name string) error {
 		err = mountExt4(device)
 	}
 	if err != nil {
-		return mountTemporary(err)
+		return d.mountTemporary(err)
 	}
-	say("data partition made anew")
-	leaveNote(lostNote, protocol.StorageRecreated, lost)
+	d.Say("data partition made anew")
+	d.leaveNote(lostNote, protocol.StorageRecreated, lost)
 	return nil
 }
 
 // mountTemporary lets the machine go on in memory: what it stores ends with it.
-func mountTemporary(why error) error {
-	say("data partition: %v; storing in memory only", why)
-	if err := unix.Mount("tmpfs", dataMount, "tmpfs", unix.MS_NOSUID, "mode=755,size=64m"); err != nil {
+func (d Disk) mountTemporary(why error) error {
+	d.Say("data partition: %v; storing in memory only", why)
+	if err := unix.Mount("tmpfs", DataMount, "tmpfs", unix.MS_NOSUID, "mode=755,size=64m"); err != nil {
 		return err
 	}
-	leaveNote(lostNote, protocol.StorageMemoryOnly, why)
+	d.leaveNote(lostNote, protocol.StorageMemoryOnly, why)
 	return nil
 }
 
 // leaveNote tells the agent what was lost and why. The device works without the agent knowing.
-func leaveNote(path string, state protocol.StorageState, why error) {
+func (d Disk) leaveNote(path string, state protocol.StorageState, why error) {
 	n := storage.Note{State: state, Reason: why.Error()}
 	if id, err := os.ReadFile(bootFile); err == nil {
 		n.Boot = strings.TrimSpace(string(id))
 	}
 	if err := storage.Write(path, n); err != nil {
-		say("data partition: the agent is not told: %v", err)
+		d.Say("data partition: the agent is not told: %v", err)
 	}
 }
 
@@ -120,42 +133,41 @@ func clean(device string) error {
 }
 
 // check repairs what can be repaired without asking.
-func check(children *reaper, device string) error {
-	code, err := children.call("/sbin/e2fsck", "-p", device)
+func (d Disk) check(device string) error {
+	code, err := d.Call("/sbin/e2fsck", "-p", device)
 	if err != nil {
 		return err
 	}
 	if code&^3 == 0 { // none, or corrected
 		return nil
 	}
-	if code, err = children.call("/sbin/e2fsck", "-y", device); err != nil {
+	if code, err = d.Call("/sbin/e2fsck", "-y", device); err != nil {
 		return err
 	}
 	if code >= fsckLeft {
 		return fmt.Errorf("e2fsck: exit code %d", code)
 	}
-	say("data partition repaired")
+	d.Say("data partition repaired")
 	return nil
 }
 
 func mountExt4(device string) error {
-	if err := unix.Mount(device, dataMount, "ext4", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_NOATIME, ""); err != nil {
+	if err := unix.Mount(device, DataMount, "ext4", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_NOATIME, ""); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
 	return nil
 }
 
-// unmountData stores what is cached; what still holds files open is left behind.
-func unmountData() {
-	markTime()
-	if err := unix.Unmount(dataMount, 0); errors.Is(err, unix.EBUSY) {
-		_ = unix.Mount("", dataMount, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+// UnmountData stores what is cached; what still holds files open is left behind.
+func UnmountData() {
+	if err := unix.Unmount(DataMount, 0); errors.Is(err, unix.EBUSY) {
+		_ = unix.Mount("", DataMount, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 	}
 }
 
 // partition waits for the partition of that name.
 func partition(name string) (device string, err error) {
-	for end := time.Now().Add(portWait); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(partitionWait); ; time.Sleep(2 * time.Millisecond) {
 		if device, err = uboot.Partition("/", name); err == nil || time.Now().After(end) {
 			return device, err
 		}

@@ -1,0 +1,91 @@
+//go:build linux
+
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// children reap all children of the tests.
+var children = NewReaper()
+
+func TestMain(m *testing.M) {
+	go children.Run()
+	os.Exit(m.Run())
+}
+
+// TestSocketsAreHandedOnce: the first agent gets them, with the words that tell of them.
+func TestSocketsAreHandedOnce(t *testing.T) {
+	a, b, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	s := &Supervisor{Sockets: []Socket{{"can0", a}, {"can1", b}}}
+	words, files := s.hand()
+	if got := strings.Join(words, " "); got != "LISTEN_FDS=2 LISTEN_FDNAMES=can0:can1" || len(files) != 2 || files[1] != b {
+		t.Errorf("got %s with %d files", got, len(files))
+	}
+	if words, files := s.hand(); words != nil || files != nil {
+		t.Errorf("the second time: got %v, %v", words, files)
+	}
+}
+
+func TestCall(t *testing.T) {
+	for script, want := range map[string]int{"exit 0": 0, "exit 7": 7, "kill -9 $$": 128 + 9} {
+		if got, err := children.Call("/bin/sh", "-c", script); err != nil || got != want {
+			t.Errorf("%s: got %d, %v, want %d", script, got, err, want)
+		}
+	}
+	if _, err := children.Call("/no/such/program"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want not exist", err)
+	}
+}
+
+// TestSupervisor runs agents that are shell scripts to the end of the machine's life.
+func TestSupervisor(t *testing.T) {
+	for _, c := range []struct {
+		name, script string
+		why          string // the end of the machine's life
+		off          bool
+		starts       int
+	}{
+		{"asks for a restart", "exit 77", "the agent asks for it", false, 1},
+		{"asks to be switched off", "exit 78", "the ignition is off", true, 1},
+		{"ends twice", "exit 3", "does not stay up: ended with exit code 3", false, 2},
+		{"is killed", "kill -9 $$", "does not stay up: was killed by signal 9", false, 2},
+		{"shows no life", "sleep 60", "does not stay up: showed no sign of life, was killed", false, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var said []string
+			var fed atomic.Int64
+			s := &Supervisor{
+				Agent: Agent{
+					Command: []string{"/bin/sh", "-c", c.script}, Start: time.Millisecond, Silence: time.Millisecond, Tries: 2,
+					Notify: filepath.Join(t.TempDir(), "notify"), Restart: 77, PowerOff: 78,
+				},
+				Children: children, Feed: func() { fed.Add(1) }, Mark: func() {},
+				Say: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) },
+			}
+			err := s.Run()
+			if err == nil || !strings.Contains(err.Error(), c.why) || errors.Is(err, ErrOff) != c.off {
+				t.Errorf("got %v, want %q", err, c.why)
+			}
+			if got := strings.Count(strings.Join(said, "\n"), "agent started"); got != c.starts {
+				t.Errorf("got %d starts, want %d: %q", got, c.starts, said)
+			}
+			if c.starts > 1 && fed.Load() == 0 {
+				t.Error("the watchdog was not fed between two starts")
+			}
+		})
+	}
+}

@@ -1,0 +1,14 @@
+//go:build linux && virtualboard
+
+package main
+
+import (
+	"context"
+
+	"telltale.dev/firmware-images/boot/virtual"
+	"telltale.dev/firmware-images/vport"
+)
+
+func cable(ctx context.Context, bus, port string) error { return virtual.Cable(ctx, say, bus, port) }
+
+func startTPM(port string) error { return vport.StartTPM(port) }
