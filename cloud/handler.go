@@ -14,7 +14,6 @@ import (
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
 )
 
 // handler is what the broker asks and tells the other rooms.
@@ -143,7 +142,7 @@ func (h handler) operate(p broker.Publish) byte {
 // Presence implements broker.Handler.
 func (h handler) Presence(p broker.Publish, said protocol.Presence) {
 	vid := p.Client.Vehicle
-	known := state.Presence{Presence: said, Since: time.Now().UTC()}
+	known := state.Presence{Presence: said, Since: time.Now().UTC(), Said: p.Payload}
 	h.states.SetPresence(vid, known)
 	h.live.PublishPresence(string(vid), api.PresenceEvent{Time: known.Since, Device: string(said.Device), Presence: string(said.State)})
 	m := forward(p)
@@ -190,9 +189,8 @@ func (h handler) Retained(filter string) []broker.Message {
 }
 
 func presenceMessage(vid protocol.VehicleID, p state.Presence) broker.Message {
-	payload, _ := codec.Marshal(p.Presence) // it came from these bytes
 	topic := protocol.Topic{Kind: protocol.KindPresence, Vehicle: vid, Device: p.Device}
-	return broker.Message{Topic: topic.String(), Payload: payload, ContentType: protocol.ContentPresence, Retain: true, QoS: 1}
+	return broker.Message{Topic: topic.String(), Payload: p.Said, ContentType: protocol.ContentPresence, Retain: true, QoS: 1}
 }
 
 func campaignMessage(m campaign.Message) broker.Message {

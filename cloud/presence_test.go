@@ -78,3 +78,22 @@ func TestPresenceOfASuspendedVehicle(t *testing.T) {
 	}
 	s.presenceIs("car1", protocol.PresenceLost)
 }
+
+// TestPresenceIsForwardedAsSaid: with properties and with what this version does not know, also retained.
+func TestPresenceIsForwardedAsSaid(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	ops := s.operator("olga")
+	ops.subscribe("v1/car1/up/presence/tcu")
+	said := marshal(t, map[string]any{"v": 1, "state": "online", "did": "tcu", "boot": boot[:], "conn": 1, "at": 0, "agent": "x", "later": 4})
+	car := s.device("car1", "tcu")
+	car.stored("v1/car1/up/presence/tcu", said, "pr", "CS2", "x", "1", "x", "2")
+	s.presenceIs("car1", protocol.PresenceOnline)
+	if p := ops.next(patience); string(p.Payload) != string(said) || len(p.Properties.User) != 3 || p.Properties.User[2].Value != "2" {
+		t.Errorf("got %x with %v, want what was said", p.Payload, p.Properties.User)
+	}
+	second := s.operator("piet")
+	second.subscribe("v1/car1/up/presence/tcu")
+	if p := second.next(patience); string(p.Payload) != string(said) || !p.Retain {
+		t.Errorf("got %x, want what was said, retained", p.Payload)
+	}
+}

@@ -138,7 +138,7 @@ func (s statusSink) Receive(ctx context.Context, m *ingest.Other) error {
 		return nil
 	}
 	var status protocol.DocumentStatus
-	if err := codec.Unmarshal(m.Payload, &status); err != nil {
+	if err := codec.UnmarshalOpen(m.Payload, &status); err != nil {
 		if s.unreadable.Add(1) == 1 {
 			s.cfg.Log.Warn("a document status is unreadable, more are only counted", "err", err)
 		}

@@ -15,7 +15,7 @@ import (
 // storage keeps a device's word on its data partition, and tells who watches.
 func (s statusSink) storage(ctx context.Context, m *ingest.Other) error {
 	var word protocol.Storage
-	err := codec.Unmarshal(m.Payload, &word)
+	err := codec.UnmarshalOpen(m.Payload, &word)
 	if err == nil {
 		err = word.Validate()
 	}

@@ -80,7 +80,7 @@ func updateMessage(m update.Message) broker.Message {
 // feedback hands a device's word on its firmware to the updates.
 func (s statusSink) feedback(ctx context.Context, m *ingest.Other) error {
 	var f protocol.UpdateFeedback
-	err := codec.Unmarshal(m.Payload, &f)
+	err := codec.UnmarshalOpen(m.Payload, &f)
 	if err == nil {
 		err = f.Validate()
 	}

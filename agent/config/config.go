@@ -93,7 +93,7 @@ func Open(cfg Config) (*Keeper, error) {
 
 // load reads the kept set.
 func (k *Keeper) load(data []byte) (apply func(), err error) {
-	if err := codec.Unmarshal(data, &k.set); err != nil {
+	if err := codec.UnmarshalOpen(data, &k.set); err != nil { // it may be of a later version that was rolled back
 		return nil, err
 	}
 	if k.set.Version != setVersion {
@@ -160,9 +160,9 @@ func (k *Keeper) Close() { k.answers.close() }
 // became of each. When none is good, everything stays as it is. The error says
 // that the vehicle could not do it now, though the document may be good.
 func (k *Keeper) applyCampaigns(payload []byte) ([]protocol.DocumentResult, error) {
-	var set protocol.CampaignSet
-	if err := codec.Unmarshal(payload, &set); err != nil {
-		return []protocol.DocumentResult{rejected("", 0, protocol.ReasonUndecodable, err)}, nil
+	set, members, err := codec.ParseCampaignSet(payload)
+	if err != nil {
+		return []protocol.DocumentResult{rejected("", 0, k.reason(err), err)}, nil
 	}
 	if set.Version != setVersion {
 		return []protocol.DocumentResult{rejected("", set.Revision, protocol.ReasonNotSupported,
@@ -172,12 +172,11 @@ func (k *Keeper) applyCampaigns(payload []byte) ([]protocol.DocumentResult, erro
 		return []protocol.DocumentResult{rejected("", set.Revision, protocol.ReasonStaleRevision,
 			fmt.Errorf("revision %d is in force", k.set.Revision))}, nil
 	}
-	good, results := k.sort(&set)
-	if len(set.Campaigns) > 0 && len(good.Campaigns) == 0 {
+	good, results := k.sort(set, members)
+	if len(members) > 0 && len(good.Campaigns) == 0 {
 		return results, nil
 	}
-	err := k.keep(good)
-	if err != nil {
+	if err = k.keep(good); err != nil {
 		for i := range results {
 			if results[i].State == protocol.CampaignActive {
 				results[i].State, results[i].Reason, results[i].Detail = protocol.CampaignRejected, k.reason(err), detail(err)
@@ -191,13 +190,16 @@ func (k *Keeper) applyCampaigns(payload []byte) ([]protocol.DocumentResult, erro
 }
 
 // sort takes the good campaigns of a set, and for bad ones the revision that is in force.
-func (k *Keeper) sort(set *protocol.CampaignSet) (good protocol.CampaignSet, results []protocol.DocumentResult) {
+func (k *Keeper) sort(set protocol.CampaignSet, members []codec.SetMember) (good protocol.CampaignSet, results []protocol.DocumentResult) {
 	good = protocol.CampaignSet{Version: set.Version, Revision: set.Revision}
-	seen := make(map[protocol.CampaignID]bool, len(set.Campaigns))
-	for i := range set.Campaigns {
-		c := &set.Campaigns[i]
+	seen := make(map[protocol.CampaignID]bool, len(members))
+	for i := range members {
+		c := &members[i].Campaign
 		id := c.Metadata.ID
-		err := k.check(c)
+		err := members[i].Err
+		if err == nil {
+			err = k.check(c)
+		}
 		switch {
 		case seen[id]:
 			err = fmt.Errorf("expected each campaign once: %w", protocol.ErrCampaign)
@@ -268,6 +270,10 @@ func (k *Keeper) keep(set protocol.CampaignSet) error {
 
 func (k *Keeper) reason(err error) protocol.Reason {
 	switch {
+	case errors.Is(err, codec.ErrNotSupported):
+		return protocol.ReasonNotSupported
+	case errors.Is(err, codec.ErrMalformed), errors.Is(err, codec.ErrLimit):
+		return protocol.ReasonUndecodable
 	case errors.Is(err, k.cfg.UnknownSignal):
 		return protocol.ReasonUnknownSignal
 	case errors.Is(err, protocol.ErrCampaign):

@@ -155,6 +155,9 @@ func TestDocuments(t *testing.T) {
 		{name: "none of that was kept", restart: true, inForce: []string{"a@4"}},
 		{name: "the vehicle can again", doc: document(t, 7, campaign("d", 1, "")), inForce: []string{"d@1"}, reports: []string{"d@1 ACTIVE"}},
 		{name: "no bytes at all, as a client may send by mistake", doc: []byte{}, inForce: []string{"d@1"}, reports: []string{"@0 REJECTED UNDECODABLE", "d@1 ACTIVE"}},
+		{name: "of a later version", doc: laterSet(8, nil), inForce: []string{"d@1", "e@1"}, reports: []string{"d@1 ACTIVE", "e@1 ACTIVE"}},
+		{name: "of a later version, one alone must be understood", doc: laterSet(8, []string{"spec.when"}), inForce: []string{"d@1", "e@1"},
+			reports: []string{"d@1 ACTIVE", "e@1 REJECTED NOT_SUPPORTED", "e@1 ACTIVE"}},
 		{name: "empty", doc: document(t, 8), inForce: []string{"default@1"}},
 	}
 	dir := t.TempDir()
@@ -173,6 +176,21 @@ func TestDocuments(t *testing.T) {
 		equal(t, s.name+": in force", e.inForce, s.inForce)
 		equal(t, s.name+": reported", r.take(), s.reports)
 	}
+}
+
+// laterSet is a set with fields that this version does not know; must is of its second campaign.
+func laterSet(revision uint64, must []string) []byte {
+	member := func(id string, must []string) map[string]any {
+		m := map[string]any{
+			"apiVersion": "campaigns.v1", "kind": "Campaign", "metadata": map[string]any{"id": id, "revision": 1, "owner": "x"},
+			"spec": map[string]any{"collect": []any{map[string]any{"id": "all"}}, "when": "later"},
+		}
+		if must != nil {
+			m["must"] = must
+		}
+		return m
+	}
+	return mustMarshal(map[string]any{"v": 1, "rev": revision, "later": true, "campaigns": []any{member("d", nil), member("e", must)}})
 }
 
 func mustMarshal(v any) []byte {

@@ -136,7 +136,7 @@ func Open(cfg Config) (*Updater, error) {
 // Apply takes a document from down/config/update. It never blocks.
 func (u *Updater) Apply(payload []byte) {
 	doc := new(protocol.Update)
-	err := codec.Unmarshal(payload, doc)
+	err := codec.UnmarshalOpen(payload, doc)
 	if err == nil {
 		err = doc.Validate()
 	}

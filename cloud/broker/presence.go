@@ -66,7 +66,11 @@ func (w *will) event(s *session) *presenceEvent {
 // parsePresence reads a presence of the client's own device.
 func parsePresence(client Client, payload []byte) (protocol.Presence, error) {
 	var p protocol.Presence
-	if err := codec.Unmarshal(payload, &p); err != nil {
+	if len(payload) > maxPresence {
+		return protocol.Presence{}, fmt.Errorf("presence: %d bytes, expected at most %d", len(payload), maxPresence)
+	}
+	// A vehicle of a later version may say more; only what it lists as essential is needed.
+	if err := codec.UnmarshalOpen(payload, &p); err != nil {
 		return protocol.Presence{}, fmt.Errorf("presence: %w", err)
 	}
 	switch {

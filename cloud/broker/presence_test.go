@@ -346,3 +346,43 @@ func TestShutDownPublishesNoWill(t *testing.T) {
 	}
 	handler.wantNothing(t, quiet)
 }
+
+// TestPresenceOfALaterVersion: what this version does not know of a will or a birth keeps no
+// car out, unless the car says that it must be understood.
+func TestPresenceOfALaterVersion(t *testing.T) {
+	said := func(state protocol.PresenceState, extra map[string]any) []byte {
+		m := map[string]any{"v": 1, "state": state, "did": "d", "boot": []byte("12345678"), "conn": 1, "at": 0, "agent": "later"}
+		for key, value := range extra {
+			m[key] = value
+		}
+		return []byte(marshal(t, m))
+	}
+	for _, c := range []struct {
+		name  string
+		extra map[string]any
+		want  byte
+	}{
+		{"new fields", map[string]any{"counter": 4, "reset": map[string]any{"why": "battery"}}, 0},
+		{"new fields that may be passed over", map[string]any{"counter": 4, "must": []string{"state"}}, 0},
+		{"a new field that must be understood", map[string]any{"counter": 4, "must": []string{"counter"}}, 0x99},
+		{"a known field of another type", map[string]any{"conn": "x"}, 0x99},
+		{"larger than anybody needs", map[string]any{"counter": make([]byte, 5000)}, 0x99},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			handler := &cloud{presences: make(chan presenceCall, 8)}
+			s := start(t, handler, nil)
+			r := s.dial(s.ca.client("urn:dev:v:d"))
+			r.send(paho.CONNECT, connectPacket("d", func(p *paho.Connect) {
+				withWill(t, "v", "d", 0)(p)
+				p.WillMessage = said(protocol.PresenceLost, c.extra)
+			}))
+			if ack := r.read().Content.(*paho.Connack); ack.ReasonCode != c.want {
+				t.Errorf("CONNACK: got %#x, want %#x", ack.ReasonCode, c.want)
+			}
+			birth := s.device("v", "d")
+			if got := birth.publish(1, presenceTopic, string(said(protocol.PresenceOnline, c.extra))); got != c.want {
+				t.Errorf("PUBACK: got %#x, want %#x", got, c.want)
+			}
+		})
+	}
+}

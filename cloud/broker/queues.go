@@ -23,6 +23,7 @@ const (
 	maxUserProps     = 32       // of one publish: refused with 0x97
 	maxClientID      = 128      // bytes, of operators: 0x85
 	maxCorrelation   = 1 << 10  // bytes of correlation data in one publish of an operator: refused with 0x97
+	maxPresence      = 4 << 10  // bytes of a presence, which the cloud keeps of each device: 0x99
 	maxPresences     = 16       // presences of one device that wait for the handler: the newest replaces the last
 	presenceBurst    = 32       // presences of one device told at once; beyond it one every presenceInterval
 

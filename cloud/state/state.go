@@ -52,6 +52,7 @@ type Point struct {
 type Presence struct {
 	protocol.Presence
 	Since time.Time // by the cloud's clock
+	Said  []byte    // the document as it was said, with what this version does not know of it
 }
 
 // Stats are gauges of what is kept, and counts since the start.

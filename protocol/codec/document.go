@@ -17,27 +17,30 @@ var (
 		opts.TextMarshaler = cbor.TextMarshalerTextString
 		return opts.EncMode()
 	})
-	documentDecoding = sync.OnceValues(func() (cbor.DecMode, error) {
-		return cbor.DecOptions{
-			DupMapKey:                cbor.DupMapKeyEnforcedAPF,
-			MaxNestedLevels:          MaxDepth,
-			MaxArrayElements:         MaxColumns,
-			MaxMapPairs:              MaxColumns,
-			IndefLength:              cbor.IndefLengthForbidden,
-			TagsMd:                   cbor.TagsForbidden,
-			ExtraReturnErrors:        cbor.ExtraDecErrorUnknownField,
-			UTF8:                     cbor.UTF8RejectInvalid,
-			FieldNameMatching:        cbor.FieldNameMatchingCaseSensitive,
-			NaN:                      cbor.NaNDecodeForbidden,
-			Inf:                      cbor.InfDecodeForbidden,
-			TextUnmarshaler:          cbor.TextUnmarshalerTextString,
-			ByteStringToString:       cbor.ByteStringToStringForbidden,
-			FieldNameByteString:      cbor.FieldNameByteStringForbidden,
-			BignumTag:                cbor.BignumTagForbidden,
-			ByteStringExpectedFormat: cbor.ByteStringExpectedFormatNone,
-		}.DecMode()
-	})
+	documentDecoding = sync.OnceValues(func() (cbor.DecMode, error) { return documentOptions().DecMode() })
 )
+
+// documentOptions are those of documentDecoding.
+func documentOptions() cbor.DecOptions {
+	return cbor.DecOptions{
+		DupMapKey:                cbor.DupMapKeyEnforcedAPF,
+		MaxNestedLevels:          MaxDepth,
+		MaxArrayElements:         MaxColumns,
+		MaxMapPairs:              MaxColumns,
+		IndefLength:              cbor.IndefLengthForbidden,
+		TagsMd:                   cbor.TagsForbidden,
+		ExtraReturnErrors:        cbor.ExtraDecErrorUnknownField,
+		UTF8:                     cbor.UTF8RejectInvalid,
+		FieldNameMatching:        cbor.FieldNameMatchingCaseSensitive,
+		NaN:                      cbor.NaNDecodeForbidden,
+		Inf:                      cbor.InfDecodeForbidden,
+		TextUnmarshaler:          cbor.TextUnmarshalerTextString,
+		ByteStringToString:       cbor.ByteStringToStringForbidden,
+		FieldNameByteString:      cbor.FieldNameByteStringForbidden,
+		BignumTag:                cbor.BignumTagForbidden,
+		ByteStringExpectedFormat: cbor.ByteStringExpectedFormatNone,
+	}
+}
 
 // Marshal writes v as deterministic CBOR. Fields are named by their cbor tags.
 func Marshal(v any) ([]byte, error) {
@@ -54,7 +57,7 @@ func Marshal(v any) ([]byte, error) {
 
 // Unmarshal reads a document into v, which is a pointer. At most MaxPlain
 // bytes, MaxDepth levels and MaxColumns members of an array or map are read.
-// Unknown fields, duplicate keys, indefinite lengths, tags and bytes left over
+// Unknown fields (see UnmarshalOpen), duplicate keys, indefinite lengths, tags and bytes left over
 // are refused. The error wraps ErrMalformed, or ErrLimit when data is too long.
 func Unmarshal(data []byte, v any) error {
 	if len(data) > MaxPlain {
