@@ -25,6 +25,11 @@
 // an accepted last word is lost or offline, see presences.go.
 // After a restart of the broker presence is unknown; the caller says so.
 //
+// What is special about this broker, for those who write clients: only presence is
+// retained, other retained publishes end the connection with 0x9A; QoS 2 and shared
+// subscriptions are not there; a client that sends beyond the receive maximum waits in its
+// socket instead of getting DISCONNECT 0x93, because it would come back and do the same.
+//
 // The package stores nothing, decodes no payload but presence, and knows no quota,
 // consent or registry: those sit behind the Handler.
 package broker

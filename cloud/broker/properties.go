@@ -29,6 +29,7 @@ type property struct {
 	in       uint32 // a bit for each packet type, and one for the will
 	min, max uint32 // of numbers; both 0: any
 	many     bool
+	topic    bool // a topic name: without wildcards
 }
 
 const (
@@ -47,7 +48,7 @@ var clientProperties = [...]property{
 	packets.PropPayloadFormat:          {name: "payload format indicator", form: formByte, in: inPublish | inWill, max: 1},
 	packets.PropMessageExpiryInterval:  {name: "message expiry interval", form: formFourBytes, in: inPublish | inWill},
 	packets.PropContentType:            {name: "content type", form: formText, in: inPublish | inWill},
-	packets.PropResponseTopic:          {name: "response topic", form: formText, in: inPublish | inWill},
+	packets.PropResponseTopic:          {name: "response topic", form: formText, topic: true, in: inPublish | inWill},
 	packets.PropCorrelationData:        {name: "correlation data", form: formBinary, in: inPublish | inWill},
 	packets.PropSubscriptionIdentifier: {name: "subscription identifier", form: formVarint, in: inPublish | inSubscribe, min: 1, max: 1<<28 - 1},
 	packets.PropSessionExpiryInterval:  {name: "session expiry interval", form: formFourBytes, in: inConnect | inDisconnect},
@@ -101,7 +102,26 @@ func (r *fields) properties(kind byte) {
 
 // value reads the value of a property.
 func (r *fields) value(p *property) {
-	var n uint32
+	switch p.form {
+	case formText:
+		if text := r.text(p.name); p.topic && bytes.ContainsAny(text, "+#") {
+			r.fail(protocolError(p.name + " holds a wildcard")) // [MQTT-3.3.2-14]
+		}
+	case formBinary:
+		r.binary(p.name)
+	case formPair:
+		r.text(p.name)
+		r.text(p.name)
+	default:
+		n := r.number(p)
+		if ranged := p.min != 0 || p.max != 0; ranged && r.fault == nil && (n < p.min || n > p.max) {
+			r.fail(protocolError(fmt.Sprintf("%s is %d, expected %d to %d", p.name, n, p.min, p.max)))
+		}
+	}
+}
+
+// number reads the value of a property that is a number.
+func (r *fields) number(p *property) (n uint32) {
 	switch p.form {
 	case formByte:
 		n = uint32(r.byte(p.name))
@@ -115,17 +135,6 @@ func (r *fields) value(p *property) {
 		}
 	case formVarint:
 		n = r.varint(p.name)
-	case formText:
-		if text := r.text(p.name); p.name == clientProperties[packets.PropResponseTopic].name && bytes.ContainsAny(text, "+#") {
-			r.fail(protocolError(p.name + " holds a wildcard")) // [MQTT-3.3.2-14]
-		}
-	case formBinary:
-		r.binary(p.name)
-	case formPair:
-		r.text(p.name)
-		r.text(p.name)
 	}
-	if r.fault == nil && (p.min != 0 || p.max != 0) && (n < p.min || n > p.max) {
-		r.fail(protocolError(fmt.Sprintf("%s is %d, expected %d to %d", p.name, n, p.min, p.max)))
-	}
+	return n
 }

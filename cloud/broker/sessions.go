@@ -53,21 +53,34 @@ func (b *Broker) claim(c *connection, w *will, settings sessionSettings) (old, s
 		return nil, nil, nil, codeUnavailable // a newer connection of this client was faster
 	case old == nil && len(b.sessions) >= b.cfg.MaxSessions:
 		return nil, nil, nil, codeQuota
-	case old == nil || settings.clean || old.attached && old.expiry == 0:
+	case old == nil || old.endsBy(settings):
 		s = &session{broker: b, key: c.key, client: c.client, subscribed: make(map[string]subscription)}
 		b.sessions[c.key] = s
 	}
 	if old == nil || !old.attached {
 		b.connected++
 	}
-	if old != nil && old.will != nil {
-		if old != s || old.attached && old.will.delay == 0 {
-			due = old.will.event(old)
-		}
-		old.will = nil
+	if old != nil {
+		due = old.takeWill(old != s)
 	}
 	s.current, s.attached, s.will, s.expiry = number, true, w, settings.expiry
 	return old, s, due, codeSuccess
+}
+
+// endsBy says whether a new connection ends the session instead of going on with it. The
+// caller holds Broker.mu.
+func (s *session) endsBy(settings sessionSettings) bool {
+	return settings.clean || s.attached && s.expiry == 0
+}
+
+// takeWill takes the will from a session that has a new connection, or ends by it, and
+// gives it back when it is to be published now. The caller holds Broker.mu.
+func (s *session) takeWill(ends bool) (due *presenceEvent) {
+	if s.will != nil && (ends || s.attached && s.will.delay == 0) {
+		due = s.will.event(s)
+	}
+	s.will = nil
+	return due
 }
 
 // detach is the end of a connection: its session starts to wait, or ends, and its
