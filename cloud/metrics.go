@@ -88,7 +88,7 @@ func (c *Cloud) counters() []figure {
 		{"update", "downloads", "Downloads begun or resumed by devices.", updates(func(s update.Stats) uint64 { return s.Downloads })},
 		{"update", "downloads_refused", "Downloads refused.", updates(func(s update.Stats) uint64 { return s.RefusedDownloads })},
 		{"update", "download_bytes", "Bytes of update files sent.", updates(func(s update.Stats) uint64 { return s.Bytes })},
-		{"live", "dropped", "Live messages that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) }},
+		{"live", "dropped", "Samples and other live events that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) }},
 	}
 }
 

@@ -1,9 +1,11 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"telltale.dev/cloud/api"
@@ -100,23 +102,44 @@ type stateSink struct{ *Cloud }
 
 // Apply implements ingest.Sink.
 func (s stateSink) Apply(_ context.Context, b *ingest.Decoded) error {
+	s.states.Apply(b.Vehicle, b.Schema, b.Batch, b.Received, false)
 	vid := string(b.Vehicle)
-	changed := s.states.Apply(b.Vehicle, b.Schema, b.Batch, b.Received, s.live.Watched(vid))
-	if len(changed) > 0 {
-		events := make(api.Events, len(changed))
-		for i, v := range changed {
-			events[i] = event(v)
-		}
-		s.live.PublishState(vid, events)
+	if wanted := s.live.Wanted(vid); wanted != nil {
+		s.live.PublishSamples(vid, string(b.Device), samples(b.Schema, b.Batch, wanted))
 	}
 	return nil
 }
 
-func event(v state.Value) api.Event {
-	return api.Event{
-		Time: time.UnixMicro(v.Time).UTC(), Bus: v.Bus, Message: v.Message, Signal: v.Signal,
-		Value: api.Number(v.Value), Text: v.Text, Unit: v.Unit,
+// samples gives those of a batch that somebody watches, in the order of time.
+func samples(schema *codec.Schema, b *codec.Batch, wanted *api.Wanted) []api.Sample {
+	infos := make([]*api.SignalInfo, len(schema.Signals))
+	for i := range schema.Signals {
+		if def := &schema.Signals[i]; wanted.Signal(def.Name) {
+			infos[i] = &api.SignalInfo{Bus: def.Bus, Message: def.Message, Name: def.Name, Unit: def.Unit}
+		}
 	}
+	var list []api.Sample
+	for i := range b.Rows {
+		g := &b.Rows[i]
+		for c, index := range schema.Groups[g.Group] {
+			if infos[index] == nil {
+				continue
+			}
+			def := &schema.Signals[index]
+			for row, t := range g.Time {
+				if !g.Has(c, row) {
+					continue
+				}
+				sample := api.Sample{Time: t, Signal: infos[index], Value: def.Physical(g.Columns[c][row])}
+				if text, _ := def.Text(g.Columns[c][row]); len(text) <= state.MaxText {
+					sample.Text = text
+				}
+				list = append(list, sample)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b api.Sample) int { return cmp.Compare(a.Time, b.Time) })
+	return list
 }
 
 // statusSink hands a vehicle's word on its documents to the campaigns, on its

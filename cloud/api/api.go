@@ -144,8 +144,8 @@ func (s *Server) Run(ctx context.Context) error {
 // handler joins the routes.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	s.describe(mux)
-	return guard(problems(mux))
+	described := s.describe(mux)
+	return guard(problems(mux, queriesOf(described.OpenAPI())))
 }
 
 // apiVersion is the version of the interface, not of the program.

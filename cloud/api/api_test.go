@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
@@ -193,6 +191,25 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestUnknownQueries: no route passes over a parameter that it does not know, or a second one.
+func TestUnknownQueries(t *testing.T) {
+	s := start(t)
+	for _, pattern := range api.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		path = strings.NewReplacer("{vid}", "car1", "{id}", "00112233445566ff", "{file}", strings.Repeat("0", 64)).Replace(path)
+		for query, says := range map[string]string{"nonsense=1": `"nonsense\"`, "Signal=1": `"Signal\"`, "a%zz": "percent-encoded", "a;b": "percent-encoded"} {
+			resp, body := s.ask(method, path+"?"+query, nil)
+			if resp.StatusCode != 400 || !strings.Contains(body, says) {
+				t.Errorf("%s?%s: got %d %s, want 400 that names it", pattern, query, resp.StatusCode, body)
+			}
+			checkProblem(t, pattern, resp, body)
+		}
+	}
+	if resp, body := s.ask("GET", "/v1/dead-letters?limit=1&limit=2", nil); resp.StatusCode != 400 || !strings.Contains(body, "limit: expected once") {
+		t.Errorf("got %d %s, want 400", resp.StatusCode, body)
+	}
+}
+
 // checkProblem: errors are problem+json (RFC 9457).
 func checkProblem(t *testing.T, path string, resp *http.Response, body string) {
 	t.Helper()
@@ -249,90 +266,6 @@ func TestWebPagesAreRefused(t *testing.T) {
 		if resp, _ := s.ask("POST", "/v1/vehicles/car1/activate", func(r *http.Request) { r.Host = host }); resp.StatusCode != 204 {
 			t.Errorf("%s: got %d, want 204", host, resp.StatusCode)
 		}
-	}
-}
-
-// events opens the stream of car1.
-func (s *stage) events() *bufio.Scanner {
-	s.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+s.Addr().String()+"/v1/vehicles/car1/events", nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { cancel(); resp.Body.Close() })
-	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
-		s.t.Errorf("got %s, want text/event-stream", got)
-	}
-	return bufio.NewScanner(resp.Body)
-}
-
-// next gives the next event's two lines.
-func next(t *testing.T, in *bufio.Scanner) string {
-	t.Helper()
-	var lines []string
-	for in.Scan() {
-		if in.Text() == "" && len(lines) > 0 {
-			return strings.Join(lines, " ")
-		}
-		if in.Text() != "" {
-			lines = append(lines, in.Text())
-		}
-	}
-	t.Fatal("the stream ended")
-	return ""
-}
-
-func TestEvents(t *testing.T) {
-	s := start(t)
-	in := s.events()
-	if got := next(t, in); !strings.HasPrefix(got, "event: presence data: {") || !strings.Contains(got, `"presence":"online"`) {
-		t.Errorf("got %s, want the presence as it is", got)
-	}
-	s.live.PublishState("car2", api.Events{{Signal: "OTHER"}})
-	s.live.PublishState("car1", api.Events{{Signal: "SPEED", Value: 50}, {Signal: "GEAR"}})
-	if got := next(t, in); !strings.HasPrefix(got, "event: state data: [{") || !strings.Contains(got, `"signal":"SPEED"`) || !strings.Contains(got, "GEAR") {
-		t.Errorf("got %s, want both signals", got)
-	}
-	s.live.PublishPresence("car1", api.PresenceEvent{Device: "tcu", Presence: "lost"})
-	if got := next(t, in); !strings.Contains(got, `"presence":"lost"`) {
-		t.Errorf("got %s, want lost", got)
-	}
-	s.live.PublishStorage("car1", api.StorageEvent{Device: "tcu", Storage: "memory-only", Reason: "why"})
-	if got := next(t, in); !strings.HasPrefix(got, "event: storage data: {") || !strings.Contains(got, `"storage":"memory-only","reason":"why"`) {
-		t.Errorf("got %s, want the lost data", got)
-	}
-	if !s.live.Watched("car1") || s.live.Watched("car2") || s.live.Watchers() != 1 {
-		t.Errorf("got %d watchers, want one of car1", s.live.Watchers())
-	}
-	began := time.Now()
-	s.stop()
-	for in.Scan() {
-	}
-	if took := time.Since(began); took > 2*time.Second || s.live.Watchers() != 0 {
-		t.Errorf("got %d watchers %v after the end, want none at once", s.live.Watchers(), took)
-	}
-}
-
-// TestSlowWatcher: who does not read misses events, is counted, and holds nobody up.
-func TestSlowWatcher(t *testing.T) {
-	s := start(t)
-	in := s.events()
-	next(t, in)
-	big := api.Events{{Signal: strings.Repeat("x", 100_000)}}
-	began := time.Now()
-	for range 40 * api.LiveQueue {
-		s.live.PublishState("car1", big)
-	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("took %v, want publishing not to wait", took)
-	}
-	if s.live.Dropped() == 0 {
-		t.Error("got nothing dropped")
 	}
 }
 

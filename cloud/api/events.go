@@ -3,38 +3,116 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/sse"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
-// Events is a run of live changes that arrived together.
+// Events is a run of samples that arrived together, in the order of time.
 type Events []Event
 
-// eventRoutes streams live changes. What is sent first is the presence as it is; a
-// change of it that happens meanwhile follows.
+// LostEvent says that the stream was read too slowly.
+type LostEvent struct {
+	Count uint64 `json:"count" doc:"samples and other events that this stream would have had here"`
+}
+
+// GapEvent says that a stream cannot go on where the client wants it to.
+type GapEvent struct {
+	LastEventID string `json:"last_event_id" doc:"what the client sent"`
+	Detail      string `json:"detail"`
+}
+
+// eventKinds are the events of a stream by name.
+var eventKinds = []struct {
+	name string
+	data any
+}{
+	{"state", Events{}}, {"presence", PresenceEvent{}}, {"storage", StorageEvent{}}, {"lost", LostEvent{}}, {"gap", GapEvent{}},
+}
+
+type eventsInput struct {
+	VehiclePath
+	Signal      []string `query:"signal,explode" doc:"only samples of signals whose name matches this glob; may be repeated"`
+	LastEventID string   `header:"Last-Event-ID" doc:"id of the last event that was received: the stream goes on behind it, or says with an event gap that it cannot"`
+}
+
+// eventRoutes streams live changes. What is sent first is the presence as it is, unless
+// the stream goes on where another one ended; a change of it that happens meanwhile follows.
 func (s *Server) eventRoutes(api huma.API) {
-	known := func(ctx huma.Context, next func(huma.Context)) {
-		if _, ok := s.cfg.Vehicles.Vehicle(ctx.Param("vid")); !ok {
-			_ = huma.WriteErr(api, ctx, http.StatusNotFound, "no vehicle with this identifier")
+	huma.Register(api, huma.Operation{
+		OperationID: "watch-vehicle", Method: http.MethodGet, Path: "/v1/vehicles/{vid}/events",
+		Summary: "Every sample of the vehicle's signals, changes of presence, and lost data partitions, live (Server-Sent Events)",
+		Errors:  []int{http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable}, Responses: eventResponses(api),
+	}, s.events)
+}
+
+// events answers with a stream.
+func (s *Server) events(_ context.Context, in *eventsInput) (*huma.StreamResponse, error) {
+	if err := checkGlobs(in.Signal); err != nil {
+		return nil, huma.Error400BadRequest(err.Error())
+	}
+	v, ok := s.cfg.Vehicles.Vehicle(in.VID)
+	if !ok {
+		return nil, unknownVehicle()
+	}
+	w, err := s.cfg.Live.watch(in.VID, in.Signal, in.LastEventID)
+	if err != nil {
+		return nil, huma.Error503ServiceUnavailable(err.Error())
+	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		defer s.cfg.Live.forget(w)
+		r, to := humago.Unwrap(ctx)
+		stream := newEventStream(to)
+		if r.Method == http.MethodHead || stream.begin(v, w) != nil {
 			return
 		}
-		next(ctx)
+		_ = stream.run(ctx.Context(), s.cfg.Live, w) // the client is gone
+	}}, nil
+}
+
+// begin adds what comes before everything live.
+func (e *eventStream) begin(v Vehicle, w *watcher) error {
+	if w.gap != "" {
+		if err := e.add("", "gap", GapEvent{cut(w.gap, maxEventID), "what came after this event is not there any more, or not all of it"}); err != nil {
+			return err
+		}
 	}
-	sse.Register(api, huma.Operation{
-		OperationID: "watch-vehicle", Method: http.MethodGet, Path: "/v1/vehicles/{vid}/events",
-		Summary: "Live changes of signals and presence, and lost data partitions (Server-Sent Events)",
-		Errors:  []int{http.StatusNotFound}, Middlewares: huma.Middlewares{known},
-	}, map[string]any{"state": Events{}, "presence": PresenceEvent{}, "storage": StorageEvent{}},
-		func(ctx context.Context, in *VehiclePath, send sse.Sender) {
-			w := s.cfg.Live.watch(in.VID)
-			defer s.cfg.Live.forget(in.VID, w)
-			v, _ := s.cfg.Vehicles.Vehicle(in.VID)
-			for _, d := range v.Devices {
-				if send.Data(PresenceEvent{Time: d.Since, Device: d.ID, Presence: d.Presence}) != nil {
-					return
-				}
-			}
-			w.follow(ctx, send.Data)
+	if w.resumed {
+		return nil
+	}
+	for _, d := range v.Devices {
+		if err := e.add("", "presence", PresenceEvent{Time: d.Since, Device: d.ID, Presence: d.Presence}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxEventID is how much of an identifier that a client sent is repeated to it, in bytes.
+const maxEventID = 64
+
+func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
+
+// eventResponses describes the stream.
+func eventResponses(api huma.API) map[string]*huma.Response {
+	var kinds []*huma.Schema
+	for _, k := range eventKinds {
+		kinds = append(kinds, &huma.Schema{
+			Title: "Event " + k.name, Type: huma.TypeObject, Required: []string{"event", "data"},
+			Properties: map[string]*huma.Schema{
+				"id":    {Type: huma.TypeString, Description: "To send as Last-Event-ID when the stream was cut."},
+				"event": {Type: huma.TypeString, Extensions: map[string]any{"const": k.name}},
+				"data":  api.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(k.data), true, k.name),
+			},
 		})
+	}
+	return map[string]*huma.Response{"200": {
+		Description: "Events as text (https://html.spec.whatwg.org/multipage/server-sent-events.html), and a comment every 15 s without one.",
+		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
+			Title: "Server Sent Events", Type: huma.TypeArray, Items: &huma.Schema{OneOf: slices.Clip(kinds)},
+		}}},
+	}}
 }

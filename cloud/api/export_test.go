@@ -1,6 +1,9 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Patterns lists the patterns of all routes that a server has.
 func Patterns() []string {
@@ -19,5 +22,35 @@ func (r *recorder) HandleFunc(pattern string, handler func(http.ResponseWriter, 
 	r.ServeMux.HandleFunc(pattern, handler)
 }
 
-// LiveQueue is exported for tests of slow watchers.
-const LiveQueue = liveQueue
+// Bounds of live events for tests.
+const (
+	WindowBytes = windowBytes
+	AllBytes    = allBytes
+	MaxWatchers = maxWatchers
+	MessageRows = messageRows
+)
+
+// SetHeartbeat shortens the time between heartbeats.
+func (l *Live) SetHeartbeat(d time.Duration) { l.heartbeat = d }
+
+// Bytes is what all windows have.
+func (l *Live) Bytes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bytes
+}
+
+// Age lets time go by for what nobody watches.
+func (l *Live) Age(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.swept = time.Time{}
+	l.sweep(time.Now().Add(d))
+}
+
+// Watch makes a watcher that never reads.
+func (l *Live) Watch(vid string) {
+	if _, err := l.watch(vid, nil, ""); err != nil {
+		panic(err)
+	}
+}

@@ -38,10 +38,15 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// problems answers what no route takes as problem+json too.
-func problems(mux *http.ServeMux) http.Handler {
+// problems answers what no route takes as problem+json too: a path, a method, and a
+// query that the route would pass over without a word.
+func problems(mux *http.ServeMux, known queries) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern != "" {
+			if err := known.check(pattern, r.URL.RawQuery); err != nil {
+				problem(w, http.StatusBadRequest, err.Error())
+				return
+			}
 			mux.ServeHTTP(w, r)
 			return
 		}

@@ -72,7 +72,7 @@ func (s *Server) vehicleRoutes(api huma.API) {
 
 type stateInput struct {
 	VehiclePath
-	Signal string `query:"signal" maxLength:"128" doc:"only signals whose name matches this glob"`
+	Signal []string `query:"signal,explode" doc:"only signals whose name matches this glob; may be repeated"`
 }
 
 type historyInput struct {
@@ -84,16 +84,17 @@ type historyInput struct {
 
 func (s *Server) stateRoutes(api huma.API) {
 	huma.Get(api, "/v1/vehicles/{vid}/state", func(_ context.Context, in *stateInput) (*output[[]Signal], error) {
-		if _, err := protocol.MatchName(in.Signal, ""); err != nil {
-			return nil, huma.Error400BadRequest("signal: expected a glob such as WHEEL_*")
+		if err := checkGlobs(in.Signal); err != nil {
+			return nil, huma.Error400BadRequest(err.Error())
 		}
 		all, ok := s.cfg.States.State(in.VID)
 		if !ok {
 			return nil, unknownVehicle()
 		}
+		wanted := newFilter(in.Signal)
 		kept := make([]Signal, 0, len(all))
 		for _, sig := range all {
-			if match, _ := protocol.MatchName(in.Signal, sig.Name); match || in.Signal == "" {
+			if wanted.match(sig.Name) {
 				kept = append(kept, sig)
 			}
 		}

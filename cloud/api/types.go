@@ -114,9 +114,10 @@ type Health struct {
 	Problems map[string]string `json:"problems,omitempty" doc:"room → what is wrong"`
 }
 
-// Event is one live change of a signal.
+// Event is one sample of a signal.
 type Event struct {
-	Time    time.Time `json:"time"`
+	Time    time.Time `json:"time" doc:"source time"`
+	Device  string    `json:"did"`
 	Bus     string    `json:"bus"`
 	Message string    `json:"message"`
 	Signal  string    `json:"signal"`
