@@ -16,6 +16,7 @@ import (
 	"telltale.dev/agent/update"
 	hal "telltale.dev/hal/power"
 	"telltale.dev/hal/slots"
+	"telltale.dev/protocol"
 )
 
 type commands struct {
@@ -24,17 +25,26 @@ type commands struct {
 	Ledger  ledgerCommand  `cmd:"" help:"Print the account of a stopped agent's data folder as JSON."`
 	Slot    slotCommand    `cmd:"" help:"Look at the firmware slots, or change them by hand."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
+
+// exitUsage is the exit code of a wrong command line, the same in all programs.
+const exitUsage = 2
 
 func main() {
 	var c commands
-	parser := kong.Must(&c, kong.Name("telltale-agent"), kong.Description("The Telltale vehicle agent."))
+	parser := kong.Must(&c, kong.Name("telltale-agent"), kong.Description("The Telltale vehicle agent."),
+		kong.Vars{"version": protocol.BuildVersion()})
 	parsed, err := parser.Parse(os.Args[1:])
 	var inFile *fileError
 	if errors.As(err, &inFile) { // the usage would not help
 		fail(err)
 	}
-	parser.FatalIfErrorf(err)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "telltale-agent: %v; --help shows how\n", err)
+		os.Exit(exitUsage)
+	}
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // the terminal goes, and nohup was not used
 		ends = append(ends, syscall.SIGHUP)

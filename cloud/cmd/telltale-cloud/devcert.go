@@ -15,13 +15,19 @@ import (
 type devCertCommand struct {
 	Data  string        `required:"" type:"path" placeholder:"DIR" help:"Data folder of the cloud; the authority is made there when missing."`
 	Out   string        `type:"path" default:"." placeholder:"DIR" help:"Where to write NAME.crt, NAME.key and ca.crt."`
-	Role  string        `enum:"device,operator" default:"device" help:"device or operator."`
+	Role  string        `enum:",device,operator" default:"" placeholder:"ROLE" help:"device or operator. Default: operator for one name, device for pairs."`
 	Valid time.Duration `default:"2160h" help:"Validity from now."`
 	Names []string      `arg:"" help:"VID DID for a device, and again for each further one; NAME for an operator."`
 }
 
 // Run issues the certificates.
 func (c *devCertCommand) Run() error {
+	if c.Role == "" {
+		c.Role = "device"
+		if len(c.Names) == 1 {
+			c.Role = "operator"
+		}
+	}
 	if c.Role == "operator" && len(c.Names) != 1 {
 		return errors.New("dev-cert --role operator: expected one NAME")
 	}

@@ -189,3 +189,22 @@ func TestDevCertMode(t *testing.T) {
 		}
 	}
 }
+
+// TestExitCodes: a wrong command line ends with 2 and one line, as in all programs; --version is known.
+func TestExitCodes(t *testing.T) {
+	out, err := program(t, "--nonsense").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || string(out) != "telltale-cloud: unknown flag --nonsense; --help shows how\n" {
+		t.Errorf("got %v and %q, want exit code 2 and one line", err, out)
+	}
+	if out, err := program(t, "--version").CombinedOutput(); err != nil || len(out) == 0 {
+		t.Errorf("got %v and %q, want the version", err, out)
+	}
+	dir := t.TempDir()
+	for _, names := range [][]string{{"alice"}, {"anna", "tcu-a"}} { // one name is an operator, two are a device
+		args := append([]string{"dev-cert", "--data", dir, "--out", dir}, names...)
+		if out, err := program(t, args...).CombinedOutput(); err != nil {
+			t.Errorf("%v: got %v and %s", args, err, out)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 
 type certCommand struct {
 	Names []string `arg:"" help:"NAME for an operator; VID DID for a device."`
-	Role  string   `enum:"operator,device" default:"operator" help:"operator or device."`
+	Role  string   `enum:",operator,device" default:"" placeholder:"ROLE" help:"operator or device. Default: operator for one name, device for two."`
 	Cloud string   `default:".telltale/up/cloud" placeholder:"DIR" help:"Data folder of the cloud."`
 	Out   string   `default:".telltale/certs" placeholder:"DIR" help:"Where to write the files."`
 	MQTT  string   `name:"mqtt" placeholder:"HOST:PORT" help:"The broker, for the printed lines. Default: where telltale up has it, or 127.0.0.1:8883."`
@@ -29,6 +30,12 @@ func (c *certCommand) Run(ctx context.Context) error {
 	}
 	if _, err := os.Stat(filepath.Join(c.Cloud, "ca")); err != nil {
 		return fmt.Errorf("--cloud %s: expected the data folder of a cloud that has run with --dev, such as telltale up makes", c.Cloud)
+	}
+	if c.Role == "" {
+		c.Role = "device"
+		if len(c.Names) == 1 {
+			c.Role = "operator"
+		}
 	}
 	if want := map[string]int{"operator": 1, "device": 2}[c.Role]; len(c.Names) != want {
 		return fmt.Errorf("--role %s: expected %s", c.Role, map[string]string{"operator": "one NAME", "device": "VID DID"}[c.Role])
@@ -53,19 +60,16 @@ func (c *certCommand) Run(ctx context.Context) error {
 
 // broker is where the printed lines connect to.
 func (c *certCommand) broker() string {
-	if c.MQTT != "" {
-		return c.MQTT
-	}
-	if ports, err := world.ReadPorts(filepath.Dir(c.Cloud)); err == nil && ports.MQTT != "" {
+	if ports, ok := runningUp(filepath.Dir(c.Cloud)); ok && c.MQTT == "" && ports.MQTT != "" {
 		return ports.MQTT
 	}
-	return "127.0.0.1:8883"
+	return cmp.Or(c.MQTT, "127.0.0.1:8883")
 }
 
 // inspect is the command line that reads what mosquitto_sub prints.
 func (c *certCommand) inspect() string {
 	args := []string{"inspect"}
-	if ports, err := world.ReadPorts(filepath.Dir(c.Cloud)); err == nil && ports.HTTP != "" {
+	if ports, ok := runningUp(filepath.Dir(c.Cloud)); ok {
 		args = append(args, api(ports)...)
 	}
 	return command(ourselves(), args...)

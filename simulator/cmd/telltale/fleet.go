@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"time"
 
 	"telltale.dev/protocol"
@@ -18,8 +20,8 @@ import (
 
 type fleetCommand struct {
 	N      int           `short:"n" default:"100" help:"How many vehicles."`
-	MQTT   string        `name:"mqtt" default:"127.0.0.1:8883" placeholder:"HOST:PORT" help:"The broker."`
-	Cloud  string        `type:"path" default:".telltale/up/cloud" placeholder:"DIR" help:"Data folder of the cloud, whose development authority makes the certificates."`
+	MQTT   string        `name:"mqtt" placeholder:"HOST:PORT" help:"The broker. Default: where telltale up has it, or 127.0.0.1:8883."`
+	Cloud  string        `type:"path" placeholder:"DIR" help:"Data folder of the cloud, whose development authority makes the certificates. Default: .telltale/up/cloud."`
 	CA     string        `name:"ca" type:"path" placeholder:"FILE" help:"Authority of another broker, instead of --cloud."`
 	Cert   string        `type:"path" placeholder:"FILE" help:"With --ca: one certificate for all vehicles."`
 	Key    string        `type:"path" placeholder:"FILE" help:"With --cert: its private key."`
@@ -27,7 +29,7 @@ type fleetCommand struct {
 	Rate   float64       `default:"1" help:"Messages a second of each vehicle; 0: as fast as they are acknowledged."`
 	Window int           `default:"8" help:"Unacknowledged publishes of each vehicle; the broker may allow less."`
 	Random bool          `help:"Publish random bytes as events; else batches of a synthetic schema."`
-	Size   string        `default:"1KiB" help:"With --random: the payload."`
+	Size   string        `placeholder:"BYTES" help:"With --random: the payload. Default: 1KiB."`
 	Time   time.Duration `default:"30s" help:"How long to publish, once all are connected; 0: until Ctrl-C."`
 	Flood  int           `placeholder:"K" help:"So many of the vehicles ignore rate and window."`
 	Pulse  time.Duration `placeholder:"TIME" help:"With --flood: they rest for so long, then flood for as long, and so on."`
@@ -65,11 +67,44 @@ func (c *fleetCommand) Run(ctx context.Context) error {
 	return nil
 }
 
+// check refuses flags that would have no effect.
+func (c *fleetCommand) check() error {
+	switch {
+	case c.Size != "" && !c.Random:
+		return errors.New("--size: expected --random beside it")
+	case c.Pulse != 0 && c.Flood == 0:
+		return errors.New("--pulse: expected --flood beside it")
+	case c.CA != "" && c.Cloud != "":
+		return errors.New("--ca: expected no --cloud beside it: it stands for another broker")
+	case c.CA == "" && (c.Cert != "" || c.Key != ""):
+		return errors.New("--cert: expected --ca beside it, the authority of the broker")
+	case (c.Cert == "") != (c.Key == ""):
+		return errors.New("--cert: expected --key beside it")
+	}
+	return nil
+}
+
+// cloud is the data folder of the cloud.
+func (c *fleetCommand) cloud() string { return cmp.Or(c.Cloud, filepath.Join(upData, "cloud")) }
+
+// broker is where the vehicles connect.
+func (c *fleetCommand) broker() string {
+	if c.MQTT == "" && c.CA == "" {
+		if ports, ok := runningUp(filepath.Dir(c.cloud())); ok && ports.MQTT != "" {
+			return ports.MQTT
+		}
+	}
+	return cmp.Or(c.MQTT, "127.0.0.1:8883")
+}
+
 // config reads the flags and gets the certificates.
 func (c *fleetCommand) config(ctx context.Context) (fleet.Config, error) {
-	cfg := fleet.Config{Address: c.MQTT, Flood: c.Flood, Pulse: c.Pulse, Rate: c.Rate, Window: c.Window, Duration: c.Time, Ramp: c.Ramp}
+	if err := c.check(); err != nil {
+		return fleet.Config{}, err
+	}
+	cfg := fleet.Config{Address: c.broker(), Flood: c.Flood, Pulse: c.Pulse, Rate: c.Rate, Window: c.Window, Duration: c.Time, Ramp: c.Ramp}
 	if c.Random {
-		size, err := protocol.ParseSize(c.Size)
+		size, err := protocol.ParseSize(cmp.Or(c.Size, "1KiB"))
 		if err != nil {
 			return cfg, fmt.Errorf("--size: %w", err)
 		}
@@ -85,17 +120,14 @@ func (c *fleetCommand) config(ctx context.Context) (fleet.Config, error) {
 	if c.CA != "" {
 		return cfg, c.shared(&cfg)
 	}
-	if c.Cert != "" || c.Key != "" {
-		return cfg, errors.New("--cert: expected --ca beside it, the authority of the broker")
-	}
-	if _, err := os.Stat(c.Cloud); err != nil {
+	if _, err := os.Stat(c.cloud()); err != nil {
 		return cfg, fmt.Errorf("--cloud: expected the data folder of a cloud, such as telltale up makes: %w", err)
 	}
 	program, err := world.FindProgram("telltale-cloud")
 	if err != nil {
 		return cfg, err
 	}
-	cfg.Roots, err = fleet.Issue(ctx, program, c.Cloud, cfg.Vehicles)
+	cfg.Roots, err = fleet.Issue(ctx, program, c.cloud(), cfg.Vehicles)
 	return cfg, err
 }
 
@@ -103,9 +135,6 @@ func (c *fleetCommand) config(ctx context.Context) (fleet.Config, error) {
 func (c *fleetCommand) shared(cfg *fleet.Config) (err error) {
 	if cfg.Roots, err = fleet.Authority(c.CA); err != nil {
 		return fmt.Errorf("--ca: %w", err)
-	}
-	if (c.Cert == "") != (c.Key == "") {
-		return errors.New("--cert: expected --key beside it")
 	}
 	if c.Cert == "" {
 		return nil

@@ -169,7 +169,7 @@ func (in *inspector) schema(id protocol.SchemaID) (*codec.Schema, bool) {
 
 // schema asks the cloud for a schema document.
 func (c *cloudAPI) schema(ctx context.Context, id protocol.SchemaID) ([]byte, error) {
-	body, err := c.open(ctx, "v1", "schemas", id.String())
+	body, err := c.send(ctx, request{path: []string{"v1", "schemas", id.String()}})
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 type lakeCommand struct {
-	Dir    string `arg:"" type:"existingdir" help:"Folder of the Parquet files."`
-	Signal string `placeholder:"GLOB" help:"Only signals whose name matches."`
+	Dir    string   `arg:"" type:"existingdir" help:"Folder of the Parquet files."`
+	Signal []string `sep:"none" placeholder:"GLOB" help:"Only signals whose name matches. May be repeated."`
 }
 
 // summary is what the lake holds of one signal of one vehicle.
@@ -27,14 +27,17 @@ type summary struct {
 
 // Run sums up the lake, a line for each signal.
 func (c *lakeCommand) Run() error {
+	if err := checkGlobs(c.Signal); err != nil {
+		return err
+	}
 	type key struct{ vid, bus, message, signal string }
 	sums := map[key]*summary{}
 	err := ledger.ScanLake(c.Dir, func(_ string, r *ledger.Row) error {
 		k := key{r.VID, r.Bus, r.Message, r.Signal}
 		s := sums[k]
 		if s == nil {
-			if ok, err := matchGlob(c.Signal, r.Signal); err != nil || !ok {
-				return err
+			if !matchGlobs(c.Signal, r.Signal) {
+				return nil
 			}
 			s = &summary{vid: k.vid, bus: k.bus, message: k.message, signal: k.signal, first: r.Time, least: math.Inf(1), most: math.Inf(-1)}
 			sums[k] = s
@@ -61,7 +64,7 @@ func printSummaries[K comparable](sums map[K]*summary) error {
 		return cmp.Or(cmp.Compare(a.vid, b.vid), cmp.Compare(a.bus, b.bus), cmp.Compare(a.message, b.message), cmp.Compare(a.signal, b.signal))
 	})
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(out, "VEHICLE\tBUS\tMESSAGE\tSIGNAL\tSAMPLES\tFIRST\tSECONDS\tLEAST\tMOST")
+	fmt.Fprintln(out, "VEHICLE\tBUS\tMESSAGE\tSIGNAL\tSAMPLES\tFIRST (UTC)\tSECONDS\tLEAST\tMOST")
 	for _, s := range list {
 		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%d\t%s\t%.1f\t%.6g\t%.6g\n", s.vid, plain(s.bus), plain(s.message), plain(s.signal), s.rows,
 			time.UnixMicro(s.first).UTC().Format("2006-01-02 15:04:05.000"), float64(s.last-s.first)/1e6, s.least, s.most)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"telltale.dev/protocol"
 )
 
 type commands struct {
@@ -29,6 +31,8 @@ type commands struct {
 	Cert     certCommand     `cmd:"" help:"Issue a development certificate and show how to use it."`
 	Fleet    fleetCommand    `cmd:"" help:"Drive many light vehicles at once: load for a cloud or another broker."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // Exit codes.
@@ -45,11 +49,14 @@ func run(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	parser := kong.Must(&commands{}, kong.Name("telltale"), kong.Description("The Telltale simulator."))
+	parser := kong.Must(&commands{}, kong.Name("telltale"), kong.Description("The Telltale simulator."), kong.Vars{"version": protocol.BuildVersion()})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	parsed, err := parser.Parse(args)
+	if err == nil {
+		err = givenTwice(parsed)
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "telltale: %v; --help shows how\n", err)
 		return exitUsage
@@ -65,4 +72,20 @@ func run(args []string) int {
 	}
 	fmt.Fprintln(os.Stderr, "telltale:", err)
 	return exitFailed
+}
+
+// givenTwice refuses a flag that is given again though only the last one would count.
+func givenTwice(parsed *kong.Context) error {
+	seen := map[*kong.Flag]bool{}
+	for _, element := range parsed.Path {
+		f := element.Flag
+		if f == nil || f.IsCumulative() || f.IsBool() {
+			continue
+		}
+		if seen[f] {
+			return fmt.Errorf("--%s: expected once", f.Name)
+		}
+		seen[f] = true
+	}
+	return nil
 }

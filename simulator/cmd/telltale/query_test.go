@@ -1,22 +1,20 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestWatchLosesTheCloud: a cloud that ends, or dies, while it is watched is told in one line.
 func TestWatchLosesTheCloud(t *testing.T) {
 	for name, end := range map[string]func(){"ends": func() {}, "dies": func() { panic(http.ErrAbortHandler) }} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if !strings.HasSuffix(r.URL.Path, "/events") {
-					fmt.Fprint(w, `{"vid":"anna"}`)
-					return
-				}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				fmt.Fprint(w, "event: presence\ndata: {\"did\":\"tcu-a\",\"presence\":\"online\"}\n\n")
 				w.(http.Flusher).Flush()
 				end()
@@ -39,5 +37,52 @@ func TestPlain(t *testing.T) {
 		if got := plain(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
+	}
+}
+
+// TestSignalFlag: every form of output shows only the signals that were asked for.
+func TestSignalFlag(t *testing.T) {
+	asked := make(chan string, 4)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path + "?" + r.URL.RawQuery
+		fmt.Fprint(w, "[]")
+	}))
+	defer server.Close()
+	api, globs := cloudAPI{API: server.URL}, []string{"SPEED", "WHEEL_*"}
+	for name, run := range map[string]func() error{
+		"state": func() error { return (&stateCommand{cloudAPI: api, VID: "anna", Signal: globs}).Run(t.Context()) },
+		"state --json": func() error {
+			return (&stateCommand{cloudAPI: api, VID: "anna", Signal: globs, JSON: true}).Run(t.Context())
+		},
+		"watch": func() error {
+			_ = (&watchCommand{cloudAPI: api, VID: "anna", Signal: globs}).Run(t.Context())
+			return nil
+		},
+	} {
+		if err := run(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := <-asked; !strings.HasSuffix(got, "?signal=SPEED&signal=WHEEL_%2A") {
+			t.Errorf("%s: got %s, want both globs in the query", name, got)
+		}
+	}
+}
+
+// TestClock: all commands write times in one form, with date and zone.
+func TestClock(t *testing.T) {
+	at := time.Date(2026, 11, 30, 18, 6, 13, 250e6, time.UTC)
+	local := at.Local()
+	if got, want := clock(&at), local.Format("2006-01-02 15:04:05 MST"); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := sampleClock(at), local.Format("2006-01-02 15:04:05.000 MST"); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := clock(nil); got != "-" {
+		t.Errorf("got %s for no time", got)
+	}
+	var v vehicle
+	if err := json.Unmarshal([]byte(`{"last_sample":"2026-11-30T18:06:13.25Z"}`), &v); err != nil || clock(v.Last) != clock(&at) {
+		t.Errorf("got %s, %v", clock(v.Last), err)
 	}
 }

@@ -26,7 +26,24 @@ type upCommand struct {
 	HTTP  string  `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
 	Empty bool    `help:"The cloud alone."`
 	Log   string  `placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
-	Speed float64 `default:"1" help:"Times the recorded speed."`
+	Speed float64 `placeholder:"N" help:"Times the recorded speed. Default: 1."`
+}
+
+// check refuses flags that would have no effect.
+func (c *upCommand) check() error {
+	switch {
+	case c.Empty && len(c.DBC)+len(c.J1939)+len(c.Can) > 0, c.Empty && (c.Log != "" || c.Speed != 0):
+		return errors.New("--empty: there is no vehicle then: expected none of --log, --speed, --dbc, --j1939 and --can beside it")
+	case c.Log == "" && len(c.Can) == 0 && len(c.DBC)+len(c.J1939) > 0:
+		return errors.New("--dbc and --j1939 belong to a log or an interface: expected --log FILE or --can INTERFACE too")
+	case len(c.J1939) > 0 && len(c.DBC) == 0:
+		return errors.New("--j1939: expected --dbc NAME=FILE for the bus, too")
+	case !c.drives() && c.Speed != 0:
+		return errors.New("--speed: nothing is played on an interface of yours: expected --log FILE beside it")
+	case c.Speed == 0:
+		c.Speed = 1
+	}
+	return checkSpeed(c.Speed)
 }
 
 // update is a signed firmware update for the vehicle, to try with telltale update.
@@ -40,11 +57,8 @@ const upVehicle, upDevice = "anna", "tcu-a"
 
 // Run keeps everything running until Ctrl-C.
 func (c *upCommand) Run(ctx context.Context) error {
-	if err := checkSpeed(c.Speed); err != nil {
+	if err := c.check(); err != nil {
 		return err
-	}
-	if c.Log == "" && len(c.Can) == 0 && len(c.DBC)+len(c.J1939) > 0 {
-		return errors.New("--dbc and --j1939 belong to a log or an interface: expected --log FILE or --can INTERFACE too")
 	}
 	w, err := world.New(world.Config{Dir: c.Data, MQTT: c.MQTT, HTTP: c.HTTP, Flush: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

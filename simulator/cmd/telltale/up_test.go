@@ -86,7 +86,11 @@ func follow(t *testing.T, dir, text string) <-chan string {
 		scan := bufio.NewScanner(out)
 		scan.Buffer(nil, 16<<20)
 		for scan.Scan() {
-			heard <- scan.Text()
+			select {
+			case heard <- scan.Text():
+			case <-ctx.Done(): // nobody listens any more
+				return
+			}
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done; _ = cmd.Wait() })
@@ -194,12 +198,13 @@ func certificates(t *testing.T, dir string) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	hear(t, results, `"REJECTED"`, 2*time.Second)
-	if out, err := paste(t.Context(), dir, "telltale cert carl tcu-c --role device"); err != nil || !strings.HasPrefix(out, "telltale-agent run ") {
+	if out, err := paste(t.Context(), dir, "telltale cert carl tcu-c"); err != nil || !strings.HasPrefix(out, "telltale-agent run ") {
 		t.Errorf("got %v and %s, want the agent's command line", err, out)
 	}
 	for _, c := range []struct{ args, want string }{
 		{"../x", "telltale: issuing an operator certificate: "},
-		{"a b", "telltale: --role operator: expected one NAME"},
+		{"a b --role operator", "telltale: --role operator: expected one NAME"},
+		{"a b c", "telltale: --role device: expected VID DID"},
 		{"a --role device", "telltale: --role device: expected VID DID"},
 		{"a --cloud elsewhere", "telltale: --cloud elsewhere: expected the data folder of a cloud"},
 	} {
@@ -219,6 +224,11 @@ func TestUpEmpty(t *testing.T) {
 		fails      bool
 	}{
 		{"vehicles --api " + api, "VEHICLE", false},
+		{"vehicles --api " + strings.TrimPrefix(api, "http://"), "VEHICLE", false},
+		{"vehicles", "VEHICLE", false}, // ports.json tells where
+		{"vehicles --json", "[]", false},
+		{"vehicles --api 127.0.0.1:9", "telltale: no cloud answers at http://127.0.0.1:9 ", true}, // what is asked for wins
+		{"state nobody", "telltale: no vehicle with this identifier\n", true},
 		{"state nobody --api " + api, "telltale: no vehicle with this identifier\n", true},
 		{"state ../../metrics --api " + api, "telltale: ", true},
 		{"watch nobody --api " + api, "telltale: no vehicle with this identifier\n", true},

@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -89,7 +88,7 @@ func (c *updateStartCommand) Run(ctx context.Context) error {
 	if c.Health != 0 && (c.Health < time.Second || c.Health > longest) {
 		return fmt.Errorf("--health %v: expected a second at least", c.Health)
 	}
-	request := map[string]any{"did": c.Device, "allow_downgrade": c.AllowDowngrade, "health_s": uint32(c.Health.Seconds())}
+	wanted := map[string]any{"did": c.Device, "allow_downgrade": c.AllowDowngrade, "health_s": uint32(c.Health.Seconds())}
 	deadlines := map[string]uint32{}
 	for _, arg := range c.Timeout {
 		state, text, _ := strings.Cut(arg, "=")
@@ -99,14 +98,19 @@ func (c *updateStartCommand) Run(ctx context.Context) error {
 		}
 		deadlines[state] = uint32(d.Seconds())
 	}
-	request["deadlines_s"] = deadlines
+	wanted["deadlines_s"] = deadlines
 	file, err := c.upload(ctx)
 	if err != nil {
 		return err
 	}
-	request["file"] = file
+	wanted["file"] = file
+	text, err := json.Marshal(wanted)
+	if err != nil {
+		return err
+	}
 	var u updateView
-	if err := c.ask(ctx, &u, http.MethodPut, request, "v1", "vehicles", url.PathEscape(c.VID), "update"); err != nil {
+	start := request{method: http.MethodPut, path: []string{"v1", "vehicles", c.VID, "update"}, content: "application/json", body: bytes.NewReader(text)}
+	if err := c.ask(ctx, &u, start); err != nil {
 		return err
 	}
 	if c.NoWait {
@@ -136,37 +140,9 @@ func (c *updateStartCommand) upload(ctx context.Context) (hash string, err error
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
-	body, err := c.send(ctx, http.MethodPost, "application/octet-stream", file, "v1", "updates")
-	if err != nil {
-		return "", err
-	}
-	defer body.Close()
 	var kept struct{ File string }
-	if err := json.NewDecoder(body).Decode(&kept); err != nil {
-		return "", fmt.Errorf("%s: expected the answer of a Telltale cloud: %w", c.API, err)
-	}
-	return kept.File, nil
-}
-
-// ask sends a request with a JSON body, nil for none, and decodes the answer.
-func (c *cloudAPI) ask(ctx context.Context, answer any, method string, request any, path ...string) error {
-	var text io.Reader
-	if request != nil {
-		data, err := json.Marshal(request)
-		if err != nil {
-			return err
-		}
-		text = bytes.NewReader(data)
-	}
-	body, err := c.send(ctx, method, "application/json", text, path...)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if err := json.NewDecoder(body).Decode(answer); err != nil {
-		return fmt.Errorf("%s: expected the answer of a Telltale cloud: %w", c.API, err)
-	}
-	return nil
+	err = c.ask(ctx, &kept, request{method: http.MethodPost, path: []string{"v1", "updates"}, content: "application/octet-stream", body: file})
+	return kept.File, err
 }
 
 // followEvery is how often a followed update is asked for.
@@ -182,7 +158,7 @@ func (c *updateStartCommand) follow(ctx context.Context, id string) error {
 	defer line.end()
 	for {
 		var f firmwareView
-		err := c.get(ctx, &f, "v1", "vehicles", url.PathEscape(c.VID), "update")
+		err := c.get(ctx, &f, "v1", "vehicles", c.VID, "update")
 		var away *noAnswer
 		switch {
 		case ctx.Err() != nil:
@@ -265,7 +241,8 @@ func (p *progressLine) print(state, text string) {
 		p.end()
 	}
 	p.state, p.text = state, text
-	line := strings.TrimRight(fmt.Sprintf("%s  %-12s %s", time.Now().Format(time.TimeOnly), state, text), " ")
+	now := time.Now()
+	line := strings.TrimRight(fmt.Sprintf("%s  %-12s %s", clock(&now), state, text), " ")
 	if p.live {
 		fmt.Fprintf(p.out, "\r\x1b[K%s", line)
 		p.open = true
@@ -289,12 +266,12 @@ type updateStatusCommand struct {
 
 // Run tells how things stand. The exit code is 0 whatever the state: it was told.
 func (c *updateStatusCommand) Run(ctx context.Context) error {
-	path := []string{"v1", "vehicles", url.PathEscape(c.VID), "update"}
+	r := request{path: []string{"v1", "vehicles", c.VID, "update"}}
 	if c.JSON {
-		return c.print(ctx, path...)
+		return c.print(ctx, r)
 	}
 	var f firmwareView
-	if err := c.get(ctx, &f, path...); err != nil {
+	if err := c.ask(ctx, &f, r); err != nil {
 		return err
 	}
 	for _, d := range f.Devices {
@@ -311,7 +288,7 @@ func (c *updateStatusCommand) Run(ctx context.Context) error {
 		if d.Confirmed != "" {
 			fmt.Printf(", BOOT_FAILED: slot %s is confirmed and could not be started", d.Confirmed)
 		}
-		fmt.Printf("; told %s\n", d.Told.Local().Format(time.DateTime))
+		fmt.Printf("; told %s\n", clock(&d.Told))
 	}
 	if len(f.Devices) == 0 {
 		fmt.Println("no device has told what it runs")
@@ -330,10 +307,10 @@ func (u *updateView) print() {
 		fmt.Println("  " + text)
 	}
 	if u.Deadline != nil && !u.Ended {
-		fmt.Printf("  times out %s unless something is heard\n", u.Deadline.Local().Format(time.DateTime))
+		fmt.Printf("  times out %s unless something is heard\n", clock(u.Deadline))
 	}
 	for _, s := range u.Steps {
-		fmt.Println(strings.TrimRight(fmt.Sprintf("  %s  %-12s %s", s.Time.Local().Format(time.DateTime), s.State, s.Reason), " "))
+		fmt.Println(strings.TrimRight(fmt.Sprintf("  %s  %-12s %s", clock(&s.Time), s.State, s.Reason), " "))
 	}
 }
 
@@ -345,7 +322,7 @@ type updateCancelCommand struct {
 // Run asks.
 func (c *updateCancelCommand) Run(ctx context.Context) error {
 	var u updateView
-	if err := c.ask(ctx, &u, http.MethodPost, nil, "v1", "vehicles", url.PathEscape(c.VID), "update", "cancel"); err != nil {
+	if err := c.ask(ctx, &u, request{method: http.MethodPost, path: []string{"v1", "vehicles", c.VID, "update", "cancel"}}); err != nil {
 		return err
 	}
 	if u.Ended {
