@@ -49,6 +49,7 @@ type Config struct {
 	// Download is where devices fetch update files, host:port; empty: nowhere.
 	Download string
 	Names    []string // further names of the server for its certificate
+	Origins  []string // whose web pages may use the API (CORS); none by default
 	Version  string
 	// Dev lets devices with a certificate of the development authority register themselves.
 	Dev bool

@@ -69,6 +69,8 @@ type Config struct {
 	Live    *Live
 	Health  func(context.Context) Health
 	Metrics http.Handler
+	// Origins are those whose web pages may use the API, such as https://ops.example (CORS); none by default.
+	Origins []string
 	Log     *slog.Logger
 }
 
@@ -98,6 +100,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if !loopback(host) {
 		return nil, errors.New("http address: expected a loopback address: the API has no authentication yet")
+	}
+	if err := checkOrigins(cfg.Origins); err != nil {
+		return nil, err
 	}
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -145,7 +150,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	described := s.describe(mux)
-	return guard(problems(mux, queriesOf(described.OpenAPI())))
+	return guard(s.cfg.Origins, shrink(problems(mux, queriesOf(described.OpenAPI()))))
 }
 
 // apiVersion is the version of the interface, not of the program.

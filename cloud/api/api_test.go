@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
@@ -27,11 +29,16 @@ type rooms struct {
 	mu     sync.Mutex // guards active
 	active map[string]bool
 	broken error // what the storage says
+	more   int   // further vehicles
 }
 
 func (r *rooms) Vehicles() []api.Vehicle {
 	v, _ := r.Vehicle("car1")
-	return []api.Vehicle{v}
+	list := []api.Vehicle{v}
+	for i := range r.more {
+		list = append(list, api.Vehicle{ID: fmt.Sprintf("car2%03d", i), Devices: []api.Device{}})
+	}
+	return list
 }
 
 func (r *rooms) Vehicle(vid string) (api.Vehicle, bool) {
@@ -52,7 +59,11 @@ func (r *rooms) State(vid string) ([]api.Signal, bool) {
 }
 
 func (r *rooms) History(vid, bus, message, signal string) ([]api.Point, bool) {
-	return []api.Point{{Value: 1}}, vid == "car1" && bus == "can0" && message == "M" && signal == "SPEED"
+	var list []api.Point
+	for i := range 10 {
+		list = append(list, api.Point{Time: time.Date(2026, 1, 1, 0, 0, i, 500e6, time.UTC), Value: api.Number(i)})
+	}
+	return list, vid == "car1" && bus == "can0" && message == "M" && signal == "SPEED"
 }
 
 func (r *rooms) Ledger(string) []api.Boot { return []api.Boot{{Device: "tcu", Stored: 7}} }
@@ -75,7 +86,10 @@ type stage struct {
 	stop    func()
 }
 
-func start(t *testing.T) *stage {
+func start(t *testing.T) *stage { return startFor(t) }
+
+// startFor lets web pages of origins use the API.
+func startFor(t *testing.T, origins ...string) *stage {
 	t.Helper()
 	s := &stage{rooms: &rooms{active: map[string]bool{}}, t: t, live: api.NewLive(), healthy: true, log: &bytes.Buffer{}}
 	var err error
@@ -92,7 +106,7 @@ func start(t *testing.T) *stage {
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "telltale_up 1\n")
 		}),
-		Log: slog.New(slog.NewTextHandler(s.log, nil)),
+		Origins: origins, Log: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

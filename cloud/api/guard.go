@@ -2,21 +2,26 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
 // guard refuses requests that come by way of a web page: those that name this
 // machine by a foreign host name (DNS rebinding), and changes that a page of
-// another origin asks for. Without authentication nothing else would stop them.
-func guard(next http.Handler) http.Handler {
+// another origin than the allowed ones asks for. Without authentication nothing else would stop them.
+func guard(allowed []string, next http.Handler) http.Handler {
 	origins := http.NewCrossOriginProtection()
+	for _, origin := range allowed {
+		_ = origins.AddTrustedOrigin(origin) // New has checked them
+	}
 	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusForbidden, "expected a request of the same origin")
 	}))
-	next = origins.Handler(next)
+	next = cors(allowed, origins.Handler(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
@@ -28,6 +33,42 @@ func guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// cors tells browsers that pages of the allowed origins may read answers, and what they
+// may ask (https://fetch.spec.whatwg.org/#http-cors-protocol).
+func cors(allowed []string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		if len(allowed) > 0 {
+			h.Add("Vary", "Origin")
+		}
+		origin := r.Header.Get("Origin")
+		if !slices.Contains(allowed, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Expose-Headers", "ETag, Link")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
+			h.Set("Access-Control-Allow-Headers", "Content-Type, If-None-Match, Last-Event-ID")
+			h.Set("Access-Control-Max-Age", "600")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// checkOrigins says which setting is no origin.
+func checkOrigins(list []string) error {
+	for _, origin := range list {
+		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
+			return fmt.Errorf("origin %.64q: expected scheme://host or scheme://host:port", origin)
+		}
+	}
+	return nil
 }
 
 func loopback(host string) bool {
@@ -52,6 +93,12 @@ func problems(mux *http.ServeMux, known queries) http.Handler {
 		}
 		answer := &statusOnly{ResponseWriter: w, status: http.StatusNotFound}
 		mux.ServeHTTP(answer, r) // finds out whether it is the method
+		if answer.status == http.StatusMethodNotAllowed && r.Method == http.MethodOptions {
+			w.Header().Set("Allow", w.Header().Get("Allow")+", OPTIONS")
+			w.Header().Del("Content-Type")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
 		if answer.status == http.StatusMethodNotAllowed {
 			problem(w, answer.status, "expected another method; the header Allow names them")
 			return

@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -32,9 +35,9 @@ func (s *Server) failed(what string, err error) error {
 }
 
 func (s *Server) vehicleRoutes(api huma.API) {
-	huma.Get(api, "/v1/vehicles", func(context.Context, *struct{}) (*output[[]Vehicle], error) {
-		return &output[[]Vehicle]{s.cfg.Vehicles.Vehicles()}, nil
-	}, about("list-vehicles", "Registered vehicles with the presence of their devices"))
+	huma.Get(api, "/v1/vehicles", func(_ context.Context, in *Page) (*pagedOutput[Vehicle], error) {
+		return page(s.cfg.Vehicles.Vehicles(), func(v Vehicle) string { return v.ID }, *in, "/v1/vehicles", nil)
+	}, about("list-vehicles", "Registered vehicles with the presence of their devices, by identifier", http.StatusBadRequest))
 	huma.Get(api, "/v1/vehicles/{vid}", func(_ context.Context, in *VehiclePath) (*output[Vehicle], error) {
 		v, ok := s.cfg.Vehicles.Vehicle(in.VID)
 		if !ok {
@@ -72,18 +75,12 @@ func (s *Server) vehicleRoutes(api huma.API) {
 
 type stateInput struct {
 	VehiclePath
+	Page
 	Signal []string `query:"signal,explode" doc:"only signals whose name matches this glob; may be repeated"`
 }
 
-type historyInput struct {
-	VehiclePath
-	Bus     string `query:"bus" required:"true" maxLength:"1024"`
-	Message string `query:"message" required:"true" maxLength:"1024"`
-	Signal  string `query:"signal" required:"true" maxLength:"1024"`
-}
-
 func (s *Server) stateRoutes(api huma.API) {
-	huma.Get(api, "/v1/vehicles/{vid}/state", func(_ context.Context, in *stateInput) (*output[[]Signal], error) {
+	huma.Get(api, "/v1/vehicles/{vid}/state", func(_ context.Context, in *stateInput) (*pagedOutput[Signal], error) {
 		if err := checkGlobs(in.Signal); err != nil {
 			return nil, huma.Error400BadRequest(err.Error())
 		}
@@ -98,15 +95,17 @@ func (s *Server) stateRoutes(api huma.API) {
 				kept = append(kept, sig)
 			}
 		}
-		return &output[[]Signal]{kept}, nil
-	}, about("get-state", "Last known value of each signal, by source time", http.StatusBadRequest, http.StatusNotFound))
-	huma.Get(api, "/v1/vehicles/{vid}/history", func(_ context.Context, in *historyInput) (*output[[]Point], error) {
-		points, ok := s.cfg.States.History(in.VID, in.Bus, in.Message, in.Signal)
-		if !ok {
-			return nil, huma.Error404NotFound("no such vehicle or signal")
+		key := func(sig Signal) string { return sig.Bus + "\x00" + sig.Message + "\x00" + sig.Name }
+		slices.SortFunc(kept, func(a, b Signal) int { return strings.Compare(key(a), key(b)) })
+		var query url.Values
+		if len(in.Signal) > 0 {
+			query = url.Values{"signal": in.Signal}
 		}
-		return &output[[]Point]{points}, nil
-	}, about("get-history", "Short history of a signal since the cloud's start; the long one is in the lake", http.StatusNotFound))
+		return page(kept, key, in.Page, vehiclePath(in.VID, "state"), query)
+	}, about("get-state", "Last known value of each signal, by bus, message and signal", http.StatusBadRequest, http.StatusNotFound))
+	huma.Get(api, "/v1/vehicles/{vid}/history", s.history, about("get-history",
+		"Short history of a signal since the cloud's start, in the order of source time: at most one point a second, the newest 300; the long one is in the lake",
+		http.StatusBadRequest, http.StatusNotFound))
 }
 
 type deadLettersInput struct {
@@ -212,9 +211,9 @@ func (s *Server) otherRoutes(api huma.API) {
 		}
 		return &schemaOutput{ContentType: protocol.ContentSchema, Body: doc}, nil
 	}, about("get-schema", "A schema document: what the columns of a batch mean (CBOR)", http.StatusNotFound, http.StatusServiceUnavailable))
-	huma.Get(api, "/v1/campaigns", func(context.Context, *struct{}) (*output[[]Campaign], error) {
-		return &output[[]Campaign]{s.cfg.Campaigns()}, nil
-	}, about("list-campaigns", "Campaigns in force and what the vehicles say of them"))
+	huma.Get(api, "/v1/campaigns", func(_ context.Context, in *Page) (*pagedOutput[Campaign], error) {
+		return page(s.cfg.Campaigns(), func(c Campaign) string { return c.ID }, *in, "/v1/campaigns", nil)
+	}, about("list-campaigns", "The newest accepted revision of each campaign and what the vehicles say of it, by identifier", http.StatusBadRequest))
 	huma.Get(api, "/v1/health", func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 		h := s.cfg.Health(ctx)
 		out := &healthOutput{Status: http.StatusOK, Body: h}

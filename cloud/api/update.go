@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -125,9 +127,11 @@ type filePath struct {
 
 func (s *Server) updateRoutes(mux humago.Mux, api huma.API) {
 	s.fileRoutes(mux, api)
-	huma.Get(api, "/v1/updates/vehicles", func(context.Context, *struct{}) (*output[[]Update], error) {
-		return &output[[]Update]{s.cfg.Updates.ListUpdates()}, nil
-	}, about("list-updates", "The newest update of each vehicle that has one"))
+	huma.Get(api, "/v1/updates/vehicles", func(_ context.Context, in *Page) (*pagedOutput[Update], error) {
+		list := s.cfg.Updates.ListUpdates()
+		slices.SortFunc(list, func(a, b Update) int { return strings.Compare(a.Vehicle, b.Vehicle) })
+		return page(list, func(u Update) string { return u.Vehicle }, *in, "/v1/updates/vehicles", nil)
+	}, about("list-updates", "The newest update of each vehicle that has one, by vehicle", http.StatusBadRequest))
 	huma.Get(api, "/v1/vehicles/{vid}/update", func(_ context.Context, in *VehiclePath) (*output[Firmware], error) {
 		f, ok := s.cfg.Updates.Firmware(in.VID)
 		if !ok {

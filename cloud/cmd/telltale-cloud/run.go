@@ -33,6 +33,7 @@ type runCommand struct {
 	UpdateKey     []string   `type:"existingfile" placeholder:"FILE" help:"Public key (PEM) whose update files are taken. Default: anybody's; each device checks for itself. May be repeated."`
 	MaxUpdate     string     `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
 	Memory        string     `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
+	CORSOrigin    []string   `name:"cors-origin" placeholder:"ORIGIN" help:"Let web pages of this origin, such as https://ops.example, use the API (CORS). May be repeated. Default: none."`
 	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
 }
 
@@ -69,7 +70,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	limits := backbone.Limits{MaxBytes: keep}
 	running, err := cloud.New(ctx, cloud.Config{
 		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.download(), Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
-		UpdateKeys: keys, MaxUpdate: largest, Times: c.Times,
+		UpdateKeys: keys, MaxUpdate: largest, Times: c.Times, Origins: c.CORSOrigin,
 		Quota: ingest.Quota{
 			Messages: c.QuotaMessages, MessagesBurst: max(1, burst*c.QuotaMessages),
 			Bytes: float64(rate), BytesBurst: max(protocol.MaxPacket, burst*float64(rate)),
