@@ -11,8 +11,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"telltale.dev/protocol"
 )
 
 type commands struct {
@@ -31,8 +29,6 @@ type commands struct {
 	Cert     certCommand     `cmd:"" help:"Issue a development certificate and show how to use it."`
 	Fleet    fleetCommand    `cmd:"" help:"Drive many light vehicles at once: load for a cloud or another broker."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
-
-	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // Exit codes.
@@ -49,7 +45,10 @@ func run(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	parser := kong.Must(&commands{}, kong.Name("telltale"), kong.Description("The Telltale simulator."), kong.Vars{"version": protocol.BuildVersion()})
+	if args[0] == "--version" { // no flag of all commands: firmware sign has another one of that name
+		args = []string{"version"}
+	}
+	parser := kong.Must(&commands{}, kong.Name("telltale"), kong.Description("The Telltale simulator."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
