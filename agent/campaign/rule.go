@@ -181,11 +181,30 @@ func selectSignals(plan *dbc.Plan, c *protocol.Campaign, rule *protocol.CollectR
 	slices.Sort(names) // so that of several wrong ones always the same is named
 	for _, name := range names {
 		if !choose(plan, c.Spec.Signals[name].Path, selected) {
-			return nil, fmt.Errorf("spec.signals.%s.path: no signal of this vehicle matches: %w", name, ErrUnknownSignal)
+			return nil, unknownSignal(plan, name, c.Spec.Signals[name].Path)
 		}
 	}
 	return selected, nil
 }
+
+// maxRepeated is how much of a path of a document is repeated in an error, in bytes.
+const maxRepeated = 100
+
+// unknownSignal says which path matches nothing, and what it may have meant.
+func unknownSignal(plan *dbc.Plan, alias, path string) error {
+	text := fmt.Sprintf("spec.signals.%.64s.path: no signal of this vehicle matches %.*s", alias, maxRepeated, path)
+	if names := near(plan, path); len(names) > 0 {
+		text += "; near it: " + strings.Join(names, ", ")
+	}
+	return &unknownSignalError{text}
+}
+
+// unknownSignalError wraps ErrUnknownSignal without repeating it: the reason code beside its text says it.
+type unknownSignalError struct{ text string }
+
+func (e *unknownSignalError) Error() string { return e.text }
+
+func (e *unknownSignalError) Unwrap() error { return ErrUnknownSignal }
 
 // choose marks the signals that match "bus.message.signal"; false when there is none.
 func choose(plan *dbc.Plan, pattern string, selected []bool) (found bool) {

@@ -41,11 +41,13 @@ type Config struct {
 	Vehicles []Identity     // with different names
 	Flood    int            // so many of the vehicles, the last ones, flood
 	Pulse    time.Duration  // they rest for so long, then flood for as long, and so on; 0: they flood all the time
-	Rate     float64        // messages a second and vehicle; 0: as fast as they are acknowledged
-	Window   int            // unacknowledged publishes of a vehicle; 0 means 1. The broker's receive maximum lowers it
-	Random   int            // bytes of a random payload; 0: batches of a synthetic schema
-	Duration time.Duration  // of publishing, from when all have connected or failed to; 0: until ctx ends
-	Ramp     float64        // vehicles that begin to connect a second; 0: all at once
+	// Failed is told each cause of failed or lost connections when it happens first; from any goroutine. nil: nobody.
+	Failed   func(cause string)
+	Rate     float64       // messages a second and vehicle; 0: as fast as they are acknowledged
+	Window   int           // unacknowledged publishes of a vehicle; 0 means 1. The broker's receive maximum lowers it
+	Random   int           // bytes of a random payload; 0: batches of a synthetic schema
+	Duration time.Duration // of publishing, from when all have connected or failed to; 0: until ctx ends
+	Ramp     float64       // vehicles that begin to connect a second; 0: all at once
 
 	// Progress, when set, is called once a second, and not after Run has returned.
 	Progress func(Progress)

@@ -50,17 +50,36 @@ func (s *server) stored(t *testing.T, vid string) (n uint64, flawless bool) {
 	return n, flawless
 }
 
+// presence is what the cloud says of a vehicle's device.
+func (s *server) presence(t *testing.T, vid string) string {
+	t.Helper()
+	var devices []struct{ Presence string }
+	s.ask(t, "/v1/vehicles/"+vid+"/presence", &devices)
+	if len(devices) != 1 {
+		return ""
+	}
+	return devices[0].Presence
+}
+
 // TestBatches lets vehicles publish real batches, and finds all of them in the cloud's ledger.
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	cloud := startCloud(t)
 	list, roots := cloud.vehicles(t, someVehicles)
 	var lines []fleet.Progress
-	began, ended := 0, 0
+	began, ended, online := 0, 0, 0
 	got, err := fleet.Run(t.Context(), fleet.Config{
 		Address: cloud.addr, Roots: roots, Vehicles: list, Rate: 20, Window: 4, Duration: 2 * time.Second, Ramp: 100,
 		Progress: func(p fleet.Progress) { lines = append(lines, p) },
-		Began:    func() { began++ }, Ended: func() { ended++ },
+		Began:    func() { began++ },
+		Ended: func() {
+			ended++
+			for _, v := range list {
+				if cloud.presence(t, string(v.Vehicle)) == "online" {
+					online++
+				}
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +93,18 @@ func TestBatches(t *testing.T) {
 	}
 	if n.P50 <= 0 || n.P50 > n.P90 || n.P90 > n.P99 || n.P99 > n.Max || got.Rate <= 0 || got.Bytes == 0 {
 		t.Errorf("latencies, rate or bytes: got %+v", got)
+	}
+	for _, v := range list { // after the end they are not online any more, and not lost either
+		said := ""
+		for end := time.Now().Add(5 * time.Second); said != "offline" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			said = cloud.presence(t, string(v.Vehicle))
+		}
+		if said != "offline" {
+			t.Errorf("%s is %s after the end, want offline", v.Vehicle, said)
+		}
+	}
+	if online == 0 {
+		t.Error("got nobody online while they published")
 	}
 	if len(lines) == 0 || began != 1 || ended != 1 {
 		t.Errorf("got %d progress lines, began %d times, ended %d times; want some, 1 and 1", len(lines), began, ended)
@@ -163,9 +194,15 @@ func TestNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := fleet.Run(t.Context(), fleet.Config{Address: listener.Addr().String(), Vehicles: list, Duration: 100 * time.Millisecond})
+	told := make(chan string, 10)
+	got, err := fleet.Run(t.Context(), fleet.Config{
+		Address: listener.Addr().String(), Vehicles: list, Duration: 100 * time.Millisecond, Failed: func(cause string) { told <- cause },
+	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if cause := <-told; cause != "dial: connect: connection refused" || len(told) > 0 {
+		t.Errorf("got %q and %d more, want the cause once, when it happens first", cause, len(told))
 	}
 	if got.Connected != 0 || got.Normal.Published != 0 || got.Errors["dial: connect: connection refused"] != 3 {
 		t.Errorf("got %+v, want 3 times connection refused", got)
@@ -270,6 +307,10 @@ func TestCommand(t *testing.T) {
 	}
 	if !strings.Contains(stderr.String(), "connected 3") || !strings.Contains(stderr.String(), "p99") {
 		t.Errorf("progress and text: got %q", stderr.String())
+	}
+	out, err := exec.CommandContext(t.Context(), build(t, "telltale"), "fleet", "-n", "1", "--mqtt", "127.0.0.1:9", "--cloud", cloud.dir, "--time", "10ms").CombinedOutput()
+	if first, _, _ := strings.Cut(string(out), "\n"); err == nil || first != "127.0.0.1:9: dial: connect: connection refused" {
+		t.Errorf("got %v and %q, want cause and address at once", err, out)
 	}
 	for name, args := range map[string][]string{
 		"--cloud": {"--cloud", filepath.Join(t.TempDir(), "nothing")},

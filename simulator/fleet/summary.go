@@ -57,11 +57,15 @@ const maxErrors = 32
 func (r *run) fail(err error) {
 	text := cause(err)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if _, ok := r.errors[text]; !ok && len(r.errors) >= maxErrors {
 		text = "other"
 	}
 	r.errors[text]++
+	first := r.errors[text] == 1
+	r.mu.Unlock()
+	if first && r.cfg.Failed != nil {
+		r.cfg.Failed(text)
+	}
 }
 
 // Progress is how a run stands.

@@ -10,6 +10,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 )
 
 const (
@@ -36,6 +37,8 @@ type vehicle struct {
 	id       protocol.MessageID
 	buf      []byte
 	due      time.Time // of the next publish
+
+	connection uint64 // counts from 1
 
 	quiet atomic.Int64 // ns of run.clock: nothing is published before
 }
@@ -87,7 +90,12 @@ func (v *vehicle) connect(ctx context.Context) (*session, error) {
 		return nil, ctx.Err()
 	}
 	defer v.run.leave()
-	w, err := dial(ctx, v.run.cfg.Address, v.config, string(v.Device))
+	v.connection++
+	will, err := v.presence(protocol.PresenceLost)
+	if err != nil {
+		return nil, err
+	}
+	w, err := dial(ctx, v.run.cfg.Address, v.config, string(v.Device), will.Content.(*packets.Publish))
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +113,36 @@ func (v *vehicle) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// announce has the schema document acknowledged, when there is one.
+// presence is what the vehicle, or its will, says of the connection: retained, and with
+// QoS 0, because a broker that does not answer is found out by what is measured.
+func (v *vehicle) presence(state protocol.PresenceState) (*packets.ControlPacket, error) {
+	payload, err := codec.Marshal(protocol.Presence{
+		Version: 1, State: state, Device: v.Device, Boot: v.id.Boot, Connection: v.connection, At: time.Now().UnixMilli(), Agent: "telltale fleet",
+	})
+	if err != nil {
+		return nil, err
+	}
+	topic := protocol.Topic{Kind: protocol.KindPresence, Vehicle: v.Vehicle, Device: v.Device}
+	p := publish(topic.String(), protocol.ContentPresence)
+	body := p.Content.(*packets.Publish)
+	body.QoS, body.Retain, body.Payload = 0, true, payload
+	return p, nil
+}
+
+// say publishes the presence.
+func (s *session) say(state protocol.PresenceState) error {
+	p, err := s.presence(state)
+	if err != nil {
+		return err
+	}
+	return s.wire.send(p)
+}
+
+// announce says that the vehicle is online, and has the schema document acknowledged, when there is one.
 func (s *session) announce(ctx context.Context) error {
+	if err := s.say(protocol.PresenceOnline); err != nil {
+		return err
+	}
 	b, ok := s.run.payloads.(*batches)
 	if !ok {
 		return nil
@@ -277,8 +313,9 @@ func (s *session) drain(ctx context.Context) {
 	}
 }
 
-// finish ends the reader.
+// finish says goodbye and ends the reader.
 func (s *session) finish() {
+	_ = s.say(protocol.PresenceOffline) // the connection may be lost: then the will says it
 	s.wire.close()
 	<-s.done
 }

@@ -51,8 +51,8 @@ type wire struct {
 	receiveMaximum int // from CONNACK
 }
 
-// dial connects as the client id, with a clean session that ends with the connection.
-func dial(ctx context.Context, address string, config *tls.Config, id string) (*wire, error) {
+// dial connects as the client id, with a clean session that ends with the connection, and a will.
+func dial(ctx context.Context, address string, config *tls.Config, id string, will *packets.Publish) (*wire, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
@@ -61,7 +61,7 @@ func dial(ctx context.Context, address string, config *tls.Config, id string) (*
 	}
 	w := &wire{conn: tls.Client(raw, config)}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	err = w.establish(ctx, id)
+	err = w.establish(ctx, id, will)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -72,7 +72,7 @@ func dial(ctx context.Context, address string, config *tls.Config, id string) (*
 	return w, nil
 }
 
-func (w *wire) establish(ctx context.Context, id string) error {
+func (w *wire) establish(ctx context.Context, id string, will *packets.Publish) error {
 	if err := w.conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
@@ -80,6 +80,8 @@ func (w *wire) establish(ctx context.Context, id string) error {
 	hello := packets.NewControlPacket(packets.CONNECT)
 	c := hello.Content.(*packets.Connect)
 	c.ClientID, c.CleanStart = id, true
+	c.WillFlag, c.WillTopic, c.WillMessage, c.WillQOS, c.WillRetain = true, will.Topic, will.Payload, 1, true
+	c.WillProperties = &packets.Properties{}
 	if err := w.send(hello); err != nil {
 		return err
 	}

@@ -84,11 +84,19 @@ func (c *Settings) names() error {
 			return fmt.Errorf("%s: expected a NAME that --can has", c.at("j1939", bus))
 		}
 	}
-	for _, server := range c.Download {
-		host, port, err := net.SplitHostPort(server)
-		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || host == "" || n == 0 {
-			return fmt.Errorf("%s: expected HOST:PORT", c.at("download", server))
+	for flag, list := range map[string][]string{"endpoint": c.Endpoint, "download": c.Download} {
+		for _, server := range list {
+			if !isAddress(server) {
+				return fmt.Errorf("%s: expected HOST:PORT without a scheme, such as cloud.example:8883", c.at(flag, server))
+			}
 		}
 	}
 	return nil
+}
+
+// isAddress says whether a text is HOST:PORT, and nothing in front or behind.
+func isAddress(server string) bool {
+	host, port, err := net.SplitHostPort(server)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && portErr == nil && n > 0 && host != "" && !strings.ContainsAny(host, "/ ")
 }

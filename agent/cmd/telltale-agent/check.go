@@ -138,10 +138,21 @@ func (c *checkCommand) buses() (parts []part) {
 
 func (c *checkCommand) identity(store *file.Store, err error) []check.Line {
 	if err != nil {
-		return check.Identity(nil, nil, err, false, time.Now())
+		return check.Identity(nil, nil, c.named(err), false, time.Now())
 	}
 	info, statErr := os.Stat(c.Key)
 	return check.Identity(store, store.Roots(), nil, statErr == nil && info.Mode().Perm()&0o007 != 0, time.Now())
+}
+
+// named adds to an error about a missing file of the identity in which folder it was
+// looked for, and which setting says so. Logs name no folders; this is for who mends the setting.
+func (c *checkCommand) named(err error) error {
+	for _, f := range []struct{ flag, path string }{{"cert", c.Cert}, {"key", c.Key}, {"ca", c.CA}} {
+		if _, statErr := os.Stat(f.path); statErr != nil {
+			return fmt.Errorf("%w (%s, in %s)", err, c.at(f.flag, ""), filepath.Dir(f.path))
+		}
+	}
+	return err
 }
 
 // buffer says what waits, and whether an agent is running.

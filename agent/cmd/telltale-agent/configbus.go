@@ -93,11 +93,14 @@ func (c *configFile) bus(b *bus, key string, n *yaml.Node) (err error) {
 		b.dbc, err = c.list(n, key)
 		return err
 	}
+	option := slices.IndexFunc(busKeys, func(k busKey) bool { return k.name == name })
+	if option < 0 && name != "name" && name != "url" && name != "j1939" {
+		return c.wrong(n, key, "is not a key of a bus; expected name, url, dbc, j1939, bitrate, dbitrate, fd, listen-only, restart, buffer or send")
+	}
 	text, err := c.scalar(n, key)
 	if err != nil {
 		return err
 	}
-	option := slices.IndexFunc(busKeys, func(k busKey) bool { return k.name == name })
 	switch {
 	case name == "name":
 		if b.name = text; strings.ContainsAny(text, "=,/ ") {
@@ -118,8 +121,6 @@ func (c *configFile) bus(b *bus, key string, n *yaml.Node) (err error) {
 		if isSwitch(text) {
 			b.options.Set(name, map[string]string{"true": "on", "false": "off"}[onOff(text)])
 		}
-	default:
-		return c.wrong(n, key, "is not a key of a bus; expected name, url, dbc, j1939, bitrate, dbitrate, fd, listen-only, restart, buffer or send")
 	}
 	return nil
 }
@@ -140,7 +141,7 @@ func (c *configFile) addBus(b *bus, n *yaml.Node) error {
 		c.add("j1939", b.name, c.place(n, "buses"))
 	}
 	for _, file := range b.dbc {
-		c.add("dbc", b.name+"="+file.Value, c.place(file, "buses.dbc"))
+		c.add("dbc", b.name+"="+c.beside(file.Value), c.place(file, "buses.dbc"))
 	}
 	return nil
 }

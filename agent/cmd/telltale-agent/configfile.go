@@ -40,7 +40,8 @@ const maxConfig = 1 << 20
 type FromFile struct {
 	Config string `type:"path" placeholder:"FILE" help:"Configuration file. Default: /etc/telltale/agent.yaml when --data is not given either."`
 
-	file *configFile
+	file   *configFile
+	absent bool // there is no file, and none was asked for
 }
 
 // BeforeResolve reads the file and hands its values to kong. Kong calls it more
@@ -58,6 +59,7 @@ func (c *FromFile) BeforeResolve(ctx *kong.Context) error {
 		return nil
 	default:
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			c.absent = true
 			return nil
 		}
 	}
@@ -120,6 +122,7 @@ func knownFlags(app *kong.Application) map[string]*kong.Flag {
 // configFile is the content of a file as values of flags.
 type configFile struct {
 	name   string            // without its folder
+	dir    string            // its folder: relative paths in the file begin there
 	values map[string]any    // by flag: a string, or a list of strings as []any
 	places map[string]string // by flag, and by flag=entry for the entries of a list
 }
@@ -130,7 +133,7 @@ func newConfigFile() *configFile {
 
 // load reads the file. The error names file, line and key, and what was expected.
 func (c *configFile) load(path string, known map[string]*kong.Flag) error {
-	c.name = filepath.Base(path)
+	c.name, c.dir = filepath.Base(path), filepath.Dir(path)
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
@@ -155,6 +158,17 @@ func (c *configFile) load(path string, known map[string]*kong.Flag) error {
 	}
 	return c.group(root.Content[0], "", known)
 }
+
+// beside makes a relative path of the file one that begins in the file's folder, wherever the program was started.
+func (c *configFile) beside(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.dir, path)
+}
+
+// isPath says whether a flag takes a path.
+func isPath(flag *kong.Flag) bool { return flag.Tag.Type == "path" }
 
 // wrong is an error about a place in the file.
 func (c *configFile) wrong(n *yaml.Node, key, format string, args ...any) error {
@@ -233,6 +247,9 @@ func (c *configFile) set(flag *kong.Flag, key string, n *yaml.Node) error {
 		if err := try(flag, text); err != nil {
 			return c.wrong(n, key, "expected %w, found %q", err, n.Value)
 		}
+		if isPath(flag) {
+			text = c.beside(text)
+		}
 		c.values[flag.Name] = text
 		return nil
 	}
@@ -241,7 +258,11 @@ func (c *configFile) set(flag *kong.Flag, key string, n *yaml.Node) error {
 		return err
 	}
 	for _, entry := range list {
-		c.add(flag.Name, entry.Value, c.place(entry, key))
+		value := entry.Value
+		if isPath(flag) {
+			value = c.beside(value)
+		}
+		c.add(flag.Name, value, c.place(entry, key))
 	}
 	return nil
 }

@@ -42,6 +42,9 @@ func main() {
 		fail(err)
 	}
 	if err != nil {
+		if c.Run.absent || c.Check.absent { // the flags that are missing would stand there
+			err = fmt.Errorf("no %s, and no --config names another file; without one: %w", DefaultConfig, err)
+		}
 		fmt.Fprintf(os.Stderr, "telltale-agent: %v; --help shows how\n", err)
 		os.Exit(exitUsage)
 	}

@@ -50,6 +50,7 @@ func (c *fleetCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg.Failed = func(cause string) { fmt.Fprintf(out, "%s: %s\n", cfg.Address, cause) }
 	cfg.Progress = func(p fleet.Progress) { fmt.Fprintln(out, p) }
 	summary, err := fleet.Run(ctx, cfg)
 	if err != nil {

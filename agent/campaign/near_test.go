@@ -1,0 +1,79 @@
+package campaign_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/signals"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/dbc"
+)
+
+// collector has a campaign room for a DBC file on can0.
+func collector(t *testing.T, text string) *campaign.Collector {
+	t.Helper()
+	file, _, err := dbc.Parse("car.dbc", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return campaign.New(campaign.Config{
+		Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
+		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// TestNearNames: a campaign that asks for an unknown signal is told which ones are called nearly so.
+func TestNearNames(t *testing.T) {
+	c := collector(t, `BO_ 1 SPEED: 8 X
+ SG_ SPEED : 0|16@1+ (1,0) [0|0] "km/h" X
+ SG_ ENCODER : 16|16@1+ (1,0) [0|0] "" X
+BO_ 2 WHEEL_SPEEDS: 8 X
+ SG_ WHEEL_SPEED_FL : 0|16@1+ (1,0) [0|0] "" X
+ SG_ WHEEL_SPEED_FR : 16|16@1+ (1,0) [0|0] "" X
+`)
+	for path, want := range map[string]string{
+		"can0.SPEED.SPED":               "; near it: can0.SPEED.SPEED",
+		"can0.speed.speed":              "; near it: can0.SPEED.SPEED",
+		"can1.SPEED.SPEED":              "; near it: can0.SPEED.SPEED",
+		"can0.WHEEL_SPEED.*_FL":         "; near it: can0.WHEEL_SPEEDS.WHEEL_SPEED_FL, can0.WHEEL_SPEEDS.WHEEL_SPEED_FR",
+		"can0.WHEEL_SPEEDS.WHEELSPEED?": "; near it: can0.WHEEL_SPEEDS.WHEEL_SPEED_FL, can0.WHEEL_SPEEDS.WHEEL_SPEED_FR",
+		"can0.NONE.RADIO":               "",
+	} {
+		doc := protocol.Everything()
+		doc.Spec.Signals = map[string]protocol.SignalSelector{"some": {Path: path}}
+		err := c.Check(&doc)
+		if err == nil || !errors.Is(err, campaign.ErrUnknownSignal) || !strings.HasSuffix(err.Error(), "no signal of this vehicle matches "+path+want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
+	}
+}
+
+// TestNearNamesAreBounded: a large plan and a hostile pattern cost little.
+func TestNearNamesAreBounded(t *testing.T) {
+	var text strings.Builder
+	for m := range 400 {
+		fmt.Fprintf(&text, "BO_ %d %s: 64 X\n", m+1, strings.Repeat("m", 100)+fmt.Sprint(m))
+		for s := range 25 {
+			fmt.Fprintf(&text, " SG_ %s : %d|8@1+ (1,0) [0|0] \"\" X\n", strings.Repeat("s", 100)+fmt.Sprint(s), s*8)
+		}
+	}
+	c := collector(t, text.String())
+	doc := protocol.Everything()
+	doc.Spec.Signals = map[string]protocol.SignalSelector{"some": {Path: strings.Repeat("*m?", 60) + "." + strings.Repeat("*", 200) + "x.y"}}
+	began := time.Now()
+	if err := c.Check(&doc); err == nil || len(err.Error()) > 1000 {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
