@@ -13,7 +13,7 @@ import (
 	"telltale.dev/protocol/codec"
 )
 
-var names = []string{"rav4", "truck1", "canmod1"}
+var names = []string{"rav4", "truck1", "canmod1", "ev6"}
 
 // drive feeds a recording to an Encoder and calls seal at each batch.
 func drive(e *codec.Encoder, rows []row, age time.Duration, seal func()) {

@@ -44,6 +44,7 @@ var sources = map[string][]source{
 	"rav4":    {{"can0", "toyota_new_mc_pt.dbc", false}, {"can1", "toyota_adas.dbc", false}},
 	"canmod1": {{"can1", "OBD-v4.4.dbc", false}, {"can2", "canmod-gps.dbc", false}},
 	"truck1":  {{"can1", "j1939.dbc", true}, {"can2", "canmod-gps.dbc", false}},
+	"ev6":     {{"can0", "canedge-internal-can9.dbc", false}},
 }
 
 var loaded sync.Map
