@@ -14,40 +14,6 @@ import (
 	"telltale.dev/simulator/world"
 )
 
-// defaultDrive is how long a log plays when the scenario does not say.
-const defaultDrive = 60 * time.Second
-
-// drive starts to play a log on a vehicle's buses.
-func (e *Engine) drive(ctx context.Context, a *Action) error {
-	c := e.cars[a.Drive]
-	if c.driving.Load() != nil {
-		return fmt.Errorf("drive: %s drives already", a.Drive)
-	}
-	log := c.logs[a.logKey()]
-	cfg := drive.PlayerConfig{Log: log, Hub: c.Hub, Speed: a.speed(log)}
-	if c.OnKernel() {
-		cfg.Send = c.Send
-	}
-	d, err := c.gate.run(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	c.driving.Store(d)
-	return nil
-}
-
-// speed is how many times as fast as it was recorded the log is played.
-func (a *Action) speed(log *drive.Log) float64 {
-	if a.Speed != 0 {
-		return a.Speed
-	}
-	lasts := time.Duration(a.Lasts)
-	if lasts == 0 {
-		lasts = defaultDrive
-	}
-	return max(float64(log.Duration())/float64(lasts), 1e-3)
-}
-
 // Bounds of the commit interval, in source time. The longest is the agent's default.
 const shortestCommit, longestCommit = 10 * time.Millisecond, 10 * time.Second
 
@@ -58,9 +24,6 @@ func commitInterval(log *drive.Log, speed float64) time.Duration {
 	interval := min(time.Duration(2*speed*float64(time.Second)), log.Duration()/20)
 	return max(shortestCommit, min(interval, longestCommit)).Truncate(time.Millisecond)
 }
-
-// logKey tells the same log with another start apart.
-func (a *Action) logKey() string { return a.Log + " " + time.Time(a.Start).String() }
 
 // prepare scans the logs that a vehicle will drive and compiles what its buses
 // mean. The vehicle gets every bus of its logs, also those without a DBC file:
@@ -73,19 +36,22 @@ func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleC
 	}
 	for _, m := range e.scenario.Timeline {
 		for _, a := range m.Do {
-			c.everything = c.everything && a.Push == ""
-			if a.Drive != def.Name || c.logs[a.logKey()] != nil {
+			if _, pushes := a.Verb.(*Push); pushes {
+				c.everything = false
+			}
+			d, ok := a.Verb.(*Drive)
+			if !ok || d.Vehicle != def.Name || c.logs[d.logKey()] != nil {
 				continue
 			}
-			log, err := drive.Options{Start: time.Time(a.Start)}.Scan(ctx, e.scenario.Path(a.Log))
+			log, err := drive.Options{Start: time.Time(d.Start)}.Scan(ctx, e.scenario.Path(d.Log))
 			if err != nil {
 				return nil, cfg, err
 			}
 			for _, remark := range log.Remarks(false) {
 				e.screen.Say("%s", remark)
 			}
-			c.logs[a.logKey()] = log
-			if interval := commitInterval(log, a.speed(log)); cfg.Commit == 0 || interval < cfg.Commit {
+			c.logs[d.logKey()] = log
+			if interval := commitInterval(log, d.speed(log)); cfg.Commit == 0 || interval < cfg.Commit {
 				cfg.Commit = interval
 			}
 			for _, name := range log.Names() {

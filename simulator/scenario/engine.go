@@ -3,17 +3,13 @@ package scenario
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
 	"telltale.dev/simulator/drive"
-	"telltale.dev/simulator/fault"
 	"telltale.dev/simulator/world"
 )
 
@@ -173,7 +169,7 @@ func (e *Engine) hold(share float64) {
 	}
 }
 
-// watchFor waits for an expectation beside the timeline. What needs no frames holds the drive.
+// watchFor waits for a condition beside the timeline.
 func (e *Engine) watchFor(ctx context.Context, x *Expect) {
 	count := func(n int) {
 		e.mu.Lock()
@@ -181,7 +177,7 @@ func (e *Engine) watchFor(ctx context.Context, x *Expect) {
 		e.holding += n
 	}
 	holds := 0
-	if x.Presence != "" || x.Campaign != "" {
+	if _, ok := x.That.(pausing); ok {
 		holds = 1
 	}
 	count(holds)
@@ -273,135 +269,7 @@ func (e *Engine) do(ctx context.Context, a *Action) error {
 			return err
 		}
 	}
-	switch {
-	case a.Drive != "":
-		return e.drive(ctx, a)
-	case a.Link != "":
-		return e.link(a)
-	case a.Power != "" && a.On:
-		e.say(a.Power + ": power is back")
-		return e.cars[a.Power].Start(ctx)
-	case a.Power != "" && a.Cut == "at-next-write":
-		return e.cutInWrite(ctx, e.cars[a.Power])
-	case a.Power != "":
-		e.cars[a.Power].Kill()
-	case a.Broker == "kill":
-		e.world.KillCloud()
-	case a.Broker == "start":
-		e.say("the cloud is back")
-		return e.world.StartCloud(ctx)
-	case a.Push != "":
-		return e.push(ctx, a.Push)
-	}
-	return nil
-}
-
-const (
-	// longestWrite is how long a power cut waits for the agent to write. The agent commits
-	// several times meanwhile if it has something to commit; see commitInterval.
-	longestWrite = 10 * time.Second
-	// lastWrite is how long it waits while the buses are silent: longer than the agent's commit interval.
-	lastWrite = 3 * time.Second
-)
-
-// errNoWrite: the power was cut, but in no write.
-var errNoWrite = fmt.Errorf("the agent wrote nothing within %v, so the cut hit no write", longestWrite)
-
-// cutInWrite cuts the power in the middle of a write, and notes as a check whether one
-// came. While the buses are silent there may be nothing left to write.
-func (e *Engine) cutInWrite(ctx context.Context, c *car) error {
-	began := time.Now()
-	limit, cancel := context.WithTimeout(ctx, longestWrite)
-	silent := false
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		silent = c.awaitSilence(limit)
-		cancel()
-	})
-	hit := c.KillAtNextWrite(limit)
-	cancel()
-	watching.Wait()
-	check := Check{What: "power cut of " + c.Name + " in the middle of a write", Took: time.Since(began)}
-	switch {
-	case hit:
-	case silent:
-		check.What = "power cut of " + c.Name + ", whose buses are silent: nothing was left to write"
-	default:
-		check.Err = errNoWrite
-	}
-	if ctx.Err() == nil {
-		e.note(check)
-	}
-	return ctx.Err()
-}
-
-// awaitSilence waits until no frame has been sent for the time that a last write takes, or ctx ends.
-func (c *car) awaitSilence(ctx context.Context) (silent bool) {
-	frames := func() (n uint64) {
-		if d := c.driving.Load(); d != nil {
-			n = d.Progress().Frames
-		}
-		return n
-	}
-	for last, since := frames(), time.Now(); ctx.Err() == nil; time.Sleep(step) {
-		if n := frames(); n != last {
-			last, since = n, time.Now()
-		} else if time.Since(since) >= lastWrite {
-			return true
-		}
-	}
-	return false
-}
-
-func (e *Engine) link(a *Action) error {
-	l := e.cars[a.Link].Link
-	up, err := rate(a.Up)
-	if err != nil {
-		return err
-	}
-	down, err := rate(a.Down)
-	if err != nil {
-		return err
-	}
-	l.Shape(fault.Profile{Delay: time.Duration(a.Delay), Up: up, Down: down})
-	switch a.State {
-	case "up":
-		l.Set(fault.Up)
-	case "half-open":
-		l.Set(fault.HalfOpen)
-	case "down":
-		l.Set(fault.Cut)
-	}
-	return nil
-}
-
-func rate(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	return protocol.ParseSize(s)
-}
-
-// push publishes a campaign as fleet operations.
-func (e *Engine) push(ctx context.Context, file string) error {
-	doc, err := readFile(e.scenario.Path(file), protocol.MaxDocument+1)
-	if err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	parsed, err := codec.ParseCampaign(doc)
-	if err != nil {
-		return fmt.Errorf("push %s: %w", file, err)
-	}
-	ops := e.operations()
-	if ops == nil {
-		if ops, err = e.world.Operations(ctx); err != nil {
-			return err
-		}
-		e.mu.Lock()
-		e.ops = ops
-		e.mu.Unlock()
-	}
-	return ops.Push(ctx, parsed.Metadata.ID, doc)
+	return a.Verb.do(ctx, e)
 }
 
 // operations gives fleet operations, nil while nothing was pushed.

@@ -11,10 +11,12 @@ import (
 
 // finish looks at the last expectations, ends everything in order and adds up what was delivered.
 func (e *Engine) finish(ctx context.Context) (*Result, error) {
-	var deliveries []*Expect
+	var deliveries []*Delivery
 	for i := range e.scenario.Finally {
-		if x := &e.scenario.Finally[i]; x.Delivery != "" {
-			deliveries = append(deliveries, x)
+		x := &e.scenario.Finally[i]
+		if d, ok := x.That.(*Delivery); ok {
+			d.within = time.Duration(x.Within)
+			deliveries = append(deliveries, d)
 		} else {
 			e.expect(ctx, x)
 		}
@@ -31,15 +33,15 @@ func (e *Engine) finish(ctx context.Context) (*Result, error) {
 
 // deliver waits until each vehicle has handed over everything and stops it,
 // then the cloud, and makes the accounts.
-func (e *Engine) deliver(ctx context.Context, deliveries []*Expect, result *Result) error {
+func (e *Engine) deliver(ctx context.Context, deliveries []*Delivery, result *Result) error {
 	e.say("the drive is over; everything that waits is handed over")
 	began, took := time.Now(), time.Since(e.began)
 	evidence := make([]ledger.Evidence, len(deliveries))
 	for i, x := range deliveries {
-		c := e.cars[x.Delivery]
+		c := e.cars[x.Vehicle]
 		d := ledger.Drive{Truth: c.truth, Before: c.before, Everything: c.everything, Took: took}
 		var err error
-		if evidence[i], err = ledger.HandOver(ctx, e.world, c.Vehicle, d, time.Duration(x.Within)); err != nil {
+		if evidence[i], err = ledger.HandOver(ctx, e.world, c.Vehicle, d, x.within); err != nil {
 			return err
 		}
 	}
@@ -57,17 +59,17 @@ func (e *Engine) deliver(ctx context.Context, deliveries []*Expect, result *Resu
 }
 
 // account makes one vehicle's account and notes whether it is as expected.
-func (e *Engine) account(x *Expect, evidence ledger.Evidence, began time.Time) (*ledger.Ledger, error) {
+func (e *Engine) account(x *Delivery, evidence ledger.Evidence, began time.Time) (*ledger.Ledger, error) {
 	l, err := ledger.Compute(evidence)
 	if err != nil {
 		return nil, err
 	}
 	failure := errors.Join(l.Check(), driven(l))
-	if l.Lost != *x.Lost || l.Duplicated != *x.Dup {
+	if l.Lost != *x.Lost || l.Duplicated != *x.Duplicated {
 		failure = errors.Join(failure, fmt.Errorf("lost %d, duplicated %d", l.Lost, l.Duplicated))
 	}
 	e.checks = append(e.checks, Check{
-		What: fmt.Sprintf("delivery of %s: lost %d, duplicated %d", x.Delivery, *x.Lost, *x.Dup),
+		What: x.what(),
 		Took: time.Since(began), Err: failure,
 	})
 	return l, nil

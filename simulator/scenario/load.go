@@ -147,8 +147,7 @@ func (s *Scenario) check() error {
 	if strings.Trim(s.Name, nameRunes) != "" || s.Name == "" {
 		return misfitAt(errors.New("expected a name of letters, digits and hyphens"), "scenario")
 	}
-	vehicles, err := s.checkVehicles()
-	if err != nil {
+	if err := s.checkVehicles(); err != nil {
 		return err
 	}
 	share := 0.0
@@ -158,66 +157,75 @@ func (s *Scenario) check() error {
 		}
 		share = max(share, m.At.Share)
 		for k, a := range m.Do {
-			if err := s.checkAction(&a, vehicles); err != nil {
+			if a.Verb == nil {
+				return misfitAt(verbs.oneOf(), "timeline", i, "do", k)
+			}
+			if err := a.Verb.check(s); err != nil {
 				return misfitAt(err, "timeline", i, "do", k)
 			}
 		}
 		for k, x := range m.Expect {
-			if x.Delivery != "" {
+			if _, ok := x.That.(*Delivery); ok {
 				return misfitAt(errors.New("delivery is looked at when everything has stopped: expected it under finally"), "timeline", i, "expect", k)
 			}
-			if err := x.check(vehicles); err != nil {
+			if err := x.check(s); err != nil {
 				return misfitAt(err, "timeline", i, "expect", k)
 			}
 		}
 	}
 	for k, x := range s.Finally {
-		if err := x.check(vehicles); err != nil {
+		if err := x.check(s); err != nil {
 			return misfitAt(err, "finally", k)
 		}
 	}
 	return nil
 }
 
+func (x *Expect) check(s *Scenario) error {
+	if x.That == nil {
+		return expectations.oneOf()
+	}
+	return x.That.check(s)
+}
+
 const nameRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
-// checkVehicles gives the names of the vehicles.
-func (s *Scenario) checkVehicles() ([]string, error) {
+func (s *Scenario) checkVehicles() error {
 	var names []string
 	for i, v := range s.World.Vehicles {
 		where := []any{"world", "vehicles", i}
 		if _, err := protocol.ParseVehicleID(v.Name); err != nil {
-			return nil, misfitAt(err, append(where, "name")...)
+			return misfitAt(err, append(where, "name")...)
 		}
 		switch {
 		case slices.Contains(names, v.Name):
-			return nil, misfitAt(errors.New("expected a name of its own"), append(where, "name")...)
+			return misfitAt(errors.New("expected a name of its own"), append(where, "name")...)
 		case len(v.Devices) != 1:
-			return nil, misfitAt(errors.New("expected one device"), append(where, "devices")...)
+			return misfitAt(errors.New("expected one device"), append(where, "devices")...)
 		case len(v.Buses) == 0:
-			return nil, misfitAt(errors.New("expected at least one bus"), append(where, "bus")...)
+			return misfitAt(errors.New("expected at least one bus"), append(where, "bus")...)
 		}
 		if _, err := protocol.ParseDeviceID(v.Devices[0]); err != nil {
-			return nil, misfitAt(err, append(where, "devices", 0)...)
+			return misfitAt(err, append(where, "devices", 0)...)
 		}
 		names = append(names, v.Name)
 		for _, name := range BusNames(v.Buses) {
 			for k, file := range v.Buses[name].DBC {
 				if err := s.checkFile(file); err != nil {
-					return nil, misfitAt(err, append(where, "bus", name, "dbc", k)...)
+					return misfitAt(err, append(where, "bus", name, "dbc", k)...)
 				}
 			}
 		}
 		if v.Campaign != "" {
 			if err := s.checkFile(v.Campaign); err != nil {
-				return nil, misfitAt(err, append(where, "campaign")...)
+				return misfitAt(err, append(where, "campaign")...)
 			}
 		}
 	}
 	if len(names) == 0 {
-		return nil, misfitAt(errors.New("expected at least one"), "world", "vehicles")
+		return misfitAt(errors.New("expected at least one"), "world", "vehicles")
 	}
-	return names, nil
+	return nil
 }
 
 // checkFile says when a file that the scenario names is not there.
@@ -230,104 +238,6 @@ func (s *Scenario) checkFile(name string) error {
 		return fmt.Errorf("%s is a folder; expected a file", name)
 	case !info.Mode().IsRegular(): // it is read more than once, and a pipe may have no writer
 		return fmt.Errorf("%s: expected a regular file", name)
-	}
-	return nil
-}
-
-func (s *Scenario) checkAction(a *Action, vehicles []string) error {
-	if err := a.check(vehicles); err != nil {
-		return err
-	}
-	for _, name := range []string{a.Log, a.Push} {
-		if name == "" {
-			continue
-		}
-		if err := s.checkFile(name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a *Action) check(vehicles []string) error {
-	if err := one(vehicles, []string{a.Drive, a.Link, a.Power}, "drive, link, power, broker, push", a.Broker, a.Push); err != nil {
-		return err
-	}
-	switch {
-	case a.Drive != "":
-		return a.checkDrive()
-	case a.Link != "":
-		return a.checkLink()
-	case a.Power != "" && a.On == (a.Cut != ""):
-		return errors.New("power: expected cut or on")
-	case a.Power != "" && !a.On && a.Cut != "now" && a.Cut != "at-next-write":
-		return errors.New("power: expected cut: now or at-next-write")
-	case a.Broker != "" && a.Broker != "kill" && a.Broker != "start":
-		return errors.New("broker: expected kill or start")
-	}
-	return nil
-}
-
-func (a *Action) checkDrive() error {
-	switch {
-	case a.Log == "":
-		return errors.New("drive: expected log")
-	case a.Speed != 0 && a.Lasts != 0:
-		return errors.New("drive: expected lasts or speed, not both")
-	case a.Speed != 0 && !(a.Speed > 0 && a.Speed < fastest):
-		return fmt.Errorf("drive: expected speed above 0 and below %d", fastest)
-	}
-	return nil
-}
-
-// fastest is a speed that no log is played at.
-const fastest = 1_000_000
-
-func (a *Action) checkLink() error {
-	if !slices.Contains([]string{"up", "half-open", "down"}, a.State) {
-		return errors.New("link: expected state: up, half-open or down")
-	}
-	for _, text := range []string{a.Up, a.Down} {
-		if _, err := rate(text); err != nil {
-			return fmt.Errorf("link: bytes per second: %w", err)
-		}
-	}
-	return nil
-}
-
-// one makes sure that exactly one subject is named, and that it exists when it is a vehicle.
-func one(vehicles, named []string, subjects string, others ...string) error {
-	n := 0
-	for _, name := range named {
-		if name != "" && !slices.Contains(vehicles, name) {
-			return fmt.Errorf("%q is no vehicle of world.vehicles", name)
-		}
-	}
-	for _, name := range append(others, named...) {
-		if name != "" {
-			n++
-		}
-	}
-	if n != 1 {
-		return fmt.Errorf("expected exactly one of %s", subjects)
-	}
-	return nil
-}
-
-func (x *Expect) check(vehicles []string) error {
-	named := []string{x.Presence, x.Delivery, x.StateOf}
-	if err := one(vehicles, named, "presence, delivery, state-of, campaign", x.Campaign); err != nil {
-		return err
-	}
-	switch {
-	case x.Presence != "" && !slices.Contains([]string{"online", "offline", "asleep", "lost", "unknown"}, x.State):
-		return errors.New("presence: expected state: online, offline, asleep, lost or unknown")
-	case x.StateOf != "" && x.Signal == "":
-		return errors.New("state-of: expected signal")
-	case x.Delivery != "" && (x.Lost == nil || x.Dup == nil):
-		return errors.New("delivery: expected lost and duplicated")
-	case x.Campaign != "" && x.Status == "":
-		return errors.New("campaign: expected status, such as ACTIVE")
 	}
 	return nil
 }

@@ -22,7 +22,6 @@ var ErrScenario = errors.New("invalid scenario")
 // Scenario is one file.
 type Scenario struct {
 	Name     string   `yaml:"scenario"`
-	Seed     uint64   `yaml:"seed"` // not used: nothing in a scenario is drawn at random; files of before have it
 	World    World    `yaml:"world"`
 	Timeline []Moment `yaml:"timeline"`
 	Finally  []Expect `yaml:"finally"`
@@ -58,41 +57,6 @@ type Moment struct {
 	Say    string   `yaml:"say"` // one line for the screen
 	Do     []Action `yaml:"do"`
 	Expect []Expect `yaml:"expect"`
-}
-
-// Action does one thing; exactly one of the pointers and names is set.
-type Action struct {
-	After Duration `yaml:"after"` // waits this long before
-
-	Drive  string   `yaml:"drive"` // vehicle
-	Log    string   `yaml:"log"`
-	Start  Instant  `yaml:"start"` // when its first frame was recorded; left out: what the log says
-	Lasts  Duration `yaml:"lasts"` // plays the log in this time,
-	Speed  float64  `yaml:"speed"` // or at this speed; neither: in 60 s
-	Link   string   `yaml:"link"`  // vehicle
-	State  string   `yaml:"state"` // up, half-open or down
-	Delay  Duration `yaml:"delay"`
-	Up     string   `yaml:"up"`    // bytes per second, such as 10KiB
-	Down   string   `yaml:"down"`  //
-	Power  string   `yaml:"power"` // vehicle
-	Cut    string   `yaml:"cut"`   // now or at-next-write
-	On     bool     `yaml:"on"`
-	Broker string   `yaml:"broker"` // kill or start
-	Push   string   `yaml:"push"`   // campaign file, by fleet operations over MQTT
-}
-
-// Expect is something that must be true within a time.
-type Expect struct {
-	Within   Duration `yaml:"within"`
-	Presence string   `yaml:"presence"` // vehicle
-	State    string   `yaml:"state"`
-	Delivery string   `yaml:"delivery"` // vehicle
-	Lost     *uint64  `yaml:"lost"`
-	Dup      *uint64  `yaml:"duplicated"`
-	StateOf  string   `yaml:"state-of"` // vehicle
-	Signal   string   `yaml:"signal"`
-	Campaign string   `yaml:"campaign"` // id
-	Status   string   `yaml:"status"`
 }
 
 // When is a point of the timeline: a share of the drive ("30%") or a time since

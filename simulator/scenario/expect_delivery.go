@@ -1,0 +1,28 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Delivery expects a vehicle's account to add up when everything has stopped. It is the
+// last thing that is looked at; see finish.
+type Delivery struct {
+	Vehicle    string  `yaml:"delivery"`
+	Lost       *uint64 `yaml:"lost"`
+	Duplicated *uint64 `yaml:"duplicated"`
+
+	within time.Duration // how long handing over may take
+}
+
+func (d *Delivery) check(s *Scenario) error {
+	if d.Lost == nil || d.Duplicated == nil {
+		return errors.New("delivery: expected lost and duplicated")
+	}
+	return s.checkVehicle(d.Vehicle)
+}
+
+func (d *Delivery) what() string {
+	return fmt.Sprintf("delivery of %s: lost %d, duplicated %d", d.Vehicle, *d.Lost, *d.Duplicated)
+}
