@@ -36,27 +36,15 @@ func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleC
 	}
 	for _, m := range e.scenario.Timeline {
 		for _, a := range m.Do {
-			if _, pushes := a.Verb.(*Push); pushes {
+			switch verb := a.Verb.(type) {
+			case *Push:
 				c.everything = false
-			}
-			d, ok := a.Verb.(*Drive)
-			if !ok || d.Vehicle != def.Name || c.logs[d.logKey()] != nil {
-				continue
-			}
-			log, err := drive.Options{Start: time.Time(d.Start)}.Scan(ctx, e.scenario.Path(d.Log))
-			if err != nil {
-				return nil, cfg, err
-			}
-			for _, remark := range log.Remarks(false) {
-				e.screen.Say("%s", remark)
-			}
-			c.logs[d.logKey()] = log
-			if interval := commitInterval(log, d.speed(log)); cfg.Commit == 0 || interval < cfg.Commit {
-				cfg.Commit = interval
-			}
-			for _, name := range log.Names() {
-				if !slices.ContainsFunc(cfg.Buses, func(b world.Bus) bool { return b.Name == name }) {
-					cfg.Buses = append(cfg.Buses, world.Bus{Name: name})
+			case *Drive:
+				if verb.Vehicle != def.Name || c.logs[verb.logKey()] != nil {
+					continue
+				}
+				if err := e.scan(ctx, c, verb, &cfg); err != nil {
+					return nil, cfg, err
 				}
 			}
 		}
@@ -71,6 +59,27 @@ func (e *Engine) prepare(ctx context.Context, def Vehicle) (*car, world.VehicleC
 	c.truth = drive.NewTruth(plan)
 	cfg.Tap = c.truth.Add
 	return c, cfg, nil
+}
+
+// scan looks through the log of a drive, and fits the vehicle's configuration to it.
+func (e *Engine) scan(ctx context.Context, c *car, d *Drive, cfg *world.VehicleConfig) error {
+	log, err := drive.Options{Start: time.Time(d.Start)}.Scan(ctx, e.scenario.Path(d.Log))
+	if err != nil {
+		return err
+	}
+	for _, remark := range log.Remarks(false) {
+		e.screen.Say("%s", remark)
+	}
+	c.logs[d.logKey()] = log
+	if interval := commitInterval(log, d.speed(log)); cfg.Commit == 0 || interval < cfg.Commit {
+		cfg.Commit = interval
+	}
+	for _, name := range log.Names() {
+		if !slices.ContainsFunc(cfg.Buses, func(b world.Bus) bool { return b.Name == name }) {
+			cfg.Buses = append(cfg.Buses, world.Bus{Name: name})
+		}
+	}
+	return nil
 }
 
 // interfaces says which buses of the only vehicle are interfaces of the kernel.
