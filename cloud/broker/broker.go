@@ -139,6 +139,7 @@ type Broker struct {
 	counters    counters
 	panicLogged atomic.Int64 // when, in ns since the Unix epoch
 	buffers     sync.Pool    // of *bytes.Buffer, for the writers
+	packets     sync.Pool    // of *[firstRead]byte, for the readers
 
 	connections sync.WaitGroup // one for each serve
 

@@ -23,11 +23,12 @@ type connection struct {
 	mochi    *mqtt.Client
 	started  bool // the writer runs
 	arrivals uint64
-	head     [5]byte // of the packet being read
-	packet   []byte  // what the library has not read yet of a packet that is whole
-	last     byte    // of the packet read last
-	level    byte    // protocol level of a CONNECT that is refused; 0: unknown
-	departed bool    // the client sent DISCONNECT with reason code 0
+	head     [5]byte          // of the packet being read
+	packet   []byte           // what the library has not read yet of a packet that is whole
+	memory   *[firstRead]byte // of packet, or of its beginning; from Broker.packets
+	last     byte             // of the packet read last
+	level    byte             // protocol level of a CONNECT that is refused; 0: unknown
+	departed bool             // the client sent DISCONNECT with reason code 0
 
 	// Written by admit, then read only.
 	key            string

@@ -25,6 +25,10 @@ func (c *connection) Read(p []byte) (int, error) {
 	n := copy(p, c.packet)
 	if c.packet = c.packet[n:]; len(c.packet) == 0 {
 		c.packet = nil // an idle connection holds none
+		if c.memory != nil {
+			c.broker.packets.Put(c.memory)
+			c.memory = nil
+		}
 	}
 	return n, nil
 }
@@ -65,16 +69,21 @@ func (c *connection) nextPacket() error {
 
 // body reads the rest of a packet behind its header, into memory that grows with what arrives.
 func (c *connection) body(head []byte, length int) ([]byte, error) {
-	packet := append(make([]byte, 0, len(head)+min(length, firstRead)), head...)
-	for want := len(head) + length; len(packet) < want; {
+	want := len(head) + length
+	if c.memory, _ = c.broker.packets.Get().(*[firstRead]byte); c.memory == nil {
+		c.memory = new([firstRead]byte)
+	}
+	for packet := append(c.memory[:0], head...); ; {
+		if len(packet) == want {
+			return packet, nil
+		}
 		have := len(packet)
-		step := min(want-have, max(have, firstRead))
+		step := min(want-have, max(have, firstRead-have))
 		packet = slices.Grow(packet, step)[:have+step]
 		if _, err := io.ReadFull(c.Conn, packet[have:]); err != nil {
 			return nil, err
 		}
 	}
-	return packet, nil
 }
 
 // check says what is wrong with a packet, nil when nothing is.
