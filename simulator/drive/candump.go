@@ -11,10 +11,12 @@ import (
 type candumpLog struct{}
 
 func (candumpLog) parse(line []byte, f *can.Frame) (lineKind, []byte, error) {
-	if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' || text[0] == ';' {
-		return lineOther, nil, nil
-	}
 	bus, err := can.ParseCandump(line, f)
+	if err != nil {
+		if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' || text[0] == ';' {
+			return lineOther, nil, nil
+		}
+	}
 	return lineFrame, bus, err
 }
 

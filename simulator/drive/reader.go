@@ -359,26 +359,30 @@ func (r *Reader) end(err error) error {
 func (r *Reader) parse(line []byte, f *Recorded) bool {
 	r.journal.line = r.counts.Lines
 	kind, bus, err := r.parser.parse(line, &f.Frame)
-	if err == nil && kind == lineFrame && r.counts.Frames == 0 && r.journal.given {
-		r.shift = r.options.Start.UnixMicro() - f.Time
-	}
-	if f.Time += r.shift; err == nil && kind == lineFrame && (f.Time < 0 || f.Time > latest) {
-		err = errOutside
-	}
-	var refused *refusal
 	switch {
-	case errors.As(err, &refused):
-		r.bad(err)
-		r.err = fmt.Errorf("%s:%d: %w", r.name, refused.line, refused)
-		return false
 	case err != nil:
-		r.bad(err)
+		r.reject(err)
 		return false
 	case kind != lineFrame:
 		r.counts.Other++
 		return false
+	case r.counts.Frames == 0 && r.journal.given:
+		r.shift = r.options.Start.UnixMicro() - f.Time
+	}
+	if f.Time += r.shift; f.Time < 0 || f.Time > latest {
+		r.bad(errOutside)
+		return false
 	}
 	return r.accept(bus, f)
+}
+
+// reject counts a bad line, and ends the log where going on would give wrong frames.
+func (r *Reader) reject(err error) {
+	r.bad(err)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		r.err = fmt.Errorf("%s:%d: %w", r.name, refused.line, refused)
+	}
 }
 
 // errOutside is for times that no frame can have, such as one before the start of a log that has no date.

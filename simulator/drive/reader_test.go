@@ -441,6 +441,7 @@ func FuzzASC(f *testing.F) {
 	f.Add(" 0.1 CANFD 3 Tx 50005x 0 1 5 0 140000 73 200050 7a60\n")
 	f.Add(" 0.1 CANFD 3 Tx 5x 0 1 5 1 5 0 140000 73 2000") // a remote frame that claims data
 	f.Add("Begin Triggerblock Sun Feb 2 08:30:00.0 2025\n-0.5 1 DC Rx d 2 11 22 ID = 674\nEnd TriggerBlock\nBegin Triggerblock lun gen 6 08:30:00 2025\n 1 1 1 Rx d 0\n")
+	f.Add("0 0 0 Rx d 0\nBegin Triggerblock 0\n0 0 0 Rx d 0\n") // a block whose date nobody understands
 	f.Add(" 0.1 CANFD 1 2A0 Rx 1 0 d 9 12 1 2 3 4 5 6 7 8 9 A B C Length = 1 ID = 672\n 0.2 0 2A1 Rx d 12 1 2 3 4 5 6 7 8 9 A B C\n 0.3 CANFD 1 2A1 Tx 1 0 r 8\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := drive.NewReader("f", strings.NewReader("base hex timestamps absolute\n"+text))
@@ -448,7 +449,8 @@ func FuzzASC(f *testing.F) {
 			t.Fatal(err)
 		}
 		frames, err := readAll(t, r)
-		if (err == nil) != (len(frames) > 0) {
+		refused := err != nil && strings.Contains(err.Error(), "date ") // of a later block
+		if (err == nil) != (len(frames) > 0) && !refused {
 			t.Fatalf("got %d frames and %v", len(frames), err)
 		}
 		c := r.Counts()

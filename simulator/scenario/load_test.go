@@ -100,6 +100,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"no verb", "{link: anna, state: half-open}", "{state: up}", ":15: timeline[1].do[0]: expected exactly one of"},
 		{"a drive of nothing", "log: car.log, ", "", ":11: timeline[0].do[0]: drive: expected log"},
 		{"lasts and speed", "lasts: 5s", "lasts: 5s, speed: 3", ":11: timeline[0].do[0]: drive: expected lasts or speed"},
+		{"start", "lasts: 5s", "lasts: 5s, start: soon", ":11: expected a time such as 2025-01-06T08:30:00Z, found \"soon\""},
 		{"backwards", "lasts: 5s", "speed: -3", ":11: timeline[0].do[0]: drive: expected speed above 0"},
 		{"a state of no link", "half-open", "halfopen", ":15: timeline[1].do[0]: link: expected state"},
 		{"a rate that is none", "half-open}", "up, up: fast}", ":15: timeline[1].do[0]: link: bytes per second: "},
