@@ -2,6 +2,7 @@ package decode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,16 +25,15 @@ type Input struct {
 // Open opens a log, and looks for its buses when named says so. Frames of
 // standard input that show no time have that of their arrival.
 func Open(ctx context.Context, path string, options drive.Options, named bool) (*Input, error) {
-	in := &Input{Tally: drive.NewLog(path), live: path == StandardInput}
-	if in.live {
+	if path == StandardInput {
 		options.Now = time.Now
 		reader, err := options.Stdin(ctx)
 		if err != nil {
 			return nil, err
 		}
-		in.Reader = reader
-		return in, in.begin(named)
+		return Live(reader, named)
 	}
+	in := &Input{Tally: drive.NewLog(path)}
 	if named {
 		log, err := options.Scan(ctx, path)
 		if err != nil {
@@ -46,18 +46,20 @@ func Open(ctx context.Context, path string, options drive.Options, named bool) (
 	return in, err
 }
 
-// begin waits for the first frame of standard input, which tells a bus.
-func (in *Input) begin(named bool) error {
+// Live makes an Input of a log that comes as it is received; when its bus is to
+// be named it waits for the first frame. After an error the log is closed.
+func Live(log *drive.Reader, named bool) (*Input, error) {
+	in := &Input{Reader: log, Tally: drive.NewLog(StandardInput), live: true}
 	if !named {
-		return nil
+		return in, nil
 	}
 	in.first = make([]drive.Recorded, 1)
 	if _, err := in.Next(in.first); err != nil {
 		in.Close()
-		return err
+		return nil, err
 	}
 	in.Names = in.Buses()
-	return nil
+	return in, nil
 }
 
 // Print writes all signals of the log, and of standard input each as soon as its frame
@@ -73,7 +75,7 @@ func (in *Input) Print(ctx context.Context, p *Printer) error {
 	}
 	for i := range in.first {
 		in.Tally.Add(&in.first[i])
-		if err := p.Frame(&in.first[i]); err != nil {
+		if err := errors.Join(p.Frame(&in.first[i]), p.out.Flush()); err != nil {
 			return err
 		}
 	}

@@ -93,19 +93,30 @@ func TestGlobs(t *testing.T) {
 
 // TestLive: each line is there before the next frame comes, from the first on.
 func TestLive(t *testing.T) {
-	for name, line := range map[string]string{"log": "(1736152200.000001) can0 100#2%d000000\n", "screen": "  can0  100   [4]  2%d 00 00 00\n"} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name, line string
+		named      bool // the bus is that of the first frame
+	}{
+		{"log", "(1736152200.000001) can0 100#2%d000000\n", false},
+		{"log with its only bus", "(1736152200.000001) can0 100#2%d000000\n", true},
+		{"screen", "  can0  100   [4]  2%d 00 00 00\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			in, candump := io.Pipe()
 			shown, out := io.Pipe()
 			done := make(chan error, 1)
 			go func() {
-				log, err := drive.Options{Now: time.Now}.NewReader("-", in)
+				reader, err := drive.Options{Now: time.Now}.NewReader("-", in)
+				var log *decode.Input
+				if err == nil {
+					log, err = decode.Live(reader, c.named)
+				}
 				if err == nil {
 					defer log.Close()
 					var p *decode.Printer
 					buffered := bufio.NewWriterSize(out, 1<<16)
 					if p, err = decode.New(compile(t, "can0"), buffered, decode.Form{}, []string{"Speed"}); err == nil {
-						err = p.Log(t.Context(), log, true, nil)
+						err = log.Print(t.Context(), p)
 					}
 				}
 				done <- err
@@ -115,7 +126,7 @@ func TestLive(t *testing.T) {
 			}
 			lines := bufio.NewScanner(shown)
 			for i := range 5 {
-				if _, err := fmt.Fprintf(candump, line, i); err != nil {
+				if _, err := fmt.Fprintf(candump, c.line, i); err != nil {
 					t.Fatal(err)
 				}
 				if !lines.Scan() {
