@@ -37,13 +37,13 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 	return err
 }
 
-// checkRegistry says that vehicles are missing which sent before. Nobody is ever removed
-// from the registry, so that means damage, of which JetStream says nothing that is clear.
+// checkRegistry says that vehicles are missing which sent before. Of deleted ones the
+// registry knows that they were, so that means damage, of which JetStream says nothing that is clear.
 func (c *Cloud) checkRegistry() {
 	missing := map[protocol.VehicleID]bool{}
 	for _, lane := range c.lanes {
 		for _, vid := range lane.Ledger().Vehicles() {
-			if _, ok := c.registry.Vehicle(vid); !ok {
+			if _, ok := c.registry.Vehicle(vid); !ok && !c.registry.WasDeleted(vid) {
 				missing[vid] = true
 			}
 		}
@@ -102,6 +102,9 @@ type stateSink struct{ *Cloud }
 
 // Apply implements ingest.Sink.
 func (s stateSink) Apply(_ context.Context, b *ingest.Decoded) error {
+	if s.registry.WasDeleted(b.Vehicle) { // it was on its way; the lake keeps it
+		return nil
+	}
 	s.states.Apply(b.Vehicle, b.Schema, b.Batch, b.Received, false)
 	vid := string(b.Vehicle)
 	if wanted := s.live.Wanted(vid); wanted != nil {

@@ -28,6 +28,8 @@ type Vehicles interface {
 	Vehicle(vid string) (Vehicle, bool)
 	// SetActive suspends or re-activates a vehicle; false when there is none.
 	SetActive(ctx context.Context, vid string, active bool) (known bool, err error)
+	// DeleteVehicle forgets a vehicle; false when there is none.
+	DeleteVehicle(ctx context.Context, vid string) (known bool, err error)
 }
 
 // States answers what is known of a vehicle's signals; false when the vehicle or signal is unknown.

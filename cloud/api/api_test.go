@@ -52,6 +52,10 @@ func (r *rooms) SetActive(_ context.Context, vid string, active bool) (bool, err
 	return vid == "car1", r.broken
 }
 
+func (r *rooms) DeleteVehicle(_ context.Context, vid string) (bool, error) {
+	return vid == "car1", r.broken
+}
+
 func (r *rooms) State(vid string) ([]api.Signal, bool) {
 	return []api.Signal{
 		{Bus: "can0", Message: "M", Name: "SPEED", Value: 50}, {Bus: "can0", Message: "M", Name: "GEAR", Value: api.Number(math.NaN())},
@@ -176,6 +180,10 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/vehicles/car1/suspend", 204, ""},
 		{"POST", "/v1/vehicles/x/suspend", 404, "no vehicle"},
 		{"POST", "/v1/vehicles/x/activate", 404, "no vehicle"},
+		{"DELETE", "/v1/vehicles/car1", 400, "confirm"},
+		{"DELETE", "/v1/vehicles/car1?confirm=car2", 400, "confirm"},
+		{"DELETE", "/v1/vehicles/x?confirm=x", 404, "no vehicle"},
+		{"DELETE", "/v1/vehicles/car1?confirm=car1", 200, "rows in the lake"},
 		{"GET", "/v1/dead-letters?limit=2", 200, "[{"},
 		{"GET", "/v1/dead-letters?limit=0", 422, "limit"},
 		{"POST", "/v1/dead-letters/replay?reason=four", 200, `"replayed":4`},

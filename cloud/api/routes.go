@@ -52,6 +52,7 @@ func (s *Server) vehicleRoutes(api huma.API) {
 		}
 		return &output[[]Device]{v.Devices}, nil
 	}, about("get-presence", "Presence of a vehicle's devices", http.StatusNotFound))
+	s.deleteRoute(api)
 	for _, action := range []struct {
 		word    string
 		active  bool
@@ -71,6 +72,39 @@ func (s *Server) vehicleRoutes(api huma.API) {
 			return nil, nil
 		}, about(action.word+"-vehicle", action.summary, http.StatusNotFound, http.StatusServiceUnavailable))
 	}
+}
+
+type deleteInput struct {
+	VehiclePath
+	Confirm string `query:"confirm" maxLength:"64" doc:"the vehicle's identifier once more: without it nothing is deleted"`
+}
+
+type deleted struct {
+	ID    string `json:"vid"`
+	Stays string `json:"stays" doc:"what of the vehicle is kept"`
+}
+
+// stays is what a deletion leaves.
+const stays = "its rows in the lake's Parquet files, schema documents, dead letters, and the delivery account that tells duplicates"
+
+// deleteRoute is the end of a vehicle.
+func (s *Server) deleteRoute(api huma.API) {
+	huma.Delete(api, "/v1/vehicles/{vid}", func(ctx context.Context, in *deleteInput) (*output[deleted], error) {
+		if in.Confirm != in.VID {
+			return nil, huma.Error400BadRequest("confirm: expected the vehicle's identifier once more: it is forgotten for good")
+		}
+		known, err := s.cfg.Vehicles.DeleteVehicle(ctx, in.VID)
+		switch {
+		case err != nil:
+			return nil, s.failed("vehicle not deleted, or not all of it", err)
+		case !known:
+			return nil, unknownVehicle()
+		}
+		s.cfg.Live.End(in.VID)
+		return &output[deleted]{deleted{in.VID, stays}}, nil
+	}, about("delete-vehicle", "Disconnect the vehicle and forget it: its devices, state, presence, updates, and its answers to campaigns. "+
+		"Its rows in the lake stay. A device that may register itself, as in development, makes a new vehicle of it at its next connection",
+		http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable), func(o *huma.Operation) { o.DefaultStatus = http.StatusOK })
 }
 
 type stateInput struct {

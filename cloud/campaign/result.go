@@ -123,6 +123,18 @@ func (c *Campaigns) Report(vid protocol.VehicleID, status protocol.DocumentStatu
 	}
 }
 
+// Forget drops what a vehicle said, because it was deleted, and publishes the results that this changes.
+func (c *Campaigns) Forget(vid protocol.VehicleID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, r := range c.rollouts {
+		if r.forget(vid) {
+			c.dirty[vid] = struct{}{}
+			c.cfg.Deliver(r.result(id).message(r.reply))
+		}
+	}
+}
+
 // running gives the revision of each campaign that a vehicle says is in force.
 func running(status protocol.DocumentStatus) map[protocol.CampaignID]uint64 {
 	runs := make(map[protocol.CampaignID]uint64, len(status.Results))

@@ -259,3 +259,28 @@ func TestReply(t *testing.T) {
 	push(removal("c", 2), olga)
 	last(olga, protocol.CampaignRemoved, "removed")
 }
+
+// TestForget: a deleted vehicle counts nowhere, also after a restart.
+func TestForget(t *testing.T) {
+	s := start(t)
+	s.push("c", doc("c", 1, ""))
+	s.report("bert", said("c", 1, protocol.CampaignActive))
+	s.rejects(2, "anna", "c", 1, said("c", 0, protocol.CampaignActive))
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget("anna")
+	s.Forget("nobody")
+	check := func(when string) {
+		t.Helper()
+		if r := s.result("c"); r.State != protocol.CampaignActive || len(r.Vehicles) != 1 || r.Summary != "1 ACTIVE" {
+			t.Errorf("%s: got %+v, want only bert's word", when, r)
+		}
+	}
+	check("live")
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.open()
+	check("after a restart")
+}

@@ -63,6 +63,21 @@ func (r *rollout) answer(vid protocol.VehicleID, a VehicleResult) bool {
 	return true
 }
 
+// forget drops a vehicle's word and says whether there was one.
+func (r *rollout) forget(vid protocol.VehicleID) bool {
+	before, had := r.answers[vid]
+	if !had {
+		return false
+	}
+	delete(r.answers, vid)
+	r.counts[before.State]--
+	r.count(before.Runs, -1)
+	if vid == r.rejected {
+		r.rejected = r.otherRejection()
+	}
+	return true
+}
+
 // count counts a vehicle that runs an earlier revision; 0 is none.
 func (r *rollout) count(revision uint64, n int) {
 	if revision == 0 {

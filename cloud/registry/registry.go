@@ -41,6 +41,9 @@ type Lifecycle string
 const (
 	Active    Lifecycle = "ACTIVE"
 	Suspended Lifecycle = "SUSPENDED"
+	// Deleted is what stays of a vehicle that was deleted: nobody sees the entry, and it
+	// takes some 100 bytes, so that it can be told from one that was lost by damage.
+	Deleted Lifecycle = "DELETED"
 )
 
 // Vehicle is one entry. It is never changed in place: who has one may keep and read it.
@@ -147,6 +150,25 @@ func (r *Registry) SetState(ctx context.Context, vid protocol.VehicleID, s Lifec
 	})
 }
 
+// Delete forgets a vehicle and its devices; the error wraps ErrUnknown when there is none.
+// A device that is registered afterwards makes a new vehicle of that name.
+func (r *Registry) Delete(ctx context.Context, vid protocol.VehicleID) error {
+	return r.change(ctx, vid, func(v *Vehicle) error {
+		if v.ID == "" {
+			return ErrUnknown
+		}
+		*v = Vehicle{ID: vid, State: Deleted, Registered: v.Registered}
+		return nil
+	})
+}
+
+// WasDeleted says whether a vehicle was deleted and not registered since.
+func (r *Registry) WasDeleted(vid protocol.VehicleID) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.vehicles[vid].State == Deleted
+}
+
 // errUnchanged is what an edit returns when there is nothing to write.
 var errUnchanged = errors.New("unchanged")
 
@@ -179,6 +201,9 @@ func (r *Registry) Vehicle(vid protocol.VehicleID) (Vehicle, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	v, ok := r.vehicles[vid]
+	if v.State == Deleted {
+		return Vehicle{}, false
+	}
 	return v, ok
 }
 
@@ -187,7 +212,9 @@ func (r *Registry) Vehicles() []Vehicle {
 	r.mu.RLock()
 	list := make([]Vehicle, 0, len(r.vehicles))
 	for _, v := range r.vehicles {
-		list = append(list, v)
+		if v.State != Deleted {
+			list = append(list, v)
+		}
 	}
 	r.mu.RUnlock()
 	slices.SortFunc(list, func(a, b Vehicle) int { return strings.Compare(string(a.ID), string(b.ID)) })

@@ -208,3 +208,32 @@ func TestAgainstModel(t *testing.T) {
 		}
 	})
 }
+
+// TestDelete: a deleted vehicle is gone, also after a restart, and can be registered anew.
+func TestDelete(t *testing.T) {
+	store := &memory{}
+	r := open(t, store)
+	if err := r.Delete(t.Context(), "car"); !errors.Is(err, registry.ErrUnknown) || r.WasDeleted("car") {
+		t.Errorf("got %v, want %v", err, registry.ErrUnknown)
+	}
+	for _, did := range []protocol.DeviceID{"a", "b"} {
+		if err := r.Register(t.Context(), "car", did, noon); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Delete(t.Context(), "car"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*registry.Registry{r, open(t, store)} {
+		_, known := r.Vehicle("car")
+		if known || len(r.Vehicles()) != 0 || !r.WasDeleted("car") || !errors.Is(r.Active("car", "a"), registry.ErrUnknown) {
+			t.Errorf("got known %v, %v, deleted %v", known, r.Vehicles(), r.WasDeleted("car"))
+		}
+	}
+	if err := r.Register(t.Context(), "car", "a", noon); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := r.Vehicle("car"); !ok || len(v.Devices) != 1 || v.State != registry.Active || r.WasDeleted("car") {
+		t.Errorf("got %+v, want a new vehicle with one device", v)
+	}
+}

@@ -64,9 +64,8 @@ type Stats struct {
 
 // States may be used from any goroutine.
 type States struct {
-	saving sync.Mutex   // one Save at a time; mu is taken and released under it
-	mu     sync.RWMutex // guards all below
-	// vehicles are never removed.
+	saving   sync.Mutex   // one Save at a time; mu is taken and released under it
+	mu       sync.RWMutex // guards all below
 	vehicles map[protocol.VehicleID]*vehicle
 	stats    Stats
 	applied  uint64    // number of the Apply at work

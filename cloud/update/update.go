@@ -274,6 +274,18 @@ func (u *Updates) change(ctx context.Context, vid protocol.VehicleID, edit func(
 	return *after.Execution, nil
 }
 
+// Forget drops what is known of a vehicle that was deleted, on disk when it returns.
+func (u *Updates) Forget(ctx context.Context, vid protocol.VehicleID) error {
+	if r := u.record(vid); r.Execution == nil && len(r.Devices) == 0 {
+		return nil
+	}
+	_, err := u.change(ctx, vid, func(r *record) error {
+		*r = record{Version: r.Version}
+		return nil
+	})
+	return err
+}
+
 func (u *Updates) record(vid protocol.VehicleID) record {
 	u.mu.RLock()
 	defer u.mu.RUnlock()

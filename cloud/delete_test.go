@@ -1,0 +1,76 @@
+package cloud_test
+
+import (
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"telltale.dev/protocol"
+)
+
+// TestDeleteVehicle: a deleted vehicle is nowhere but in the lake, also after a restart, and may begin anew.
+func TestDeleteVehicle(t *testing.T) {
+	cfg := config(t.TempDir())
+	s := start(t, cfg)
+	ops, car := s.operator("olga"), s.device("car1", "tcu")
+	ops.stored("v1/ops/config/campaign/c", []byte(campaignDoc("c", 1, "")))
+	car.stored("v1/car1/up/config/campaigns/status", status(t, "c", 1, protocol.CampaignActive), "pr", "CS4")
+	m := newTelemetry(t, "c")
+	car.stored(m.schemaTopic("car1"), m.doc)
+	car.stored(m.topic("car1"), m.batch("tcu", 1, time.Now(), 5000, 3), "id", protocol.MessageID{Device: "tcu", Boot: boot, Seq: 1}.String())
+	var campaigns []struct {
+		Vehicles map[string]int
+	}
+	s.eventually(func() string {
+		if s.get("/v1/vehicles/car1/state", nil); len(campaigns) == 0 || campaigns[0].Vehicles["ACTIVE"] != 1 {
+			s.get("/v1/campaigns", &campaigns)
+			return "no answer of the vehicle yet"
+		}
+		var signals []struct{}
+		if s.get("/v1/vehicles/car1/state", &signals); len(signals) == 0 {
+			return "no state yet"
+		}
+		if files, _ := filepath.Glob(filepath.Join(s.dir, "lake", "*", "*", "*.parquet")); len(files) == 0 {
+			files, _ = filepath.Glob(filepath.Join(s.dir, "lake", "*", "*.parquet"))
+			if len(files) == 0 {
+				return "nothing in the lake yet"
+			}
+		}
+		return ""
+	})
+	if code := s.ask(http.MethodDelete, "/v1/vehicles/car1", nil); code != 400 {
+		t.Errorf("without a confirmation: got %d, want 400", code)
+	}
+	if code := s.ask(http.MethodDelete, "/v1/vehicles/car1?confirm=car1", nil); code != 200 {
+		t.Errorf("got %d, want 200", code)
+	}
+	gone := func(when string) {
+		t.Helper()
+		for _, path := range []string{"", "/state", "/presence", "/ledger", "/update"} {
+			if code := s.get("/v1/vehicles/car1"+path, nil); code != 404 {
+				t.Errorf("%s: %s: got %d, want 404", when, path, code)
+			}
+		}
+		var list []struct{}
+		campaigns = nil
+		if s.get("/v1/vehicles", &list); len(list) != 0 {
+			t.Errorf("%s: got %d vehicles, want none", when, len(list))
+		}
+		if s.get("/v1/campaigns", &campaigns); len(campaigns) != 1 || campaigns[0].Vehicles["ACTIVE"] != 0 {
+			t.Errorf("%s: got %+v, want nobody's word", when, campaigns)
+		}
+	}
+	gone("at once")
+	if code := s.ask(http.MethodDelete, "/v1/vehicles/car1?confirm=car1", nil); code != 404 {
+		t.Errorf("again: got %d, want 404", code)
+	}
+	s.stop()
+	s = start(t, cfg)
+	gone("after a restart")
+	s.device("car1", "tcu") // its certificate is good, and this is development
+	var signals []struct{}
+	if code := s.get("/v1/vehicles/car1/state", &signals); code != 200 || len(signals) != 0 {
+		t.Errorf("anew: got %d and %d signals, want a vehicle of which nothing is known", code, len(signals))
+	}
+}
