@@ -73,7 +73,7 @@ func (c *compiler) source(bus int, s Source) {
 			extended[m.group] = -index
 		}
 	}
-	c.plan.lookups = append(c.plan.lookups, newLookup(standard, extended, s.J1939))
+	c.plan.lookups = append(c.plan.lookups, newLookup(standard, extended, len(groups) > 0, !s.J1939))
 }
 
 // choose gives the messages of a bus, each key once: of equal ones the last. A message that is lost takes part
@@ -87,8 +87,11 @@ func (c *compiler) choose(s Source) []chosen {
 				continue // Parse named it
 			}
 			n := chosen{message: m, file: f, key: m.ID.Number()}
-			if s.J1939 && m.ID.IsExtended() {
-				n.byGroup, n.group = true, m.ID.PGN()
+			if m.ID.IsExtended() {
+				n.byGroup, n.group = s.J1939 || m.J1939, m.ID.PGN()
+				n.key |= plainKey
+			}
+			if n.byGroup {
 				n.key = exactKey | n.key&withoutPrior
 			}
 			unique := uint64(n.key)

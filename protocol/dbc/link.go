@@ -2,6 +2,7 @@ package dbc
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -23,6 +24,25 @@ func (p *parser) link() {
 		p.linkMultiplex(m)
 		p.finish(m)
 	}
+	p.noteLong()
+}
+
+// noteLong says, in one problem, which messages only the transport protocol brings.
+func (p *parser) noteLong() {
+	const most = 4
+	if len(p.long) == 0 {
+		return
+	}
+	var names []string
+	for _, m := range p.long[:min(len(p.long), most)] {
+		names = append(names, fmt.Sprintf("%s (%d bytes)", clip(m.Name), m.Length))
+	}
+	more := ""
+	if n := len(p.long) - most; n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	p.note(p.long[0].line, "J1939 messages of at most 8 bytes, found %s%s; longer ones need the transport protocol (SAE J1939-21, 5.10), which is not supported",
+		strings.Join(names, ", "), more)
 }
 
 // messagesOf gives the messages with an identifier as written; none is a problem, but the statement could be read.
@@ -161,6 +181,9 @@ func (p *parser) finish(m *draftMessage) {
 		format = ""
 	}
 	m.J1939 = strings.Contains(format, "J1939") && m.ID.IsExtended()
+	if m.J1939 && m.Length > can.MaxClassic && m.Length <= maxLength {
+		p.long = append(p.long, m)
+	}
 	m.FD = strings.Contains(format, "FD") || !m.J1939 && m.Length > can.MaxClassic && m.Length <= can.MaxData
 	cycle := cmp.Or(m.cycle, p.defaults["GenMsgCycleTime"])
 	if cycle == "" {

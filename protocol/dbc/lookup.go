@@ -12,7 +12,8 @@ type lookup struct {
 	standard []int32 // by identifier; message + 1, 0: none. nil or 2048 long
 	extended []slot  // 2ⁿ long, or nil
 	shift    uint8   // 64 − n
-	j1939    bool    // 29-bit identifiers go by parameter group
+	j1939    bool    // some 29-bit identifiers go by parameter group
+	plain    bool    // some may not
 }
 
 // slot is a place of the open addressing. key 0 with message 0 is free.
@@ -21,10 +22,12 @@ type slot struct {
 	message int32 // message + 1; negative: a parameter group of several messages, see exactKey
 }
 
-// exactKey marks the key of a J1939 message that is told from others of its
-// parameter group by its addresses; the priority is left out (SAE J1939-21, 5.2).
+// Keys of 29-bit identifiers. A parameter group, of 18 bits, has no mark. exactKey marks the key of a J1939
+// message that is told from others of its parameter group by its addresses; the priority is left out (SAE
+// J1939-21, 5.2). plainKey marks a whole identifier.
 const (
 	exactKey     = 1 << 31
+	plainKey     = 1 << 30
 	withoutPrior = 1<<26 - 1
 )
 
@@ -36,8 +39,13 @@ func (l *lookup) find(id can.ID) int32 {
 		}
 		return -1
 	}
-	if !l.j1939 {
-		return l.get(id.Number()) - 1
+	if id.Number() > uint32(can.ExtendedMask) {
+		return -1
+	}
+	if l.plain {
+		if m := l.get(plainKey | id.Number()); m > 0 || !l.j1939 {
+			return m - 1
+		}
 	}
 	m := l.get(id.PGN())
 	if m < 0 {
@@ -70,8 +78,8 @@ func place(key uint32, shift uint8) uint32 {
 }
 
 // newLookup builds the tables from message + 1 by key.
-func newLookup(standard, extended map[uint32]int32, j1939 bool) lookup {
-	l := lookup{j1939: j1939}
+func newLookup(standard, extended map[uint32]int32, j1939, plain bool) lookup {
+	l := lookup{j1939: j1939, plain: plain}
 	if len(standard) > 0 {
 		l.standard = make([]int32, can.StandardMask+1)
 		for id, m := range standard {

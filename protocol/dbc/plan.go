@@ -10,9 +10,10 @@ import (
 type Source struct {
 	Bus   string  // its name, such as can0
 	Files []*File // of messages with one identifier the last one counts
-	// J1939: 29-bit identifiers are matched by parameter group; priority and
-	// source address are ignored, in the PDU1 format also the destination. When several messages have one
-	// parameter group, the one with the frame's addresses counts, else the last one.
+	// J1939: all 29-bit identifiers are matched by parameter group, also where VFrameFormat does not say so; priority
+	// and source address are ignored, in the PDU1 format also the destination. When several messages have one
+	// parameter group, the one with the frame's addresses counts, else the last one. Without J1939, only messages
+	// of VFrameFormat J1939PG are matched so, and only frames that are not another message by their identifier.
 	J1939 bool
 }
 

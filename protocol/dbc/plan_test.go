@@ -307,3 +307,35 @@ VAL_ 180 GEAR 0 "P" 1 "R" 2 "N" 3 "D" ;
 	// SPEED GEAR 3  D
 	// SPEED VEHICLE_SPEED 70 km/h
 }
+
+// TestFrameFormat: messages of VFrameFormat J1939PG are matched by parameter group without Source.J1939, others by identifier.
+func TestFrameFormat(t *testing.T) {
+	const text = "BO_ 2364540158 Eng: 8 X\n SG_ S : 0|8@1+ (1,0) [0|1] \"\" X\n\nBO_ 2564358398 ToOne: 8 X\n SG_ S : 0|8@1+ (1,0) [0|1] \"\" X\n\n" +
+		"BO_ 2364539905 Plain: 8 X\n SG_ S : 0|8@1+ (1,0) [0|1] \"\" X\n\nBO_ 2147545092 Small: 8 X\n SG_ S : 0|8@1+ (1,0) [0|1] \"\" X\n\n" +
+		"BA_DEF_ BO_ \"VFrameFormat\" ENUM \"StandardCAN\",\"ExtendedCAN\",\"reserved\",\"J1939PG\";\nBA_DEF_DEF_ \"VFrameFormat\" \"ExtendedCAN\";\n" +
+		"BA_ \"VFrameFormat\" BO_ 2364540158 3;\nBA_ \"VFrameFormat\" BO_ 2564358398 3;\n"
+	plan := compile(t, text, false)
+	tests := []struct {
+		id   can.ID
+		want string
+	}{
+		{0x0CF00400, "Eng"},   // another source address
+		{0x18F00421, "Eng"},   // and another priority
+		{0x18D9F1FE, "ToOne"}, // PDU1: another destination
+		{0x0CF00401, "Plain"}, // by its own identifier, though of Eng's group
+		{0x0000F004, "Small"}, // as large as Eng's group, and not taken for it
+		{0x0CF00501, ""},
+	}
+	for _, test := range tests {
+		got := ""
+		if m := plan.Find(0, test.id|can.Extended); m >= 0 {
+			got = plan.Messages()[m].Name
+		}
+		if got != test.want {
+			t.Errorf("%X: got %q, want %q", test.id, got, test.want)
+		}
+	}
+	if !plan.Messages()[0].J1939 || plan.Messages()[2].J1939 {
+		t.Error("got Eng without J1939 or Plain with it")
+	}
+}

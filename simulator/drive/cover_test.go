@@ -13,8 +13,17 @@ func TestCover(t *testing.T) {
 	toyota, adas := source(t, "can0", "toyota_new_mc_pt", false), source(t, "can1", "toyota_adas", false)
 	on := func(bus string, s dbc.Source) dbc.Source { s.Bus = bus; return s }
 	truck := source(t, "can1", "j1939", true)
-	plain := truck
-	plain.J1939 = false
+	marked := truck
+	marked.J1939 = false
+	plain := marked // without VFrameFormat in the file
+	file := *truck.Files[0]
+	file.Messages = nil
+	for _, m := range truck.Files[0].Messages {
+		m := *m
+		m.J1939 = false
+		file.Messages = append(file.Messages, &m)
+	}
+	plain.Files = []*dbc.File{&file}
 	gps := source(t, "can2", "canmod-gps", false)
 	tests := []struct {
 		name, log string
@@ -27,6 +36,7 @@ func TestCover(t *testing.T) {
 			"can0: toyota_adas.dbc knows",
 			"can1: toyota_new_mc_pt.dbc knows",
 		}},
+		{"j1939 by the file", "truck1", []dbc.Source{marked, gps}, nil},
 		{"j1939 forgotten", "truck1", []dbc.Source{plain, gps}, []string{"can1: j1939.dbc knows 0 % of its frames; j1939.dbc as J1939 knows"}},
 		{"bus without a file", "truck1", []dbc.Source{truck, on("can7", gps)}, []string{
 			"can2: no DBC; canmod-gps.dbc knows 100 %: use --dbc can2=canmod-gps.dbc",

@@ -15,9 +15,10 @@ type dbcCheckCommand struct {
 	Files []string `arg:"" help:"DBC files."`
 }
 
-// Run prints one line for each file and one for each problem. Only a file that cannot be read at all is an error.
+// Run prints one line for each file and one for each problem. It is an error when a file cannot be read at all, or
+// when statements were skipped and no message is left.
 func (c *dbcCheckCommand) Run() error {
-	unreadable := 0
+	unreadable, empty := 0, 0
 	for _, name := range c.Files {
 		text, err := scenario.ReadDBC(name)
 		var file *dbc.File
@@ -42,9 +43,16 @@ func (c *dbcCheckCommand) Run() error {
 		for _, p := range append(problems, compiled...) {
 			fmt.Println(p)
 		}
+		if file.Skipped > 0 && len(file.Messages) == 0 {
+			fmt.Printf("%s: no message is left; expected BO_ statements that can be read\n", name)
+			empty++
+		}
 	}
 	if unreadable > 0 {
 		return fmt.Errorf("%d of %d files cannot be read", unreadable, len(c.Files))
+	}
+	if empty > 0 {
+		return fmt.Errorf("%d of %d files have no message that can be read", empty, len(c.Files))
 	}
 	return nil
 }
