@@ -3,6 +3,7 @@ package broker_test
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	paho "github.com/eclipse/paho.golang/packets"
 
@@ -185,4 +186,26 @@ func TestFloodOfPresence(t *testing.T) {
 		t.Errorf("the handler was told %d times, want a bounded number", told)
 	}
 	handler.wantNothing(t, 2*quiet)
+}
+
+// TestBirthStoredAfterTheEnd: of a connection without a will; its session goes on, and
+// nothing more would say that the device is gone.
+func TestBirthStoredAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*testing.T, *stage, *raw){"DISCONNECT 0x00": disconnectWith(0x00), "TCP closed": hangUp} {
+		store := make(chan func(byte), 2)
+		handler := &cloud{presences: make(chan presenceCall, 8)}
+		handler.publish = func(_ broker.Publish, done func(byte)) { store <- done }
+		s := start(t, handler, nil)
+		r, _ := s.join(s.ca.client("urn:dev:v:d"), connectPacket("d", func(c *paho.Connect) {
+			c.Properties.SessionExpiryInterval = ptr(uint32(300))
+		}))
+		r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: presenceTopic, Payload: presencePayload(t, "d", protocol.PresenceOnline)})
+		stored := <-store
+		end(t, s, r)
+		eventually(t, name, func() bool { return s.Stats().Connections == 0 })
+		time.Sleep(quiet) // Connections falls just before the end is noted
+		stored(0)
+		handler.wantNothing(t, quiet)
+	}
 }
