@@ -293,6 +293,21 @@ func TestStatusIsAskedOnResumption(t *testing.T) {
 	}
 }
 
+// TestCipherSuites: of TLS 1.2 only authenticated encryption is left.
+func TestCipherSuites(t *testing.T) {
+	ca := openCA(t)
+	address := serve(t, ca)
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		config := clientTLS(t, ca, tls.VersionTLS12)
+		config.MaxVersion, config.CipherSuites = tls.VersionTLS12, []uint16{suite.ID}
+		_, err := dial(address, config)
+		want := strings.HasPrefix(suite.Name, "TLS_ECDHE_ECDSA_") && (strings.Contains(suite.Name, "_GCM_") || strings.Contains(suite.Name, "POLY1305"))
+		if (err == nil) != want {
+			t.Errorf("%s: got %v, want it accepted: %v", suite.Name, err, want)
+		}
+	}
+}
+
 func TestServerTLSRefusesStrangers(t *testing.T) {
 	ca := openCA(t)
 	address := serve(t, ca)
