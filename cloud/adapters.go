@@ -2,15 +2,12 @@ package cloud
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
 
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
 )
 
 // store gives rooms that keep entries by key a bucket of the backbone.
@@ -31,45 +28,6 @@ func (s store) List(ctx context.Context) (map[string][]byte, error) {
 		values[e.Key] = e.Value
 	}
 	return values, nil
-}
-
-// schemaStore keeps schema documents under the identifier that batches carry.
-type schemaStore struct{ store }
-
-// PutSchema implements ingest.Schemas. A document that is there is not written
-// again; another one with the same first 8 bytes of SHA-256 is refused.
-func (s schemaStore) PutSchema(ctx context.Context, hash protocol.SchemaHash, document []byte) error {
-	have, err := s.Schema(ctx, hash.ID())
-	switch {
-	case err == nil && sha256.Sum256(have) == hash:
-		return nil
-	case err == nil:
-		return errors.New("schema: another document has the same identifier")
-	case !errors.Is(err, ingest.ErrSchemaNotFound):
-		return err
-	}
-	packed, err := codec.Pack(document)
-	if err != nil {
-		return err
-	}
-	return ingestError(s.Put(ctx, hash.ID().String(), packed))
-}
-
-// Schema implements ingest.Schemas.
-func (s schemaStore) Schema(ctx context.Context, id protocol.SchemaID) ([]byte, error) {
-	return s.find(ctx, id.String())
-}
-
-// find is Schema by the identifier's hexadecimal digits.
-func (s schemaStore) find(ctx context.Context, id string) ([]byte, error) {
-	entry, err := s.bucket.Get(ctx, id)
-	if errors.Is(err, backbone.ErrNotFound) {
-		return nil, ingest.ErrSchemaNotFound
-	}
-	if err != nil {
-		return nil, err
-	}
-	return codec.Unpack(entry.Value, codec.MaxSchemaSize)
 }
 
 // publisher lets ingest write to the backbone's streams.

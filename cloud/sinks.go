@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"telltale.dev/cloud/api"
@@ -23,7 +25,11 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.schemas = schemaStore{bucket}
+	accounts, err := c.bucket("schema-accounts")
+	if err != nil {
+		return err
+	}
+	c.schemas = schemaStore{store: bucket, accounts: accounts, seed: maphash.MakeSeed(), counting: new([64]sync.Mutex)}
 	for _, name := range lanes() {
 		if err := c.openLane(ctx, name); err != nil {
 			return err

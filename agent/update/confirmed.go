@@ -106,42 +106,23 @@ func (u *Updater) compare(st slots.Status) error {
 	if should == "" || st.Booted == "" || st.Trial {
 		return nil
 	}
-	if st.Booted == should {
-		return u.confirmedRuns(should)
-	}
 	u.remember(should, st.Booted)
+	ours := u.j.To == should && u.confirmed.Update != "" && u.confirmed.Update == u.j.Document.ID
+	if st.Booted == should {
+		if ours && u.j.State == protocol.UpdateRolledBack {
+			return u.move(func(j *journal) { j.State, j.Reason, j.Detail = protocol.UpdateConfirmed, "", "" })
+		}
+		return nil
+	}
 	detail := fmt.Sprintf("slot %s is confirmed; the boot loader started slot %s instead", should, st.Booted)
 	if st.Problem != "" {
 		detail += "; " + st.Problem
 	}
 	u.cfg.Log.Error("another firmware than the confirmed one runs", "confirmed", should, "runs", st.Booted, "problem", st.Problem)
-	if u.brought(should) && u.j.State == protocol.UpdateConfirmed {
-		return u.rolledBack(protocol.ReasonBootFailed, detail)
-	}
-	return nil
-}
-
-// brought says whether what is confirmed in slot came by the update of the journal.
-func (u *Updater) brought(slot slots.Slot) bool {
-	return u.j.To == slot && u.confirmed.Slot == slot && u.confirmed.Update != "" && u.confirmed.Update == u.j.Document.ID
-}
-
-func (u *Updater) rolledBack(reason protocol.Reason, detail string) error {
-	return u.move(func(j *journal) { j.State, j.Reason, j.Detail = protocol.UpdateRolledBack, reason, shorten(detail) })
-}
-
-// confirmedRuns: the slot that should run does. It may be the former one: somebody made it the first
-// again on the device, or a boot loader of before did after neither slot could be started.
-func (u *Updater) confirmedRuns(slot slots.Slot) error {
-	if u.j.State == protocol.UpdateConfirmed && slot == u.j.From && u.brought(u.j.To) && u.cfg.Running.Release < u.confirmed.Release {
-		u.cfg.Log.Error("the former firmware is the confirmed one again", "slot", slot)
-		if err := u.rolledBack("", fmt.Sprintf("the boot state names slot %s, with an older release, as the one to run", slot)); err != nil {
-			return err
-		}
-	}
-	u.remember(slot, slot)
-	if u.brought(slot) && u.j.State == protocol.UpdateRolledBack {
-		return u.move(func(j *journal) { j.State, j.Reason, j.Detail = protocol.UpdateConfirmed, "", "" })
+	if ours && u.j.State == protocol.UpdateConfirmed {
+		return u.move(func(j *journal) {
+			j.State, j.Reason, j.Detail = protocol.UpdateRolledBack, protocol.ReasonBootFailed, shorten(detail)
+		})
 	}
 	return nil
 }

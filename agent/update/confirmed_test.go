@@ -230,20 +230,3 @@ func TestBootLoaderThatCountsEachStart(t *testing.T) {
 	}
 	b.settled("the confirmed slot runs", func(f protocol.UpdateFeedback) bool { return f.State == protocol.UpdateConfirmed }, doc)
 }
-
-// TestRolledBackByHand: the former slot is made the first again on the device. It stays so, and the update is no longer said to be confirmed.
-func TestRolledBackByHand(t *testing.T) {
-	b := newBench(t)
-	doc := b.confirmB()
-	if err := b.fake.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if got := b.fake.Start(); got != slots.A {
-			t.Fatalf("slot %s was started", got)
-		}
-		b.settled("the former slot runs", func(f protocol.UpdateFeedback) bool {
-			return f.State == protocol.UpdateRolledBack && f.Reason == "" && f.Running.Slot == "A" && f.Running.Confirmed == ""
-		}, doc)
-	}
-}

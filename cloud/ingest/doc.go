@@ -95,6 +95,13 @@ type Schemas interface {
 	Schema(ctx context.Context, id protocol.SchemaID) (document []byte, err error)
 }
 
+// VehicleSchemas is what Schemas may be too: a store that bounds what one vehicle brings
+// into it. PutVehicleSchema is PutSchema, and its error wraps ErrFull when the vehicle has
+// brought too many new documents lately; those that are there cost nobody anything.
+type VehicleSchemas interface {
+	PutVehicleSchema(ctx context.Context, vid protocol.VehicleID, hash protocol.SchemaHash, document []byte) error
+}
+
 // Decoded is one new batch of a stream. It and all it points at belong to the
 // sinks together: they must not change it.
 type Decoded struct {

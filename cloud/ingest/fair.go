@@ -12,8 +12,10 @@ const (
 	turnUnits = 20_000
 	// messageUnits is what a message costs beside what is in it.
 	messageUnits = 100
-	// recallUnits is what reading a message again costs.
-	recallUnits = 2000
+	// recallUnits is what reading messages again costs, for which the stream is opened anew.
+	recallUnits = 10_000
+	// schemaUnits is what finding a schema document costs beside reading it.
+	schemaUnits = 2000
 	// plainUnits is how many bytes after decompression, and how many of a schema document that is parsed, cost a unit.
 	plainUnits = 64
 	// evictedUnits is what a declared range costs.
@@ -22,14 +24,19 @@ const (
 
 // Bounds of what waits between the stream's reader and decoding. A vehicle that reaches its
 // own bounds pays for it alone: what comes beyond stays in the stream and is read again
-// when its turn comes. All together pay when queueMessages wait: nothing is read until
-// some are done.
+// when its turn comes. All together pay when memory is half full, or when queueMessages
+// wait: nothing is read until some are done. As a vehicle has at most a sixteenth of what is
+// left, it takes more than sixteen with a large backlog each to get there.
 const (
-	holdMessages  = 256      // of one vehicle, in memory
-	holdBytes     = 8 << 20  // of their payloads; at least one message may be there
-	holdAllBytes  = 64 << 20 // of the payloads of all vehicles
+	holdMessages  = 256      // of one vehicle, in memory; at least one may be there
+	holdBytes     = 64 << 20 // of all vehicles, headers included
+	holdPart      = 16       // a vehicle has at most this part of what is left of holdBytes
+	holdOverhead  = 1 << 10  // bytes of a message beside its payload, about
 	queueMessages = 1 << 16  // of all vehicles, in memory or not; one that is not costs 24 bytes
 )
+
+// holdSize is what a message takes of holdBytes.
+func holdSize(m *Message) int { return len(m.Data) + holdOverhead }
 
 // fairQueue holds messages between the reader and decoding, in order for each vehicle, and
 // says whose turn it is: deficit round robin (Shreedhar and Varghese, 1996), where a
@@ -41,7 +48,7 @@ type fairQueue struct {
 	turns    []*vehicleQueue // those that have messages or are in debt, in the order of their turns
 	at       int             // in turns: whose turn it is
 	messages int             // waiting
-	bytes    int             // in memory
+	bytes    int             // in memory, as holdSize counts
 }
 
 // vehicleQueue is what waits of one vehicle.
@@ -50,7 +57,7 @@ type vehicleQueue struct {
 	entries []queued // from head on
 	head    int
 	held    int // of them in memory
-	bytes   int // of their payloads
+	bytes   int // of them, as holdSize counts
 	credit  int // units; negative: a debt
 	missed  int // reads in a row that did not give the head, which is not in memory
 }
@@ -78,26 +85,26 @@ func (q *fairQueue) add(vid protocol.VehicleID, m *Message) (kept bool, e *queue
 	q.messages++
 	e = &v.entries[len(v.entries)-1]
 	// Once one is not kept, none behind it is: a read that brings it back brings those too.
-	if v.held < len(v.entries)-1-v.head || !q.room(v, len(m.Data)) {
+	if v.held < len(v.entries)-1-v.head || !q.room(v, holdSize(m)) {
 		return false, e
 	}
 	q.keep(v, e, m)
 	return true, e
 }
 
+// full says whether nothing more may be read.
+func (q *fairQueue) full() bool { return q.messages >= queueMessages || q.bytes >= holdBytes/2 }
+
 // room says whether a vehicle may have one more message in memory.
 func (q *fairQueue) room(v *vehicleQueue, size int) bool {
-	if v.held == 0 {
-		return q.bytes+size <= 2*holdAllBytes // a turn needs its message
-	}
-	return v.held < holdMessages && v.bytes+size <= holdBytes && q.bytes+size <= holdAllBytes
+	return v.held == 0 || v.held < holdMessages && v.bytes+size <= (holdBytes-q.bytes)/holdPart
 }
 
 func (q *fairQueue) keep(v *vehicleQueue, e *queued, m *Message) {
 	e.message = m
 	v.held++
-	v.bytes += len(m.Data)
-	q.bytes += len(m.Data)
+	v.bytes += holdSize(m)
+	q.bytes += holdSize(m)
 }
 
 // restore keeps those of the messages, in order, whose places v has, as long as there is room.
@@ -115,7 +122,7 @@ func (q *fairQueue) restore(v *vehicleQueue, messages []Message) {
 		if e.sequence != m.Sequence || e.message != nil {
 			continue
 		}
-		if v.held > 0 && !q.room(v, len(m.Data)) {
+		if v.held > 0 && !q.room(v, holdSize(m)) {
 			return
 		}
 		q.keep(v, e, m)
@@ -153,8 +160,8 @@ func (q *fairQueue) pop(v *vehicleQueue) queued {
 	q.messages--
 	if e.message != nil {
 		v.held--
-		v.bytes -= len(e.message.Data)
-		q.bytes -= len(e.message.Data)
+		v.bytes -= holdSize(e.message)
+		q.bytes -= holdSize(e.message)
 	}
 	switch {
 	case v.head == len(v.entries):

@@ -283,3 +283,55 @@ func TestDeletedBacklog(t *testing.T) {
 		t.Errorf("got %d batches and %d skipped, want %d in all", s.Batches, s.Skipped, flood)
 	}
 }
+
+// watched is a stream that knows how much was read of it.
+type watched struct {
+	*memory
+	bytes int // owned by the processor
+}
+
+func (w *watched) Read(ctx context.Context, from uint64, limit int, wait time.Duration) ([]ingest.Message, error) {
+	got, err := w.memory.Read(ctx, from, min(limit, 8), wait)
+	for _, m := range got {
+		w.bytes += len(m.Data)
+	}
+	return got, err
+}
+
+type otherFunc func(*ingest.Other)
+
+func (f otherFunc) Receive(_ context.Context, m *ingest.Other) error { f(m); return nil }
+
+// TestReadAheadIsBounded: however many vehicles have a backlog, and of whatever size, what waits in memory has a bound.
+func TestReadAheadIsBounded(t *testing.T) {
+	const size, each, most = protocol.MaxPacket - 4096, 12, 40 << 20
+	for _, vehicles := range []int{1, 40} {
+		b := newBench(t)
+		k := b.maker
+		for i := range each * vehicles {
+			k.vehicle = protocol.VehicleID(fmt.Sprint("car", i%vehicles))
+			m := k.message(make([]byte, size), "")
+			m.Header[ingest.HeaderTopic] = "v1/" + string(k.vehicle) + "/up/event/load"
+			b.up.Publish(m, func(uint64, error) {})
+		}
+		stream, done, ahead := &watched{memory: b.up}, 0, 0
+		b.config = func(c *ingest.ProcessorConfig) {
+			c.Stream = stream
+			c.OtherSinks = []ingest.OtherSink{otherFunc(func(m *ingest.Other) {
+				ahead = max(ahead, stream.bytes-done)
+				done += len(m.Payload)
+			})}
+		}
+		p, stop := b.start()
+		b.flush(p)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Stats().Others; got != uint64(each*vehicles) {
+			t.Errorf("%d vehicles: got %d messages, want %d", vehicles, got, each*vehicles)
+		}
+		if ahead > most {
+			t.Errorf("%d vehicles: read %d MiB ahead, want at most %d", vehicles, ahead>>20, most>>20)
+		}
+	}
+}

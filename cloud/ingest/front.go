@@ -234,13 +234,20 @@ func (f *Front) schema(u *Upload) byte {
 	if !known {
 		ctx, cancel := context.WithTimeout(context.Background(), schemaTimeout)
 		defer cancel()
-		if err := f.cfg.Schemas.PutSchema(ctx, hash, doc); err != nil {
+		if err := f.putSchema(ctx, u.Vehicle, hash, doc); err != nil {
 			return f.stored(0, fmt.Errorf("schema document: %w", err))
 		}
 		f.remember(hash)
 	}
 	f.stats.schemas.Add(1)
 	return CodeStored
+}
+
+func (f *Front) putSchema(ctx context.Context, vid protocol.VehicleID, hash protocol.SchemaHash, doc []byte) error {
+	if store, ok := f.cfg.Schemas.(VehicleSchemas); ok {
+		return store.PutVehicleSchema(ctx, vid, hash, doc)
+	}
+	return f.cfg.Schemas.PutSchema(ctx, hash, doc)
 }
 
 // remember notes that a document is on disk; when the memory is full it starts anew.

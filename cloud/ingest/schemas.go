@@ -41,7 +41,7 @@ func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (*codec.Sc
 	if doc == nil { // not cached: it may come
 		return nil, faultOf(protocol.ReasonUnknownSchema, "schema %s: %w", id, ErrSchemaNotFound)
 	}
-	p.units += recallUnits + len(doc)/plainUnits
+	p.units += schemaUnits + len(doc)/plainUnits
 	var c cachedSchema
 	if hash := protocol.SchemaHash(sha256.Sum256(doc)); hash.ID() != id {
 		c.fault = faultOf(protocol.ReasonUnknownSchema, "schema %s: the stored document has another hash", id)

@@ -14,7 +14,7 @@ func advance(size int) int32 { return int32(min(size*codec.MaxSamplesPerByte, co
 
 // step reads once, and does a turn's work; read is how many messages came, done how many were done.
 func (p *Processor) step(ctx context.Context, wait time.Duration) (read, done int) {
-	if p.queue.messages < queueMessages {
+	if !p.queue.full() {
 		read = p.read(ctx, wait)
 	}
 	done = p.work(ctx)
@@ -22,11 +22,15 @@ func (p *Processor) step(ctx context.Context, wait time.Duration) (read, done in
 	return read, done
 }
 
+// busyWait is how long a read waits while there is work: a stream that has messages must win
+// against its own timer, or each miss would delay them by another piece of work.
+const busyWait = 300 * time.Microsecond
+
 // read puts what the stream has now into the queue. It waits for it only when there is nothing else to do.
 func (p *Processor) read(ctx context.Context, wait time.Duration) int {
 	switch {
-	case p.queue.messages > 0:
-		wait = 0
+	case p.queue.messages > 0: // give what is at hand the time to be handed over
+		wait = busyWait
 	case p.pending > 0:
 		wait = max(0, min(wait, p.cfg.FlushAge-time.Since(p.since)))
 	}

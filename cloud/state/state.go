@@ -9,6 +9,7 @@
 package state
 
 import (
+	"container/heap"
 	"slices"
 	"strings"
 	"sync"
@@ -21,8 +22,9 @@ import (
 const (
 	HistoryPoints  = 300            // newest points of a signal
 	HistorySpacing = time.Second    // at most one point per spacing of source time
-	MaxSeries      = 50_000         // signals with a history, over all vehicles, 6 KB each; others have only their last value
+	MaxSeries      = 50_000         // signals with a history, over all vehicles, 6 KB each, shared fairly; others have only their last value
 	MaxSignals     = 20_000         // of one vehicle; what comes beyond is left out and counted
+	MaxNames       = 4 << 20        // bytes of the names and units of all signals of one vehicle; what comes beyond is left out and counted
 	MaxText        = 1 << 10        // bytes of a signal's names, unit and text together; others are left out and counted
 	MaxAhead       = 24 * time.Hour // when ingest has no bounds of its own, which are narrower
 )
@@ -59,7 +61,7 @@ type Presence struct {
 type Stats struct {
 	Vehicles, Signals, Series int
 	Ahead                     uint64 // rows of batches left out because their time is before 1970 or more than MaxAhead after their reception
-	Unkept                    uint64 // columns of batches left out because of MaxSignals or MaxText
+	Unkept                    uint64 // columns of batches left out because of MaxSignals, MaxNames or MaxText
 }
 
 // States may be used from any goroutine.
@@ -67,6 +69,7 @@ type States struct {
 	saving   sync.Mutex   // one Save at a time; mu is taken and released under it
 	mu       sync.RWMutex // guards all below
 	vehicles map[protocol.VehicleID]*vehicle
+	series   seriesHeap
 	stats    Stats
 	applied  uint64    // number of the Apply at work
 	rows     rows      // memory of Apply
@@ -78,13 +81,16 @@ type vehicle struct {
 	byKey    map[Key]*signal
 	bindings map[protocol.SchemaID][]*signal // by index of the schema's signals
 	presence map[protocol.DeviceID]Presence
-	updated  int64 // newest source time, µs
-	dirty    bool  // changed since the last Save
+	names    int       // bytes, as MaxNames counts them
+	series   []*signal // those with a history
+	place    int       // in States.series
+	updated  int64     // newest source time, µs
+	dirty    bool      // changed since the last Save
 }
 
 type signal struct {
 	Value
-	history *ring  // nil beyond MaxSeries
+	history *ring  // nil when the vehicle's share of MaxSeries is used up
 	changed uint64 // number of the Apply that changed it last
 }
 
@@ -102,6 +108,7 @@ func (s *States) vehicle(vid protocol.VehicleID) *vehicle {
 		}
 		s.vehicles[vid] = v
 		s.stats.Vehicles++
+		heap.Push(&s.series, v)
 	}
 	return v
 }
@@ -111,13 +118,16 @@ func (s *States) signal(v *vehicle, key Key, unit string) *signal {
 	if sig := v.byKey[key]; sig != nil {
 		return sig
 	}
-	if len(v.signals) >= MaxSignals || len(key.Bus)+len(key.Message)+len(key.Signal)+len(unit) > MaxText {
+	size := len(key.Bus) + len(key.Message) + len(key.Signal) + len(unit)
+	if len(v.signals) >= MaxSignals || size > MaxText || v.names+size > MaxNames {
 		return nil
 	}
+	v.names += size
 	sig := &signal{Value: Value{Key: key, Time: -1, Unit: unit}}
-	if s.stats.Series < MaxSeries {
-		s.stats.Series++
+	if s.mayChart(v) {
 		sig.history = new(ring)
+		v.series = append(v.series, sig)
+		heap.Fix(&s.series, v.place)
 	}
 	v.byKey[key] = sig
 	v.signals = append(v.signals, sig)

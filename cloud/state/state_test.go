@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -105,6 +106,55 @@ func TestBounds(t *testing.T) {
 	s.Apply(car, many, column(0, len(many.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
 	if got := s.Stats(); got.Signals != state.MaxSignals || got.Unkept != 1+10 {
 		t.Errorf("got %+v, want %d signals and 11 columns left out", got, state.MaxSignals)
+	}
+}
+
+// TestFairSeries: vehicles with very many signals do not use up the histories of others.
+func TestFairSeries(t *testing.T) {
+	s := state.New()
+	many := schema(state.MaxSignals)
+	for i := range 4 {
+		s.Apply(protocol.VehicleID(fmt.Sprint("greedy", i)), many, column(0, len(many.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
+	}
+	few := schema(400)
+	s.Apply(car, few, column(0, len(few.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
+	if got := s.Stats().Series; got != state.MaxSeries {
+		t.Errorf("got %d series, want all %d", got, state.MaxSeries)
+	}
+	charted := func(vid protocol.VehicleID) (n int) {
+		for i := range many.Signals {
+			if points, _ := s.History(vid, key(i)); len(points) > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	if got := charted(car); got != len(few.Signals) {
+		t.Errorf("got %d histories of a usual car, want all %d", got, len(few.Signals))
+	}
+	sum := charted(car)
+	for i := range 4 {
+		n := charted(protocol.VehicleID(fmt.Sprint("greedy", i)))
+		if share := state.MaxSeries / 5; n < share {
+			t.Errorf("vehicle %d: got %d histories, want its share of %d at least", i, n, share)
+		}
+		sum += n
+	}
+	if sum != state.MaxSeries {
+		t.Errorf("got %d histories in all, want %d", sum, state.MaxSeries)
+	}
+}
+
+// TestNames: the names of a vehicle's signals have a bound of their own.
+func TestNames(t *testing.T) {
+	s := state.New()
+	long := schema(5000)
+	for i := range long.Signals {
+		long.Signals[i].Name = fmt.Sprint(strings.Repeat("x", 1000), i)
+	}
+	s.Apply(car, long, column(0, len(long.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
+	if got := s.Stats(); got.Signals == 0 || got.Signals > state.MaxNames/1000 || got.Signals+int(got.Unkept) != 5000 {
+		t.Errorf("got %+v, want at most %d signals", got, state.MaxNames/1000)
 	}
 }
 

@@ -136,15 +136,3 @@ func TestBoardCuts(t *testing.T) {
 		started(t, b, slots.B)
 	}
 }
-
-// TestBoardCountedBefore: a boot loader of before counted the starts of confirmed slots, too, and gave one up. It is the
-// confirmed one all the same.
-func TestBoardCountedBefore(t *testing.T) {
-	dir, b := newBoard(t, slots.B, slots.A)
-	text := "BOOT_A_LEFT=2\x00BOOT_B_LEFT=0\x00BOOT_ORDER=B A"
-	sector := make([]byte, uboot.SectorSize)
-	copy(sector[4:], text)
-	binary.LittleEndian.PutUint32(sector, crc32.ChecksumIEEE(sector[4:]))
-	place(t, dir, "boot-state", sector)
-	started(t, b, slots.B)
-}

@@ -1,8 +1,6 @@
 //go:build linux
 
-// Package job does what the host asks of a guest: it readies the machine, runs one program, and tells
-// the host its output, its exit code and the files it wrote. It is all that telltale-vm's guest does.
-package job
+package main
 
 import (
 	"encoding/binary"
@@ -31,8 +29,8 @@ const (
 	piece    = 64 << 10         // of a file that goes to the host
 )
 
-// Run does the job. Its error is for the console: the host could not be told.
-func Run() error {
+// run does the job. Its error is for the console: the host could not be told.
+func run() error {
 	if err := mounts(); err != nil {
 		return err
 	}
@@ -63,7 +61,7 @@ func Run() error {
 		return out.Write(guest.Broken, []byte(err.Error()))
 	}
 	for i := range job.Outputs {
-		if err := sendFile(out, "/"+guest.OutputDir, i); err != nil {
+		if err := sendFile(out, i); err != nil {
 			return out.Write(guest.Broken, []byte(err.Error()))
 		}
 	}
@@ -122,14 +120,9 @@ func execute(job guest.Job, out *guest.Writer) (int, error) {
 	cmd.Dir = filepath.Join("/", guest.Root, job.Dir)
 	cmd.Env = append([]string{"PATH=/bin", "HOME=/root", "TMPDIR=/tmp", "PWD=" + cmd.Dir,
 		guest.Marker + "=1", guest.MonitorPath + "=" + monitor.Name()}, job.Env...)
-	return exitCode(cmd, out)
-}
-
-// exitCode runs the program to its end. One that a signal killed has 128 and the signal's number.
-func exitCode(cmd *exec.Cmd, out *guest.Writer) (int, error) {
 	cmd.Stdout, cmd.Stderr = stream{out, guest.Stdout}, stream{out, guest.Stderr}
 	cmd.WaitDelay = pipeWait
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -146,9 +139,9 @@ func exitCode(cmd *exec.Cmd, out *guest.Writer) (int, error) {
 	return 0, err
 }
 
-// sendFile sends a file of the folder dir that the program may have written.
-func sendFile(out *guest.Writer, dir string, number int) error {
-	f, err := os.Open(filepath.Join(dir, strconv.Itoa(number)))
+// sendFile sends a file that the program may have written.
+func sendFile(out *guest.Writer, number int) error {
+	f, err := os.Open(filepath.Join("/", guest.OutputDir, strconv.Itoa(number)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -1,0 +1,104 @@
+package cloud_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// TestFlood: beside a vehicle whose few bytes claim millions of values, and one with the
+// largest batches that are let through, another vehicle's batch is soon in the state; who
+// sends too much is refused in front until it has paid.
+func TestFlood(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.Quota.SamplesBurst = 3 << 20
+	s := start(t, cfg)
+	m := newTelemetry(t, "everything")
+	liar, greedy, neighbour := s.device("liar", "tcu"), s.device("greedy", "tcu"), s.device("car1", "tcu")
+	greedy.stored(m.schemaTopic("greedy"), m.doc)
+	neighbour.stored(m.schemaTopic("car1"), m.doc)
+	for seq := range 200 {
+		liar.stored(m.topic("liar"), m.claiming(uint64(seq+1)))
+	}
+	seq := uint64(0)
+	arrives := func(most time.Duration) {
+		t.Helper()
+		seq++
+		began := time.Now()
+		neighbour.stored(m.topic("car1"), m.batch("tcu", seq, time.Now(), int64(5000+seq), 3))
+		s.eventually(func() string {
+			var signals []api.Signal
+			s.get("/v1/vehicles/car1/state", &signals)
+			for _, v := range signals {
+				if v.Raw == int64(5000+seq) {
+					return ""
+				}
+			}
+			return "the neighbour's batch is not in the state"
+		})
+		took := time.Since(began)
+		t.Logf("batch %d was in the state after %v", seq, took)
+		if took > most {
+			t.Errorf("the neighbour's batch %d was in the state after %v, want at most %v", seq, took, most)
+		}
+	}
+	arrives(time.Second)
+	for seq := range uint64(5) {
+		greedy.send(m.topic("greedy"), m.large(seq+1))
+	}
+	for range 2 { // a piece of the other's work, which takes half a second on a quiet machine
+		arrives(8 * time.Second)
+	}
+	var after runtime.MemStats
+	runtime.ReadMemStats(&after)
+	if after.HeapInuse > 512<<20 {
+		t.Errorf("%d MiB of heap are in use", after.HeapInuse>>20)
+	}
+	t.Logf("%d MiB of heap are in use", after.HeapInuse>>20)
+	var letters []api.DeadLetter
+	s.eventually(func() string {
+		if s.get("/v1/dead-letters?limit=1000", &letters); len(letters) != 200 || letters[0].Reason != string(protocol.ReasonTooLarge) {
+			return fmt.Sprintf("got %d letters, want 200 for %s", len(letters), protocol.ReasonTooLarge)
+		}
+		return ""
+	})
+	s.eventually(func() string {
+		if greedy.send(m.topic("greedy"), m.batch("tcu", 1000, time.Now(), 1, 1)) != ingest.CodeQuotaExceeded {
+			return "the greedy vehicle, which is in debt, is not refused"
+		}
+		return ""
+	})
+}
+
+// claiming makes a batch of some 50 bytes that claims 4,194,304 values.
+func (m *telemetry) claiming(seq uint64) []byte {
+	group := []any{0, 1 << 20, []byte{0x30, 0, 0x80, 0x80, 0xF4, 0x03}, 7, 7, 7, 7}
+	id := m.hash.ID()
+	return marshal(m.t, []any{1, id[:], "tcu", boot[:], seq, time.Now().UnixMilli(), []any{group}})
+}
+
+// large makes a batch of the most values that are let through, in about a kilobyte.
+func (m *telemetry) large(seq uint64) []byte {
+	m.t.Helper()
+	e := codec.NewEncoder(m.schema, m.hash.ID())
+	x, start := uint32(seq), time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	for i := range int64(codec.MaxBatchCells / 2) {
+		v := i / 4096
+		if i%4096 < 2 {
+			x = x*1664525 + 1013904223
+			v += int64(x >> 8)
+		}
+		e.Add(0, start.UnixMicro()+i*1000, []int64{v, 3})
+	}
+	data, err := e.Encode(codec.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: seq}}, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return data
+}

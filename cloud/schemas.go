@@ -1,0 +1,136 @@
+package cloud
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"telltale.dev/cloud/backbone"
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+)
+
+// schemaStore keeps schema documents under the identifier that batches carry.
+type schemaStore struct {
+	store
+	accounts store // of the vehicles: what each brought lately
+	seed     maphash.Seed
+	counting *[64]sync.Mutex // each guards the accounts of some vehicles
+}
+
+// Bounds of what a vehicle may bring that was not there. Who reaches them is refused with
+// 0x97 until its oldest document of the month no longer counts; documents that others
+// brought, or that it brought before, are taken all the same. A car needs one for each
+// rule of a campaign, some ten kilobytes.
+const (
+	maxNewSchemas     = 256
+	maxNewSchemaBytes = 8 << 20 // as stored, compressed
+	newSchemaDays     = 30
+)
+
+// schemaAccount is what a vehicle brought in the last newSchemaDays, oldest first.
+type schemaAccount struct {
+	Documents []schemaEntry `json:"documents"`
+}
+
+type schemaEntry struct {
+	ID   string `json:"id"`
+	Size int    `json:"size"` // bytes as stored
+	Day  int64  `json:"day"`  // since the Unix epoch
+}
+
+// add takes a document into the account, or says that it is full.
+func (a *schemaAccount) add(e schemaEntry) error {
+	a.Documents = slices.DeleteFunc(a.Documents, func(old schemaEntry) bool {
+		return old.ID == e.ID || old.Day <= e.Day-newSchemaDays
+	})
+	size := e.Size
+	for _, old := range a.Documents {
+		size += old.Size
+	}
+	if len(a.Documents) >= maxNewSchemas || size > maxNewSchemaBytes {
+		return fmt.Errorf("the vehicle brought %d new documents in %d days, of %d bytes with this one: %w", len(a.Documents), newSchemaDays, size, ingest.ErrFull)
+	}
+	a.Documents = append(a.Documents, e)
+	return nil
+}
+
+var _ ingest.VehicleSchemas = schemaStore{}
+
+// PutVehicleSchema implements ingest.VehicleSchemas.
+func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleID, hash protocol.SchemaHash, document []byte) error {
+	lock := &s.counting[maphash.String(s.seed, string(vid))%uint64(len(s.counting))]
+	lock.Lock()
+	defer lock.Unlock()
+	if _, err := s.Schema(ctx, hash.ID()); !errors.Is(err, ingest.ErrSchemaNotFound) {
+		return s.PutSchema(ctx, hash, document) // which looks whether it is the same
+	}
+	packed, err := codec.Pack(document)
+	if err != nil {
+		return err
+	}
+	var account schemaAccount
+	entry, err := s.accounts.bucket.Get(ctx, string(vid))
+	if err == nil {
+		err = json.Unmarshal(entry.Value, &account)
+	} else if errors.Is(err, backbone.ErrNotFound) {
+		err = nil
+	}
+	if err == nil {
+		err = account.add(schemaEntry{ID: hash.ID().String(), Size: len(packed), Day: time.Now().Unix() / (24 * 3600)})
+	}
+	if err != nil {
+		return fmt.Errorf("account of schema documents: %w", err)
+	}
+	value, err := json.Marshal(account)
+	if err == nil {
+		err = s.accounts.Put(ctx, string(vid), value)
+	}
+	if err != nil {
+		return ingestError(fmt.Errorf("account of schema documents: %w", err))
+	}
+	return s.PutSchema(ctx, hash, document)
+}
+
+// PutSchema implements ingest.Schemas. A document that is there is not written
+// again; another one with the same first 8 bytes of SHA-256 is refused.
+func (s schemaStore) PutSchema(ctx context.Context, hash protocol.SchemaHash, document []byte) error {
+	have, err := s.Schema(ctx, hash.ID())
+	switch {
+	case err == nil && sha256.Sum256(have) == hash:
+		return nil
+	case err == nil:
+		return errors.New("schema: another document has the same identifier")
+	case !errors.Is(err, ingest.ErrSchemaNotFound):
+		return err
+	}
+	packed, err := codec.Pack(document)
+	if err != nil {
+		return err
+	}
+	return ingestError(s.Put(ctx, hash.ID().String(), packed))
+}
+
+// Schema implements ingest.Schemas.
+func (s schemaStore) Schema(ctx context.Context, id protocol.SchemaID) ([]byte, error) {
+	return s.find(ctx, id.String())
+}
+
+// find is Schema by the identifier's hexadecimal digits.
+func (s schemaStore) find(ctx context.Context, id string) ([]byte, error) {
+	entry, err := s.bucket.Get(ctx, id)
+	if errors.Is(err, backbone.ErrNotFound) {
+		return nil, ingest.ErrSchemaNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return codec.Unpack(entry.Value, codec.MaxSchemaSize)
+}
