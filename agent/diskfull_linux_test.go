@@ -11,9 +11,9 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/config"
-	"telltale.dev/agent/durable"
 	"telltale.dev/agent/storage"
 	"telltale.dev/agent/update"
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 )
 

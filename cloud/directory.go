@@ -3,12 +3,12 @@ package cloud
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"telltale.dev/hal/durable"
 )
 
 // Errors of the data directory.
@@ -65,8 +65,8 @@ func lockDirectory(dir string) (*lock, error) {
 	if err != nil {
 		return nil, notWritable(name, err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = durable.TryLock(file, durable.Exclusive)
+	if errors.Is(err, durable.ErrLocked) {
 		holder, _ := os.ReadFile(file.Name())
 		err = fmt.Errorf("%w: %s is held by process %s; stop it first, or choose another directory",
 			ErrLocked, name, strings.TrimSpace(string(holder)))
@@ -88,8 +88,5 @@ func lockDirectory(dir string) (*lock, error) {
 func (l *lock) release() error { return l.file.Close() }
 
 func notWritable(name string, err error) error {
-	if p := (*fs.PathError)(nil); errors.As(err, &p) {
-		err = p.Err // without the path
-	}
-	return fmt.Errorf("%w: %s, as user %d: %w; choose another directory, or change its owner", ErrNotWritable, name, os.Getuid(), err)
+	return fmt.Errorf("%w: %s, as user %d: %w; choose another directory, or change its owner", ErrNotWritable, name, os.Getuid(), durable.Bare(err))
 }

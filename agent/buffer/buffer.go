@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"telltale.dev/agent/durable"
 	"telltale.dev/protocol"
 )
 
@@ -124,7 +123,7 @@ func open(c Config, ops fileOps) (*Buffer, error) {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, plain(err)
 	}
-	if err := durable.SyncFolder(filepath.Dir(b.dir)); err != nil { // the directory's own name
+	if err := ops.sync(filepath.Dir(b.dir)); err != nil { // the directory's own name
 		return nil, plain(err)
 	}
 	if b.lock, err = lockDir(b.dir, false); err != nil {

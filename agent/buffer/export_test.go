@@ -72,3 +72,6 @@ func (b *Buffer) SetNow(now func() time.Time) { b.now = now }
 // Seal gives a sealed account of a generation, Unseal what is in it.
 func Seal(gen uint64, body []byte) []byte     { return (&accounts{gen: gen}).seal(body) }
 func Unseal(v []byte) (uint64, []byte, error) { return unseal(v) }
+
+// ParseMark says whether a commit mark can be read.
+func ParseMark(body []byte) error { return new(commitMark).parse(body) }

@@ -220,8 +220,11 @@ func TestFaultTable(t *testing.T) {
 // runFault runs the scenario with the n-th operation failing; false when it has fewer.
 func runFault(t *testing.T, n int, done bool) bool {
 	c := buffer.Config{Dir: memoryDir(t), MaxBytes: 4 << 20, SegmentBytes: 64 << 10}
-	count, failed := 0, ""
+	count, failed, opened := 0, "", false
 	b, err := buffer.OpenFaulty(c, func(op string, after bool) error {
+		if !opened {
+			return nil
+		}
 		if !after {
 			count++
 		}
@@ -232,6 +235,7 @@ func runFault(t *testing.T, n int, done bool) bool {
 		return nil
 	})
 	must(t, err)
+	opened = true
 	defer b.Close() //nolint:errcheck // closed below, or the test has failed
 	m := newModel()
 	for i, s := range scenario() {

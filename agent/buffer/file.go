@@ -12,7 +12,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"telltale.dev/agent/durable"
+	"telltale.dev/hal/durable"
 )
 
 // pageSize of all segments, whatever the machine's is: files move between machines.

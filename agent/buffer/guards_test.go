@@ -27,6 +27,9 @@ func TestNamesBeforeDecision(t *testing.T) {
 		return nil
 	})
 	must(t, err)
+	if len(ops) == 0 || ops[0] != "sync" {
+		t.Errorf("Open: got %s, want the directory's own name on disk first", ops)
+	}
 	ops = nil
 	must(t, b.Append([]buffer.Record{record(protocol.CS1, 1, 10), record(protocol.CS4, 2, 10)}, progress(2)))
 	want := "create commit rename sync create commit rename sync"
@@ -139,6 +142,20 @@ func TestHeaderIsStrict(t *testing.T) {
 	}
 }
 
+// TestMarkIsStrict: of a commit mark with flags of another version nothing is believed.
+func TestMarkIsStrict(t *testing.T) {
+	for flags := range byte(255) {
+		if err := buffer.ParseMark([]byte{flags, 5}); (err == nil) != (flags <= 3) {
+			t.Errorf("flags %d: got %v", flags, err)
+		}
+	}
+	for _, body := range [][]byte{nil, {1}, {1, 5, 0}, {1, 0x85, 0}} {
+		if err := buffer.ParseMark(body); err == nil {
+			t.Errorf("%v is taken for a mark", body)
+		}
+	}
+}
+
 // TestStateIsBounded: a note that says it has more acknowledged records than a segment can hold is refused.
 func TestStateIsBounded(t *testing.T) {
 	body := make([]byte, 7*3+5)         // next and end of each class, counts
@@ -161,8 +178,10 @@ func TestFlushGivesUpNothing(t *testing.T) {
 	d := newSmallDisk(t, 1<<20)
 	d.open()
 	d.append(protocol.CS1, 10, 20_000)
-	d.restart() // so that the accounts need a new file
+	must(t, d.b.Close())
+	must(t, os.Remove(filepath.Join(d.config.Dir, "RESERVE")))
 	d.fill(0)
+	d.open() // so that the accounts need a new file, and have no room for it
 	first := all(t, d.b, protocol.CS1)[0]
 	d.b.Ack(first.Position)
 	d.done[first.Record.ID.Seq] = true

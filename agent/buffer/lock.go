@@ -7,7 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"telltale.dev/hal/durable"
 )
 
 const lockFile = "LOCK"
@@ -18,18 +19,18 @@ var ErrLocked = errors.New("directory is in use")
 // lockDir takes the directory for this process, or shares it with other
 // readers. The error wraps ErrLocked when another process has it.
 func lockDir(dir string, shared bool) (*os.File, error) {
-	flags, how := os.O_RDWR|os.O_CREATE, syscall.LOCK_EX
+	flags, how := os.O_RDWR|os.O_CREATE, durable.Exclusive
 	if shared {
-		flags, how = os.O_RDONLY, syscall.LOCK_SH
+		flags, how = os.O_RDONLY, durable.Shared
 	}
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), flags, 0o600)
 	if err != nil {
 		return nil, plain(err)
 	}
-	if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); err != nil {
+	if err := durable.TryLock(f, how); err != nil {
 		owner, _ := io.ReadAll(io.LimitReader(f, 32))
 		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, durable.ErrLocked) {
 			return nil, fmt.Errorf("buffer: %s: %w by process %s: stop it, or choose another data directory",
 				filepath.Base(dir), ErrLocked, bytes.TrimSpace(owner))
 		}

@@ -408,8 +408,11 @@ func TestNoRoomTable(t *testing.T) {
 
 func runShortage(t *testing.T, errno syscall.Errno, n int, done bool) bool {
 	c := buffer.Config{Dir: memoryDir(t), MaxBytes: 4 << 20, SegmentBytes: 64 << 10}
-	count, failed := 0, ""
+	count, failed, opened := 0, "", false
 	b, err := buffer.OpenFaulty(c, func(op string, after bool) error {
+		if !opened {
+			return nil
+		}
 		if !after {
 			count++
 		}
@@ -420,6 +423,7 @@ func runShortage(t *testing.T, errno syscall.Errno, n int, done bool) bool {
 		return nil
 	})
 	must(t, err)
+	opened = true
 	defer b.Close() //nolint:errcheck // closed below, or the test has failed
 	m := newModel()
 	curable := errno == syscall.ENOSPC || errno == syscall.EDQUOT

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"telltale.dev/agent/durable"
+	"telltale.dev/hal/durable"
 )
 
 // The version file names the layout of the directory.
@@ -99,17 +99,5 @@ func (b *Buffer) completeVersion() error {
 
 // writeVersion marks a directory.
 func writeVersion(dir string) error {
-	tmp := filepath.Join(dir, versionFile+suffixNew)
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(versionText + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, versionFile)); err != nil {
-		return err
-	}
-	return durable.SyncFolder(dir)
+	return durable.Replace(filepath.Join(dir, versionFile), []byte(versionText+"\n"))
 }

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"telltale.dev/agent/durable"
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 )
 

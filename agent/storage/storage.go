@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/durable"
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/storage"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"telltale.dev/agent/durable"
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telltale.dev/agent/durable"
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
 )

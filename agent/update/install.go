@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"telltale.dev/agent/durable"
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"

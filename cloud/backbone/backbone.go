@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"telltale.dev/hal/durable"
 )
 
 // The streams. A message's subject decides which one stores it.
@@ -193,7 +195,7 @@ func (b *Backbone) changeStream(ctx context.Context, have jetstream.StreamConfig
 	}
 	if b.server != nil {
 		if err := b.server.beginSettings(want.Name); err != nil {
-			return bare(err)
+			return durable.Bare(err)
 		}
 	}
 	_, err := b.writer.js.UpdateStream(ctx, want)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"telltale.dev/hal/durable"
 )
 
 // layoutVersion is the number in VERSION. History: 1, the first.
@@ -51,8 +53,8 @@ func openDirectory(path string) (*directory, error) {
 
 // take takes the lock and writes the process id into it, for the error of the next one who tries.
 func (d *directory) take(name string) error {
-	err := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err := durable.TryLock(d.lock, durable.Exclusive)
+	if errors.Is(err, durable.ErrLocked) {
 		text, _ := os.ReadFile(d.lock.Name())
 		return fmt.Errorf("%w: %s is held by process %s; stop it first, or choose another directory",
 			ErrLocked, name, strings.TrimSpace(string(text)))
@@ -76,7 +78,7 @@ func (d *directory) checkVersion(name string) error {
 		return d.writeVersion(name)
 	}
 	if err != nil {
-		return fmt.Errorf("read %s of %s: %w", versionName, name, bare(err))
+		return fmt.Errorf("read %s of %s: %w", versionName, name, durable.Bare(err))
 	}
 	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
@@ -95,64 +97,24 @@ func (d *directory) checkVersion(name string) error {
 func (d *directory) writeVersion(name string) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
-		return fmt.Errorf("list %s: %w", name, bare(err))
+		return fmt.Errorf("list %s: %w", name, durable.Bare(err))
 	}
-	temporary := versionName + newSuffix
 	for _, e := range entries {
-		if !slices.Contains([]string{lockName, temporary}, e.Name()) {
+		if !slices.Contains([]string{lockName, versionName + ".tmp", versionName + ".new"}, e.Name()) {
 			return fmt.Errorf("%w: %s is not empty and has no %s file; choose an empty directory", ErrVersion, name, versionName)
 		}
 	}
-	if err := replaceFile(filepath.Join(d.path, versionName), strconv.Itoa(layoutVersion)+"\n"); err != nil {
+	if err := durable.ReplaceMode(filepath.Join(d.path, versionName), fmt.Appendln(nil, layoutVersion), 0o640); err != nil {
 		return notWritable(name, err)
 	}
 	return nil
 }
 
-// replaceFile writes a whole file durably: whenever the process ends, the old text or the new one is there.
-func replaceFile(path, text string) error {
-	file, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return syncDirectory(filepath.Dir(path))
-}
-
-// newSuffix ends the names of files that are not whole yet.
-const newSuffix = ".new"
-
 func (d *directory) close() error { return d.lock.Close() }
-
-// syncDirectory makes the names in a directory durable.
-func syncDirectory(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
 
 func notWritable(name string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("%w: the disk of %s has no space left; make space, or choose another directory", ErrFull, name)
 	}
-	return fmt.Errorf("%w: %s, as user %d: %w", ErrNotWritable, name, os.Getuid(), bare(err))
-}
-
-// bare strips the path from an error of package os.
-func bare(err error) error {
-	if e := (*fs.PathError)(nil); errors.As(err, &e) {
-		return e.Err
-	}
-	if e := (*os.LinkError)(nil); errors.As(err, &e) {
-		return e.Err
-	}
-	return err
+	return fmt.Errorf("%w: %s, as user %d: %w", ErrNotWritable, name, os.Getuid(), durable.Bare(err))
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 
 	"github.com/minio/highwayhash"
+
+	"telltale.dev/hal/durable"
 )
 
 // The names that JetStream gives to a stream's settings and to their checksum. It writes
@@ -76,7 +78,7 @@ func writeChecksum(path, name string) error {
 		return err
 	}
 	hash.Write(settings)
-	return replaceFile(filepath.Join(path, checksumName), hex.EncodeToString(hash.Sum(nil)))
+	return durable.ReplaceMode(filepath.Join(path, checksumName), []byte(hex.EncodeToString(hash.Sum(nil))), 0o640)
 }
 
 // beginSettings makes a change of a stream's settings safe: without a checksum

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"telltale.dev/hal/durable"
 )
 
 // A checkpoint file, numbers big endian:
@@ -91,14 +93,5 @@ func (l *Lake) writeCheckpoint(last uint64, ledger []byte) error {
 	if err := l.after("checkpoint renamed"); err != nil {
 		return err
 	}
-	return syncDir(l.cfg.Dir)
-}
-
-// syncDir makes renames and deletions in dir last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncFolder(l.cfg.Dir)
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"telltale.dev/hal/durable"
 )
 
 // keepRows is how many rows of memory are kept between commits: 24 MB.
@@ -169,12 +171,12 @@ func (l *Lake) publishPart(d day, name string) error {
 // syncDates makes the renames last, and the folders themselves.
 func (l *Lake) syncDates(days []day) error {
 	for _, d := range days {
-		if err := syncDir(filepath.Join(l.cfg.Dir, d.date)); err != nil {
+		if err := durable.SyncFolder(filepath.Join(l.cfg.Dir, d.date)); err != nil {
 			return err
 		}
 	}
 	if len(days) > 0 {
-		if err := syncDir(l.cfg.Dir); err != nil {
+		if err := durable.SyncFolder(l.cfg.Dir); err != nil {
 			return err
 		}
 	}

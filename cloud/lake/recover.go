@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"telltale.dev/hal/durable"
 )
 
 const (
@@ -133,7 +135,7 @@ func (l *Lake) remove(parts []string) error {
 		l.nRemoved.Add(1)
 	}
 	for d := range dirs {
-		if err := syncDir(filepath.Join(l.cfg.Dir, d)); err != nil {
+		if err := durable.SyncFolder(filepath.Join(l.cfg.Dir, d)); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"telltale.dev/hal/durable"
 )
 
 // authorityFile holds certificate and private key of the authority in one file, so
@@ -143,15 +145,7 @@ func createCA(dir, path string) error {
 	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncFolder(dir)
 }
 
 // newAuthority makes a key and its self-signed certificate, as PEM.

@@ -13,11 +13,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
 )
@@ -201,7 +201,7 @@ func (u *Updates) receive(r io.Reader) (File, error) {
 	if err := os.Rename(tmp.Name(), u.path(hash)); err != nil {
 		return File{}, plain(err)
 	}
-	if err := syncFolder(u.cfg.Dir); err != nil {
+	if err := durable.SyncFolder(u.cfg.Dir); err != nil {
 		return File{}, plain(err)
 	}
 	return describe(u.path(hash), hash)
@@ -240,7 +240,7 @@ func (w writeError) Write(p []byte) (int, error) {
 }
 
 func spaceError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if durable.LacksRoom(err) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, plain(err))
 	}
 	return plain(err)
@@ -265,15 +265,6 @@ func (u *Updates) Delete(hash protocol.FileHash) error {
 	return nil
 }
 
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// plain leaves the folder out of an error about a file.
 func plain(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {

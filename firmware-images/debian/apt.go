@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"telltale.dev/hal/durable"
 )
 
 // lockPoll is how often a process looks whether another has left the cache.
@@ -27,11 +27,11 @@ func (c *Cache) lock(ctx context.Context) (unlock func(), err error) {
 		return nil, fmt.Errorf("debian: lock the cache: %w", err)
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := durable.TryLock(f, durable.Exclusive)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+		if !errors.Is(err, durable.ErrLocked) {
 			f.Close()
 			return nil, fmt.Errorf("debian: lock the cache: %w", err)
 		}

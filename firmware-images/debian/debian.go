@@ -23,6 +23,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"telltale.dev/hal/durable"
 )
 
 // Arch is Debian's name of an architecture.
@@ -196,10 +198,7 @@ func (c *Cache) store(known record) error {
 		return fmt.Errorf("debian: %w", err)
 	}
 	path := filepath.Join(c.dir, "lock.json")
-	if err := os.WriteFile(path+".partial", append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("debian: %w", err)
-	}
-	if err := os.Rename(path+".partial", path); err != nil {
+	if err := durable.ReplaceMode(path, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("debian: %w", err)
 	}
 	return nil

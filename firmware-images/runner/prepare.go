@@ -16,12 +16,11 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"telltale.dev/firmware-images/debian"
 	"telltale.dev/firmware-images/guest"
 	"telltale.dev/firmware-images/initramfs"
 	"telltale.dev/firmware-images/qemu"
+	"telltale.dev/hal/durable"
 )
 
 // maxFiles bounds what is packed for a program: it all lies in the guest's memory.
@@ -233,7 +232,7 @@ func buildInit(ctx context.Context, root, dir string, arch qemu.Arch) (string, e
 		return "", fmt.Errorf("runner: %w", err)
 	}
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+	if err := durable.Lock(lock, durable.Exclusive); err != nil {
 		return "", fmt.Errorf("runner: build the guest's init: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./firmware-images/cmd/telltale-vm-init")

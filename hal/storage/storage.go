@@ -13,7 +13,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"time"
 	"unicode"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 )
 
@@ -67,38 +67,20 @@ func Write(path string, n Note) error {
 // Read gives the note, or nil when there is none. The error wraps ErrNote, or
 // comes from the file system; it names no folder.
 func Read(path string) (*Note, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	text, info, err := durable.ReadRegular(path, maxNote)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return nil, fmt.Errorf("%s: expected a regular file: %w", filepath.Base(path), ErrNote)
-	}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var written time.Time
-	var text []byte
-	if err == nil {
-		defer f.Close()
-		if info, err = f.Stat(); err == nil {
-			written = info.ModTime()
-			text, err = io.ReadAll(io.LimitReader(f, maxNote+1))
-		}
-	}
-	if err != nil {
-		var inner *fs.PathError
-		if errors.As(err, &inner) {
-			err = inner.Err
-		}
-		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+	case errors.Is(err, durable.ErrNotRegular), errors.Is(err, durable.ErrTooLarge):
+		return nil, fmt.Errorf("%s: %w: %w", filepath.Base(path), err, ErrNote)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), durable.Bare(err))
 	}
 	n, err := Parse(string(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
-	n.Written = written
+	n.Written = info.ModTime()
 	return &n, nil
 }
 

@@ -18,7 +18,7 @@ const (
 	maxCyclomatic    = 15
 	// maxEdges is how many other rooms a package imports on average. Package main,
 	// imports of protocol and its folders, and of cloud/backbone, the ground floor of
-	// the cloud, do not count.
+	// the cloud, and of hal/durable, that of everybody, do not count.
 	maxEdges = 1.24
 	// maxMainLines is how many lines all packages main have together.
 	maxMainLines = 6523
@@ -27,8 +27,7 @@ const (
 // exceptions are the places above a ceiling, with the figure that each may have.
 // Most are one flat switch or one list of conditions, which a reader takes in at once.
 var exceptions = map[string]int{
-	"agent/batch/commit.go: Sealer.commit, cyclomatic complexity": 18,
-	"agent/buffer/commit.go":                                             503,
+	"agent/batch/commit.go: Sealer.commit, cyclomatic complexity":        18,
 	"agent/check/bus.go: Bus.judge, cyclomatic complexity":               21,
 	"agent/dist/deb/deb.go: Package.check, cyclomatic complexity":        16,
 	"agent/link/verdict.go: codeText, cyclomatic complexity":             25,
@@ -92,7 +91,7 @@ func TestEdges(t *testing.T) {
 		}
 		rooms++
 		for path := range p.imports {
-			if strings.HasPrefix(path, module) && !inside(path, "protocol", "cloud/backbone") {
+			if strings.HasPrefix(path, module) && !inside(path, "protocol", "cloud/backbone", common) {
 				edges++
 			}
 		}

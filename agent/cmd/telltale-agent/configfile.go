@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"telltale.dev/agent/network"
+	"telltale.dev/hal/durable"
 )
 
 // DefaultConfig is read when the command line names neither a file nor a data folder.
@@ -134,17 +135,12 @@ func newConfigFile() *configFile {
 // load reads the file. The error names file, line and key, and what was expected.
 func (c *configFile) load(path string, known map[string]*kong.Flag) error {
 	c.name, c.dir = filepath.Base(path), filepath.Dir(path)
-	f, err := os.Open(path)
-	if err != nil {
+	text, _, err := durable.ReadRegular(path, maxConfig)
+	switch {
+	case errors.Is(err, durable.ErrTooLarge):
+		return fmt.Errorf("%s: %w", c.name, err)
+	case err != nil:
 		return fmt.Errorf("--config: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return fmt.Errorf("--config: %w", err)
-	}
-	if len(text) > maxConfig {
-		return fmt.Errorf("%s: expected at most %d bytes", c.name, maxConfig)
 	}
 	var root yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(text))

@@ -14,6 +14,7 @@ import (
 	"telltale.dev/agent"
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/canbus/socketcan"
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/keystore"
 	"telltale.dev/hal/keystore/file"
 	"telltale.dev/protocol"
@@ -115,7 +116,7 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 // campaigns reads those in force until the cloud says otherwise.
 func (c *Settings) campaigns(cfg *agent.Config) error {
 	for _, name := range c.Campaign {
-		doc, err := readFile(name, protocol.MaxDocument)
+		doc, _, err := durable.ReadRegular(name, protocol.MaxDocument)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.at("campaign", name), err)
 		}
@@ -144,7 +145,7 @@ func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 		if i < 0 || path == "" {
 			return fmt.Errorf("%s: expected NAME=FILE with a NAME that --can has", c.at("dbc", arg))
 		}
-		text, err := readFile(path, dbc.MaxText)
+		text, _, err := durable.ReadRegular(path, dbc.MaxText)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.at("dbc", arg), err)
 		}

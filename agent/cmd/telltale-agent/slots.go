@@ -7,6 +7,7 @@ import (
 
 	"telltale.dev/agent"
 	"telltale.dev/agent/update"
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/protocol"
@@ -53,7 +54,7 @@ func (c *Firmware) trusted() (firmware.Keys, error) {
 	}
 	files := make([][]byte, len(names))
 	for i, name := range names {
-		if files[i], err = readFile(name, maxKey); err != nil {
+		if files[i], _, err = durable.ReadRegular(name, maxKey); err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 		}
 	}

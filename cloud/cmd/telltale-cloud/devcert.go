@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"telltale.dev/cloud/provisioning"
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 )
 
@@ -78,22 +78,9 @@ func (c *devCertCommand) write(name string, creds provisioning.Credentials) erro
 		data []byte
 		mode os.FileMode
 	}{{name + ".crt", creds.CertPEM, 0o644}, {name + ".key", creds.KeyPEM, 0o600}, {"ca.crt", creds.CAPEM, 0o644}} {
-		if err := writeFile(filepath.Join(c.Out, f.name), f.data, f.mode); err != nil {
+		if err := durable.ReplaceMode(filepath.Join(c.Out, f.name), f.data, f.mode); err != nil {
 			return fmt.Errorf("write certificate: %w", err)
 		}
 	}
 	return nil
-}
-
-// writeFile replaces a file. A mode that an earlier file of that name had does not stay.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
 }

@@ -13,10 +13,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/keystore"
 )
 
@@ -145,31 +145,14 @@ func (s *Store) Roots() *x509.CertPool { return s.roots }
 
 // read reads one bounded file.
 func read(path string) ([]byte, fs.FileInfo, error) {
-	name := filepath.Base(path)
-	wrong := func(err error) ([]byte, fs.FileInfo, error) {
-		var pathError *fs.PathError
-		if errors.As(err, &pathError) {
-			err = pathError.Err
-		}
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if info, err := os.Stat(path); err != nil {
-		return wrong(err)
-	} else if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return wrong(errors.New("want a file of PEM text"))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return wrong(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: want a file of PEM text", name)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil || len(text) > maxFile {
-		return nil, nil, fmt.Errorf("%s: want a file of PEM text of at most %d bytes", name, maxFile)
+	text, info, err := durable.ReadRegular(path, maxFile)
+	switch {
+	case errors.Is(err, durable.ErrNotRegular):
+		return nil, nil, fmt.Errorf("%s: want a file of PEM text", filepath.Base(path))
+	case errors.Is(err, durable.ErrTooLarge):
+		return nil, nil, fmt.Errorf("%s: want a file of PEM text of at most %d bytes", filepath.Base(path), maxFile)
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s: %w", filepath.Base(path), durable.Bare(err))
 	}
 	return text, info, nil
 }

@@ -11,12 +11,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/network"
 )
 
@@ -69,19 +69,7 @@ func (m *Monitor) read() (network.State, error) {
 }
 
 func (m *Monitor) content() (string, error) {
-	info, err := os.Stat(m.path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return "", errors.New("expected a regular file")
-	}
-	f, err := os.Open(m.path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile))
+	text, _, err := durable.ReadRegular(m.path, maxFile)
 	return string(text), err
 }
 

@@ -11,14 +11,12 @@ package file
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/power"
 )
 
@@ -72,31 +70,9 @@ func (s *Supply) read() (power.State, error) {
 }
 
 func (s *Supply) content() (text string, changed time.Time, err error) {
-	wrong := func(err error) (string, time.Time, error) {
-		var plain *os.PathError
-		if errors.As(err, &plain) {
-			err = plain.Err
-		}
-		return "", time.Time{}, fmt.Errorf("%s: %w", filepath.Base(s.path), err)
-	}
-	info, err := os.Stat(s.path)
+	data, info, err := durable.ReadRegular(s.path, maxFile)
 	if err != nil {
-		return wrong(err)
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return wrong(errors.New("expected a regular file"))
-	}
-	f, err := os.Open(s.path)
-	if err != nil {
-		return wrong(err)
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return wrong(err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return wrong(err)
+		return "", time.Time{}, fmt.Errorf("%s: %w", filepath.Base(s.path), durable.Bare(err))
 	}
 	return strings.TrimSpace(string(data)), info.ModTime(), nil
 }

@@ -53,11 +53,15 @@ func TestErrors(t *testing.T) {
 	if _, err := s.Next(t.Context(), power.State{}); err == nil || err.Error() != "ignition: no such file or directory" {
 		t.Errorf("missing: got %v", err)
 	}
-	for _, text := range []string{"", "maybe", "off shutdown", "off shutdown soon", "on off", "off shutdown -3s", strings.Repeat("on ", 1000)} {
+	for _, text := range []string{"", "maybe", "off shutdown", "off shutdown soon", "on off", "off shutdown -3s", strings.Repeat("on ", 80)} {
 		write(t, path, text, true)
 		if _, err := s.Next(t.Context(), power.State{}); err == nil || !strings.HasPrefix(err.Error(), "ignition: expected on or off") {
 			t.Errorf("%.20q: got %v", text, err)
 		}
+	}
+	write(t, path, strings.Repeat("on ", 1000), true)
+	if _, err := s.Next(t.Context(), power.State{}); err == nil || err.Error() != "ignition: expected at most 256 bytes" {
+		t.Errorf("too long: got %v", err)
 	}
 	if _, err := file.New("/dev/zero").Next(t.Context(), power.State{}); err == nil || err.Error() != "zero: expected a regular file" {
 		t.Errorf("device: got %v", err)

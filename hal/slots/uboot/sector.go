@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
 )
 
@@ -19,15 +20,11 @@ func (s *Slots) lock(mode int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot state: %w", plain(err))
 	}
-	how := unix.LOCK_EX
+	how := durable.Exclusive
 	if mode == os.O_RDONLY {
-		how = unix.LOCK_SH
+		how = durable.Shared
 	}
-	for {
-		if err = unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	err = durable.Lock(f, how)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("boot state: lock: %w", err)
@@ -38,8 +35,8 @@ func (s *Slots) lock(mode int) (*os.File, error) {
 // alone makes sure that nobody else writes a slot's image until f is closed: the
 // end of one install would make bootable what the other has half written.
 func alone(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	err := durable.TryLock(f, durable.Exclusive)
+	if errors.Is(err, durable.ErrLocked) {
 		return slots.ErrBusy
 	}
 	if err != nil {
