@@ -2,7 +2,8 @@
 // raw integers to physical values with units and texts.
 //
 // Parse reads one file, statement by statement: a statement that is wrong is
-// skipped and named in a Problem with file and line, and the rest is read.
+// skipped and named in a Problem with file and line, and the rest is read, but
+// for the signals that would mean something else without it (lost.go).
 // Compile lays the messages of all buses out as a Plan, and Plan.Decode takes
 // the signals out of a frame without allocating and without a Go map.
 //

@@ -176,6 +176,12 @@ func (p *parser) finish(m *draftMessage) {
 	if m.long != "" {
 		m.Name = m.long
 	}
+	p.setFormat(m)
+	p.setCycle(m)
+}
+
+// setFormat sets what VFrameFormat says.
+func (p *parser) setFormat(m *draftMessage) {
 	format := strings.ToUpper(p.enumText(frameFormat, m.format))
 	if m.unclear { // what the identifier itself says
 		format = ""
@@ -185,6 +191,10 @@ func (p *parser) finish(m *draftMessage) {
 		p.long = append(p.long, m)
 	}
 	m.FD = strings.Contains(format, "FD") || !m.J1939 && m.Length > can.MaxClassic && m.Length <= can.MaxData
+}
+
+// setCycle sets the cycle time.
+func (p *parser) setCycle(m *draftMessage) {
 	cycle := cmp.Or(m.cycle, p.defaults["GenMsgCycleTime"])
 	if cycle == "" {
 		return

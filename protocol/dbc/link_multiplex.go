@@ -95,46 +95,78 @@ func (p *parser) dropBehindGap(m *draftMessage) {
 	}
 }
 
+// multiplexors are those of a message.
+type multiplexors struct {
+	root     *draftSignal // the one with M alone
+	other    *draftSignal // any other
+	others   int
+	extended bool // the message has SG_MUL_VAL_
+}
+
+func multiplexorsOf(m *draftMessage) multiplexors {
+	var all multiplexors
+	for _, d := range m.signals {
+		all.extended = all.extended || d.selector != ""
+		switch {
+		case !d.Multiplexor:
+		case all.root == nil && !d.muxed && d.selector == "":
+			all.root = d
+		default:
+			all.other = d
+			all.others++
+		}
+	}
+	return all
+}
+
+// ambiguous says whether the selector of a signal without SG_MUL_VAL_ may be another one than the root.
+func (all *multiplexors) ambiguous(d *draftSignal) bool {
+	return all.others > 1 || all.others == 1 && (all.extended || all.other != d)
+}
+
 // linkMultiplex finds the selector of each multiplexed signal: the one of
 // SG_MUL_VAL_, else the message's M. Signals of which it is not known when they are in a frame are dropped.
 func (p *parser) linkMultiplex(m *draftMessage) {
-	var root, other *draftSignal // multiplexors: the one with M alone, and any other
-	others, extended := 0, false
+	all := multiplexorsOf(m)
 	for _, d := range m.signals {
-		extended = extended || d.selector != ""
-		switch {
-		case !d.Multiplexor:
-		case root == nil && !d.muxed && d.selector == "":
-			root = d
-		default:
-			other = d
-			others++
-		}
-	}
-	for _, d := range m.signals {
-		named := m.byName[d.selector]
 		switch {
 		case d.dropped:
-		case d.selector != "" && len(named) == 0: // only another message of the same identifier has it
-			p.drop(d, "a multiplexor in message %s itself for signal %s, found %s", clip(m.Name), clip(d.Name), clip(d.selector))
-		case d.selector != "" && len(d.ranges) == 0:
-			d.dropped = true
-			p.skip(d.selected, "a range of selector values that rises, such as 1-3, found only empty ones; signal %s of message %s is not decoded",
-				clip(d.Name), clip(m.Name))
 		case d.selector != "":
-			p.attach(m, d, named[0], d.ranges)
-		case !d.muxed:
-		case root == nil:
-			p.drop(d, "a multiplexor (M) in message %s for signal %s, found none", clip(m.Name), clip(d.Name))
-		case m.unread:
-			p.drop(d, "all SG_ statements of message %s to be read, as one may be the multiplexor of signal %s; it is not decoded", clip(m.Name), clip(d.Name))
-		case others > 1 || others == 1 && (extended || other != d):
-			p.drop(d, "SG_MUL_VAL_ for signal %s of message %s, which has several multiplexors; it is not decoded", clip(d.Name), clip(m.Name))
-		default:
-			p.attach(m, d, root, [][2]int64{{d.mux, d.mux}})
+			p.linkExtended(m, d)
+		case d.muxed:
+			p.linkSimple(m, d, &all)
 		}
 	}
 	p.dropCycles(m)
+}
+
+// linkExtended applies what SG_MUL_VAL_ says of a signal.
+func (p *parser) linkExtended(m *draftMessage, d *draftSignal) {
+	named := m.byName[d.selector]
+	switch {
+	case len(named) == 0: // only another message of the same identifier has it
+		p.drop(d, "a multiplexor in message %s itself for signal %s, found %s", clip(m.Name), clip(d.Name), clip(d.selector))
+	case len(d.ranges) == 0:
+		d.dropped = true
+		p.skip(d.selected, "a range of selector values that rises, such as 1-3, found only empty ones; signal %s of message %s is not decoded",
+			clip(d.Name), clip(m.Name))
+	default:
+		p.attach(m, d, named[0], d.ranges)
+	}
+}
+
+// linkSimple applies the mN of a signal that SG_MUL_VAL_ does not mention.
+func (p *parser) linkSimple(m *draftMessage, d *draftSignal, all *multiplexors) {
+	switch {
+	case all.root == nil:
+		p.drop(d, "a multiplexor (M) in message %s for signal %s, found none", clip(m.Name), clip(d.Name))
+	case m.unread:
+		p.drop(d, "all SG_ statements of message %s to be read, as one may be the multiplexor of signal %s; it is not decoded", clip(m.Name), clip(d.Name))
+	case all.ambiguous(d):
+		p.drop(d, "SG_MUL_VAL_ for signal %s of message %s, which has several multiplexors; it is not decoded", clip(d.Name), clip(m.Name))
+	default:
+		p.attach(m, d, all.root, [][2]int64{{d.mux, d.mux}})
+	}
 }
 
 // attach makes d depend on selector.

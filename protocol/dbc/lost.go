@@ -2,7 +2,6 @@ package dbc
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 )
@@ -85,15 +84,35 @@ func (p *parser) loseLine(text string, problem int, statement bool) {
 		p.loseSignal(text)
 		return
 	}
-	var words []token
-	scan := newScanner(text)
-	for t := scan.next(); t.kind != kindEnd && len(words) < 7; t = scan.next() {
-		words = append(words, t)
+	l := loss{problem: problem}
+	var form string
+	l.subject, form = formOf(text)
+	if strings.Contains(text, frameFormat) {
+		p.losses.formats = append(p.losses.formats, l)
 	}
-	at := slices.IndexFunc(words, func(t token) bool { return t.kind == kindWord && isInteger(t.text) })
-	form := ""
-	for _, t := range words {
+	float := strings.HasPrefix(form, "1a:1;")
+	switch {
+	case float, form == "1a1;", form == "1a:1" && statement:
+		p.losses.types = append(p.losses.types, l)
+	case strings.HasPrefix(form, "1aa") && len(form) > 3 && strings.Contains(text, "-"):
+		p.losses.ranges = append(p.losses.ranges, l)
+	}
+	if strings.Contains(form, ":1") && !float {
+		p.loseMessage(l.known && strings.HasPrefix(form, "1a:1"), l.id)
+	}
+}
+
+// formOf gives what the begin of a line may be about and its form: 1 for an integer, a for another word, else the
+// punctuation, without the words in front. SIG_VALTYPE_ has the form 1a:1; and BO_ 1a:1a.
+func formOf(text string) (about subject, form string) {
+	const most = 7
+	scan := newScanner(text)
+	var last token
+	for range most {
+		t := scan.next()
 		switch {
+		case t.kind == kindEnd:
+			return about, strings.TrimLeft(form, "a")
 		case t.kind != kindWord:
 			form += string(t.kind)
 		case isInteger(t.text):
@@ -101,25 +120,13 @@ func (p *parser) loseLine(text string, problem int, statement bool) {
 		default:
 			form += "a"
 		}
+		if first := strings.Count(form, "1") == 1; first && t.kind == kindWord && last.kind == kindWord && isInteger(last.text) {
+			id, _ := parseInteger(last.text)
+			about = subject{id: uint32(id), known: id >= 0 && id < 1<<32, name: readable(t.text)}
+		}
+		last = t
 	}
-	l := loss{problem: problem}
-	if strings.Contains(text, frameFormat) {
-		defer func() { p.losses.formats = append(p.losses.formats, l) }()
-	}
-	if at >= 0 && at+1 < len(words) && words[at+1].kind == kindWord {
-		id, _ := parseInteger(words[at].text)
-		l.subject = subject{id: uint32(id), known: id >= 0 && id < 1<<32, name: readable(words[at+1].text)}
-	}
-	form = strings.TrimLeft(form, "a")
-	switch {
-	case strings.HasPrefix(form, "1a:1;"), form == "1a1;", form == "1a:1" && statement:
-		p.losses.types = append(p.losses.types, l)
-	case strings.HasPrefix(form, "1aa") && len(form) > 3 && strings.Contains(text, "-"):
-		p.losses.ranges = append(p.losses.ranges, l)
-	}
-	if strings.Contains(form, ":1") && !strings.HasPrefix(form, "1a:1;") {
-		p.loseMessage(l.known && strings.HasPrefix(form, "1a:1"), l.id)
-	}
+	return about, strings.TrimLeft(form, "a")
 }
 
 // isName says whether a text is a name as DBC editors allow it, of letters, digits and _.
@@ -165,21 +172,32 @@ func plainIndicator(word string) bool {
 func (p *parser) applyLosses() {
 	p.dropAbout(p.losses.types, func(d *draftSignal) bool { return !d.typed && (d.Length == 32 || d.Length == 64) })
 	p.dropAbout(p.losses.ranges, func(d *draftSignal) bool { return d.muxed && d.selector == "" })
+	p.dropTexts()
+	p.dropFormats()
+}
+
+// dropTexts removes the texts of signals of which a VAL_ is lost: others of the same signal may be replaced by it.
+func (p *parser) dropTexts() {
 	for _, l := range p.losses.texts {
-		if l.known && l.name != "" {
-			for _, m := range p.messages[l.id] {
-				for _, d := range m.byName[l.name] {
-					d.Values = nil
-				}
+		if !l.known {
+			continue
+		}
+		for _, m := range p.messages[l.id] {
+			for _, d := range m.byName[l.name] {
+				d.Values = nil
 			}
 		}
 	}
+}
+
+// dropFormats marks the messages whose frame format may be lost.
+func (p *parser) dropFormats() {
 	all := false // messages that state no format have one that could not be read
 	for _, l := range p.losses.formats {
+		all = all || !l.known
 		for _, m := range p.messages[l.id] {
 			m.unclear = m.unclear || l.known
 		}
-		all = all || !l.known
 	}
 	for _, m := range p.drafts {
 		m.unclear = m.unclear || all && m.format == ""
@@ -192,14 +210,7 @@ func (p *parser) dropAbout(list []loss, may func(*draftSignal) bool) {
 	if len(list) == 0 {
 		return
 	}
-	var everything []*draftSignal
-	named := map[string][]*draftSignal{}
-	for _, m := range p.drafts {
-		everything = append(everything, m.signals...)
-		for _, d := range m.signals {
-			named[d.Name] = append(named[d.Name], d)
-		}
-	}
+	everything, named := p.everySignal()
 	done := map[subject]bool{}
 	for _, l := range list {
 		about := subject{id: l.id, known: l.known, name: l.name}
@@ -215,15 +226,32 @@ func (p *parser) dropAbout(list []loss, may func(*draftSignal) bool) {
 		default:
 			candidates = everything
 		}
-		var names []string
-		for _, d := range candidates {
-			if (exact || may(d)) && !d.dropped {
-				d.dropped = true
-				names = append(names, clip(d.Name))
-			}
-		}
-		p.extend(l.problem, names)
+		p.dropThose(candidates, l.problem, func(d *draftSignal) bool { return exact || may(d) })
 	}
+}
+
+// dropThose drops the signals of a list that match, and names them in a problem.
+func (p *parser) dropThose(list []*draftSignal, problem int, match func(*draftSignal) bool) {
+	var names []string
+	for _, d := range list {
+		if match(d) && !d.dropped {
+			d.dropped = true
+			names = append(names, clip(d.Name))
+		}
+	}
+	p.extend(problem, names)
+}
+
+// everySignal gives all signals of the file, also by name.
+func (p *parser) everySignal() (list []*draftSignal, named map[string][]*draftSignal) {
+	named = map[string][]*draftSignal{}
+	for _, m := range p.drafts {
+		list = append(list, m.signals...)
+		for _, d := range m.signals {
+			named[d.Name] = append(named[d.Name], d)
+		}
+	}
+	return list, named
 }
 
 // about gives the signals of the message that a statement names: the one of the name, or all when it is not

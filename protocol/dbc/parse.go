@@ -10,7 +10,8 @@ import (
 // Parse reads a DBC file. name is used in problems only; a base name is best.
 //
 // It recovers per statement: what cannot be read is skipped, named in a
-// Problem and counted in File.Skipped, and the rest is read. Problems come in
+// Problem and counted in File.Skipped, and the rest is read. A signal whose
+// meaning depends on what was skipped is left out, too. Problems come in
 // the order of lines. The error is ErrNotDBC or ErrTooLarge, wrapped with the name; then there is no File.
 func Parse(name string, text []byte) (*File, []Problem, error) {
 	if len(text) > MaxText {
