@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,13 +41,16 @@ func (w *World) LaunchCloud() error {
 		mqtt, http = orFree(w.cfg.MQTT), orFree(w.cfg.HTTP)
 	}
 	if download == "" {
-		download = protocol.DownloadEndpoint(orFree(w.cfg.MQTT))
+		download = cmp.Or(w.cfg.Download, protocol.DownloadEndpoint(orFree(w.cfg.MQTT)))
 	}
 	ready := make(chan cloudReady, 1)
 	// Recordings are played with the times they were made at: no bounds for those.
 	args := []string{"run", "--dev", "--ahead", "0", "--late", "0", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--mqtt", mqtt, "--http", http, "--download", download}
 	if w.cfg.Flush > 0 {
 		args = append(args, "--flush", w.cfg.Flush.String())
+	}
+	if w.cfg.NATS != "" {
+		args = append(args, "--nats", w.cfg.NATS)
 	}
 	p, err := startProcess("telltale-cloud", w.cloudBin, w.logFile("cloud"), func(line []byte) {
 		var r cloudReady

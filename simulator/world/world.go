@@ -25,6 +25,10 @@ type Config struct {
 	Dir string
 	// MQTT and HTTP are the cloud's addresses; empty means a free loopback port.
 	MQTT, HTTP string
+	// Download is where devices fetch update files; empty: the port after the broker's.
+	Download string
+	// NATS is the URL of an external NATS server for the cloud's streams; empty: within the cloud.
+	NATS string
 	// Programs is the folder of telltale-agent and telltale-cloud; empty: beside our own program, or on PATH.
 	Programs string
 	// Flush bounds how long a sample may wait for its Parquet file.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"telltale.dev/protocol"
 	"telltale.dev/simulator/world"
 )
 
@@ -48,8 +49,9 @@ func (c *certCommand) Run(ctx context.Context) error {
 	name := c.Names[len(c.Names)-1]
 	creds := world.Credentials{Cert: filepath.Join(c.Out, name+".crt"), Key: filepath.Join(c.Out, name+".key"), CA: filepath.Join(c.Out, "ca.crt")}
 	if c.Role == "device" {
-		fmt.Println(command("telltale-agent", "run", "--data", filepath.Join(filepath.Dir(c.Out), c.Names[0]), "--endpoint", c.broker(),
-			"--cert", creds.Cert, "--key", creds.Key, "--ca", creds.CA, "--can", "can0=URL", "--dbc", "can0=FILE"))
+		args := append([]string{"run", "--data", filepath.Join(filepath.Dir(c.Out), c.Names[0]), "--endpoint", c.broker(),
+			"--cert", creds.Cert, "--key", creds.Key, "--ca", creds.CA}, c.download()...)
+		fmt.Println(command("telltale-agent", append(args, "--can", "can0=URL", "--dbc", "can0=FILE")...))
 		return nil
 	}
 	fmt.Println(mosquitto("mosquitto_sub", c.broker(), creds, "-t", "v1/+/up/#", "-F", "%t %x"), "|", c.inspect())
@@ -64,6 +66,22 @@ func (c *certCommand) broker() string {
 		return ports.MQTT
 	}
 	return cmp.Or(c.MQTT, "127.0.0.1:8883")
+}
+
+// download is how the agent is told where update files are, when that is not the port after the broker's.
+func (c *certCommand) download() []string {
+	if ports, ok := runningUp(filepath.Dir(c.Cloud)); ok && c.MQTT == "" {
+		return downloadFlag(ports)
+	}
+	return nil
+}
+
+// downloadFlag is the agent's flag for update files that are not at the port after the broker's.
+func downloadFlag(p world.Ports) []string {
+	if p.Download == "" || p.Download == protocol.DownloadEndpoint(p.MQTT) {
+		return nil
+	}
+	return []string{"--download", p.Download}
 }
 
 // inspect is the command line that reads what mosquitto_sub prints.

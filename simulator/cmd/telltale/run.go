@@ -24,6 +24,12 @@ type playing struct {
 	JSON  bool   `name:"json" help:"Print the ledger as one JSON object on the last line."`
 	JUnit string `name:"junit" placeholder:"FILE" help:"Write the checks as JUnit XML."`
 	interfaces
+	external
+}
+
+// external is the flag that keeps the cloud's streams elsewhere.
+type external struct {
+	NATS string `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream for the cloud's streams instead of the embedded one."`
 }
 
 // interfaces are the flags that put buses on the kernel's CAN.
@@ -62,7 +68,7 @@ func (c *playing) play(ctx context.Context, s *scenario.Scenario) error {
 	if c.JSON {
 		out = os.Stderr // the last line of standard output is for programs
 	}
-	w, err := world.New(world.Config{Dir: dir, Flush: demoFlush, Log: slog.New(slog.DiscardHandler)})
+	w, err := world.New(world.Config{Dir: dir, NATS: c.NATS, Flush: demoFlush, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

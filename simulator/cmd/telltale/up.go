@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"telltale.dev/hal/canbus/socketcan"
-	"telltale.dev/protocol"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/recordings"
 	"telltale.dev/simulator/scenario"
@@ -21,9 +20,11 @@ import (
 type upCommand struct {
 	recording
 	interfaces
+	external
 	Data  string  `default:".telltale/up" placeholder:"DIR" help:"Keep everything there."`
 	MQTT  string  `name:"mqtt" default:"127.0.0.1:8883" help:"Where the broker listens."`
 	HTTP  string  `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
+	Down  string  `name:"download" placeholder:"ADDR" help:"Where devices fetch update files. Default: beside the broker, the port after its."`
 	Empty bool    `help:"The cloud alone."`
 	Log   string  `placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
 	Speed float64 `placeholder:"N" help:"Times the recorded speed. Default: 1."`
@@ -60,7 +61,13 @@ func (c *upCommand) Run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	w, err := world.New(world.Config{Dir: c.Data, MQTT: c.MQTT, HTTP: c.HTTP, Flush: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	if err := checkPorts(c.MQTT, c.HTTP, c.Down); err != nil {
+		return err
+	}
+	w, err := world.New(world.Config{
+		Dir: c.Data, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.Down, NATS: c.NATS,
+		Flush: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return err
 	}
@@ -256,9 +263,7 @@ func api(p world.Ports) []string {
 func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, dir string) string {
 	args := []string{"run", "--data", relative(dir), "--endpoint", w.Ports().MQTT,
 		"--cert", relative(creds.Cert), "--key", relative(creds.Key), "--ca", relative(creds.CA)}
-	if p := w.Ports(); p.Download != protocol.DownloadEndpoint(p.MQTT) {
-		args = append(args, "--download", p.Download)
-	}
+	args = append(args, downloadFlag(w.Ports())...)
 	for _, b := range v.Buses() {
 		args = append(args, "--can", b.Name+"="+v.URL(b.Name))
 		for _, file := range b.DBC {

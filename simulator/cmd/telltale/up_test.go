@@ -232,14 +232,19 @@ func TestUpEmpty(t *testing.T) {
 		{"state nobody --api " + api, "telltale: no vehicle with this identifier\n", true},
 		{"state ../../metrics --api " + api, "telltale: ", true},
 		{"watch nobody --api " + api, "telltale: no vehicle with this identifier\n", true},
-		{"up --empty", "telltale: telltale-cloud ended unexpectedly (exit status 1): telltale-cloud: data directory is in use: ", true},
+		{"up --empty --mqtt 127.0.0.1:0 --http 127.0.0.1:0", "telltale: telltale-cloud ended unexpectedly (exit status 1): telltale-cloud: data directory is in use: ", true},
 		{fmt.Sprintf("up --empty --data other --mqtt 127.0.0.1:0 --http %s", strings.TrimPrefix(api, "http://")),
-			"telltale: telltale-cloud ended unexpectedly (exit status 1): telltale-cloud: http: listen tcp ", true},
+			"telltale: --http " + strings.TrimPrefix(api, "http://") + ": address already in use: ", true},
+		{"up --empty --data third --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --nats nats://127.0.0.1:1",
+			"telltale: telltale-cloud ended unexpectedly (exit status 1): telltale-cloud: ", true},
 	} {
 		out, err := paste(t.Context(), dir, "telltale "+c.args)
 		if (err != nil) != c.fails || !strings.HasPrefix(out, c.want) || c.fails && strings.Count(out, "\n") != 1 {
 			t.Errorf("%s: got %v and %s, want %s", c.args, err, out, c.want)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "other")); err == nil {
+		t.Error("got a data folder, want the ports checked before anything is made")
 	}
 	if out, err := paste(t.Context(), dir, "telltale cert alice"); err != nil || strings.Contains(out, "-p 8883") || !strings.Contains(out, "inspect --api "+api+"\n") {
 		t.Errorf("got %v and %s, want the ports of this world", err, out)
