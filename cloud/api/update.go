@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -184,19 +185,24 @@ func (s *Server) fileRoutes(mux humago.Mux, api huma.API) {
 	mux.HandleFunc("POST /v1/updates", s.upload)
 }
 
-// uploadIdle is how long the sender of an update file may say nothing.
-const uploadIdle = 30 * time.Second
+// Bounds of the sender of an update file: it holds one of a few places.
+const (
+	// uploadIdle is how long it may say nothing.
+	uploadIdle = 30 * time.Second
+	// uploadSpeed is the least that it sends on average after the first uploadIdle, in bytes a second.
+	uploadSpeed = 128 << 10
+)
 
 // upload streams a file to the room that keeps it.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
-	body := &lively{from: r.Body, control: http.NewResponseController(w)}
+	body := &lively{from: r.Body, control: http.NewResponseController(w), began: time.Now()}
 	f, err := s.cfg.Updates.Upload(r.Context(), body)
 	var refused *Refusal
 	switch {
 	case errors.As(err, &refused):
 		problem(w, refused.Status, refused.Detail)
 	case err != nil && body.broken:
-		problem(w, http.StatusBadRequest, "the upload was cut off")
+		problem(w, http.StatusBadRequest, fmt.Sprintf("the upload was cut off, or came slower than %d KiB a second", uploadSpeed>>10))
 	case err != nil:
 		s.cfg.Log.Error("update file not kept", "err", err)
 		problem(w, http.StatusServiceUnavailable, "update file not kept; see the log")
@@ -207,19 +213,31 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// lively reads a body that must not stand still.
+// lively reads a body that must not stand still, nor creep.
 type lively struct {
 	from    io.Reader
 	control *http.ResponseController
+	began   time.Time
+	bytes   int64 // read so far
 	broken  bool
+}
+
+// deadline is until when more must have come.
+func (l *lively) deadline(now time.Time) time.Time {
+	creeping := l.began.Add(uploadIdle + time.Duration(l.bytes/uploadSpeed)*time.Second)
+	if idle := now.Add(uploadIdle); idle.Before(creeping) {
+		return idle
+	}
+	return creeping
 }
 
 // Read implements io.Reader.
 func (l *lively) Read(p []byte) (int, error) {
-	if err := l.control.SetReadDeadline(time.Now().Add(uploadIdle)); err != nil {
+	if err := l.control.SetReadDeadline(l.deadline(time.Now())); err != nil {
 		return 0, err
 	}
 	n, err := l.from.Read(p)
+	l.bytes += int64(n)
 	l.broken = l.broken || err != nil && !errors.Is(err, io.EOF)
 	return n, err
 }

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
@@ -35,9 +33,6 @@ var (
 )
 
 const (
-	maxUploads = 4
-	// reserve is what an upload leaves free on the disk for everything else, in bytes.
-	reserve    = 256 << 20
 	fileSuffix = ".update"
 	incoming   = "incoming-"
 	// damagedSuffix follows the name of a file that was set aside.
@@ -191,7 +186,12 @@ func (u *Updates) receive(r io.Reader) (File, error) {
 	if err := u.acceptable(h); err != nil {
 		return File{}, err
 	}
-	if _, err := io.Copy(io.Discard, h.Payload(through)); err != nil {
+	announced, err := u.announce(h)
+	if err != nil {
+		return File{}, err
+	}
+	defer announced.release()
+	if _, err := io.Copy(announced, h.Payload(through)); err != nil {
 		return File{}, err
 	}
 	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
@@ -220,13 +220,6 @@ func (u *Updates) acceptable(h *firmware.Header) error {
 		if err := h.Verify(u.cfg.Keys); err != nil {
 			return err
 		}
-	}
-	var disk unix.Statfs_t
-	if err := unix.Statfs(u.cfg.Dir, &disk); err != nil {
-		return fmt.Errorf("free space: %w", err)
-	}
-	if free := int64(disk.Bavail) * int64(disk.Bsize); free < size+reserve {
-		return fmt.Errorf("%d bytes are free, expected at least %d: %w", free, size+reserve, ErrNoSpace)
 	}
 	return nil
 }

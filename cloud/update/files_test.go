@@ -136,7 +136,7 @@ func TestUploadRefuses(t *testing.T) {
 }
 
 // server runs the download server with certificates of a test authority; identities stand in their common names.
-func server(t *testing.T, u *update.Updates) (addr string, client func(name string) *http.Client) {
+func server(t *testing.T, u *update.Updates, edit ...func(*update.ServerConfig)) (addr string, client func(name string) *http.Client) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -152,11 +152,14 @@ func server(t *testing.T, u *update.Updates) (addr string, client func(name stri
 		return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 	}
 	own := issue("server")
-	s, err := update.NewServer(update.ServerConfig{
+	cfg := update.ServerConfig{
 		Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAnyClientCert}, Updates: u,
 		Identify: func(c *x509.Certificate) (protocol.VehicleID, protocol.DeviceID, error) {
 			if c.Subject.CommonName == "ops" {
 				return "", "", errors.New("no device")
+			}
+			if c.Subject.CommonName == "ivi" {
+				return "bus", "ivi", nil
 			}
 			return "car", protocol.DeviceID(c.Subject.CommonName), nil
 		},
@@ -167,7 +170,11 @@ func server(t *testing.T, u *update.Updates) (addr string, client func(name stri
 			return nil
 		},
 		Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	s, err := update.NewServer(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

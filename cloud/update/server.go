@@ -15,14 +15,12 @@ import (
 	"telltale.dev/protocol"
 )
 
-// Bounds of the download server.
+// Bounds of the download server; those of what it sends are in transfer.go.
 const (
-	headerWait   = 10 * time.Second
-	idleWait     = time.Minute
-	writeWait    = 30 * time.Second // longest a device may take nothing
-	stopWait     = 2 * time.Second  // a download that is cut off goes on after the restart
-	maxDownloads = 256              // at once
-	maxHeader    = 8 << 10          // bytes of a request's headers
+	headerWait = 10 * time.Second
+	idleWait   = time.Minute
+	stopWait   = 2 * time.Second // a download that is cut off goes on after the restart
+	maxHeader  = 8 << 10         // bytes of a request's headers
 )
 
 // ServerConfig of a Server. Every field without a zero value of its own is required.
@@ -36,16 +34,18 @@ type ServerConfig struct {
 	Identify func(*x509.Certificate) (protocol.VehicleID, protocol.DeviceID, error)
 	// Active says why a device may not take part now.
 	Active func(protocol.VehicleID, protocol.DeviceID) error
-	Log    *slog.Logger
+	// BlockWait is how long a device may take for 16 KiB; zero means 15 s.
+	BlockWait time.Duration
+	Log       *slog.Logger
 }
 
 // Server gives update files to devices over mTLS: to each only the file of an
 // update that is addressed to it and under way.
 type Server struct {
-	cfg      ServerConfig
-	listener net.Listener
-	http     *http.Server
-	places   chan struct{} // for downloads at once
+	cfg       ServerConfig
+	listener  net.Listener
+	http      *http.Server
+	transfers transfers
 }
 
 // NewServer listens. Run or Close must be called afterwards.
@@ -54,7 +54,10 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
-	s := &Server{cfg: cfg, places: make(chan struct{}, maxDownloads)}
+	if cfg.BlockWait <= 0 {
+		cfg.BlockWait = defaultBlockWait
+	}
+	s := &Server{cfg: cfg}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+protocol.DownloadPrefix+"{hash}", s.serve)
 	s.http = &http.Server{
@@ -101,20 +104,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such file", http.StatusNotFound)
 		return
 	}
-	if err := s.permit(r, hash); err != nil {
+	who, err := s.permit(r, hash)
+	if err != nil {
 		s.cfg.Updates.stats.refusedDownloads.Add(1)
 		s.cfg.Log.Warn("download refused", "err", err)
 		http.Error(w, "not for this device, or not now", http.StatusForbidden)
 		return
 	}
-	select {
-	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
-	default:
+	t := &transfer{ResponseWriter: w, control: http.NewResponseController(w), wait: s.cfg.BlockWait, sent: &s.cfg.Updates.stats.bytes}
+	if !s.transfers.begin(who, t) {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "too many downloads at once", http.StatusServiceUnavailable)
 		return
 	}
+	defer s.transfers.end(who, t)
 	file, err := os.Open(s.cfg.Updates.path(hash))
 	if err != nil {
 		s.cfg.Log.Error("update file cannot be read", "err", plain(err))
@@ -125,41 +128,24 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.cfg.Updates.stats.downloads.Add(1)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+hash.String()+`"`)
-	http.ServeContent(&steady{ResponseWriter: w, control: http.NewResponseController(w), updates: s.cfg.Updates}, r, "", time.Time{}, file)
+	http.ServeContent(t, r, "", time.Time{}, file)
 }
 
-// permit says why the file is not for who asks.
-func (s *Server) permit(r *http.Request, hash protocol.FileHash) error {
+// permit says who asks, or why the file is not for it.
+func (s *Server) permit(r *http.Request, hash protocol.FileHash) (holder, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return errors.New("no client certificate")
+		return holder{}, errors.New("no client certificate")
 	}
 	vid, did, err := s.cfg.Identify(r.TLS.PeerCertificates[0])
 	if err != nil {
-		return err
+		return holder{}, err
 	}
 	if err := s.cfg.Active(vid, did); err != nil {
-		return err
+		return holder{}, err
 	}
 	e := s.cfg.Updates.record(vid).Execution
 	if e == nil || e.Device != did || e.File.Hash != hash || e.State.Ended() && e.State != protocol.UpdateTimedOut {
-		return errors.New("no update with this file is under way for this device")
+		return holder{}, errors.New("no update with this file is under way for this device")
 	}
-	return nil
-}
-
-// steady gives each write a time of its own, so that a slow download may last and a dead one may not.
-type steady struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	updates *Updates
-}
-
-// Write implements io.Writer.
-func (s *steady) Write(p []byte) (int, error) {
-	if err := s.control.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
-		return 0, err
-	}
-	n, err := s.ResponseWriter.Write(p)
-	s.updates.stats.bytes.Add(uint64(n))
-	return n, err
+	return holder{vid, did}, nil
 }

@@ -48,7 +48,7 @@ type Message struct {
 	Payload     []byte
 }
 
-// Config of an Updates. All but Keys and MaxFile must be set.
+// Config of an Updates. All fields without a zero value of their own must be set.
 type Config struct {
 	Dir   string // of the files
 	Store Store
@@ -59,7 +59,9 @@ type Config struct {
 	// Keys are whose files are taken; none: anybody's, since each device checks for itself.
 	Keys    firmware.Keys
 	MaxFile int64 // bytes; zero means protocol.MaxUpdateFile
-	Log     *slog.Logger
+	// Free gives the free bytes of the disk with Dir; nil asks the disk.
+	Free func(dir string) (int64, error)
+	Log  *slog.Logger
 }
 
 // stripes is how many vehicles may be changed at once.
@@ -72,6 +74,7 @@ type Updates struct {
 	seed    maphash.Seed
 	wake    chan struct{} // a time-out may have become earlier
 	uploads chan struct{} // a place for each under way
+	coming  room          // for what the uploads under way have announced
 
 	changing [stripes]sync.Mutex // orders the changes of one vehicle; mu is taken and released under it
 	mu       sync.RWMutex        // guards what follows; never held while the store or disk works
@@ -87,6 +90,9 @@ type counters struct {
 
 // Open loads the files and executions. Run must be called for their time-outs.
 func Open(ctx context.Context, cfg Config) (*Updates, error) {
+	if cfg.Free == nil {
+		cfg.Free = freeBytes
+	}
 	if cfg.MaxFile <= 0 {
 		cfg.MaxFile = protocol.MaxUpdateFile
 	}
