@@ -41,11 +41,14 @@ type Config struct {
 	// Limits by name of stream. A missing one has no limits but the disk's.
 	Limits map[string]Limits
 	// MinFree is the space of the disk that streams never use, in bytes; buckets stop at half of it.
-	// Zero: 256 MiB; negative: no guard, so that a full disk is a failure that needs a restart.
+	// Zero: 256 MiB; negative: no guard, so that a full disk is a failure that needs a restart, where a guarded
+	// backbone goes on by itself once there is room.
 	// For Dir only: an external server has its own limits.
 	MinFree int64
 	// StartTimeout bounds Open, and the wait for each entry of a bucket that is listed. Zero: 30 s. Recovering a large data directory takes long after a crash.
 	StartTimeout time.Duration
+	// free asks for the free bytes of a disk; tests replace it.
+	free func(string) (int64, error)
 	// Log receives the server's warnings and errors. Nil: none.
 	Log *slog.Logger
 }
@@ -75,6 +78,10 @@ type Backbone struct {
 	outage   *outage
 	stop     context.CancelFunc // ends the lanes at once
 	running  sync.WaitGroup     // the lanes
+	rest     context.CancelFunc // ends the watching and mending
+	resting  sync.WaitGroup     // watch and mend
+	limits   map[string]Limits
+	refusing refusals
 
 	closing sync.Once
 	closed  chan struct{}
@@ -101,10 +108,15 @@ func Open(cfg Config) (*Backbone, error) {
 	if cfg.MinFree == 0 {
 		cfg.MinFree = defaultMinFree
 	}
+	if cfg.free == nil {
+		cfg.free = freeBytes
+	}
 	if cfg.StartTimeout <= 0 {
 		cfg.StartTimeout = startTimeout
 	}
-	b := &Backbone{log: cfg.Log, patience: cfg.StartTimeout, fault: newFault(cfg.Log), outage: newOutage(), closed: make(chan struct{}), idle: map[string][]*Reader{}}
+	b := &Backbone{log: cfg.Log, patience: cfg.StartTimeout, fault: newFault(cfg.Log), outage: newOutage(), closed: make(chan struct{}), idle: map[string][]*Reader{},
+		limits: cfg.Limits, refusing: refusals{why: map[string]string{}}}
+	b.fault.revive = cfg.Dir != "" && cfg.MinFree > 0
 	if err := b.open(cfg); err != nil {
 		b.shutdown()
 		return nil, err
@@ -142,20 +154,29 @@ func (b *Backbone) open(cfg Config) (err error) {
 	if err := b.checkHoles(ctx); err != nil {
 		return err
 	}
-	b.startLanes()
+	b.startLanes(cfg)
 	return nil
 }
 
 // startLanes starts the group committer of each stream.
-func (b *Backbone) startLanes() {
+func (b *Backbone) startLanes(cfg Config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
-	b.fault.onFail(cancel)
+	b.fault.on(func(why error) {
+		b.refuses("backbone", why.Error())
+		b.outage.happened()
+	}, cancel)
 	b.lanes = make(map[string]*lane)
 	for subject, stream := range streams() {
 		l := newLane(stream, b)
 		b.lanes[subject] = l
 		b.running.Go(func() { l.run(ctx) })
+	}
+	beside, rest := context.WithCancel(ctx)
+	b.rest = rest
+	b.resting.Go(func() { b.watch(beside) })
+	if b.server != nil {
+		b.resting.Go(func() { b.mend(beside, cfg) })
 	}
 }
 
@@ -287,7 +308,7 @@ func (b *Backbone) Publish(m Message, done func(seq uint64, err error)) {
 }
 
 func (b *Backbone) publish(m Message, done func(uint64, error)) error {
-	if err := b.fault.err(); err != nil {
+	if err := b.fault.refusal(); err != nil {
 		return err
 	}
 	if err := m.check(); err != nil {
@@ -302,8 +323,9 @@ func (b *Backbone) publish(m Message, done func(uint64, error)) error {
 	return l.add(item{msg: msg, size: size, done: done, since: time.Now()})
 }
 
-// Failed is closed when a write to disk failed: nothing more can be stored until
-// the process is started again, and it should end itself. Err says what happened.
+// Failed is closed when a write to disk failed for good: nothing more can be stored until
+// the process is started again, and it should end itself. Err says what happened. A disk that is
+// full, or too many open files, is no such failure where Config.MinFree guards the disk: see Refusals.
 func (b *Backbone) Failed() <-chan struct{} { return b.fault.failed }
 
 // Err wraps ErrFailed after a failure, and is nil before.
@@ -318,6 +340,10 @@ func (b *Backbone) Close() error {
 }
 
 func (b *Backbone) shutdown() {
+	if b.rest != nil {
+		b.rest()
+		b.resting.Wait()
+	}
 	for _, l := range b.lanes {
 		l.close()
 	}

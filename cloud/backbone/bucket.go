@@ -122,7 +122,7 @@ func (k *Bucket) write(ctx context.Context, key string, value []byte, mismatch e
 	if len(value) > MaxData {
 		return 0, fmt.Errorf("value has %d bytes, expected at most %d: %w", len(value), MaxData, ErrTooLarge)
 	}
-	if err := k.owner.fault.err(); err != nil {
+	if err := k.owner.fault.refusal(); err != nil {
 		return 0, err
 	}
 	if err := k.owner.allow(len(form)+len(value)+messageOverhead, bucketPart); err != nil {

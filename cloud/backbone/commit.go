@@ -33,13 +33,17 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	for i := range batch {
 		size += batch[i].size
 	}
-	if err := l.owner.allow(size, 1); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	l.owner.outage.watch(ctx, cancel) // before the question, so that a failure after it is noticed
+	err := l.owner.fault.refusal()
+	if err == nil {
+		err = l.owner.allow(size, 1)
+	}
+	if err != nil {
 		l.finishAll(batch, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	l.owner.outage.watch(ctx, cancel)
 	if !l.owner.writer.conn.IsConnected() {
 		l.finishAll(batch, errNoConnection)
 		return
@@ -185,18 +189,24 @@ func (b *Backbone) classifyRefusal(refused *jetstream.APIError) error {
 	return fmt.Errorf("%w: %s", ErrRefused, refused.Description)
 }
 
+// errStreamFull: the stream has reached its own limit.
+var errStreamFull = fmt.Errorf("%w: the stream has reached its limit", ErrFull)
+
 // classifyStore tells a limit from a failed write by the server's text.
 func (b *Backbone) classifyStore(said string) error {
 	switch {
 	case strings.HasPrefix(said, "maximum "): // maximum bytes exceeded
-		return fmt.Errorf("%w: %s", ErrFull, said)
+		return fmt.Errorf("%w: %s", errStreamFull, said)
 	case strings.HasPrefix(said, "message too large"):
 		return fmt.Errorf("%w: %s", ErrTooLarge, said)
 	case b.server == nil: // another server of the cluster takes over
 		return fmt.Errorf("%w: %s", ErrUnknown, redact(said))
 	}
-	b.fault.fail(said)
-	return b.fault.err()
+	b.fault.report(said)
+	if err := b.fault.err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrUnknown, redact(said))
 }
 
 // allow asks the space guard of the embedded server.
@@ -204,5 +214,9 @@ func (b *Backbone) allow(n int, part int64) error {
 	if b.server == nil {
 		return nil
 	}
-	return b.server.space.allow(n, part)
+	err := b.server.space.allow(n, part)
+	if err != nil {
+		b.refuses("disk", strings.TrimPrefix(err.Error(), ErrFull.Error()+": "))
+	}
+	return err
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -18,11 +20,21 @@ import (
 
 // embedded is the NATS server within this process, and its directory.
 type embedded struct {
-	dir     *directory
+	dir    *directory
+	space  *space
+	before []string // the streams and buckets with messages on disk at the start
+
+	mu      sync.Mutex // guards the rest, which restart replaces
 	server  *server.Server
 	started chan struct{} // closed when Start has returned
-	space   *space
-	before  []string // the streams and buckets with messages on disk at the start
+}
+
+// InProcessConn implements nats.InProcessConnProvider with the server of now.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	e.mu.Lock()
+	s := e.server
+	e.mu.Unlock()
+	return s.InProcessConn()
 }
 
 // errSlow marks a start that took too long.
@@ -34,7 +46,7 @@ func startEmbedded(cfg Config, f *fault) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{dir: dir, started: make(chan struct{}), space: &space{path: cfg.Dir, reserve: cfg.MinFree}}
+	e := &embedded{dir: dir, space: &space{path: cfg.Dir, reserve: cfg.MinFree, free: cfg.free}}
 	switch err := e.start(cfg, f); {
 	case errors.Is(err, errSlow):
 		go e.stop() // recovery cannot be interrupted; the directory stays locked until it ends
@@ -47,7 +59,7 @@ func startEmbedded(cfg Config, f *fault) (*embedded, error) {
 }
 
 func (e *embedded) start(cfg Config, f *fault) error {
-	free, err := freeBytes(cfg.Dir)
+	free, err := cfg.free(cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("ask for free disk space: %w", err)
 	}
@@ -61,22 +73,26 @@ func (e *embedded) start(cfg Config, f *fault) error {
 	if e.before, err = storedStreams(cfg.Dir); err != nil {
 		return err
 	}
-	e.server, err = server.NewServer(serverOptions(cfg.Dir))
+	s, err := server.NewServer(serverOptions(cfg.Dir))
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrStart, redact(err.Error()))
 	}
 	log := &serverLog{log: cfg.Log, fault: f}
-	e.server.SetLoggerV2(log, false, false, false)
+	s.SetLoggerV2(log, false, false, false)
+	started := make(chan struct{})
+	e.mu.Lock()
+	e.server, e.started = s, started
+	e.mu.Unlock()
 	go func() {
-		defer close(e.started)
-		e.server.Start()
+		defer close(started)
+		s.Start()
 	}()
 	select {
-	case <-e.started:
+	case <-started:
 	case <-time.After(cfg.StartTimeout):
 		return fmt.Errorf("%w on %s %w of %v; give it more time, or look at its disk", ErrStart, filepath.Base(cfg.Dir), errSlow, cfg.StartTimeout)
 	}
-	if reason := log.reason(); reason != "" || !e.server.JetStreamEnabled() {
+	if reason := log.reason(); reason != "" || !s.JetStreamEnabled() {
 		return fmt.Errorf("%w on %s: %s", ErrStart, filepath.Base(cfg.Dir), reason)
 	}
 	return nil
@@ -131,19 +147,28 @@ func (b *Backbone) checkRecovered(ctx context.Context) error {
 	return nil
 }
 
-// stop stops the server, waits for it, and gives the directory free.
-func (e *embedded) stop() {
-	if e.server != nil {
-		e.server.Shutdown()
-		<-e.started
-		e.server.WaitForShutdown()
+// stopServer stops the server, if there is one, and waits for it.
+func (e *embedded) stopServer() {
+	e.mu.Lock()
+	s, started := e.server, e.started
+	e.mu.Unlock()
+	if s == nil {
+		return
 	}
+	s.Shutdown()
+	<-started
+	s.WaitForShutdown()
+}
+
+// stop stops the server and gives the directory free.
+func (e *embedded) stop() {
+	e.stopServer()
 	_ = e.dir.close() // only the lock is left, and it goes with the descriptor in any case
 }
 
 // connectEmbedded connects within the process.
 func (b *Backbone) connectEmbedded(_ context.Context, _ Config, name string) (link, error) {
-	conn, err := nats.Connect("", append(b.connectOptions(name), nats.InProcessServer(b.server.server), nats.ReconnectWait(reconnectWait))...)
+	conn, err := nats.Connect("", append(b.connectOptions(name), nats.InProcessServer(b.server), nats.ReconnectWait(reconnectWait))...)
 	if err != nil {
 		return link{}, fmt.Errorf("%w: connect: %w", ErrStart, err)
 	}

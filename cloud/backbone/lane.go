@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,6 +29,10 @@ type lane struct {
 	number uint64 // of the last batch; owned by run
 	costs  costs  // owned by run
 	wake   chan struct{}
+	// acknowledged is the highest sequence that a publisher was told.
+	acknowledged atomic.Uint64
+	// refusedSize is of a message that the stream's limit refused, in bytes; 0: it takes them.
+	refusedSize atomic.Int64
 
 	mu      sync.Mutex // guards the rest
 	waiting []item
@@ -115,10 +120,14 @@ func (l *lane) queued() (messages, bytes int) {
 // finish tells one publisher.
 func (l *lane) finish(it *item, seq uint64, err error) {
 	if err != nil {
+		if errors.Is(err, errStreamFull) {
+			l.full(it.size, err)
+		}
 		l.owner.stats.refuse(err)
 		it.done(0, err)
 		return
 	}
+	l.acknowledged.Store(max(seq, l.acknowledged.Load())) // run alone writes it
 	l.owner.stats.stored(time.Since(it.since))
 	it.done(seq, nil)
 }

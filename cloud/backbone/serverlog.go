@@ -18,8 +18,11 @@ type serverLog struct {
 	fatal string
 }
 
-// writeError is in the text of each log line about a write that failed for good.
-const writeError = "critical write error"
+// Texts in the log lines about a write that failed, after which JetStream takes nothing more.
+const (
+	writeError = "critical write error"
+	disabled   = "will be disabled"
+)
 
 func (l *serverLog) Noticef(string, ...any) {}
 func (l *serverLog) Debugf(string, ...any)  {}
@@ -32,8 +35,8 @@ func (l *serverLog) Warnf(format string, v ...any) {
 func (l *serverLog) Errorf(format string, v ...any) {
 	said := fmt.Sprintf(format, v...)
 	l.log.Error("nats-server", "said", redact(said))
-	if strings.Contains(strings.ToLower(said), writeError) {
-		l.fault.fail(said)
+	if lower := strings.ToLower(said); strings.Contains(lower, writeError) || strings.Contains(lower, disabled) {
+		l.fault.report(said)
 	}
 }
 

@@ -46,7 +46,7 @@ func (b *Backbone) excess(size uint64, limit int64) (excess int64, err error) {
 		excess = int64(size) - limit/trimPart
 	}
 	if b.server != nil && b.server.space.reserve > 0 {
-		free, err := freeBytes(b.server.space.path)
+		free, err := b.server.space.free(b.server.space.path)
 		if err != nil {
 			return 0, fmt.Errorf("ask for free disk space: %w", err)
 		}
