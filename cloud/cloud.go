@@ -264,7 +264,7 @@ func (c *Cloud) openBroker(context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	c.broker, err = broker.New(broker.Config{
-		Listener: c.gateBroker(listener), TLS: tls, Identify: identify, Handler: handler{c},
+		Listener: c.gateBroker(listener), TLS: tls, Identify: identify, Handler: handler{c}, Explain: c.explain,
 		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients, Log: c.cfg.Log,
 	})
 	if err != nil {

@@ -66,6 +66,7 @@ func (c *Cloud) counters() []figure {
 		{"ingest", "stored_bytes", "Their payload bytes.", front(func(s ingest.FrontStats) uint64 { return s.Bytes })},
 		{"ingest", "over_quota", "Messages refused with 0x97: a vehicle sent too much.", front(func(s ingest.FrontStats) uint64 { return s.OverQuota })},
 		{"ingest", "busy", "Messages refused with 0x97: the backbone was busy or full.", front(func(s ingest.FrontStats) uint64 { return s.Busy + s.Full })},
+		{"ingest", "full", "Those of them for which a stream or the disk was full.", front(func(s ingest.FrontStats) uint64 { return s.Full })},
 		{"ingest", "not_active", "Messages refused with 0x87: the vehicle may not send.", front(func(s ingest.FrontStats) uint64 { return s.NotActive })},
 		{"ingest", "failed", "Messages refused with 0x80.", front(func(s ingest.FrontStats) uint64 { return s.Failed })},
 		{"backbone", "batches", "Atomic batches committed.", func() float64 { return float64(c.backbone.Stats().Batches) }},
@@ -98,6 +99,9 @@ func (c *Cloud) gauges() []figure {
 		{"gate", "strangers", "Those of them whose holder is not known yet.", func() float64 { return float64(c.gateStats().Strangers) }},
 		{"broker", "connections", "Clients with an accepted CONNECT.", func() float64 { return float64(c.broker.Stats().Connections) }},
 		{"broker", "queued", "Messages waiting for sessions.", func() float64 { return float64(c.broker.Stats().Queued) }},
+		{"backbone", "refusing", "Reasons for which messages are refused now; /v1/health names them.", func() float64 { return float64(len(c.backbone.Refusals())) }},
+		{"backbone", "disk_free_bytes", "Free on the disk of the embedded server.", func() float64 { free, _, _ := c.backbone.Space(); return float64(free) }},
+		{"backbone", "disk_reserve_bytes", "Kept free on it: below, messages are refused.", func() float64 { _, kept, _ := c.backbone.Space(); return float64(kept) }},
 		{"backbone", "queued", "Messages waiting for the disk.", func() float64 { return float64(c.backbone.Stats().Queued) }},
 		{"processor", "waiting", "Lanes that wait for a stream, a store or the lake.", func() (n float64) {
 			for _, l := range c.lanes {

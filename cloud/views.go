@@ -199,12 +199,11 @@ const healthWait = 2 * time.Second
 
 // health tells whether the cloud can store and process.
 func (c *Cloud) health(ctx context.Context) api.Health {
-	h := api.Health{Version: c.cfg.Version, Uptime: time.Since(c.started).Seconds(), Problems: map[string]string{}}
+	h := api.Health{Version: c.cfg.Version, Uptime: time.Since(c.started).Seconds()}
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
-	if err := c.backbone.Err(); err != nil {
-		h.Problems["backbone"] = err.Error()
-	} else if _, err := c.backbone.Info(ctx, backbone.Up); err != nil {
+	h.Problems = c.backbone.Refusals()
+	if _, err := c.backbone.Info(ctx, backbone.Up); err != nil && h.Problems["backbone"] == "" {
 		h.Problems["backbone"] = "it does not answer: " + err.Error()
 	}
 	for _, l := range c.lanes {

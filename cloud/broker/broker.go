@@ -112,6 +112,9 @@ type Config struct {
 	// Identify reads who a verified client certificate was issued to.
 	Identify func(*x509.Certificate) (Client, error)
 	Handler  Handler
+	// Explain says in at most 256 bytes why publishes are refused with a code now, for the Reason String of
+	// their PUBACK; nil or "": nothing is said. It is called by the writers of connections and must be quick.
+	Explain func(code byte) string
 
 	ReceiveMaximum   int           // unacknowledged QoS 1 publishes of one client, at most 65535
 	MaxInflight      int           // publishes that the Handler holds, over all clients; more are refused with 0x97

@@ -16,6 +16,7 @@ import (
 // It returns the reason code for CONNACK.
 func (b *Broker) admit(c *connection, pk packets.Packet) byte {
 	c.version, c.maxPacket = pk.ProtocolVersion, pk.Properties.MaximumPacketSize
+	c.explain = c.version == 5 && (!pk.Properties.RequestProblemInfoFlag || pk.Properties.RequestProblemInfo == 1)
 	client, code := b.identify(c)
 	if code != codeSuccess {
 		return code

@@ -37,6 +37,7 @@ type connection struct {
 	sessionPresent bool
 	sessionExpiry  uint32 // to tell in CONNACK when it was cut; 0: as asked
 	session        *session
+	explain        bool // the client wants to know why
 
 	kicked     atomic.Uint32         // kickedBit | reason code once the connection is to end
 	admitted   atomic.Bool           // CONNECT was accepted: the writer runs or is about to
@@ -217,8 +218,22 @@ func (c *connection) encodeAcks(buf *bytes.Buffer) {
 	for _, a := range acks {
 		encode(buf, &packets.Packet{
 			FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: a.id, ReasonCode: a.code,
+			Properties: packets.Properties{ReasonString: c.explanation(a.code)},
 		}, c.version)
 	}
+}
+
+// explanation is the Reason String of a refusal. It is left out when the client does not want
+// it [MQTT-3.1.2-29], or when the packet would be larger than the client takes [MQTT-3.4.2-2].
+func (c *connection) explanation(code byte) string {
+	if code < refusedFrom || !c.explain || c.broker.cfg.Explain == nil {
+		return ""
+	}
+	text := c.broker.cfg.Explain(code)
+	if len(text) > maxExplanation || c.maxPacket > 0 && int(c.maxPacket) < len(text)+pubackOverhead {
+		return ""
+	}
+	return text
 }
 
 // sendControl queues a SUBACK or UNSUBACK.

@@ -22,6 +22,8 @@ const (
 	maxFilters       = 128      // in one SUBSCRIBE or UNSUBSCRIBE: DISCONNECT 0x82
 	maxUserProps     = 32       // of one publish: refused with 0x97
 	maxClientID      = 128      // bytes, of operators: 0x85
+	maxExplanation   = 256      // bytes of a Reason String: left out
+	pubackOverhead   = 12       // bytes of a PUBACK besides its Reason String, at most
 	maxCorrelation   = 1 << 10  // bytes of correlation data in one publish of an operator: refused with 0x97
 	maxPresence      = 4 << 10  // bytes of a presence, which the cloud keeps of each device: 0x99
 	maxPresences     = 16       // presences of one device that wait for the handler: the newest replaces the last
