@@ -265,7 +265,8 @@ func (c *Cloud) openBroker(context.Context) error {
 	}
 	c.broker, err = broker.New(broker.Config{
 		Listener: c.gateBroker(listener), TLS: tls, Identify: identify, Handler: handler{c}, Explain: c.explain,
-		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients, Log: c.cfg.Log,
+		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients,
+		MaxOperatorSessions: min(maxOperatorSessions, c.places.clients/operatorPart), Log: c.cfg.Log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -278,6 +279,12 @@ func identify(cert *x509.Certificate) (broker.Client, error) {
 	id, err := provisioning.CertificateIdentity(cert)
 	return broker.Client{Vehicle: id.Vehicle, Device: id.Device, Operator: id.Operator}, err
 }
+
+// Operators share the connections with the vehicles: no more than this, and no more than a part of them.
+const (
+	maxOperatorSessions = 2048
+	operatorPart        = 8
+)
 
 // receiveMaximum bounds what one client may have on its way to the disk: all
 // clients share one queue there, so a flood must not put much before the others.

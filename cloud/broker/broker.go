@@ -116,16 +116,18 @@ type Config struct {
 	// their PUBACK; nil or "": nothing is said. It is called by the writers of connections and must be quick.
 	Explain func(code byte) string
 
-	ReceiveMaximum   int           // unacknowledged QoS 1 publishes of one client, at most 65535
-	MaxInflight      int           // publishes that the Handler holds, over all clients; more are refused with 0x97
-	MaxInflightBytes int64         // the same in bytes of payload
-	MaxConnections   int           // more are refused with 0x89
-	MaxSessions      int           // connected or not; more are refused with 0x97
-	QueueMessages    int           // messages waiting for one session; see session.offer for what overflow does
-	QueueBytes       int64         // the same in bytes
-	MaxSessionExpiry time.Duration // longest life of a session without connection
-	ConnectTimeout   time.Duration // for the TLS handshake and CONNECT together
-	WriteTimeout     time.Duration // for one write to a client
+	ReceiveMaximum      int           // unacknowledged QoS 1 publishes of one client, at most 65535
+	MaxInflight         int           // publishes that the Handler holds, over all clients; more are refused with 0x97
+	MaxInflightBytes    int64         // the same in bytes of payload
+	MaxConnections      int           // more are refused with 0x89
+	MaxSessions         int           // of devices, connected or not; more are refused with 0x97
+	SessionsPerOperator int           // of one operator, whatever its client identifiers; a further one ends its oldest without connection, or is refused with 0x97
+	MaxOperatorSessions int           // of all operators; the same
+	QueueMessages       int           // messages waiting for one session; see session.offer for what overflow does
+	QueueBytes          int64         // the same in bytes
+	MaxSessionExpiry    time.Duration // longest life of a session without connection
+	ConnectTimeout      time.Duration // for the TLS handshake and CONNECT together
+	WriteTimeout        time.Duration // for one write to a client
 
 	Log *slog.Logger // nil: silent
 }
@@ -149,6 +151,7 @@ type Broker struct {
 	mu        sync.Mutex               // guards what follows, and the fields of session that say so
 	sessions  map[string]*session      // by session key
 	open      map[*connection]struct{} // every connection being served
+	operators operatorSessions
 	lastConn  uint64
 	connected int
 	closing   bool
@@ -175,6 +178,7 @@ func New(cfg Config) (*Broker, error) {
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
+	b.operators.keys = make(map[string]map[string]struct{})
 	b.presence.init(cfg.Handler)
 	b.schedule.init()
 	b.server = newServer(b)

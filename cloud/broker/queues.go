@@ -12,7 +12,9 @@ const (
 	defaultMaxInflight      = 16 << 10  // publishes of all clients: refused with 0x97
 	defaultMaxInflightBytes = 128 << 20 // the same
 	defaultMaxConnections   = 20_000    // refused with 0x89
-	defaultMaxSessions      = 40_000    // refused with 0x97
+	defaultMaxSessions      = 40_000    // of devices: refused with 0x97
+	defaultPerOperator      = 256       // sessions of one operator: its oldest without connection ends, else refused with 0x97
+	defaultOperatorSessions = 2048      // of all operators: the same
 	defaultQueueMessages    = 4096      // QoS 0 dropped, then the session is cut; see session.offer
 	defaultQueueBytes       = 16 << 20  // the same
 
@@ -66,6 +68,8 @@ func (c *Config) setDefaults() {
 	orInt(&c.MaxInflightBytes, defaultMaxInflightBytes)
 	orInt(&c.MaxConnections, defaultMaxConnections)
 	orInt(&c.MaxSessions, defaultMaxSessions)
+	orInt(&c.SessionsPerOperator, defaultPerOperator)
+	orInt(&c.MaxOperatorSessions, defaultOperatorSessions)
 	orInt(&c.QueueMessages, defaultQueueMessages)
 	orInt(&c.QueueBytes, defaultQueueBytes)
 	orInt(&c.MaxSessionExpiry, defaultMaxSessionExpiry)

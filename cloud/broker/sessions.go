@@ -11,6 +11,7 @@ import (
 // the new connection when it has no delay, or when its session ends by this: at a clean
 // start, and when the session's expiry was 0 [MQTT-3.1.4-3] (section 3.1.2.5).
 func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
+	b.makeRoom(c)
 	old, s, due, code := b.claim(c, w, settings)
 	if code != codeSuccess {
 		return code
@@ -51,11 +52,11 @@ func (b *Broker) claim(c *connection, w *will, settings sessionSettings) (old, s
 		return nil, nil, nil, codeUnavailable
 	case old != nil && old.current > number:
 		return nil, nil, nil, codeUnavailable // a newer connection of this client was faster
-	case old == nil && len(b.sessions) >= b.cfg.MaxSessions:
+	case old == nil && !b.roomFor(c.client):
 		return nil, nil, nil, codeQuota
 	case old == nil || old.endsBy(settings):
 		s = &session{broker: b, key: c.key, client: c.client, subscribed: make(map[string]subscription)}
-		b.sessions[c.key] = s
+		b.keep(s)
 	}
 	if old == nil || !old.attached {
 		b.connected++
@@ -143,7 +144,7 @@ func (b *Broker) due(s *session, now time.Time) {
 		next = s.willAt
 	}
 	if expired && b.sessions[s.key] == s {
-		delete(b.sessions, s.key)
+		b.drop(s)
 		if s.expiry > 0 {
 			b.counters.expiredSessions.Add(1)
 		}
@@ -182,7 +183,7 @@ func (b *Broker) cut(s *session) {
 		b.mu.Unlock()
 		return
 	}
-	delete(b.sessions, s.key)
+	b.drop(s)
 	if s.attached {
 		b.connected--
 	}
