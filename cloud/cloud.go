@@ -99,6 +99,9 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Cloud{cfg: cfg, started: time.Now(), states: state.New(), live: api.NewLive()}
+	if cfg.Flush < 0 {
+		return nil, fmt.Errorf("flush: %v: expected a time above zero", cfg.Flush)
+	}
 	if err := c.allotPlaces(); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,16 @@ import (
 	"time"
 
 	"telltale.dev/cloud/gate"
+	"telltale.dev/protocol"
+)
+
+// Least sizes of settings, in bytes: below, a cloud would start and then refuse everything, or do nothing but
+// collect memory.
+const (
+	LeastMemory = 64 << 20               // of the heap from which memory is collected eagerly
+	LeastKeep   = 4 * protocol.MaxPacket // of a stream
+	LeastQuota  = 1 << 10                // a second and vehicle
+	LeastUpdate = 64 << 10               // of the bound of an update file
 )
 
 // places says how many connections each listener has at once. Each costs a file

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -45,15 +46,22 @@ func (c *Cloud) openUpdates(ctx context.Context) error {
 }
 
 // openDownloads listens for devices that fetch update files.
-func (c *Cloud) openDownloads(config *tls.Config) (err error) {
+func (c *Cloud) openDownloads(config *tls.Config) error {
 	if c.cfg.Download == "" {
 		return nil
 	}
-	c.downloads, err = update.NewServer(update.ServerConfig{
+	server, err := update.NewServer(update.ServerConfig{
 		Listen: c.cfg.Download, Gate: c.gateDownloads, TLS: config, Updates: c.updates, Identify: identifyDevice, Active: c.registry.Active,
 		Log: c.cfg.Log,
 	})
-	return err
+	if err != nil && c.cfg.Download == protocol.DownloadEndpoint(c.cfg.MQTT) {
+		return fmt.Errorf("download: %w; %s is the port for MQTT plus 1: choose another one with --download HOST:PORT, or none", err, c.cfg.Download)
+	}
+	if err != nil {
+		return fmt.Errorf("download: %w", err)
+	}
+	c.downloads = server
+	return nil
 }
 
 // identifyDevice reads from a certificate which device its holder is.

@@ -303,6 +303,15 @@ func ParseSize(s string) (int64, error) {
 	return n * factor, nil
 }
 
+// ParseSizeFrom is ParseSize for a size of at least so many bytes.
+func ParseSizeFrom(s string, least int64) (int64, error) {
+	n, err := ParseSize(s)
+	if err == nil && n < least {
+		return 0, fmt.Errorf("size %.16q: expected at least %d KiB", s, least>>10)
+	}
+	return n, err
+}
+
 func invalid(field, expected string) error {
 	return &campaignError{field + ": " + expected}
 }

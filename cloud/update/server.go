@@ -52,7 +52,7 @@ type Server struct {
 func NewServer(cfg ServerConfig) (*Server, error) {
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("download: %w", err)
+		return nil, err
 	}
 	if cfg.BlockWait <= 0 {
 		cfg.BlockWait = defaultBlockWait

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -133,9 +134,16 @@ func TestRefusals(t *testing.T) {
 		"nats server unreachable": {"--data", filepath.Join(data, "a"), "--nats", "nats://127.0.0.1:1"},
 		"--keep: size":            {"--data", filepath.Join(data, "b"), "--keep", "much"},
 		"--quota-bytes: size":     {"--data", filepath.Join(data, "c"), "--quota-bytes=-1"},
-		"--max-update: size":      {"--data", filepath.Join(data, "e"), "--max-update", "large"},
-		"--update-key: update key: expected a new public key": {"--data", filepath.Join(data, "f"), "--update-key", file},
-		"expected a loopback address":                         {"--data", filepath.Join(data, "d"), "--mqtt", "127.0.0.1:0", "--http", ":0"},
+		"--keep: size \"5\": expected at least 1024 KiB":        {"--data", filepath.Join(data, "g"), "--keep", "5"},
+		"--keep: size \"0\": expected at least 1024 KiB":        {"--data", filepath.Join(data, "g"), "--keep", "0"},
+		"--keep: size \"1023KiB\": expected at least 1024 KiB":  {"--data", filepath.Join(data, "g"), "--keep", "1023KiB"},
+		"--memory: size \"1MiB\": expected at least 65536 KiB":  {"--data", filepath.Join(data, "g"), "--memory", "1MiB"},
+		"--quota-bytes: size \"1B\": expected at least 1 KiB":   {"--data", filepath.Join(data, "g"), "--quota-bytes", "1B"},
+		"--max-update: size \"5KiB\": expected at least 64 KiB": {"--data", filepath.Join(data, "g"), "--max-update", "5KiB"},
+		"flush: -1s: expected a time above zero":                {"--data", filepath.Join(data, "g"), "--flush=-1s"},
+		"--max-update: size":                                    {"--data", filepath.Join(data, "e"), "--max-update", "large"},
+		"--update-key: update key: expected a new public key":   {"--data", filepath.Join(data, "f"), "--update-key", file},
+		"expected a loopback address":                           {"--data", filepath.Join(data, "d"), "--mqtt", "127.0.0.1:0", "--http", ":0"},
 	} {
 		if len(args) < 5 {
 			args = append(args, ports...)
@@ -207,4 +215,22 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("%v: got %v and %s", args, err, out)
 		}
 	}
+}
+
+// TestDownloadPort: an error about a port that no flag names says where it comes from.
+func TestDownloadPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	before := fmt.Sprintf("127.0.0.1:%d", port-1)
+	if free, err := net.Listen("tcp", before); err != nil {
+		t.Skipf("the port before is taken: %v", err)
+	} else {
+		free.Close()
+	}
+	refused(t, fmt.Sprintf("address already in use; 127.0.0.1:%d is the port for MQTT plus 1: choose another one with --download HOST:PORT, or none", port),
+		"--data", t.TempDir(), "--mqtt", before, "--http", "127.0.0.1:0")
 }

@@ -45,21 +45,21 @@ const gcPercent = 300
 
 // Run is the cloud until ctx ends. Once its ports are open it prints them as one JSON line.
 func (c *runCommand) Run(ctx context.Context) error {
-	memory, err := protocol.ParseSize(c.Memory)
+	memory, err := protocol.ParseSizeFrom(c.Memory, cloud.LeastMemory)
 	if err != nil {
 		return fmt.Errorf("--memory: %w", err)
 	}
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memory)
-	keep, err := protocol.ParseSize(c.Keep)
+	keep, err := protocol.ParseSizeFrom(c.Keep, cloud.LeastKeep)
 	if err != nil {
 		return fmt.Errorf("--keep: %w", err)
 	}
-	rate, err := protocol.ParseSize(c.QuotaBytes)
+	rate, err := protocol.ParseSizeFrom(c.QuotaBytes, cloud.LeastQuota)
 	if err != nil {
 		return fmt.Errorf("--quota-bytes: %w", err)
 	}
-	largest, err := protocol.ParseSize(c.MaxUpdate)
+	largest, err := protocol.ParseSizeFrom(c.MaxUpdate, cloud.LeastUpdate)
 	if err != nil {
 		return fmt.Errorf("--max-update: %w", err)
 	}
