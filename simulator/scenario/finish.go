@@ -11,6 +11,7 @@ import (
 
 // finish looks at the last expectations, ends everything in order and adds up what was delivered.
 func (e *Engine) finish(ctx context.Context) (*Result, error) {
+	e.screen.DriveEnded()
 	var deliveries []*Delivery
 	for i := range e.scenario.Finally {
 		x := &e.scenario.Finally[i]

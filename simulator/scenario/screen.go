@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"telltale.dev/simulator/ledger"
 )
@@ -13,12 +14,14 @@ import (
 // Screen shows a running scenario: a calm block that is redrawn in place on a
 // terminal, plain lines elsewhere.
 type Screen struct {
-	out  io.Writer
-	live bool
+	out      io.Writer
+	terminal *Terminal // nil: none
 
 	mu     sync.Mutex // guards all below
-	drawn  int        // lines of the block on the terminal now
+	drawn  []int      // lines of the block on the terminal now, in characters
+	width  int        // of the terminal when they were drawn
 	last   View
+	ended  bool
 	spoken time.Time // of the last plain line
 }
 
@@ -37,8 +40,10 @@ type View struct {
 	Now      string
 }
 
-// NewScreen writes to out; live says that it is a terminal.
-func NewScreen(out io.Writer, live bool) *Screen { return &Screen{out: out, live: live} }
+// NewScreen writes to out, which is terminal; nil: it is none, or one without cursor escapes.
+func NewScreen(out io.Writer, terminal *Terminal) *Screen {
+	return &Screen{out: out, terminal: terminal}
+}
 
 // plainEvery is how often the numbers appear where there is no terminal.
 const plainEvery = 5 * time.Second
@@ -47,12 +52,15 @@ const plainEvery = 5 * time.Second
 func (s *Screen) Show(v View) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended && s.last.Name != "" {
+		v.Presence, v.Powered = s.last.Presence, s.last.Powered
+	}
 	s.last = v
-	if s.live {
+	if s.terminal != nil {
 		s.draw()
 		return
 	}
-	if time.Since(s.spoken) >= plainEvery {
+	if !s.ended && time.Since(s.spoken) >= plainEvery {
 		s.spoken = time.Now()
 		fmt.Fprintf(s.out, "%5.1fs  %s frames (%s/s)  %s samples  %d batches waiting  %s up  %s\n", v.Elapsed.Seconds(),
 			ledger.Thousands(v.Frames), ledger.Thousands(uint64(v.Rate)), ledger.Thousands(v.Samples), v.Waiting, size(v.BytesUp), presence(v))
@@ -65,9 +73,17 @@ func (s *Screen) Say(format string, args ...any) {
 	defer s.mu.Unlock()
 	s.erase()
 	fmt.Fprintf(s.out, format+"\n", args...)
-	if s.live && s.last.Name != "" {
+	if s.terminal != nil && s.last.Name != "" {
 		s.draw()
 	}
+}
+
+// DriveEnded says that vehicles and cloud are now ended in order, which is no loss of
+// presence or power: the block keeps those of before, and no further plain line has numbers.
+func (s *Screen) DriveEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
 }
 
 // End removes the block.
@@ -80,39 +96,78 @@ func (s *Screen) End() {
 
 // erase takes the block off the terminal; the cursor is then where its first line was.
 func (s *Screen) erase() {
-	if s.drawn > 0 {
-		fmt.Fprintf(s.out, "\x1b[%dA\x1b[J", s.drawn)
-		s.drawn = 0
+	if len(s.drawn) > 0 {
+		fmt.Fprintf(s.out, "\x1b[%dA\r\x1b[J", s.rows())
+		s.drawn = nil
 	}
 }
 
-// barWidth is the width of the progress bar in characters.
+// rows is how many rows of the terminal the block takes now.
+func (s *Screen) rows() (rows int) {
+	for _, characters := range s.drawn {
+		rows += s.terminal.Rows(characters, s.width)
+	}
+	return rows
+}
+
+// barWidth is the width of the progress bar in characters, where the terminal has room for it.
 const barWidth = 56
 
+// draw replaces the block by one that fits the terminal's present size.
 func (s *Screen) draw() {
+	columns, rows := s.terminal.size()
+	lines := s.block(columns)
+	lines = lines[:min(len(lines), max(1, rows-1))] // the cursor's line is below them
+	var b strings.Builder
+	switch {
+	case len(s.drawn) == 0:
+	case columns != s.width || len(lines) < len(s.drawn):
+		fmt.Fprintf(&b, "\x1b[%dA\r\x1b[J", s.rows())
+	default:
+		fmt.Fprintf(&b, "\x1b[%dA", len(s.drawn))
+	}
+	s.drawn, s.width = make([]int, len(lines)), columns
+	b.WriteString("\x1b[?7l") // characters of double width must not make one line two
+	for i, line := range lines {
+		line = Cut(squeeze(line, columns), columns)
+		s.drawn[i] = utf8.RuneCountInString(line)
+		b.WriteString("\r\x1b[K" + line + "\n")
+	}
+	b.WriteString("\x1b[?7h")
+	_, _ = io.WriteString(s.out, b.String())
+}
+
+// labelWidth is how far what is shown stands behind the left edge, in characters.
+const labelWidth = 12
+
+// squeeze takes the room between the numbers out of a line that is too long for the terminal.
+func squeeze(line string, columns int) string {
+	if utf8.RuneCountInString(line) <= columns || len(line) < labelWidth {
+		return line
+	}
+	text := strings.TrimLeft(line[labelWidth:], " ")
+	for strings.Contains(text, "   ") {
+		text = strings.ReplaceAll(text, "   ", "  ")
+	}
+	return line[:labelWidth] + text
+}
+
+// block is what the last view looks like; lines may be too long for the terminal.
+func (s *Screen) block(columns int) []string {
 	v := s.last
-	done := int(v.Share*barWidth + 0.5)
-	lines := []string{
+	width := min(barWidth, max(1, columns-2))
+	done := min(width, max(0, int(v.Share*float64(width)+0.5)))
+	gap := max(1, min(width, columns-9)-utf8.RuneCountInString(v.Name)-6)
+	return []string{
 		"",
-		fmt.Sprintf("  %s%s%s  %3.0f %%", v.Name, strings.Repeat(" ", max(1, barWidth-len(v.Name)-6)), seconds(v.Elapsed), 100*v.Share),
-		"  " + strings.Repeat("━", done) + strings.Repeat("─", barWidth-done),
+		fmt.Sprintf("  %s%s%s  %3.0f %%", v.Name, strings.Repeat(" ", gap), seconds(v.Elapsed), 100*v.Share),
+		"  " + strings.Repeat("━", done) + strings.Repeat("─", width-done),
 		fmt.Sprintf("  bus       %10s frames/s  %12s frames", ledger.Thousands(uint64(v.Rate)), ledger.Thousands(v.Frames)),
 		fmt.Sprintf("  vehicle   %10s samples   %12d batches waiting", ledger.Thousands(v.Samples), v.Waiting),
 		fmt.Sprintf("  link      %10s up        %12s", size(v.BytesUp), presence(v)),
 		"  now       " + v.Now,
 		"",
 	}
-	var b strings.Builder
-	if s.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", s.drawn)
-	}
-	b.WriteString("\x1b[?7l") // a line that is too long for the terminal must not become two
-	for _, line := range lines {
-		b.WriteString("\r" + line + "\x1b[K\n")
-	}
-	b.WriteString("\x1b[?7h")
-	s.drawn = len(lines)
-	_, _ = io.WriteString(s.out, b.String())
 }
 
 func presence(v View) string {

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/term"
-
 	"telltale.dev/simulator/ledger"
 	"telltale.dev/simulator/scenario"
 	"telltale.dev/simulator/world"
@@ -72,8 +70,7 @@ func (c *playing) play(ctx context.Context, s *scenario.Scenario) error {
 	if err != nil {
 		return err
 	}
-	live := out == io.Writer(os.Stdout) && term.IsTerminal(int(os.Stdout.Fd()))
-	result, err := scenario.New(s, w, scenario.NewScreen(out, live)).Run(ctx)
+	result, err := scenario.New(s, w, scenario.NewScreen(out, terminal(out))).Run(ctx)
 	if err != nil {
 		return fmt.Errorf("%w (logs in %s)", err, filepath.Join(dir, "logs"))
 	}

@@ -12,11 +12,11 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
+	"unicode/utf8"
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/simulator/scenario"
 )
 
 type updateCommand struct {
@@ -154,7 +154,7 @@ func (c *updateStartCommand) follow(ctx context.Context, id string) error {
 	if c.JSON {
 		out = os.Stderr // the last line of standard output is for programs
 	}
-	line := progressLine{out: out, live: out == io.Writer(os.Stdout) && term.IsTerminal(int(os.Stdout.Fd()))}
+	line := progressLine{out: out, terminal: terminal(out)}
 	defer line.end()
 	for {
 		var f firmwareView
@@ -228,13 +228,15 @@ func (u *updateView) progress() string {
 // progressLine shows states one below the other, and the progress of a state in its line.
 type progressLine struct {
 	out         io.Writer
-	live        bool // a terminal
+	terminal    *scenario.Terminal // nil: none
 	state, text string
-	open        bool // the cursor stands in a line
+	open        bool   // the cursor stands behind a line
+	shown       string // that line
+	width       int    // of the terminal when it was printed
 }
 
 func (p *progressLine) print(state, text string) {
-	if state == p.state && (text == p.text || !p.live) {
+	if state == p.state && (text == p.text || p.terminal == nil) {
 		return
 	}
 	if state != p.state {
@@ -243,12 +245,25 @@ func (p *progressLine) print(state, text string) {
 	p.state, p.text = state, text
 	now := time.Now()
 	line := strings.TrimRight(fmt.Sprintf("%s  %-12s %s", clock(&now), state, text), " ")
-	if p.live {
-		fmt.Fprintf(p.out, "\r\x1b[K%s", line)
+	if p.terminal != nil {
+		if p.open {
+			p.erase()
+		}
+		p.width = p.terminal.Columns()
+		p.shown = scenario.Cut(line, p.width-1) // a full line would put the cursor into the next one
+		fmt.Fprint(p.out, p.shown)
 		p.open = true
 		return
 	}
 	fmt.Fprintln(p.out, line)
+}
+
+// erase takes the open line off the terminal.
+func (p *progressLine) erase() {
+	if above := p.terminal.Rows(utf8.RuneCountInString(p.shown), p.width) - 1; above > 0 {
+		fmt.Fprintf(p.out, "\x1b[%dA", above)
+	}
+	fmt.Fprint(p.out, "\r\x1b[J")
 }
 
 func (p *progressLine) end() {

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"telltale.dev/simulator/scenario"
+)
+
+// TestTerminal knows which terminals get cursor escapes, and which cut lines.
+func TestTerminal(t *testing.T) {
+	for kind, want := range map[string]bool{"": false, "dumb": false, "xterm-256color": true, "linux": true} {
+		if got := movesCursor(kind); got != want {
+			t.Errorf("TERM=%s: got %v, want %v", kind, got, want)
+		}
+	}
+	for _, c := range []struct {
+		env  map[string]string
+		want bool
+	}{
+		{map[string]string{"TERM": "xterm-256color"}, false},
+		{map[string]string{"TERM": "linux"}, true},
+		{map[string]string{"TERM": "xterm", "XTERM_VERSION": "XTerm(390)"}, true},
+		{map[string]string{"TERM": "screen", "STY": "1.a"}, true},
+		{map[string]string{"TERM": "screen", "TMUX": "/x", "XTERM_VERSION": "XTerm(390)"}, false},
+	} {
+		if got := cutsLines(func(name string) string { return c.env[name] }); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.env, got, c.want)
+		}
+	}
+}
+
+// TestProgressLine wants one line for a state, also when the terminal has become narrower.
+func TestProgressLine(t *testing.T) {
+	var out strings.Builder
+	columns := 30
+	p := progressLine{out: &out, terminal: &scenario.Terminal{Size: func() (int, int) { return columns, 24 }}}
+	p.print("DOWNLOADING", "10% of a large file")
+	if got := out.String(); len(got) != 29 || strings.Contains(got, "\x1b") {
+		t.Errorf("got %q, want a line that is cut to the terminal", got)
+	}
+	out.Reset()
+	columns = 10 // the line is broken into three
+	p.print("DOWNLOADING", "20% of a large file")
+	if got := out.String(); !strings.HasPrefix(got, "\x1b[2A\r\x1b[J") || len(got) != len("\x1b[2A\r\x1b[J")+9 {
+		t.Errorf("got %q, want all of the former line erased", got)
+	}
+	out.Reset()
+	plain := progressLine{out: &out}
+	plain.print("DOWNLOADING", "10%")
+	plain.print("DOWNLOADING", "20%")
+	plain.print("CONFIRMED", "")
+	if got := out.String(); strings.ContainsAny(got, "\x1b\r") || strings.Count(got, "\n") != 2 {
+		t.Errorf("got %q, want one line for each state", got)
+	}
+}
