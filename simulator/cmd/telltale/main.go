@@ -19,6 +19,7 @@ type commands struct {
 	Up       upCommand       `cmd:"" help:"Keep a cloud and a driving vehicle running until Ctrl-C."`
 	Decode   decodeCommand   `cmd:"" help:"Decode a log: a tab-separated line for each signal."`
 	DBC      dbcCommand      `cmd:"" name:"dbc" help:"Look at DBC files."`
+	Campaign campaignCommand `cmd:"" help:"Look at campaign files."`
 	Vehicles vehiclesCommand `cmd:"" help:"List the vehicles of a cloud."`
 	State    stateCommand    `cmd:"" help:"Show the last known state of a vehicle."`
 	Watch    watchCommand    `cmd:"" help:"Follow a vehicle live."`
