@@ -28,11 +28,14 @@ func (k *maker) claiming(seq uint64, rows, columns int) []byte {
 }
 
 // large is the largest batch that is let through: 2^20 values that hardly change, in about a kilobyte.
-func (k *maker) large(seq uint64) []byte {
+func (k *maker) large(seq uint64) []byte { return k.values(seq, codec.MaxBatchCells) }
+
+// values is a batch with so many values that hardly change.
+func (k *maker) values(seq uint64, cells int) []byte {
 	k.tb.Helper()
 	e := codec.NewEncoder(k.schema, k.hash.ID())
 	x := uint32(seq)
-	for i := range int64(codec.MaxBatchCells / 2) {
+	for i := range int64(cells / 2) {
 		v := i / 4096
 		if i%4096 < 2 { // some noise, or it would be less than a byte for 1,024 values
 			x = x*1664525 + 1013904223
@@ -157,6 +160,51 @@ func TestFair(t *testing.T) {
 		t.Errorf("checkpoint: got %d, want %d", got, backlog+3)
 	}
 }
+
+// TestReadsOnBesideLongWork: while each turn of one vehicle takes long, and the stream gives little in one read, a
+// neighbour's batch behind hundreds of short ones of a third vehicle still has its turn soon.
+func TestReadsOnBesideLongWork(t *testing.T) {
+	const long, short, most = 40, 300, 6
+	b := newBench(t)
+	k := b.maker
+	for seq := uint64(1); seq <= long; seq++ {
+		b.up.Publish(k.message(k.values(seq, 24_000), k.id(seq).String()), func(uint64, error) {})
+	}
+	chatty, neighbour := *k, *k
+	chatty.vehicle, neighbour.vehicle = "car2", "car3"
+	for seq := uint64(1); seq <= short; seq++ {
+		chatty.send(b.up, seq)
+	}
+	neighbour.send(b.up, 1)
+	turns, before := 0, -1 // of the vehicle with long turns: in all, and before the neighbour's
+	b.config = func(c *ingest.ProcessorConfig) {
+		c.Stream = &watched{memory: b.up} // 8 messages a read
+		c.Sinks = []ingest.Sink{batchFunc(func(d *ingest.Decoded) {
+			switch d.Vehicle {
+			case k.vehicle:
+				turns++
+				time.Sleep(30 * time.Millisecond)
+			case neighbour.vehicle:
+				before = turns
+			}
+		})}
+	}
+	p, stop := b.start()
+	b.flush(p)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if turns != long {
+		t.Errorf("got %d long batches, want %d", turns, long)
+	}
+	if before < 0 || before > most {
+		t.Errorf("%d long batches were done before the neighbour's, want at most %d", before, most)
+	}
+}
+
+type batchFunc func(*ingest.Decoded)
+
+func (f batchFunc) Apply(_ context.Context, b *ingest.Decoded) error { f(b); return nil }
 
 // TestBacklogOverRestarts: a vehicle with more waiting than may be in memory, and others
 // behind it, with commits in between and a restart at any place: each batch is in the

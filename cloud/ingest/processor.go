@@ -75,12 +75,13 @@ type Processor struct {
 	// Owned by Run.
 	position position
 	queue    fairQueue
-	units    int       // of work that the message in hand costs
-	samples  int       // appended since the last commit
-	pending  int       // messages done since the last commit
-	since    time.Time // when the first of them was begun
-	dates    dates     // of the rows since the last commit
-	letters  []Message // dead letters of the messages in hand
+	units    int           // of work that the message in hand costs
+	worked   time.Duration // how long the last turn's work took
+	samples  int           // appended since the last commit
+	pending  int           // messages done since the last commit
+	since    time.Time     // when the first of them was begun
+	dates    dates         // of the rows since the last commit
+	letters  []Message     // dead letters of the messages in hand
 
 	buried  int                 // letters since the last commit
 	ended   uint64              // the stream's last message when the processor started

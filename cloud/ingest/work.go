@@ -12,12 +12,24 @@ import (
 // beyond what may wait of it, until that message's turn comes and says what it is.
 func advance(size int) int32 { return int32(min(size*codec.MaxSamplesPerByte, codec.MaxBatchCells)) }
 
-// step reads once, and does a turn's work; read is how many messages came, done how many were done.
+// longWork is how long a turn's work lasts at least before it is worth to look whether the stream has more than one read gave.
+const longWork = 10 * time.Millisecond
+
+// step reads, and does a turn's work; read is how many messages came, done how many were done.
+// A read gives what is at hand, which is little beside what comes during a long turn of one vehicle. So after
+// such a turn it reads on until nothing comes, but no longer than that turn took: else messages of others would
+// wait in the stream, where no turn reaches them. All vehicles together pay with at most half of the time.
 func (p *Processor) step(ctx context.Context, wait time.Duration) (read, done int) {
-	if !p.queue.full() {
-		read = p.read(ctx, wait)
+	for began := time.Now(); !p.queue.full(); {
+		n := p.read(ctx, wait)
+		read += n
+		if n == 0 || p.worked < longWork || time.Since(began) >= p.worked {
+			break
+		}
 	}
+	began := time.Now()
 	done = p.work(ctx)
+	p.worked = time.Since(began)
 	p.sendLetters(ctx)
 	return read, done
 }
