@@ -26,6 +26,9 @@ type VehicleConfig struct {
 	Campaign        string // file; empty: everything
 	// Interfaces are the buses that are CAN interfaces of the kernel, by name; the others are virtual.
 	Interfaces map[string]string
+	// Hub is where the virtual buses listen: the path of a unix socket, or IP:port on loopback,
+	// which every user of the machine reaches. Empty: a unix socket that only we reach.
+	Hub string
 	// Tap is given every frame on the buses; see virtual.Config.
 	Tap    func(bus string, first uint64, frames []can.Frame)
 	Commit time.Duration // what a power cut may cost, in source time; zero: the agent's default
@@ -56,6 +59,7 @@ type Vehicle struct {
 	creds   Credentials
 	agent   *process
 	ended   context.CancelFunc
+	forget  func() error   // removes what the hub leaves behind
 	running sync.WaitGroup // hub and link
 
 	mu     sync.Mutex // guards all below
@@ -125,11 +129,11 @@ func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, er
 	if err := v.openInterfaces(ctx); err != nil {
 		return nil, err
 	}
-	if v.Hub, err = virtual.Listen("127.0.0.1:0", virtual.Config{Buses: names, Tap: cfg.Tap, Log: w.cfg.Log}); err != nil {
+	if v.Hub, v.forget, err = w.openHub(cfg, virtual.Config{Buses: names, Tap: cfg.Tap, Log: w.cfg.Log}); err != nil {
 		return nil, errors.Join(err, v.closeInterfaces())
 	}
 	if v.Link, err = fault.Listen(w.Ports().MQTT); err != nil {
-		return nil, errors.Join(err, v.Hub.Close(), v.closeInterfaces())
+		return nil, errors.Join(err, v.Hub.Close(), v.forget(), v.closeInterfaces())
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v.ended = cancel
@@ -455,5 +459,5 @@ func (v *Vehicle) close(ctx context.Context) error {
 	v.ended()
 	_ = v.Hub.Close()
 	v.running.Wait()
-	return errors.Join(err, v.closeInterfaces())
+	return errors.Join(err, v.forget(), v.closeInterfaces())
 }

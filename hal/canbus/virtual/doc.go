@@ -16,5 +16,7 @@
 // received last.
 //
 // It is a tool for simulation and tests: there is no arbitration, no bit rate
-// and no authentication, hence loopback only.
+// and no authentication. Hence it stays on this machine, where every user
+// reaches a TCP port, but only its owner a socket (Listen gives it the rights
+// 0600; on systems that ignore these, a folder with 0700 closes it).
 package virtual

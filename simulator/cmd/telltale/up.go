@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telltale.dev/hal/canbus/socketcan"
+	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/recordings"
 	"telltale.dev/simulator/scenario"
@@ -25,6 +26,7 @@ type upCommand struct {
 	MQTT  string  `name:"mqtt" default:"127.0.0.1:8883" help:"Where the broker listens."`
 	HTTP  string  `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
 	Down  string  `name:"download" placeholder:"ADDR" help:"Where devices fetch update files. Default: beside the broker, the port after its."`
+	Bus   string  `placeholder:"ADDR" help:"Where the virtual buses listen, such as 127.0.0.1:4000, which every user of the machine can read and send on. Default: a socket in the data folder that only you can open."`
 	Empty bool    `help:"The cloud alone."`
 	Log   string  `placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
 	Speed float64 `placeholder:"N" help:"Times the recorded speed. Default: 1."`
@@ -33,8 +35,10 @@ type upCommand struct {
 // check refuses flags that would have no effect.
 func (c *upCommand) check() error {
 	switch {
-	case c.Empty && len(c.DBC)+len(c.J1939)+len(c.Can) > 0, c.Empty && (c.Log != "" || c.Speed != 0):
-		return errors.New("--empty: there is no vehicle then: expected none of --log, --speed, --dbc, --j1939 and --can beside it")
+	case c.Empty && len(c.DBC)+len(c.J1939)+len(c.Can) > 0, c.Empty && (c.Log != "" || c.Speed != 0 || c.Bus != ""):
+		return errors.New("--empty: there is no vehicle then: expected none of --log, --speed, --dbc, --j1939, --can and --bus beside it")
+	case !c.drives() && c.Bus != "":
+		return errors.New("--bus: no bus is virtual: expected --log FILE beside it, or no --can")
 	case c.Log == "" && len(c.Can) == 0 && len(c.DBC)+len(c.J1939) > 0:
 		return errors.New("--dbc and --j1939 belong to a log or an interface: expected --log FILE or --can INTERFACE too")
 	case len(c.J1939) > 0 && len(c.DBC) == 0:
@@ -45,6 +49,20 @@ func (c *upCommand) check() error {
 		c.Speed = 1
 	}
 	return checkSpeed(c.Speed)
+}
+
+// checkAddresses makes sure that everything can listen where it is to.
+func (c *upCommand) checkAddresses() error {
+	if c.Bus != "" {
+		hub, err := virtual.Listen(c.Bus, virtual.Config{})
+		if err == nil {
+			err = hub.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("--bus: %w", err)
+		}
+	}
+	return checkPorts(c.MQTT, c.HTTP, c.Down)
 }
 
 // update is a signed firmware update for the vehicle, to try with telltale update.
@@ -61,7 +79,7 @@ func (c *upCommand) Run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := checkPorts(c.MQTT, c.HTTP, c.Down); err != nil {
+	if err := c.checkAddresses(); err != nil {
 		return err
 	}
 	w, err := world.New(world.Config{
@@ -124,7 +142,7 @@ func (c *upCommand) start(ctx context.Context, w *world.World, driven chan<- err
 	if err != nil {
 		return nil, err
 	}
-	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice}
+	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice, Hub: c.Bus}
 	names := scenario.BusNames(buses)
 	if cfg.Interfaces, err = world.Interfaces(c.Can, names); err != nil {
 		return nil, err
