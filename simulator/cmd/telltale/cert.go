@@ -47,11 +47,15 @@ func (c *certCommand) Run(ctx context.Context) error {
 		return errors.New(strings.TrimPrefix(strings.TrimSpace(string(out)), "telltale-cloud: "))
 	}
 	name := c.Names[len(c.Names)-1]
-	creds := world.Credentials{Cert: filepath.Join(c.Out, name+".crt"), Key: filepath.Join(c.Out, name+".key"), CA: filepath.Join(c.Out, "ca.crt")}
+	creds := absolutes(world.Credentials{Cert: filepath.Join(c.Out, name+".crt"), Key: filepath.Join(c.Out, name+".key"), CA: filepath.Join(c.Out, "ca.crt")})
 	if c.Role == "device" {
-		args := append([]string{"run", "--data", filepath.Join(filepath.Dir(c.Out), c.Names[0]), "--endpoint", c.broker(),
+		agent, err := world.FindProgram("telltale-agent")
+		if err != nil {
+			agent = "telltale-agent" // it may be on the machine that the certificate is for
+		}
+		args := append([]string{"run", "--data", absolute(filepath.Join(filepath.Dir(c.Out), c.Names[0])), "--endpoint", c.broker(),
 			"--cert", creds.Cert, "--key", creds.Key, "--ca", creds.CA}, c.download()...)
-		fmt.Println(command("telltale-agent", append(args, "--can", "can0=URL", "--dbc", "can0=FILE")...))
+		fmt.Println(command(agent, append(args, "--can", "can0=URL", "--dbc", "can0=FILE")...))
 		return nil
 	}
 	fmt.Println(mosquitto("mosquitto_sub", c.broker(), creds, "-t", "v1/+/up/#", "-F", "%t %x"), "|", c.inspect())
@@ -90,7 +94,7 @@ func (c *certCommand) inspect() string {
 	if ports, ok := runningUp(filepath.Dir(c.Cloud)); ok {
 		args = append(args, api(ports)...)
 	}
-	return command(ourselves(), args...)
+	return command(anywhere(), args...)
 }
 
 // mosquitto is the command line of one of mosquitto's clients.
@@ -125,3 +129,23 @@ func quote(arg string) string {
 
 // ourselves is how the user calls this program.
 func ourselves() string { return relative(os.Args[0]) }
+
+// anywhere is the same, for a line that is pasted in another folder: a name that the shell finds stays as it is.
+func anywhere() string {
+	if filepath.Base(os.Args[0]) == os.Args[0] {
+		return os.Args[0]
+	}
+	return absolute(os.Args[0])
+}
+
+// absolute is a path for a line that is pasted in another folder.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func absolutes(c world.Credentials) world.Credentials {
+	return world.Credentials{Cert: absolute(c.Cert), Key: absolute(c.Key), CA: absolute(c.CA)}
+}

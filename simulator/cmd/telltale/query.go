@@ -111,16 +111,28 @@ func (c *watchCommand) Run(ctx context.Context) error {
 	return fmt.Errorf("the cloud ended the stream: %w", cmp.Or(lines.Err(), io.EOF))
 }
 
+// presenceLine says since when a device has its presence; a cloud of before does not know: it is now.
+func presenceLine(data []byte, now time.Time) (string, error) {
+	p := struct {
+		Time          *time.Time
+		Did, Presence string
+	}{Time: &now}
+	if err := json.Unmarshal(data, &p); err != nil {
+		return "", err
+	}
+	return plain(fmt.Sprintf("%s  %s is %s", clock(p.Time), p.Did, p.Presence)), nil
+}
+
 // show prints one live message, a line for each change.
 func (c *watchCommand) show(kind string, data []byte) error {
 	now := time.Now()
 	switch kind {
 	case "presence":
-		var p struct{ Did, Presence string }
-		if err := json.Unmarshal(data, &p); err != nil {
+		line, err := presenceLine(data, now)
+		if err != nil {
 			return err
 		}
-		fmt.Println(plain(fmt.Sprintf("%s  %s is %s", clock(&now), p.Did, p.Presence)))
+		fmt.Println(line)
 	case "storage":
 		var s struct{ Did, Storage, Reason string }
 		if err := json.Unmarshal(data, &s); err != nil {

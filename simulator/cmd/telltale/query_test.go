@@ -28,6 +28,20 @@ func TestWatchLosesTheCloud(t *testing.T) {
 	}
 }
 
+// TestPresenceLine: what a watch begins with is as old as it is, not as old as the watch.
+func TestPresenceLine(t *testing.T) {
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	before := now.Add(-time.Hour)
+	for data, since := range map[string]time.Time{
+		`{"did":"tcu-a","presence":"lost"}`:                               now,
+		`{"time":"2026-11-30T11:00:00Z","did":"tcu-a","presence":"lost"}`: before,
+	} {
+		if got, err := presenceLine([]byte(data), now); err != nil || got != clock(&since)+"  tcu-a is lost" {
+			t.Errorf("%s: got %q, %v, want it since %v", data, got, err, since)
+		}
+	}
+}
+
 // TestPlain: names and texts come from vehicles.
 func TestPlain(t *testing.T) {
 	for text, want := range map[string]string{

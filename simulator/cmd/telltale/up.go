@@ -219,26 +219,27 @@ func (c *upCommand) what(ctx context.Context) (string, map[string]scenario.Bus, 
 	return carried.Log, buses, nil
 }
 
-// hints prints lines that work when pasted.
+// hints prints lines that work when pasted, in whatever folder.
 func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credentials, v *world.Vehicle) error {
 	p := w.Ports()
+	ops = absolutes(ops)
 	campaign := filepath.Join(c.Data, "slow.yaml")
 	if err := os.WriteFile(campaign, []byte(slowCampaign), 0o600); err != nil {
 		return err
 	}
-	fmt.Printf("cloud   http://%s   mqtts://%s   data in %s\n\n", p.HTTP, p.MQTT, relative(c.Data))
+	fmt.Printf("cloud   http://%s   mqtts://%s   data in %s\n\n", p.HTTP, p.MQTT, absolute(c.Data))
 	fmt.Printf("curl http://%s/v1/vehicles\n", p.HTTP)
 	if v != nil {
 		fmt.Printf("curl http://%s/v1/vehicles/%s/state\n", p.HTTP, upVehicle)
 		fmt.Printf("curl -N http://%s/v1/vehicles/%s/events\n", p.HTTP, upVehicle)
 	}
 	inspect := append([]string{"inspect"}, api(p)...)
-	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/+/up/#", "-F", "%t %x"), "|", command(ourselves(), inspect...))
+	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/+/up/#", "-F", "%t %x"), "|", command(anywhere(), inspect...))
 	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/ops/config/campaign/+/result"))
-	fmt.Println(mosquitto("mosquitto_pub", p.MQTT, ops, "-q", "1", "-t", "v1/ops/config/campaign/slow", "-f", relative(campaign)))
+	fmt.Println(mosquitto("mosquitto_pub", p.MQTT, ops, "-q", "1", "-t", "v1/ops/config/campaign/slow", "-f", absolute(campaign)))
 	if v != nil {
-		fmt.Println(command(ourselves(), append([]string{"update"}, append(api(p), upVehicle, relative(c.update()))...)...))
-		fmt.Println(command(ourselves(), append([]string{"update", "status"}, append(api(p), upVehicle)...)...))
+		fmt.Println(command(anywhere(), append([]string{"update"}, append(api(p), upVehicle, absolute(c.update()))...)...))
+		fmt.Println(command(anywhere(), append([]string{"update", "status"}, append(api(p), upVehicle)...)...))
 		second, err := w.Device(ctx, "bert", "tcu-b", filepath.Join(c.Data, "bert", "identity"))
 		if err != nil {
 			return err
@@ -255,7 +256,7 @@ func (c *upCommand) hints(ctx context.Context, w *world.World, ops world.Credent
 // canplayer prints how to send something on each interface.
 func (c *upCommand) canplayer(v *world.Vehicle) {
 	fmt.Println("\nThe interfaces are yours to send on, for instance:")
-	log := relative(filepath.Join(c.Data, "recordings", "rav4.log.zst"))
+	log := absolute(filepath.Join(c.Data, "recordings", "rav4.log.zst"))
 	player := []string{"-l", "i", "-I", strings.TrimSuffix(log, ".zst")} // it repeats files, not its standard input
 	for _, b := range v.Buses() {
 		iface := strings.TrimPrefix(v.URL(b.Name), socketcan.Scheme+":")
@@ -279,19 +280,19 @@ func api(p world.Ports) []string {
 
 // secondVehicle is the agent's command line for another car on the same buses.
 func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, dir string) string {
-	args := []string{"run", "--data", relative(dir), "--endpoint", w.Ports().MQTT,
-		"--cert", relative(creds.Cert), "--key", relative(creds.Key), "--ca", relative(creds.CA)}
+	args := []string{"run", "--data", absolute(dir), "--endpoint", w.Ports().MQTT,
+		"--cert", absolute(creds.Cert), "--key", absolute(creds.Key), "--ca", absolute(creds.CA)}
 	args = append(args, downloadFlag(w.Ports())...)
 	for _, b := range v.Buses() {
 		args = append(args, "--can", b.Name+"="+v.URL(b.Name))
 		for _, file := range b.DBC {
-			args = append(args, "--dbc", b.Name+"="+relative(file))
+			args = append(args, "--dbc", b.Name+"="+absolute(file))
 		}
 		if b.J1939 {
 			args = append(args, "--j1939", b.Name)
 		}
 	}
-	return command(relative(w.AgentProgram()), args...)
+	return command(absolute(w.AgentProgram()), args...)
 }
 
 // slowCampaign is an example to push: one value a second of each signal.

@@ -127,7 +127,8 @@ func TestUpLines(t *testing.T) {
 		}
 	}
 	t.Parallel()
-	dir, lines := ups(t, "--speed", "10")
+	home, lines := ups(t, "--speed", "10")
+	dir := t.TempDir() // another folder than that of telltale up
 	wire := follow(t, dir, line(t, lines, "mosquitto_sub", "| "))
 	results := follow(t, dir, line(t, lines, "mosquitto_sub", "/result"))
 	events := follow(t, dir, line(t, lines, "curl -N", "/events"))
@@ -164,7 +165,7 @@ func TestUpLines(t *testing.T) {
 		t.Errorf("got %s, want campaign slow revision 1", result)
 	}
 	hear(t, wire, `{"topic":"v1/anna/up/telemetry/slow","batch":{`, 15*time.Second)
-	certificates(t, dir)
+	certificates(t, home)
 	if out, err := paste(t.Context(), dir, line(t, lines, "telltale update", ".update")); err != nil || !strings.Contains(out, "2.0 (release 2) runs") {
 		t.Errorf("got %v and %s, want a confirmed update", err, out)
 	}
@@ -182,8 +183,9 @@ func certificates(t *testing.T, dir string) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	hear(t, follow(t, dir, line(t, lines, "mosquitto_sub", "| ")), "v1/anna/up/", 5*time.Second)
-	results := follow(t, dir, line(t, lines, "mosquitto_sub", "/result"))
+	elsewhere := t.TempDir()
+	hear(t, follow(t, elsewhere, line(t, lines, "mosquitto_sub", "| ")), "v1/anna/up/", 5*time.Second)
+	results := follow(t, elsewhere, line(t, lines, "mosquitto_sub", "/result"))
 	publish := strings.NewReplacer("/ID", "/odd", "CAMPAIGN.yaml", "odd.yaml").Replace(line(t, lines, "mosquitto_pub", ""))
 	if err := os.WriteFile(filepath.Join(dir, "odd.yaml"), []byte("kind: Nonsense\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -198,7 +200,7 @@ func certificates(t *testing.T, dir string) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	hear(t, results, `"REJECTED"`, 2*time.Second)
-	if out, err := paste(t.Context(), dir, "telltale cert carl tcu-c"); err != nil || !strings.HasPrefix(out, "telltale-agent run ") {
+	if out, err := paste(t.Context(), dir, "telltale cert carl tcu-c"); err != nil || !strings.HasPrefix(out, "/") || !strings.Contains(out, "telltale-agent run --data "+dir+"/.telltale/carl ") {
 		t.Errorf("got %v and %s, want the agent's command line", err, out)
 	}
 	for _, c := range []struct{ args, want string }{
