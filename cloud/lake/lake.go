@@ -19,6 +19,15 @@
 // and the stream is read again from there. After 3 everything has. When the stream
 // cannot be read again from there, the checkpoint is an older copy: Open refuses.
 //
+// The columns, in their order (rowType): time (source time, UTC, µs), vid, did, boot and
+// seq (which batch it came in), campaign, bus, message, signal, path (VSS; null until it has
+// one), value (physical), raw (as on the bus), text (of the value table; null without), unit.
+// Later versions may add columns, so readers of many parts go by name:
+//
+//	SELECT time, value, unit
+//	FROM read_parquet('lake/date=*/*.parquet', union_by_name=true) -- DuckDB
+//	WHERE vid = 'anna' AND signal = 'SPEED' ORDER BY time
+//
 // The package knows nothing of messages, of duplicates, or of what a ledger
 // means: that is cloud/ingest. It does not compact, expire or query either.
 package lake
