@@ -11,9 +11,15 @@ import (
 
 // TestDriven: sums that are right show nothing when the vehicle had no power.
 func TestDriven(t *testing.T) {
-	for unpowered, good := range map[uint64]bool{0: true, 5428: true, 5429: false, 10856: false} {
-		if err := scenario.Driven(&ledger.Ledger{FramesSent: 10856, FramesUnpowered: unpowered}); (err == nil) != good {
-			t.Errorf("%d of 10,856 frames unpowered: got %v, want good to be %t", unpowered, err, good)
+	for _, tt := range []struct {
+		sent, unpowered uint64
+		good            bool
+	}{
+		{10856, 0, true}, {10856, 5428, true}, {10856, 5429, false}, {10856, 10856, false},
+		{5, 3, true}, {99, 99, true}, {100, 51, false},
+	} {
+		if err := scenario.Driven(&ledger.Ledger{FramesSent: tt.sent, FramesUnpowered: tt.unpowered}); (err == nil) != tt.good {
+			t.Errorf("%d of %d frames unpowered: got %v, want good to be %t", tt.unpowered, tt.sent, err, tt.good)
 		}
 	}
 }
