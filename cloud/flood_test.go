@@ -16,6 +16,9 @@ import (
 // largest batches that are let through, another vehicle's batch is soon in the state; who
 // sends too much is refused in front until it has paid.
 func TestFlood(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures times, which the race detector makes ten times as long")
+	}
 	cfg := config(t.TempDir())
 	cfg.Quota.SamplesBurst = 3 << 20
 	s := start(t, cfg)

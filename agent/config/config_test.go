@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"telltale.dev/agent/buffer"
@@ -47,13 +48,16 @@ func (e *engine) Prepare(set []protocol.Campaign) (func(), error) {
 	}, nil
 }
 
-// reports keeps the statuses.
+// reports keeps the statuses. Late answers come from a goroutine of their own.
 type reports struct {
+	mu   sync.Mutex // guards got
 	got  []protocol.DocumentStatus
 	fail error
 }
 
 func (r *reports) Append(recs []buffer.Record, _ buffer.Progress) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.fail != nil {
 		return r.fail
 	}
@@ -72,6 +76,8 @@ func (r *reports) Append(recs []buffer.Record, _ buffer.Progress) error {
 
 // take gives the reports so far, each result as "id@revision state reason".
 func (r *reports) take() (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, s := range r.got {
 		for _, d := range s.Results {
 			list = append(list, strings.TrimSpace(fmt.Sprintf("%s@%d %s %s", d.ID, d.Revision, d.State, d.Reason)))

@@ -306,7 +306,7 @@ func (b *bench) start() (p *ingest.Processor, stop func() error) {
 // flush runs until everything is in the lake.
 func (b *bench) flush(p *ingest.Processor) {
 	b.tb.Helper()
-	ctx, cancel := context.WithTimeout(b.tb.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.tb.Context(), time.Minute)
 	defer cancel()
 	if err := p.Flush(ctx); err != nil {
 		b.tb.Fatalf("flush: %v", err)
