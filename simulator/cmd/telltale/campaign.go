@@ -18,7 +18,8 @@ type campaignCommand struct {
 }
 
 type campaignCheckCommand struct {
-	recording
+	DBC   []string `name:"dbc" sep:"none" placeholder:"NAME=FILE" help:"A DBC file for a bus of the vehicle. May be repeated."`
+	J1939 []string `name:"j1939" placeholder:"NAME" help:"A bus whose frames are matched by PGN. May be repeated."`
 	Files []string `arg:"" help:"Campaigns or removals, YAML or CBOR."`
 }
 
@@ -27,7 +28,7 @@ type campaignCheckCommand struct {
 func (c *campaignCheckCommand) Run() error {
 	var plan *dbc.Plan
 	if len(c.DBC) > 0 {
-		buses, err := c.buses()
+		buses, err := (&recording{DBC: c.DBC, J1939: c.J1939}).buses()
 		if err != nil {
 			return err
 		}
