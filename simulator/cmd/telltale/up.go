@@ -34,21 +34,33 @@ type upCommand struct {
 
 // check refuses flags that would have no effect.
 func (c *upCommand) check() error {
+	if c.Empty || !c.drives() {
+		if err := c.checkWithoutDrive(); err != nil {
+			return err
+		}
+	}
 	switch {
-	case c.Empty && len(c.DBC)+len(c.J1939)+len(c.Can) > 0, c.Empty && (c.Log != "" || c.Speed != 0 || c.Bus != ""):
-		return errors.New("--empty: there is no vehicle then: expected none of --log, --speed, --dbc, --j1939, --can and --bus beside it")
-	case !c.drives() && c.Bus != "":
-		return errors.New("--bus: no bus is virtual: expected --log FILE beside it, or no --can")
 	case c.Log == "" && len(c.Can) == 0 && len(c.DBC)+len(c.J1939) > 0:
 		return errors.New("--dbc and --j1939 belong to a log or an interface: expected --log FILE or --can INTERFACE too")
 	case len(c.J1939) > 0 && len(c.DBC) == 0:
 		return errors.New("--j1939: expected --dbc NAME=FILE for the bus, too")
-	case !c.drives() && c.Speed != 0:
-		return errors.New("--speed: nothing is played on an interface of yours: expected --log FILE beside it")
 	case c.Speed == 0:
 		c.Speed = 1
 	}
 	return checkSpeed(c.Speed)
+}
+
+// checkWithoutDrive refuses flags that have no effect when nothing is played.
+func (c *upCommand) checkWithoutDrive() error {
+	switch {
+	case c.Empty && (len(c.DBC)+len(c.J1939)+len(c.Can) > 0 || c.Log != "" || c.Speed != 0 || c.Bus != ""):
+		return errors.New("--empty: there is no vehicle then: expected none of --log, --speed, --dbc, --j1939, --can and --bus beside it")
+	case c.Bus != "":
+		return errors.New("--bus: no bus is virtual: expected --log FILE beside it, or no --can")
+	case c.Speed != 0:
+		return errors.New("--speed: nothing is played on an interface of yours: expected --log FILE beside it")
+	}
+	return nil
 }
 
 // checkAddresses makes sure that everything can listen where it is to.
@@ -165,7 +177,7 @@ func (c *upCommand) start(ctx context.Context, w *world.World, driven chan<- err
 	if err := v.Start(ctx); err != nil {
 		return nil, err
 	}
-	if !c.drives() {
+	if c.Empty || !c.drives() {
 		return v, nil
 	}
 	return v, c.play(ctx, v, path, driven)
