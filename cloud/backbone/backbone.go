@@ -119,6 +119,9 @@ func Open(cfg Config) (*Backbone, error) {
 	b.fault.revive = cfg.Dir != "" && cfg.MinFree > 0
 	if err := b.open(cfg); err != nil {
 		b.shutdown()
+		if cfg.Dir != "" && errors.Is(err, context.DeadlineExceeded) {
+			err = tooSlow(cfg)
+		}
 		return nil, err
 	}
 	return b, nil

@@ -40,6 +40,11 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 // errSlow marks a start that took too long.
 var errSlow = errors.New("within the time limit")
 
+// tooSlow is the error of a start that was not over in time, at whichever step.
+func tooSlow(cfg Config) error {
+	return fmt.Errorf("%w on %s %w of %v; give it more time, or look at its disk", ErrStart, filepath.Base(cfg.Dir), errSlow, cfg.StartTimeout)
+}
+
 // startEmbedded locks the directory and starts the server on it. Nothing is left behind on an error.
 func startEmbedded(cfg Config, f *fault) (*embedded, error) {
 	dir, err := openDirectory(cfg.Dir)
@@ -90,7 +95,7 @@ func (e *embedded) start(cfg Config, f *fault) error {
 	select {
 	case <-started:
 	case <-time.After(cfg.StartTimeout):
-		return fmt.Errorf("%w on %s %w of %v; give it more time, or look at its disk", ErrStart, filepath.Base(cfg.Dir), errSlow, cfg.StartTimeout)
+		return tooSlow(cfg)
 	}
 	if reason := log.reason(); reason != "" || !s.JetStreamEnabled() {
 		return fmt.Errorf("%w on %s: %s", ErrStart, filepath.Base(cfg.Dir), reason)
