@@ -155,7 +155,7 @@ func prepare(t *testing.T, k *maker) (out []ingest.Message) {
 // runChild kills the child some time after it has opened the lake. It says whether the child ended by itself.
 func runChild(t *testing.T, dir string, after time.Duration) bool {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // ends a child that hangs; the race detector makes it slow
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
