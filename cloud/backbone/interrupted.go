@@ -25,10 +25,10 @@ const (
 )
 
 // finishInterrupted brings streams of the directory in order whose settings were being
-// written when the process ended. A stream without messages was being made: it is
-// removed, and made anew. One with messages keeps the settings that are on disk, which
-// JetStream replaces in one step. Settings whose checksum does not fit are damaged; they
-// are left alone, and Open refuses them.
+// written when the process ended. Whole settings are kept: JetStream replaces them in
+// one step. Without them a stream that holds no message was being made: it is removed,
+// and made anew. Any other one is damaged and left alone, and Open refuses it; so it
+// does settings whose checksum does not fit.
 func finishInterrupted(dir string) error {
 	streams := filepath.Join(dir, storeName, "$G", "streams")
 	entries, err := os.ReadDir(streams)
@@ -44,11 +44,9 @@ func finishInterrupted(dir string) error {
 		if _, err := os.Stat(filepath.Join(path, checksumName)); !e.IsDir() || !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		var err error
-		if !slices.Contains(filled, e.Name()) {
+		whole, err := writeChecksum(path, e.Name())
+		if err == nil && !whole && !slices.Contains(filled, e.Name()) {
 			err = os.RemoveAll(path)
-		} else {
-			err = writeChecksum(path, e.Name())
 		}
 		if err != nil {
 			return fmt.Errorf("stream %s, whose settings were being written: %w", e.Name(), err)
@@ -57,28 +55,28 @@ func finishInterrupted(dir string) error {
 	return nil
 }
 
-// writeChecksum writes the checksum of a stream's settings, if they are whole and the stream's.
-func writeChecksum(path, name string) error {
+// writeChecksum writes the checksum of a stream's settings, if they are whole and the stream's; it says whether they are.
+func writeChecksum(path, name string) (whole bool, err error) {
 	settings, err := os.ReadFile(filepath.Join(path, settingsName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // damaged: Open refuses it
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	var meta struct {
 		Name string `json:"name"`
 	}
 	if json.Unmarshal(settings, &meta) != nil || meta.Name != name {
-		return nil // damaged: Open refuses it
+		return false, nil
 	}
 	key := sha256.Sum256([]byte(name))
 	hash, err := highwayhash.New64(key[:])
 	if err != nil {
-		return err
+		return false, err
 	}
 	hash.Write(settings)
-	return durable.ReplaceMode(filepath.Join(path, checksumName), []byte(hex.EncodeToString(hash.Sum(nil))), 0o640)
+	return true, durable.ReplaceMode(filepath.Join(path, checksumName), []byte(hex.EncodeToString(hash.Sum(nil))), 0o640)
 }
 
 // beginSettings makes a change of a stream's settings safe: without a checksum

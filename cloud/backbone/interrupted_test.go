@@ -66,6 +66,35 @@ func TestInterruptedSettings(t *testing.T) {
 	}
 }
 
+// TestInterruptedSettingsOfAnEmptyStream changes the limits of a stream whose messages
+// have all been trimmed, and is killed meanwhile: it stays the same stream, whose sequences go on.
+func TestInterruptedSettingsOfAnEmptyStream(t *testing.T) {
+	dir := t.TempDir()
+	interrupt(t, dir, true, nil)
+	up := filepath.Join(dir, "jetstream", "$G", "streams", "UP")
+	blocks, err := filepath.Glob(filepath.Join(up, "msgs", "*.blk"))
+	if err != nil || len(blocks) == 0 {
+		t.Fatalf("got %v, %v, want blocks", blocks, err)
+	}
+	for _, block := range blocks {
+		if err := os.Truncate(block, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings, err := os.ReadFile(filepath.Join(up, "meta.inf")) // they say when the stream was made
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(up, "meta.sum")); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, backbone.Config{Dir: dir})
+	defer b.Close()
+	if got, err := os.ReadFile(filepath.Join(up, "meta.inf")); err != nil || string(got) != string(settings) {
+		t.Errorf("got %q, %v, want the settings as they were: the stream is kept, not made anew", got, err)
+	}
+}
+
 // interrupt makes a directory and gives files of its streams another text; an empty one takes the file away.
 func interrupt(t *testing.T, dir string, filled bool, files map[string]string) {
 	t.Helper()

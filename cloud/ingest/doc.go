@@ -105,18 +105,17 @@ type VehicleSchemas interface {
 // Decoded is one new batch of a stream. It and all it points at belong to the
 // sinks together: they must not change it.
 type Decoded struct {
-	Stream    string // "UP" or "LOW": the lane
-	Sequence  uint64 // in the stream
-	Vehicle   protocol.VehicleID
-	Device    protocol.DeviceID
-	Header    codec.Header
-	Campaign  protocol.CampaignID
-	Schema    *codec.Schema
-	Batch     *codec.Batch
-	Samples   int       // in the batch
-	Bytes     int       // of the payload
-	Received  time.Time // by the broker
-	Duplicate bool      // always false: duplicates do not get here
+	Stream   string // "UP" or "LOW": the lane
+	Sequence uint64 // in the stream
+	Vehicle  protocol.VehicleID
+	Device   protocol.DeviceID
+	Header   codec.Header
+	Campaign protocol.CampaignID
+	Schema   *codec.Schema
+	Batch    *codec.Batch
+	Samples  int       // in the batch
+	Bytes    int       // of the payload
+	Received time.Time // by the broker
 }
 
 // Sink is told of each new batch, those of a vehicle in stream order, by one goroutine

@@ -90,7 +90,7 @@ func TestProcessor(t *testing.T) {
 	for _, d := range told.batches {
 		order = append(order, d.Header.ID.Seq)
 		if d.Vehicle != "car1" || d.Device != "tcu1" || d.Campaign != "everything" || d.Stream != "UP" ||
-			!d.Received.Equal(start) || d.Samples != 100 || d.Duplicate {
+			!d.Received.Equal(start) || d.Samples != 100 {
 			t.Errorf("sink: got %+v", d)
 		}
 	}
