@@ -28,8 +28,11 @@ import (
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/topics"
+	"telltale.dev/protocol/updates"
 )
 
 // Config of an Agent.
@@ -44,7 +47,7 @@ type Config struct {
 	Plan   *dbc.Plan
 	Hashes [][32]byte // SHA-256 of the DBC files
 	// Default is collected while the cloud has not said otherwise; empty means everything.
-	Default []protocol.Campaign
+	Default []campaigns.Campaign
 	// Endpoints are the brokers, tried in turn.
 	Endpoints []string
 	TLS       *tls.Config
@@ -132,7 +135,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		Release: a.campaign.Release, Log: cfg.Log,
 	})
 	if len(cfg.Default) == 0 {
-		cfg.Default = []protocol.Campaign{protocol.Everything()}
+		cfg.Default = []campaigns.Campaign{campaigns.Everything()}
 	}
 	a.config, err = config.Open(config.Config{
 		Dir: cfg.Data, Vehicle: cfg.Vehicle, Device: cfg.Device, Default: cfg.Default,
@@ -192,8 +195,8 @@ func (a *Agent) retry(ctx context.Context) {
 }
 
 // apply hands a document to who keeps its kind; false when nobody does.
-func (a *Agent) apply(t protocol.Topic, payload []byte) (taken bool) {
-	if t.Kind == protocol.KindConfig && t.Name == protocol.DocumentUpdate {
+func (a *Agent) apply(t topics.Topic, payload []byte) (taken bool) {
+	if t.Kind == topics.Config && t.Name == updates.Document {
 		a.update.Apply(payload)
 		return true
 	}
@@ -228,7 +231,7 @@ func (a *Agent) firmware() update.Config {
 	}
 	if len(c.Endpoints) == 0 {
 		for _, broker := range a.cfg.Endpoints {
-			c.Endpoints = append(c.Endpoints, protocol.DownloadEndpoint(broker))
+			c.Endpoints = append(c.Endpoints, updates.DownloadEndpoint(broker))
 		}
 	}
 	c.Healthy = func() error {

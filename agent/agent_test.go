@@ -16,7 +16,7 @@ import (
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/canbus"
 	"telltale.dev/hal/canbus/virtual"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -131,9 +131,9 @@ func TestNewErrors(t *testing.T) {
 			write(t, filepath.Join(dir, "schemas"), "")
 		}, "schema folder"},
 		{"default of another vehicle", func(_ *testing.T, _ string, cfg *agent.Config) {
-			c := protocol.Everything()
-			c.Spec.Signals = map[string]protocol.SignalSelector{"x": {Path: "can7.*.*"}}
-			cfg.Default = []protocol.Campaign{c}
+			c := campaigns.Everything()
+			c.Spec.Signals = map[string]campaigns.SignalSelector{"x": {Path: "can7.*.*"}}
+			cfg.Default = []campaigns.Campaign{c}
 		}, "spec.signals.x.path"},
 		{"no endpoint", func(_ *testing.T, _ string, cfg *agent.Config) { cfg.Endpoints = nil }, "endpoint"},
 	}

@@ -17,6 +17,7 @@ import (
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
 )
@@ -117,7 +118,7 @@ func BenchmarkPipeline(b *testing.B) {
 	decoder := signals.New(p, buses, func(f *frames.Block) { free <- f })
 	collector := campaign.New(campaign.Config{Plan: p, Hashes: hashes, Log: log, Release: decoder.Release,
 		Save: func(protocol.SchemaHash, []byte) error { return nil }})
-	apply, err := collector.Prepare([]protocol.Campaign{protocol.Everything()})
+	apply, err := collector.Prepare([]campaigns.Campaign{campaigns.Everything()})
 	if err != nil {
 		b.Fatal(err)
 	}

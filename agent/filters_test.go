@@ -10,7 +10,8 @@ import (
 	"telltale.dev/agent"
 	"telltale.dev/hal/canbus"
 	"telltale.dev/hal/canbus/virtual"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
+
 	"telltale.dev/protocol/can"
 )
 
@@ -44,14 +45,14 @@ func TestDriversKeepAwayWhatNoCampaignWants(t *testing.T) {
 	go func() { _ = hub.Run(ctx); close(hubEnded) }()
 	defer func() { cancel(); <-hubEnded }()
 
-	speed := protocol.Everything()
-	speed.Spec.Signals = map[string]protocol.SignalSelector{"speed": {Path: "can0.SPEED.*"}, "gear": {Path: "can0.GEAR_PACKET.GEAR"}}
+	speed := campaigns.Everything()
+	speed.Spec.Signals = map[string]campaigns.SignalSelector{"speed": {Path: "can0.SPEED.*"}, "gear": {Path: "can0.GEAR_PACKET.GEAR"}}
 	for name, c := range map[string]struct {
-		campaigns []protocol.Campaign
+		campaigns []campaigns.Campaign
 		want      [2][]can.Filter
 	}{
 		"everything": {nil, [2][]can.Filter{nil, nil}},
-		"two messages of one bus": {[]protocol.Campaign{speed},
+		"two messages of one bus": {[]campaigns.Campaign{speed},
 			[2][]can.Filter{{can.ExactFilter(0xB4), can.ExactFilter(0x3BC)}, {}}},
 	} {
 		t.Run(name, func(t *testing.T) {

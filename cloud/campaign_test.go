@@ -9,8 +9,8 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
 )
 
 func campaignDoc(id string, revision int, more string) string {
@@ -18,10 +18,10 @@ func campaignDoc(id string, revision int, more string) string {
 }
 
 // status is a vehicle's word on one campaign.
-func status(t *testing.T, id string, revision uint64, state protocol.CampaignState) []byte {
+func status(t *testing.T, id string, revision uint64, state document.State) []byte {
 	t.Helper()
-	return marshal(t, protocol.DocumentStatus{Version: 1, Document: protocol.DocumentCampaigns, Device: "tcu",
-		Results: []protocol.DocumentResult{{ID: id, Revision: revision, State: state}}})
+	return marshal(t, document.Status{Version: 1, Document: campaigns.Document, Device: "tcu",
+		Results: []document.Result{{ID: id, Revision: revision, State: state}}})
 }
 
 type result struct {
@@ -52,11 +52,11 @@ func (c *client) result(want string) result {
 }
 
 // set gives the next campaign set that a device gets, which must come within 2 s.
-func (c *client) set() protocol.CampaignSet {
+func (c *client) set() campaigns.Set {
 	c.t.Helper()
 	p := c.next(2 * time.Second)
-	var set protocol.CampaignSet
-	if err := codec.Unmarshal(p.Payload, &set); err != nil {
+	var set campaigns.Set
+	if err := document.Unmarshal(p.Payload, &set); err != nil {
 		c.t.Fatalf("%s: %v", p.Topic, err)
 	}
 	return set
@@ -74,7 +74,7 @@ func TestCampaignJourney(t *testing.T) {
 		t.Errorf("got %+v, want the campaign", set)
 	}
 	ops.result("PENDING")
-	car.stored("v1/car1/up/config/campaigns/status", status(t, "slow", 1, protocol.CampaignActive), "pr", "CS4")
+	car.stored("v1/car1/up/config/campaigns/status", status(t, "slow", 1, document.Active), "pr", "CS4")
 	if r := ops.result("ACTIVE"); r.ID != "slow" || r.Revision != 1 {
 		t.Errorf("got %+v, want revision 1 of slow", r)
 	}
@@ -107,7 +107,7 @@ func TestCampaignRefused(t *testing.T) {
 	ops, car := s.operator("olga"), s.device("car1", "tcu")
 	ops.subscribe("v1/ops/config/campaign/+/result")
 	car.subscribe("v1/car1/down/config/+")
-	for _, bad := range []string{"no campaign", campaignDoc("other", 1, ""), strings.Repeat("#", protocol.MaxDocument+1)} {
+	for _, bad := range []string{"no campaign", campaignDoc("other", 1, ""), strings.Repeat("#", document.MaxInline+1)} {
 		ops.stored("v1/ops/config/campaign/slow", []byte(bad))
 		if r := ops.result("REJECTED"); r.Reason == "" || r.Detail == "" || strings.Contains(r.Detail, "\n") {
 			t.Errorf("got %+v, want a reason in one line", r)
@@ -174,7 +174,7 @@ func TestRepliesOfPushes(t *testing.T) {
 	answer(otto, "two", "REJECTED", 2)
 	push(otto, "v1/ops/reply/otto", "three", "")
 	answer(otto, "three", "REJECTED", 0)
-	s.device("car1", "tcu").stored("v1/car1/up/config/campaigns/status", status(t, "c", 1, protocol.CampaignActive), "pr", "CS4")
+	s.device("car1", "tcu").stored("v1/car1/up/config/campaigns/status", status(t, "c", 1, document.Active), "pr", "CS4")
 	answer(olga, "one", "ACTIVE", 1)
 	if code := push(otto, "v1/ops/reply/olga/pushes", "four", campaignDoc("c", 3, "")); code != 0x87 {
 		t.Errorf("reply to another operator: got PUBACK 0x%02X, want 0x87", code)

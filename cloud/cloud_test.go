@@ -14,6 +14,8 @@ import (
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
 )
 
 // row is what the test reads of a Parquet row.
@@ -110,14 +112,14 @@ func TestDeadLetters(t *testing.T) {
 		}
 		return ""
 	})
-	if l := letters[0]; l.Reason != string(protocol.ReasonUndecodable) || l.Vehicle != "car1" || l.Bytes != 7 || !strings.Contains(l.Detail, "batch: ") {
-		t.Errorf("got %+v, want %s", l, protocol.ReasonUndecodable)
+	if l := letters[0]; l.Reason != string(reasons.Undecodable) || l.Vehicle != "car1" || l.Bytes != 7 || !strings.Contains(l.Detail, "batch: ") {
+		t.Errorf("got %+v, want %s", l, reasons.Undecodable)
 	}
-	if l := letters[1]; l.Reason != string(protocol.ReasonUnknownSchema) {
-		t.Errorf("got %+v, want %s", l, protocol.ReasonUnknownSchema)
+	if l := letters[1]; l.Reason != string(reasons.UnknownSchema) {
+		t.Errorf("got %+v, want %s", l, reasons.UnknownSchema)
 	}
 	s.get("/v1/dead-letters?limit=1", &letters)
-	if len(letters) != 1 || letters[0].Reason != string(protocol.ReasonUnknownSchema) {
+	if len(letters) != 1 || letters[0].Reason != string(reasons.UnknownSchema) {
 		t.Errorf("got %+v, want the newest one", letters)
 	}
 	car.stored(m.schemaTopic("car1"), m.doc)
@@ -227,7 +229,7 @@ func TestRestart(t *testing.T) {
 	car.stored(m.topic("car1"), m.batch("tcu", 1, time.Now(), 5000, 3), "pr", "CS4")
 	ops := s.operator("olga")
 	ops.stored("v1/ops/config/campaign/slow", []byte(campaignDoc("slow", 1, "")))
-	car.stored("v1/car1/up/config/campaigns/status", status(t, "slow", 1, protocol.CampaignActive), "pr", "CS4")
+	car.stored("v1/car1/up/config/campaigns/status", status(t, "slow", 1, document.Active), "pr", "CS4")
 	s.stop()
 
 	s = start(t, config(dir))

@@ -8,6 +8,8 @@ import (
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
 // deadLetterWait is how long a listing waits for a slow disk.
@@ -57,7 +59,7 @@ func (v views) eachLetter(ctx context.Context, from, to uint64, f func(backbone.
 }
 
 func deadLetter(m backbone.Message) api.DeadLetter {
-	topic, _ := protocol.ParseTopic(m.Header[ingest.HeaderTopic])
+	topic, _ := topics.Parse(m.Header[ingest.HeaderTopic])
 	out := api.DeadLetter{
 		Sequence: m.Sequence, Stored: m.Stored, Bytes: len(m.Data), Vehicle: string(topic.Vehicle), Device: m.Header[ingest.HeaderDevice],
 		Reason: m.Header[ingest.HeaderReason], Detail: m.Header[ingest.HeaderDetail],
@@ -100,6 +102,6 @@ func (v views) DismissAll(ctx context.Context, reason string) (n int, err error)
 
 // Replay implements api.Deliveries.
 func (v views) Replay(ctx context.Context, reason string) (int, error) {
-	done, err := v.replayer.Replay(ctx, ingest.Filter{Reason: protocol.Reason(reason)})
+	done, err := v.replayer.Replay(ctx, ingest.Filter{Reason: reasons.Reason(reason)})
 	return int(done.Published), err
 }

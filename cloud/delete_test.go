@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
 // TestDeleteVehicle: a deleted vehicle is nowhere but in the lake, also after a restart, and may begin anew.
@@ -15,7 +16,7 @@ func TestDeleteVehicle(t *testing.T) {
 	s := start(t, cfg)
 	ops, car := s.operator("olga"), s.device("car1", "tcu")
 	ops.stored("v1/ops/config/campaign/c", []byte(campaignDoc("c", 1, "")))
-	car.stored("v1/car1/up/config/campaigns/status", status(t, "c", 1, protocol.CampaignActive), "pr", "CS4")
+	car.stored("v1/car1/up/config/campaigns/status", status(t, "c", 1, document.Active), "pr", "CS4")
 	m := newTelemetry(t, "c")
 	car.stored(m.schemaTopic("car1"), m.doc)
 	car.stored(m.topic("car1"), m.batch("tcu", 1, time.Now(), 5000, 3), "id", protocol.MessageID{Device: "tcu", Boot: boot, Seq: 1}.String())

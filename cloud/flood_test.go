@@ -10,6 +10,7 @@ import (
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/reasons"
 )
 
 // TestFlood: beside a vehicle whose few bytes claim millions of values, and one with the
@@ -66,8 +67,8 @@ func TestFlood(t *testing.T) {
 	t.Logf("%d MiB of heap are in use", after.HeapInuse>>20)
 	var letters []api.DeadLetter
 	s.eventually(func() string {
-		if s.get("/v1/dead-letters?limit=1000", &letters); len(letters) != 200 || letters[0].Reason != string(protocol.ReasonTooLarge) {
-			return fmt.Sprintf("got %d letters, want 200 for %s", len(letters), protocol.ReasonTooLarge)
+		if s.get("/v1/dead-letters?limit=1000", &letters); len(letters) != 200 || letters[0].Reason != string(reasons.TooLarge) {
+			return fmt.Sprintf("got %d letters, want 200 for %s", len(letters), reasons.TooLarge)
 		}
 		return ""
 	})

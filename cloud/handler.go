@@ -14,6 +14,7 @@ import (
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // handler is what the broker asks and tells the other rooms.
@@ -67,7 +68,7 @@ func (h handler) Publish(p broker.Publish, done func(code byte)) {
 		done(h.operate(p))
 		return
 	}
-	if p.Topic.Kind == protocol.KindPresence {
+	if p.Topic.Kind == topics.Presence {
 		done(h.announce(p))
 		return
 	}
@@ -123,7 +124,7 @@ func forward(p broker.Publish) broker.Message {
 // code. What is wrong with the document itself is said on its result topic, which
 // clients that know no reason codes can read too.
 func (h handler) operate(p broker.Publish) byte {
-	if p.Topic.Kind != protocol.KindOpsConfig || p.Topic.Name != "campaign" {
+	if p.Topic.Kind != topics.OpsConfig || p.Topic.Name != "campaign" {
 		return ingest.CodeTopicInvalid
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
@@ -189,7 +190,7 @@ func (h handler) Retained(filter string) []broker.Message {
 }
 
 func presenceMessage(vid protocol.VehicleID, p state.Presence) broker.Message {
-	topic := protocol.Topic{Kind: protocol.KindPresence, Vehicle: vid, Device: p.Device}
+	topic := topics.Topic{Kind: topics.Presence, Vehicle: vid, Device: p.Device}
 	return broker.Message{Topic: topic.String(), Payload: p.Said, ContentType: protocol.ContentPresence, Retain: true, QoS: 1}
 }
 

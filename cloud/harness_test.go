@@ -24,6 +24,7 @@ import (
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 // patience is how long a test waits for what must come.
@@ -240,7 +241,7 @@ func presence(t *testing.T, did string, state protocol.PresenceState) []byte {
 
 func marshal(t *testing.T, v any) []byte {
 	t.Helper()
-	data, err := codec.Marshal(v)
+	data, err := document.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"telltale.dev/cloud/ingest"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // TestSchemasOfOneVehicle: one vehicle can bring only so many new documents, also over a
@@ -18,7 +18,7 @@ func TestSchemasOfOneVehicle(t *testing.T) {
 	document := func() (topic string, doc []byte) {
 		doc = make([]byte, 200<<10)
 		_, _ = random.Read(doc)
-		t := protocol.Topic{Kind: protocol.KindSchema, Vehicle: "car1", Schema: sha256.Sum256(doc)}
+		t := topics.Topic{Kind: topics.Schema, Vehicle: "car1", Schema: sha256.Sum256(doc)}
 		return t.String(), doc
 	}
 	car := s.device("car1", "tcu")
@@ -51,7 +51,7 @@ func TestSchemasOfOneVehicle(t *testing.T) {
 		t.Errorf("another device of the vehicle: got code %#x, want 0x97", code)
 	}
 	car.stored(first, kept)
-	other := protocol.Topic{Kind: protocol.KindSchema, Vehicle: "car2", Schema: sha256.Sum256(doc)}
+	other := topics.Topic{Kind: topics.Schema, Vehicle: "car2", Schema: sha256.Sum256(doc)}
 	s.device("car2", "tcu").stored(other.String(), doc)
 	car.stored(topic, doc) // it is there now
 }

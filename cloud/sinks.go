@@ -17,6 +17,9 @@ import (
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/events"
+	"telltale.dev/protocol/topics"
 )
 
 // openIngest joins the lanes: front → stream → processor → lake and sinks.
@@ -158,19 +161,19 @@ type statusSink struct{ *Cloud }
 // Receive implements ingest.OtherSink.
 func (s statusSink) Receive(ctx context.Context, m *ingest.Other) error {
 	switch m.Topic.Kind {
-	case protocol.KindConfigStatus:
-	case protocol.KindUpdateFeedback:
+	case topics.ConfigStatus:
+	case topics.UpdateFeedback:
 		return s.feedback(ctx, m)
-	case protocol.KindEvent:
-		if m.Topic.Name == protocol.EventStorage {
+	case topics.Event:
+		if m.Topic.Name == events.TypeStorage {
 			return s.storage(ctx, m)
 		}
 		return nil
 	default:
 		return nil
 	}
-	var status protocol.DocumentStatus
-	if err := codec.UnmarshalOpen(m.Payload, &status); err != nil {
+	var status document.Status
+	if err := document.UnmarshalOpen(m.Payload, &status); err != nil {
 		if s.unreadable.Add(1) == 1 {
 			s.cfg.Log.Warn("a document status is unreadable, more are only counted", "err", err)
 		}

@@ -8,14 +8,14 @@ import (
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/registry"
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/events"
 )
 
 // storage keeps a device's word on its data partition, and tells who watches.
 func (s statusSink) storage(ctx context.Context, m *ingest.Other) error {
-	var word protocol.Storage
-	err := codec.UnmarshalOpen(m.Payload, &word)
+	var word events.Storage
+	err := document.UnmarshalOpen(m.Payload, &word)
 	if err == nil {
 		err = word.Validate()
 	}

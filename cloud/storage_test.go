@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/cloud/api"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/events"
 )
 
 // TestDataLost: a device tells over MQTT that it lost its data partition; the API shows it, also
@@ -29,24 +29,24 @@ func TestDataLost(t *testing.T) {
 			return ""
 		})
 	}
-	say := func(word protocol.Storage) {
+	say := func(word events.Storage) {
 		t.Helper()
 		word.Version, word.Device = 1, "tcu"
 		car.stored("v1/car1/up/event/storage", marshal(t, word), "pr", "CS5")
 	}
-	other := protocol.Storage{Version: 1, Device: "ivi", State: protocol.StorageMemoryOnly, Loss: "x"}
+	other := events.Storage{Version: 1, Device: "ivi", State: events.StorageMemoryOnly, Loss: "x"}
 	car.stored("v1/car1/up/event/storage", marshal(t, other), "pr", "CS5") // is passed over, as this is
 	car.stored("v1/car1/up/event/storage", []byte("junk"), "pr", "CS5")
 	car.stored("v1/car1/up/event/braking", []byte("junk"), "pr", "CS5")
 
-	say(protocol.Storage{State: protocol.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
-	say(protocol.Storage{State: protocol.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
+	say(events.Storage{State: events.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
+	say(events.Storage{State: events.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
 	shows(s, func(l *api.Loss) bool {
 		return l != nil && l.Storage == "recreated" && l.Reason == "superblock: EOF" && l.Over == nil && time.Since(l.Told) < time.Minute
 	})
-	say(protocol.Storage{State: protocol.StorageKept})
+	say(events.Storage{State: events.StorageKept})
 	shows(s, func(l *api.Loss) bool { return l != nil && l.Storage == "recreated" && l.Over != nil })
-	say(protocol.Storage{State: protocol.StorageMemoryOnly, Loss: "b"})
+	say(events.Storage{State: events.StorageMemoryOnly, Loss: "b"})
 	shows(s, func(l *api.Loss) bool { return l != nil && l.Storage == "memory-only" && l.Over == nil })
 	for _, want := range []string{`"storage":"recreated","reason":"superblock: EOF"`, `"storage":"kept"`, `"storage":"memory-only"`} {
 		if got := until(t, live, `"storage":`); !strings.Contains(got, want) || !strings.Contains(got, `"did":"tcu"`) {

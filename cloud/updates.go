@@ -20,7 +20,9 @@ import (
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -54,7 +56,7 @@ func (c *Cloud) openDownloads(config *tls.Config) error {
 		Listen: c.cfg.Download, Gate: c.gateDownloads, TLS: config, Updates: c.updates, Identify: identifyDevice, Active: c.registry.Active,
 		Log: c.cfg.Log,
 	})
-	if err != nil && c.cfg.Download == protocol.DownloadEndpoint(c.cfg.MQTT) {
+	if err != nil && c.cfg.Download == updates.DownloadEndpoint(c.cfg.MQTT) {
 		return fmt.Errorf("download: %w; %s is the port for MQTT plus 1: choose another one with --download HOST:PORT, or none", err, c.cfg.Download)
 	}
 	if err != nil {
@@ -87,8 +89,8 @@ func updateMessage(m update.Message) broker.Message {
 
 // feedback hands a device's word on its firmware to the updates.
 func (s statusSink) feedback(ctx context.Context, m *ingest.Other) error {
-	var f protocol.UpdateFeedback
-	err := codec.UnmarshalOpen(m.Payload, &f)
+	var f updates.Feedback
+	err := document.UnmarshalOpen(m.Payload, &f)
 	if err == nil {
 		err = f.Validate()
 	}
@@ -121,7 +123,7 @@ func (v views) Files() []api.UpdateFile {
 
 // DeleteFile implements api.Updates.
 func (v views) DeleteFile(hash string) error {
-	h, err := protocol.ParseFileHash(hash)
+	h, err := updates.ParseFileHash(hash)
 	if err != nil {
 		return refusal(update.ErrUnknownFile)
 	}
@@ -132,13 +134,13 @@ func (v views) DeleteFile(hash string) error {
 func (v views) StartUpdate(ctx context.Context, vid string, in api.UpdateRequest) (api.Update, error) {
 	r := update.Request{
 		Vehicle: protocol.VehicleID(vid), Device: protocol.DeviceID(in.Device), AllowDowngrade: in.AllowDowngrade,
-		Health: time.Duration(in.Health) * time.Second, Deadlines: map[protocol.UpdateState]time.Duration{},
+		Health: time.Duration(in.Health) * time.Second, Deadlines: map[updates.State]time.Duration{},
 	}
 	for s, d := range in.Deadlines {
-		r.Deadlines[protocol.UpdateState(s)] = time.Duration(d) * time.Second
+		r.Deadlines[updates.State(s)] = time.Duration(d) * time.Second
 	}
 	var err error
-	if r.File, err = protocol.ParseFileHash(in.File); err != nil {
+	if r.File, err = updates.ParseFileHash(in.File); err != nil {
 		return api.Update{}, refusal(update.ErrUnknownFile)
 	}
 	e, err := v.updates.Start(ctx, r)

@@ -18,8 +18,9 @@ import (
 	"telltale.dev/cloud"
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/provisioning"
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -112,16 +113,16 @@ func TestUpdateOverTheAPI(t *testing.T) {
 	if code, text := s.send(http.MethodPut, "/v1/vehicles/anna/update", strings.NewReader(ask), nil); code != http.StatusConflict {
 		t.Errorf("got %d %s", code, text)
 	}
-	var doc protocol.Update
-	if m := car.next(patience); m == nil || codec.Unmarshal(m.Payload, &doc) != nil || m.Topic != "v1/anna/down/config/update" || string(doc.ID) != u.ID || doc.Health != 60 {
+	var doc updates.Update
+	if m := car.next(patience); m == nil || document.Unmarshal(m.Payload, &doc) != nil || m.Topic != "v1/anna/down/config/update" || string(doc.ID) != u.ID || doc.Health != 60 {
 		t.Fatalf("got %+v as document", m)
 	}
 	s.downloads(kept.File, file)
 
-	say := func(seq uint64, state protocol.UpdateState) {
+	say := func(seq uint64, state updates.State) {
 		t.Helper()
-		car.stored("v1/anna/up/update/tcu/feedback", marshal(t, protocol.UpdateFeedback{
-			Version: 1, Device: "tcu", Update: doc.ID, State: state, Sequence: seq, Running: protocol.Running{Version: "1.0", Slot: "A"},
+		car.stored("v1/anna/up/update/tcu/feedback", marshal(t, updates.Feedback{
+			Version: 1, Device: "tcu", Update: doc.ID, State: state, Sequence: seq, Running: updates.Running{Version: "1.0", Slot: "A"},
 		}))
 		s.eventually(func() string {
 			var f api.Firmware
@@ -131,7 +132,7 @@ func TestUpdateOverTheAPI(t *testing.T) {
 			return ""
 		})
 	}
-	say(1, protocol.UpdateDownloading)
+	say(1, updates.Downloading)
 	car.stored("v1/anna/up/update/tcu/feedback", []byte("junk")) // counted, and nothing else
 	// The document is there for who connects later, and gone once the update has ended.
 	second := s.device("anna", "tcu")
@@ -140,7 +141,7 @@ func TestUpdateOverTheAPI(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 	car = second
-	say(2, protocol.UpdateConfirmed)
+	say(2, updates.Confirmed)
 	s.over(kept.File)
 	s.survives(cfg)
 }
@@ -194,11 +195,11 @@ func (s *stage) refusals(file string) {
 // downloads: the file is for the device that it is addressed to, by its certificate, and for nobody else.
 func (s *stage) downloads(hash string, file []byte) {
 	s.t.Helper()
-	h, err := protocol.ParseFileHash(hash)
+	h, err := updates.ParseFileHash(hash)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	path := protocol.DownloadPath(h)
+	path := updates.DownloadPath(h)
 	if code, body := s.fetch(s.downloader(s.authority().IssueDevice("anna", "tcu", time.Hour)), path); code != http.StatusOK || !bytes.Equal(body, file) {
 		s.t.Errorf("got %d and %d bytes", code, len(body))
 	}

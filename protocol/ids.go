@@ -27,25 +27,38 @@ type CampaignID string
 // first a letter or digit, and no word that stands in a vehicle's place in the
 // topic tree. The error wraps ErrID.
 func ParseVehicleID(s string) (VehicleID, error) {
-	if reserved(s) {
+	if Reserved(s) {
 		return "", fmt.Errorf("vehicle id is the reserved word %s: %w", s, ErrID)
 	}
-	return VehicleID(s), checkID("vehicle id", s)
+	return VehicleID(s), CheckID("vehicle id", s)
+}
+
+// reservedVehicles are first levels of other branches of the topic tree.
+var reservedVehicles = [...]string{"bcast", "infra", "app", "ops"}
+
+// Reserved says that a word stands in a vehicle's place in the topic tree, so that no vehicle may be called so.
+func Reserved(vehicle string) bool {
+	for _, r := range reservedVehicles {
+		if vehicle == r {
+			return true
+		}
+	}
+	return false
 }
 
 // ParseDeviceID checks s like ParseVehicleID; no word is reserved.
 func ParseDeviceID(s string) (DeviceID, error) {
-	return DeviceID(s), checkID("device id", s)
+	return DeviceID(s), CheckID("device id", s)
 }
 
 // ParseCampaignID checks s like ParseDeviceID.
 func ParseCampaignID(s string) (CampaignID, error) {
-	return CampaignID(s), checkID("campaign id", s)
+	return CampaignID(s), CheckID("campaign id", s)
 }
 
 // checkID says what is wrong with s as an identifier called what, without repeating s:
 // identifiers end up in logs, and a VIN must not.
-func checkID(what, s string) error {
+func CheckID(what, s string) error {
 	switch {
 	case s == "":
 		return fmt.Errorf("%s is empty: %w", what, ErrID)
@@ -87,7 +100,7 @@ func (b *BootID) UnmarshalText(text []byte) (err error) {
 // ParseBootID reads what String writes.
 func ParseBootID(s string) (BootID, error) {
 	var b BootID
-	if err := parseHex("boot id", s, b[:]); err != nil {
+	if err := ParseHex("boot id", s, b[:]); err != nil {
 		return BootID{}, err
 	}
 	return b, nil
@@ -111,14 +124,14 @@ func (s SchemaID) String() string { return hex.EncodeToString(s[:]) }
 // ParseSchemaHash reads what SchemaHash.String writes.
 func ParseSchemaHash(s string) (SchemaHash, error) {
 	var h SchemaHash
-	if err := parseHex("schema hash", s, h[:]); err != nil {
+	if err := ParseHex("schema hash", s, h[:]); err != nil {
 		return SchemaHash{}, err
 	}
 	return h, nil
 }
 
 // parseHex fills dst from exactly 2·len(dst) lower-case hexadecimal digits.
-func parseHex(what, s string, dst []byte) error {
+func ParseHex(what, s string, dst []byte) error {
 	if len(s) != hex.EncodedLen(len(dst)) || strings.ToLower(s) != s {
 		return fmt.Errorf("%s: expected %d lower-case hexadecimal digits: %w", what, hex.EncodedLen(len(dst)), ErrID)
 	}

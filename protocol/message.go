@@ -25,11 +25,8 @@ const (
 	ContentStorage   = "application/vnd.telltale.storage+cbor;v=1"
 )
 
-// MaxDocument is the largest inline document, in bytes; MaxPacket the largest MQTT packet.
-const (
-	MaxDocument = 8 << 10
-	MaxPacket   = 256 << 10
-)
+// MaxPacket is the largest MQTT packet, in bytes.
+const MaxPacket = 256 << 10
 
 // Connection timing defaults; all are settings of the agent.
 const (
@@ -62,39 +59,3 @@ type Presence struct {
 	Agent      string        `cbor:"agent" json:"agent"` // version of the agent's software
 	WakesAt    int64         `cbor:"wakes,omitempty" json:"wakes_at,omitempty"`
 }
-
-// StatusVersion is the version of DocumentStatus. From 2 on, the results of a status with
-// a rejection also list, as ACTIVE, which revisions run nevertheless: a campaign that is
-// rejected and not listed so does not run at all.
-const StatusVersion = 2
-
-// DocumentStatus is the payload of up/config/{doc}/status: what became of a document on the vehicle.
-type DocumentStatus struct {
-	Version  int              `cbor:"v" json:"version"` // 1 or StatusVersion
-	Document string           `cbor:"doc" json:"document"`
-	Device   DeviceID         `cbor:"did" json:"device"`
-	Results  []DocumentResult `cbor:"results" json:"results"`
-}
-
-// DocumentResult is the word on one revision of one document.
-type DocumentResult struct {
-	ID       string        `cbor:"id" json:"id"`
-	Revision uint64        `cbor:"rev" json:"revision"`
-	State    CampaignState `cbor:"state" json:"state"`
-	Reason   Reason        `cbor:"reason,omitempty" json:"reason,omitempty"`
-	Detail   string        `cbor:"detail,omitempty" json:"detail,omitempty"` // one line for a person, no identifiers
-}
-
-// CampaignState is where a campaign stands on one vehicle.
-type CampaignState string
-
-// The states, in FleetWise's words.
-const (
-	CampaignPending   CampaignState = "PENDING"
-	CampaignDelivered CampaignState = "DELIVERED"
-	CampaignActive    CampaignState = "ACTIVE"
-	CampaignSuspended CampaignState = "SUSPENDED"
-	CampaignRejected  CampaignState = "REJECTED"
-	CampaignExpired   CampaignState = "EXPIRED"
-	CampaignRemoved   CampaignState = "REMOVED"
-)

@@ -20,6 +20,7 @@ import (
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
 )
@@ -42,7 +43,7 @@ func ruleOf(id string, width int, class protocol.Priority, age time.Duration) *c
 	if err != nil {
 		panic(err)
 	}
-	return &campaign.Rule{Campaign: "c", ID: id, Class: class, Age: age, Bytes: protocol.MaxBatch, Schema: s, Hash: hash}
+	return &campaign.Rule{Campaign: "c", ID: id, Class: class, Age: age, Bytes: campaigns.MaxBatch, Schema: s, Hash: hash}
 }
 
 // store keeps what is committed, in memory.
@@ -494,7 +495,7 @@ func TestPowerCut(t *testing.T) {
 			add(t, sealer, block)
 		}
 	})
-	c := protocol.Everything()
+	c := campaigns.Everything()
 	c.Spec.Encoding.Batch.Age = "25s"
 	p.collect(c)
 	n := 0

@@ -9,6 +9,7 @@ import (
 	"telltale.dev/agent/campaign"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/topics"
 )
 
 // adopt makes room for the rules of a block. The batch of a rule that is gone
@@ -23,7 +24,7 @@ func (s *Sealer) adopt(rules []*campaign.Rule) {
 			next = append(next, s.open[i])
 			continue
 		}
-		topic := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: s.cfg.Vehicle, Campaign: r.Campaign}
+		topic := topics.Topic{Kind: topics.Telemetry, Vehicle: s.cfg.Vehicle, Campaign: r.Campaign}
 		o := &open{rule: r, enc: codec.NewEncoder(r.Schema, r.Hash.ID()), topic: topic.String(), interval: s.cfg.CommitBulk.Microseconds()}
 		if r.Class.Urgent() {
 			o.interval = s.cfg.CommitUrgent.Microseconds()

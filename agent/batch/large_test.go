@@ -12,6 +12,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/codec"
 )
 
@@ -44,7 +45,7 @@ func TestManyLargeBatches(t *testing.T) {
 	for i := range rules {
 		set = append(set, ruleOf(fmt.Sprint(i), width, protocol.CS1, time.Hour))
 	}
-	add(t, s, noise(set, protocol.MaxBatch/8/width, width, start))
+	add(t, s, noise(set, campaigns.MaxBatch/8/width, width, start))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel() // so that a refusal is told
 	if err := s.Finish(ended); err != nil {

@@ -20,6 +20,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
 )
@@ -34,7 +35,7 @@ type model struct {
 type modelRule struct {
 	campaign string
 	class    protocol.Priority
-	rule     protocol.CollectRule
+	rule     campaigns.Rule
 	selected []bool
 	last     map[int32]int64
 	open     map[int]*modelInterval // by bus
@@ -45,7 +46,7 @@ type modelInterval struct {
 	values      map[int32]int64
 }
 
-func (m *model) collect(set []protocol.Campaign) {
+func (m *model) collect(set []campaigns.Campaign) {
 	next := map[string]*modelRule{}
 	for _, c := range set {
 		for _, rule := range c.Spec.Collect {
@@ -170,19 +171,19 @@ func (u unreliable) Commit(sealed, open []buffer.Record, p buffer.Progress) erro
 
 var patterns = []string{"*.*.*", "can0.*.*", "can1.*.*", "*.WHEEL_SPEEDS.*", "can0.[A-G]*.*", "*.*.*SPEED*", "can?.STEER*.*", "*.*.CHECKSUM", "*.PAGES.*", "*.*.Page", "*.*.[HP]*"}
 
-func drawCampaigns(t *rapid.T) (set []protocol.Campaign) {
+func drawCampaigns(t *rapid.T) (set []campaigns.Campaign) {
 	for i := range rapid.IntRange(0, 3).Draw(t, "campaigns") {
-		c := protocol.Everything()
+		c := campaigns.Everything()
 		c.Metadata.ID = protocol.CampaignID(fmt.Sprintf("c%d", i))
 		c.Spec.Collect = nil
 		if rapid.Bool().Draw(t, "some") {
-			c.Spec.Signals = map[string]protocol.SignalSelector{"s": {Path: rapid.SampledFrom(patterns).Draw(t, "path")}}
+			c.Spec.Signals = map[string]campaigns.SignalSelector{"s": {Path: rapid.SampledFrom(patterns).Draw(t, "path")}}
 		}
 		c.Spec.Priority = rapid.SampledFrom([]string{"", "CS0", "CS4", "CS6"}).Draw(t, "priority")
 		c.Spec.Encoding.Batch.Bytes = rapid.SampledFrom([]string{"", "1KiB", "4KiB"}).Draw(t, "bytes")
 		c.Spec.Encoding.Batch.Age = rapid.SampledFrom([]string{"", "100ms", "1h"}).Draw(t, "age")
 		for k := range rapid.IntRange(1, 2).Draw(t, "rules") {
-			rule := protocol.CollectRule{ID: fmt.Sprintf("r%d", k)}
+			rule := campaigns.Rule{ID: fmt.Sprintf("r%d", k)}
 			switch rapid.IntRange(0, 2).Draw(t, "mode") {
 			case 1:
 				rule.OnChange = true

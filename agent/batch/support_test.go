@@ -18,6 +18,7 @@ import (
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
@@ -184,7 +185,7 @@ func (p *pipeline) handle(b *campaign.Block) {
 }
 
 // collect puts campaigns in force.
-func (p *pipeline) collect(set ...protocol.Campaign) {
+func (p *pipeline) collect(set ...campaigns.Campaign) {
 	p.t.Helper()
 	apply, err := p.collector.Prepare(set)
 	if err != nil {

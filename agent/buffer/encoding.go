@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // A record as stored, cut into chunks wherever a chunk is full:
@@ -22,7 +23,7 @@ import (
 const (
 	prefixBytes = 16
 	recordForm  = 1
-	maxHeader   = 1<<10 + protocol.MaxTopicLength + MaxEvicted*28
+	maxHeader   = 1<<10 + topics.MaxLength + MaxEvicted*28
 )
 
 const (
@@ -198,7 +199,7 @@ func parseHeader(data []byte) (Record, error) {
 	r.ID.Boot = protocol.BootID(d.bytes(len(r.ID.Boot)))
 	r.ID.Seq = d.uvarint()
 	r.ID.Device = protocol.DeviceID(d.text(protocol.MaxIDLength))
-	r.Topic = d.text(protocol.MaxTopicLength)
+	r.Topic = d.text(topics.MaxLength)
 	r.ContentType, r.Purpose, r.KeyID = d.text(maxText), d.text(maxText), d.text(maxText)
 	if flags&flagSchema != 0 {
 		r.Schema = protocol.SchemaHash(d.bytes(len(r.Schema)))

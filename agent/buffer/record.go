@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // Limits of a record.
@@ -21,7 +22,7 @@ var ErrRecord = errors.New("invalid record")
 // Record is one message waiting for the cloud. The buffer stores it whole and
 // interprets only what it needs for its accounts.
 type Record struct {
-	Topic       string            // 1 to protocol.MaxTopicLength bytes
+	Topic       string            // 1 to topics.MaxLength bytes
 	ContentType string            // at most 256 bytes
 	Priority    protocol.Priority // the class; must be set
 	// ID is unique; Boot and Seq must be set when the record counts in the gap ledger.
@@ -45,8 +46,8 @@ type Record struct {
 // check says why r cannot be stored. The error wraps ErrRecord and names the field.
 func (r *Record) check() error {
 	switch {
-	case r.Topic == "" || len(r.Topic) > protocol.MaxTopicLength:
-		return bad("topic", "expected 1 to %d bytes, got %d", protocol.MaxTopicLength, len(r.Topic))
+	case r.Topic == "" || len(r.Topic) > topics.MaxLength:
+		return bad("topic", "expected 1 to %d bytes, got %d", topics.MaxLength, len(r.Topic))
 	case r.Priority < protocol.CS0 || r.Priority > protocol.CS6:
 		return bad("priority", "expected CS0 to CS6")
 	case len(r.ContentType) > maxText || len(r.Purpose) > maxText || len(r.KeyID) > maxText:

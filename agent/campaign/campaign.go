@@ -16,6 +16,7 @@ import (
 
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/dbc"
 )
 
@@ -104,8 +105,8 @@ func New(cfg Config) *Collector {
 func (c *Collector) Stats() Stats { return Stats{LeftOut: c.leftOut.Load()} }
 
 // Check compiles one campaign without putting it in force. The error says what
-// does not fit the vehicle; it wraps ErrUnknownSignal or protocol.ErrCampaign.
-func (c *Collector) Check(doc *protocol.Campaign) error {
+// does not fit the vehicle; it wraps ErrUnknownSignal or campaigns.ErrInvalid.
+func (c *Collector) Check(doc *campaigns.Campaign) error {
 	_, err := compile(c.cfg.Plan, c.cfg.Hashes, doc)
 	return err
 }
@@ -114,7 +115,7 @@ func (c *Collector) Check(doc *protocol.Campaign) error {
 // the set in force, from the next block on, and cannot fail. Rules that the
 // old set has too go on undisturbed. On an error nothing has changed. Sets may
 // be prepared and put in force from any goroutine, one at a time.
-func (c *Collector) Prepare(set []protocol.Campaign) (apply func(), err error) {
+func (c *Collector) Prepare(set []campaigns.Campaign) (apply func(), err error) {
 	rules, err := compileSet(c.cfg.Plan, c.cfg.Hashes, set)
 	if err != nil {
 		return nil, err

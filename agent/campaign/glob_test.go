@@ -7,6 +7,7 @@ import (
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/dbc"
 )
 
@@ -30,9 +31,9 @@ func TestSlashInName(t *testing.T) {
 			Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
 			Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
 		})
-		doc := protocol.Everything()
-		doc.Spec.Signals = map[string]protocol.SignalSelector{"some": {Path: path}}
-		apply, err := c.Prepare([]protocol.Campaign{doc})
+		doc := campaigns.Everything()
+		doc.Spec.Signals = map[string]campaigns.SignalSelector{"some": {Path: path}}
+		apply, err := c.Prepare([]campaigns.Campaign{doc})
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue

@@ -12,6 +12,7 @@ import (
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
 )
@@ -42,7 +43,7 @@ func fleet(t testing.TB) *dbc.Plan {
 }
 
 // interest puts campaigns in force, one for each list of paths; a nil list is one of all signals.
-func interest(t testing.TB, plan *dbc.Plan, campaigns ...[]string) []campaign.Interest {
+func interest(t testing.TB, plan *dbc.Plan, lists ...[]string) []campaign.Interest {
 	t.Helper()
 	var got []campaign.Interest
 	c := campaign.New(campaign.Config{
@@ -50,13 +51,13 @@ func interest(t testing.TB, plan *dbc.Plan, campaigns ...[]string) []campaign.In
 		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
 		Interest: func(list []campaign.Interest) { got = list },
 	})
-	var set []protocol.Campaign
-	for i, paths := range campaigns {
-		doc := protocol.Everything()
+	var set []campaigns.Campaign
+	for i, paths := range lists {
+		doc := campaigns.Everything()
 		doc.Metadata.ID = protocol.CampaignID([]string{"a", "b", "c"}[i])
-		doc.Spec.Signals = map[string]protocol.SignalSelector{}
+		doc.Spec.Signals = map[string]campaigns.SignalSelector{}
 		for _, p := range paths {
-			doc.Spec.Signals["s"+string(rune('a'+len(doc.Spec.Signals)))] = protocol.SignalSelector{Path: p}
+			doc.Spec.Signals["s"+string(rune('a'+len(doc.Spec.Signals)))] = campaigns.SignalSelector{Path: p}
 		}
 		set = append(set, doc)
 	}
@@ -155,12 +156,12 @@ func interestOf(t *rapid.T, plan *dbc.Plan, paths []string) (got []campaign.Inte
 		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
 		Interest: func(list []campaign.Interest) { got = list },
 	})
-	doc := protocol.Everything()
-	doc.Spec.Signals = map[string]protocol.SignalSelector{}
+	doc := campaigns.Everything()
+	doc.Spec.Signals = map[string]campaigns.SignalSelector{}
 	for i, p := range paths {
-		doc.Spec.Signals[string(rune('a'+i))] = protocol.SignalSelector{Path: p}
+		doc.Spec.Signals[string(rune('a'+i))] = campaigns.SignalSelector{Path: p}
 	}
-	apply, err := c.Prepare([]protocol.Campaign{doc})
+	apply, err := c.Prepare([]campaigns.Campaign{doc})
 	if err != nil {
 		t.Fatal(err)
 	}

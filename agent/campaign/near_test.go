@@ -11,6 +11,7 @@ import (
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/dbc"
 )
 
@@ -48,8 +49,8 @@ BO_ 2 WHEEL_SPEEDS: 8 X
 		"can0.WHEEL_SPEEDS.WHEELSPEED?": "; near it: can0.WHEEL_SPEEDS.WHEEL_SPEED_FL, can0.WHEEL_SPEEDS.WHEEL_SPEED_FR",
 		"can0.NONE.RADIO":               "",
 	} {
-		doc := protocol.Everything()
-		doc.Spec.Signals = map[string]protocol.SignalSelector{"some": {Path: path}}
+		doc := campaigns.Everything()
+		doc.Spec.Signals = map[string]campaigns.SignalSelector{"some": {Path: path}}
 		err := c.Check(&doc)
 		if err == nil || !errors.Is(err, campaign.ErrUnknownSignal) || !strings.HasSuffix(err.Error(), "no signal of this vehicle matches "+path+want) {
 			t.Errorf("%s: got %v, want %q", path, err, want)
@@ -67,8 +68,8 @@ func TestNearNamesAreBounded(t *testing.T) {
 		}
 	}
 	c := collector(t, text.String())
-	doc := protocol.Everything()
-	doc.Spec.Signals = map[string]protocol.SignalSelector{"some": {Path: strings.Repeat("*m?", 60) + "." + strings.Repeat("*", 200) + "x.y"}}
+	doc := campaigns.Everything()
+	doc.Spec.Signals = map[string]campaigns.SignalSelector{"some": {Path: strings.Repeat("*m?", 60) + "." + strings.Repeat("*", 200) + "x.y"}}
 	began := time.Now()
 	if err := c.Check(&doc); err == nil || len(err.Error()) > 1000 {
 		t.Errorf("got %v", err)

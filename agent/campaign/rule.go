@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
 )
@@ -52,12 +53,12 @@ func (r *Rule) same(o *Rule) bool {
 const maxSetRules = 64
 
 // compileSet makes the rules of campaigns that are in force together.
-func compileSet(plan *dbc.Plan, hashes [][32]byte, set []protocol.Campaign) (rules []*Rule, err error) {
+func compileSet(plan *dbc.Plan, hashes [][32]byte, set []campaigns.Campaign) (rules []*Rule, err error) {
 	ids := make(map[protocol.CampaignID]bool, len(set))
 	for i := range set {
 		id := set[i].Metadata.ID
 		if ids[id] {
-			return nil, fmt.Errorf("campaign %s: expected once: %w", id, protocol.ErrCampaign)
+			return nil, fmt.Errorf("campaign %s: expected once: %w", id, campaigns.ErrInvalid)
 		}
 		ids[id] = true
 		compiled, err := compile(plan, hashes, &set[i])
@@ -65,14 +66,14 @@ func compileSet(plan *dbc.Plan, hashes [][32]byte, set []protocol.Campaign) (rul
 			return nil, fmt.Errorf("campaign %s: %w", id, err)
 		}
 		if rules = append(rules, compiled...); len(rules) > maxSetRules {
-			return nil, fmt.Errorf("campaign %s: expected at most %d rules in all campaigns together: %w", id, maxSetRules, protocol.ErrCampaign)
+			return nil, fmt.Errorf("campaign %s: expected at most %d rules in all campaigns together: %w", id, maxSetRules, campaigns.ErrInvalid)
 		}
 	}
 	return rules, nil
 }
 
 // compile makes the rules of one campaign. The error names the rule or signal that does not fit the vehicle.
-func compile(plan *dbc.Plan, hashes [][32]byte, c *protocol.Campaign) ([]*Rule, error) {
+func compile(plan *dbc.Plan, hashes [][32]byte, c *campaigns.Campaign) ([]*Rule, error) {
 	var rules []*Rule
 	for i := range c.Spec.Collect {
 		doc := &c.Spec.Collect[i]
@@ -124,7 +125,7 @@ func (r *Rule) build(plan *dbc.Plan, hashes [][32]byte) (err error) {
 	}
 	if len(wire) > maxSchema {
 		return fmt.Errorf("rule %s: the schema of %d signals has %d bytes, expected at most %d: choose fewer signals in spec.signals: %w",
-			r.ID, len(r.Schema.Signals), len(wire), maxSchema, protocol.ErrCampaign)
+			r.ID, len(r.Schema.Signals), len(wire), maxSchema, campaigns.ErrInvalid)
 	}
 	return r.index(plan)
 }
@@ -148,7 +149,7 @@ func (r *Rule) index(plan *dbc.Plan) error {
 		r.groups[l] = int32(g)
 		r.buses[g] = plan.Messages()[all[l].Message].Bus
 		if len(r.take[g]) > maxRow {
-			return fmt.Errorf("rule %s: message %s has %d signals, expected at most %d: %w", r.ID, plan.MessageName(l), len(r.take[g]), maxRow, protocol.ErrCampaign)
+			return fmt.Errorf("rule %s: message %s has %d signals, expected at most %d: %w", r.ID, plan.MessageName(l), len(r.take[g]), maxRow, campaigns.ErrInvalid)
 		}
 		if len(r.take[g]) == len(all[l].Signals) {
 			r.take[g] = nil
@@ -164,7 +165,7 @@ func (r *Rule) index(plan *dbc.Plan) error {
 }
 
 // selectSignals says for each global signal whether the rule collects it.
-func selectSignals(plan *dbc.Plan, c *protocol.Campaign, rule *protocol.CollectRule) ([]bool, error) {
+func selectSignals(plan *dbc.Plan, c *campaigns.Campaign, rule *campaigns.Rule) ([]bool, error) {
 	names := slices.Clone(rule.Signals)
 	if len(names) == 0 {
 		for name := range c.Spec.Signals {

@@ -7,6 +7,7 @@ import (
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/dbc"
 )
 
@@ -26,7 +27,7 @@ func TestFirstBlock(t *testing.T) {
 			Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
 			Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
 		})
-		apply, err := c.Prepare([]protocol.Campaign{protocol.Everything()})
+		apply, err := c.Prepare([]campaigns.Campaign{campaigns.Everything()})
 		if err != nil {
 			t.Fatal(err)
 		}

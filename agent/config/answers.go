@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
 // Bounds of answers, per document. A cloud, or who poses as one, may send documents as
@@ -17,23 +17,23 @@ const (
 
 // answers hands the answers about one document on, the newest last, in bounded number.
 type answers struct {
-	report func([]protocol.DocumentResult) error
+	report func([]document.Result) error
 
 	mu      sync.Mutex // guards what follows
 	left    float64    // answers that may be given at once
 	filled  time.Time
-	waiting []protocol.DocumentResult // the newest answer, while it waits
-	timer   *time.Timer               // runs while an answer waits
+	waiting []document.Result // the newest answer, while it waits
+	timer   *time.Timer       // runs while an answer waits
 	closed  bool
 }
 
-func newAnswers(report func([]protocol.DocumentResult) error) *answers {
+func newAnswers(report func([]document.Result) error) *answers {
 	return &answers{report: report, left: answersAtOnce, filled: time.Now()}
 }
 
 // give reports now, or later when there were too many. An error of a later report is
 // told to failed.
-func (a *answers) give(results []protocol.DocumentResult, failed func(error)) error {
+func (a *answers) give(results []document.Result, failed func(error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()

@@ -21,7 +21,7 @@ func TestFloodOfDocuments(t *testing.T) {
 				t.Fatal("got refused, want answered")
 			}
 		}
-		k.Apply(topic, document(t, 5, campaign("last", 5, "")))
+		k.Apply(topic, setDocument(t, 5, campaign("last", 5, "")))
 		if got := len(r.take()); got > 16 {
 			t.Errorf("got %d answers at once, want at most 16", got)
 		}
@@ -34,7 +34,7 @@ func TestFloodOfDocuments(t *testing.T) {
 		}
 		r.take()
 		r.fail = errors.New("disk")
-		good := document(t, 6, campaign("last", 6, ""))
+		good := setDocument(t, 6, campaign("last", 6, ""))
 		k.Apply(topic, good)
 		time.Sleep(11 * time.Second)
 		synctest.Wait()

@@ -21,15 +21,18 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
 // Campaigns is what puts campaigns in force.
 type Campaigns interface {
 	// Check says why one campaign does not fit this vehicle.
-	Check(*protocol.Campaign) error
+	Check(*campaigns.Campaign) error
 	// Prepare does everything that can go wrong; what it gives puts the set in force.
-	Prepare([]protocol.Campaign) (apply func(), err error)
+	Prepare([]campaigns.Campaign) (apply func(), err error)
 }
 
 // Reports takes status messages; they are on disk when Append returns.
@@ -42,7 +45,7 @@ type Config struct {
 	Dir       string // where documents are kept
 	Vehicle   protocol.VehicleID
 	Device    protocol.DeviceID
-	Default   []protocol.Campaign // in force while no document says otherwise
+	Default   []campaigns.Campaign // in force while no document says otherwise
 	Campaigns Campaigns
 	Report    Reports
 	// UnknownSignal is the error that Check wraps for signals that the vehicle lacks.
@@ -56,7 +59,7 @@ type Config struct {
 type Keeper struct {
 	cfg      Config
 	mu       sync.Mutex // guards the fields below and the file
-	set      protocol.CampaignSet
+	set      campaigns.Set
 	reported [sha256.Size]byte // of the last document that was reported on since the start
 	later    *later            // the newest document, when this vehicle could not do it; else nil
 	answers  *answers
@@ -72,7 +75,7 @@ func Open(cfg Config) (*Keeper, error) {
 		cfg.Replace = durable.Replace
 	}
 	k := &Keeper{cfg: cfg}
-	k.answers = newAnswers(func(results []protocol.DocumentResult) error { return k.report(protocol.DocumentCampaigns, results) })
+	k.answers = newAnswers(func(results []document.Result) error { return k.report(campaigns.Document, results) })
 	data, err := readIfThere(k.path())
 	var apply func()
 	if data != nil {
@@ -80,7 +83,7 @@ func Open(cfg Config) (*Keeper, error) {
 	}
 	if err != nil {
 		cfg.Log.Error("kept campaigns are unusable; the default applies", "file", campaignsFile, "error", err)
-		k.set = protocol.CampaignSet{}
+		k.set = campaigns.Set{}
 	}
 	if apply == nil {
 		if apply, err = cfg.Campaigns.Prepare(cfg.Default); err != nil {
@@ -93,7 +96,7 @@ func Open(cfg Config) (*Keeper, error) {
 
 // load reads the kept set.
 func (k *Keeper) load(data []byte) (apply func(), err error) {
-	if err := codec.UnmarshalOpen(data, &k.set); err != nil { // it may be of a later version that was rolled back
+	if err := document.UnmarshalOpen(data, &k.set); err != nil { // it may be of a later version that was rolled back
 		return nil, err
 	}
 	if k.set.Version != setVersion {
@@ -107,7 +110,7 @@ const campaignsFile = "campaigns.cbor"
 
 func (k *Keeper) path() string { return filepath.Join(k.cfg.Dir, campaignsFile) }
 
-func (k *Keeper) inForce(set protocol.CampaignSet) []protocol.Campaign {
+func (k *Keeper) inForce(set campaigns.Set) []campaigns.Campaign {
 	if len(set.Campaigns) == 0 {
 		return k.cfg.Default
 	}
@@ -118,8 +121,8 @@ func (k *Keeper) inForce(set protocol.CampaignSet) []protocol.Campaign {
 // report, not to the caller. The same document again, as a broker sends it
 // after each reconnect, is reported on once in the life of the agent.
 // It is false for a document of a kind that this agent does not know.
-func (k *Keeper) Apply(t protocol.Topic, payload []byte) (taken bool) {
-	if t.Kind != protocol.KindConfig || t.Name != protocol.DocumentCampaigns {
+func (k *Keeper) Apply(t topics.Topic, payload []byte) (taken bool) {
+	if t.Kind != topics.Config || t.Name != campaigns.Document {
 		k.cfg.Log.Warn("document of a kind that this agent does not know is refused", "document", t.Name)
 		return false
 	}
@@ -147,7 +150,7 @@ func (k *Keeper) Apply(t protocol.Topic, payload []byte) (taken bool) {
 
 // unreported lets a document be reported when it comes again, whose answer had to wait and was not stored then.
 func (k *Keeper) unreported(err error) {
-	k.cfg.Log.Error("document handled but not reported", "document", protocol.DocumentCampaigns, "error", err)
+	k.cfg.Log.Error("document handled but not reported", "document", campaigns.Document, "error", err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.reported = [sha256.Size]byte{}
@@ -159,17 +162,17 @@ func (k *Keeper) Close() { k.answers.close() }
 // applyCampaigns puts the good campaigns of the set in force and says what
 // became of each. When none is good, everything stays as it is. The error says
 // that the vehicle could not do it now, though the document may be good.
-func (k *Keeper) applyCampaigns(payload []byte) ([]protocol.DocumentResult, error) {
-	set, members, err := codec.ParseCampaignSet(payload)
+func (k *Keeper) applyCampaigns(payload []byte) ([]document.Result, error) {
+	set, members, err := campaigns.ParseSet(payload)
 	if err != nil {
-		return []protocol.DocumentResult{rejected("", 0, k.reason(err), err)}, nil
+		return []document.Result{rejected("", 0, k.reason(err), err)}, nil
 	}
 	if set.Version != setVersion {
-		return []protocol.DocumentResult{rejected("", set.Revision, protocol.ReasonNotSupported,
+		return []document.Result{rejected("", set.Revision, reasons.NotSupported,
 			fmt.Errorf("version %d, expected %d", set.Version, setVersion))}, nil
 	}
 	if set.Revision < k.set.Revision {
-		return []protocol.DocumentResult{rejected("", set.Revision, protocol.ReasonStaleRevision,
+		return []document.Result{rejected("", set.Revision, reasons.StaleRevision,
 			fmt.Errorf("revision %d is in force", k.set.Revision))}, nil
 	}
 	good, results := k.sort(set, members)
@@ -178,20 +181,20 @@ func (k *Keeper) applyCampaigns(payload []byte) ([]protocol.DocumentResult, erro
 	}
 	if err = k.keep(good); err != nil {
 		for i := range results {
-			if results[i].State == protocol.CampaignActive {
-				results[i].State, results[i].Reason, results[i].Detail = protocol.CampaignRejected, k.reason(err), detail(err)
+			if results[i].State == document.Active {
+				results[i].State, results[i].Reason, results[i].Detail = document.Rejected, k.reason(err), detail(err)
 			}
 		}
 	}
-	if errors.Is(err, protocol.ErrCampaign) {
+	if errors.Is(err, campaigns.ErrInvalid) {
 		err = nil // the document's fault, and reported
 	}
 	return results, err
 }
 
 // sort takes the good campaigns of a set, and for bad ones the revision that is in force.
-func (k *Keeper) sort(set protocol.CampaignSet, members []codec.SetMember) (good protocol.CampaignSet, results []protocol.DocumentResult) {
-	good = protocol.CampaignSet{Version: set.Version, Revision: set.Revision}
+func (k *Keeper) sort(set campaigns.Set, members []campaigns.Member) (good campaigns.Set, results []document.Result) {
+	good = campaigns.Set{Version: set.Version, Revision: set.Revision}
 	seen := make(map[protocol.CampaignID]bool, len(members))
 	for i := range members {
 		c := &members[i].Campaign
@@ -202,7 +205,7 @@ func (k *Keeper) sort(set protocol.CampaignSet, members []codec.SetMember) (good
 		}
 		switch {
 		case seen[id]:
-			err = fmt.Errorf("expected each campaign once: %w", protocol.ErrCampaign)
+			err = fmt.Errorf("expected each campaign once: %w", campaigns.ErrInvalid)
 		case err == nil:
 			good.Campaigns = append(good.Campaigns, *c)
 		default:
@@ -213,20 +216,20 @@ func (k *Keeper) sort(set protocol.CampaignSet, members []codec.SetMember) (good
 			results = append(results, rejected(string(id), c.Metadata.Revision, k.reason(err), err))
 			continue
 		}
-		results = append(results, protocol.DocumentResult{ID: string(id), Revision: c.Metadata.Revision, State: protocol.CampaignActive})
+		results = append(results, document.Result{ID: string(id), Revision: c.Metadata.Revision, State: document.Active})
 	}
 	return good, results
 }
 
 // withRunning adds to results with a rejection what is in force nevertheless, so that
 // nobody takes a rejected revision for the end of the one before.
-func (k *Keeper) withRunning(results []protocol.DocumentResult) []protocol.DocumentResult {
-	if !slices.ContainsFunc(results, func(r protocol.DocumentResult) bool { return r.State == protocol.CampaignRejected }) {
+func (k *Keeper) withRunning(results []document.Result) []document.Result {
+	if !slices.ContainsFunc(results, func(r document.Result) bool { return r.State == document.Rejected }) {
 		return results
 	}
 	for i := range k.set.Campaigns {
 		m := &k.set.Campaigns[i].Metadata
-		runs := protocol.DocumentResult{ID: string(m.ID), Revision: m.Revision, State: protocol.CampaignActive}
+		runs := document.Result{ID: string(m.ID), Revision: m.Revision, State: document.Active}
 		if !slices.Contains(results, runs) {
 			results = append(results, runs)
 		}
@@ -235,15 +238,15 @@ func (k *Keeper) withRunning(results []protocol.DocumentResult) []protocol.Docum
 }
 
 // earlier gives the revision of a campaign that is in force, if there is one: a bad revision does not end it.
-func (k *Keeper) earlier(id protocol.CampaignID) []protocol.Campaign {
-	i := slices.IndexFunc(k.set.Campaigns, func(c protocol.Campaign) bool { return c.Metadata.ID == id })
+func (k *Keeper) earlier(id protocol.CampaignID) []campaigns.Campaign {
+	i := slices.IndexFunc(k.set.Campaigns, func(c campaigns.Campaign) bool { return c.Metadata.ID == id })
 	if i < 0 {
 		return nil
 	}
 	return k.set.Campaigns[i : i+1]
 }
 
-func (k *Keeper) check(c *protocol.Campaign) error {
+func (k *Keeper) check(c *campaigns.Campaign) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -251,12 +254,12 @@ func (k *Keeper) check(c *protocol.Campaign) error {
 }
 
 // keep puts the set on disk and in force, or changes nothing.
-func (k *Keeper) keep(set protocol.CampaignSet) error {
+func (k *Keeper) keep(set campaigns.Set) error {
 	apply, err := k.cfg.Campaigns.Prepare(k.inForce(set))
 	if err != nil {
 		return err
 	}
-	data, err := codec.Marshal(set)
+	data, err := document.Marshal(set)
 	if err != nil {
 		return err
 	}
@@ -268,25 +271,25 @@ func (k *Keeper) keep(set protocol.CampaignSet) error {
 	return nil
 }
 
-func (k *Keeper) reason(err error) protocol.Reason {
+func (k *Keeper) reason(err error) reasons.Reason {
 	switch {
-	case errors.Is(err, codec.ErrNotSupported):
-		return protocol.ReasonNotSupported
-	case errors.Is(err, codec.ErrMalformed), errors.Is(err, codec.ErrLimit):
-		return protocol.ReasonUndecodable
+	case errors.Is(err, document.ErrNotSupported):
+		return reasons.NotSupported
+	case errors.Is(err, document.ErrMalformed), errors.Is(err, document.ErrLimit):
+		return reasons.Undecodable
 	case errors.Is(err, k.cfg.UnknownSignal):
-		return protocol.ReasonUnknownSignal
-	case errors.Is(err, protocol.ErrCampaign):
-		return protocol.ReasonValidationFailed
+		return reasons.UnknownSignal
+	case errors.Is(err, campaigns.ErrInvalid):
+		return reasons.ValidationFailed
 	}
-	return protocol.ReasonInternal
+	return reasons.Internal
 }
 
-func rejected(id string, revision uint64, reason protocol.Reason, err error) protocol.DocumentResult {
+func rejected(id string, revision uint64, reason reasons.Reason, err error) document.Result {
 	if _, bad := protocol.ParseCampaignID(id); bad != nil {
 		id = "" // whatever it is, it names no campaign
 	}
-	return protocol.DocumentResult{ID: id, Revision: revision, State: protocol.CampaignRejected, Reason: reason, Detail: detail(err)}
+	return document.Result{ID: id, Revision: revision, State: document.Rejected, Reason: reason, Detail: detail(err)}
 }
 
 // maxDetail is the longest text for a person in a report, in bytes.
@@ -301,12 +304,12 @@ func detail(err error) string {
 const statusTTL = 24 * time.Hour
 
 // report puts the status into the buffer, in order with all other statuses.
-func (k *Keeper) report(doc string, results []protocol.DocumentResult) error {
-	payload, err := codec.Marshal(protocol.DocumentStatus{Version: protocol.StatusVersion, Document: doc, Device: k.cfg.Device, Results: results})
+func (k *Keeper) report(doc string, results []document.Result) error {
+	payload, err := document.Marshal(document.Status{Version: document.StatusVersion, Document: doc, Device: k.cfg.Device, Results: results})
 	if err != nil {
 		return err
 	}
-	topic := protocol.Topic{Kind: protocol.KindConfigStatus, Vehicle: k.cfg.Vehicle, Name: doc}
+	topic := topics.Topic{Kind: topics.ConfigStatus, Vehicle: k.cfg.Vehicle, Name: doc}
 	return k.cfg.Report.Append([]buffer.Record{{
 		Topic: topic.String(), ContentType: protocol.ContentStatus, Priority: protocol.CS4, Ordered: true,
 		Created: time.Now(), TTL: statusTTL, Payload: payload,

@@ -16,7 +16,10 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/config"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
 var errUnknown = errors.New("unknown signal")
@@ -27,7 +30,7 @@ type engine struct {
 	refuse  error    // of Prepare
 }
 
-func (e *engine) Check(c *protocol.Campaign) error {
+func (e *engine) Check(c *campaigns.Campaign) error {
 	for _, s := range c.Spec.Signals {
 		if strings.HasPrefix(s.Path, "can9.") {
 			return fmt.Errorf("spec.signals: %w", errUnknown)
@@ -36,7 +39,7 @@ func (e *engine) Check(c *protocol.Campaign) error {
 	return nil
 }
 
-func (e *engine) Prepare(set []protocol.Campaign) (func(), error) {
+func (e *engine) Prepare(set []campaigns.Campaign) (func(), error) {
 	if e.refuse != nil {
 		return nil, e.refuse
 	}
@@ -51,7 +54,7 @@ func (e *engine) Prepare(set []protocol.Campaign) (func(), error) {
 // reports keeps the statuses. Late answers come from a goroutine of their own.
 type reports struct {
 	mu   sync.Mutex // guards got
-	got  []protocol.DocumentStatus
+	got  []document.Status
 	fail error
 }
 
@@ -62,8 +65,8 @@ func (r *reports) Append(recs []buffer.Record, _ buffer.Progress) error {
 		return r.fail
 	}
 	for _, rec := range recs {
-		var s protocol.DocumentStatus
-		if err := codec.Unmarshal(rec.Payload, &s); err != nil {
+		var s document.Status
+		if err := document.Unmarshal(rec.Payload, &s); err != nil {
 			return err
 		}
 		if !rec.Ordered || rec.Topic != "v1/car/up/config/campaigns/status" {
@@ -87,30 +90,30 @@ func (r *reports) take() (list []string) {
 	return list
 }
 
-func campaign(id string, revision uint64, path string) protocol.Campaign {
-	c := protocol.Everything()
+func campaign(id string, revision uint64, path string) campaigns.Campaign {
+	c := campaigns.Everything()
 	c.Metadata.ID, c.Metadata.Revision = protocol.CampaignID(id), revision
 	if path != "" {
-		c.Spec.Signals = map[string]protocol.SignalSelector{"s": {Path: path}}
+		c.Spec.Signals = map[string]campaigns.SignalSelector{"s": {Path: path}}
 	}
 	return c
 }
 
-func document(t *testing.T, revision uint64, list ...protocol.Campaign) []byte {
+func setDocument(t *testing.T, revision uint64, list ...campaigns.Campaign) []byte {
 	t.Helper()
-	doc, err := codec.Marshal(protocol.CampaignSet{Version: 1, Revision: revision, Campaigns: list})
+	doc, err := document.Marshal(campaigns.Set{Version: 1, Revision: revision, Campaigns: list})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return doc
 }
 
-var topic = protocol.Topic{Kind: protocol.KindConfig, Vehicle: "car", Name: protocol.DocumentCampaigns}
+var topic = topics.Topic{Kind: topics.Config, Vehicle: "car", Name: campaigns.Document}
 
 func open(t *testing.T, dir string, e *engine, r *reports) *config.Keeper {
 	t.Helper()
 	k, err := config.Open(config.Config{
-		Dir: dir, Vehicle: "car", Device: "tcu", Default: []protocol.Campaign{campaign("default", 1, "")},
+		Dir: dir, Vehicle: "car", Device: "tcu", Default: []campaigns.Campaign{campaign("default", 1, "")},
 		Campaigns: e, Report: r, UnknownSignal: errUnknown, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -139,32 +142,32 @@ func TestDocuments(t *testing.T) {
 		reports []string
 	}{
 		{name: "nothing yet", inForce: []string{"default@1"}},
-		{name: "one", doc: document(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}, reports: []string{"a@1 ACTIVE"}},
-		{name: "the same again, as after a reconnect", doc: document(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}},
+		{name: "one", doc: setDocument(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}, reports: []string{"a@1 ACTIVE"}},
+		{name: "the same again, as after a reconnect", doc: setDocument(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}},
 		{name: "after a restart", restart: true, inForce: []string{"a@1"}},
-		{name: "the same after a restart", doc: document(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}, reports: []string{"a@1 ACTIVE"}},
+		{name: "the same after a restart", doc: setDocument(t, 3, campaign("a", 1, "")), inForce: []string{"a@1"}, reports: []string{"a@1 ACTIVE"}},
 		{name: "no document at all", doc: []byte("\xff\x00"), inForce: []string{"a@1"}, reports: []string{"@0 REJECTED UNDECODABLE", "a@1 ACTIVE"}},
-		{name: "of the future", doc: mustMarshal(protocol.CampaignSet{Version: 2, Revision: 9}), inForce: []string{"a@1"}, reports: []string{"@9 REJECTED NOT_SUPPORTED", "a@1 ACTIVE"}},
-		{name: "back in time", doc: document(t, 2), inForce: []string{"a@1"}, reports: []string{"@2 REJECTED STALE_REVISION", "a@1 ACTIVE"}},
-		{name: "one good, one bad", doc: document(t, 4, campaign("a", 2, ""), bad), inForce: []string{"a@2"},
+		{name: "of the future", doc: mustMarshal(campaigns.Set{Version: 2, Revision: 9}), inForce: []string{"a@1"}, reports: []string{"@9 REJECTED NOT_SUPPORTED", "a@1 ACTIVE"}},
+		{name: "back in time", doc: setDocument(t, 2), inForce: []string{"a@1"}, reports: []string{"@2 REJECTED STALE_REVISION", "a@1 ACTIVE"}},
+		{name: "one good, one bad", doc: setDocument(t, 4, campaign("a", 2, ""), bad), inForce: []string{"a@2"},
 			reports: []string{"a@2 ACTIVE", "b@1 REJECTED VALIDATION_FAILED"}},
-		{name: "a bad revision does not end the good one", doc: document(t, 5, campaign("a", 3, "can9.M.S"), campaign("c", 1, "")),
+		{name: "a bad revision does not end the good one", doc: setDocument(t, 5, campaign("a", 3, "can9.M.S"), campaign("c", 1, "")),
 			inForce: []string{"a@2", "c@1"}, reports: []string{"a@3 REJECTED UNKNOWN_SIGNAL", "c@1 ACTIVE", "a@2 ACTIVE"}},
-		{name: "nothing good", doc: document(t, 6, bad), inForce: []string{"a@2", "c@1"},
+		{name: "nothing good", doc: setDocument(t, 6, bad), inForce: []string{"a@2", "c@1"},
 			reports: []string{"b@1 REJECTED VALIDATION_FAILED", "a@2 ACTIVE", "c@1 ACTIVE"}},
-		{name: "twice", doc: document(t, 6, campaign("a", 4, ""), campaign("a", 5, "")), inForce: []string{"a@4"},
+		{name: "twice", doc: setDocument(t, 6, campaign("a", 4, ""), campaign("a", 5, "")), inForce: []string{"a@4"},
 			reports: []string{"a@4 ACTIVE", "a@5 REJECTED VALIDATION_FAILED"}},
-		{name: "the vehicle cannot", doc: document(t, 7, campaign("d", 1, "")), refuse: errors.New("disk"), inForce: []string{"a@4"},
+		{name: "the vehicle cannot", doc: setDocument(t, 7, campaign("d", 1, "")), refuse: errors.New("disk"), inForce: []string{"a@4"},
 			reports: []string{"d@1 REJECTED INTERNAL_ERROR", "a@4 ACTIVE"}},
-		{name: "too many together", doc: document(t, 7, campaign("d", 1, "")), refuse: protocol.ErrCampaign, inForce: []string{"a@4"},
+		{name: "too many together", doc: setDocument(t, 7, campaign("d", 1, "")), refuse: campaigns.ErrInvalid, inForce: []string{"a@4"},
 			reports: []string{"d@1 REJECTED VALIDATION_FAILED", "a@4 ACTIVE"}},
 		{name: "none of that was kept", restart: true, inForce: []string{"a@4"}},
-		{name: "the vehicle can again", doc: document(t, 7, campaign("d", 1, "")), inForce: []string{"d@1"}, reports: []string{"d@1 ACTIVE"}},
+		{name: "the vehicle can again", doc: setDocument(t, 7, campaign("d", 1, "")), inForce: []string{"d@1"}, reports: []string{"d@1 ACTIVE"}},
 		{name: "no bytes at all, as a client may send by mistake", doc: []byte{}, inForce: []string{"d@1"}, reports: []string{"@0 REJECTED UNDECODABLE", "d@1 ACTIVE"}},
 		{name: "of a later version", doc: laterSet(8, nil), inForce: []string{"d@1", "e@1"}, reports: []string{"d@1 ACTIVE", "e@1 ACTIVE"}},
 		{name: "of a later version, one alone must be understood", doc: laterSet(8, []string{"spec.when"}), inForce: []string{"d@1", "e@1"},
 			reports: []string{"d@1 ACTIVE", "e@1 REJECTED NOT_SUPPORTED", "e@1 ACTIVE"}},
-		{name: "empty", doc: document(t, 8), inForce: []string{"default@1"}},
+		{name: "empty", doc: setDocument(t, 8), inForce: []string{"default@1"}},
 	}
 	dir := t.TempDir()
 	e, r := &engine{}, &reports{}
@@ -200,7 +203,7 @@ func laterSet(revision uint64, must []string) []byte {
 }
 
 func mustMarshal(v any) []byte {
-	data, err := codec.Marshal(v)
+	data, err := document.Marshal(v)
 	if err != nil {
 		panic(err)
 	}
@@ -211,13 +214,13 @@ func mustMarshal(v any) []byte {
 func TestUnreported(t *testing.T) {
 	e, r := &engine{}, &reports{fail: errors.New("disk")}
 	k := open(t, t.TempDir(), e, r)
-	doc := document(t, 1, campaign("a", 1, ""))
+	doc := setDocument(t, 1, campaign("a", 1, ""))
 	k.Apply(topic, doc)
 	r.fail = nil
 	k.Apply(topic, doc)
 	equal(t, "reported", r.take(), []string{"a@1 ACTIVE"})
-	for _, other := range []protocol.Topic{
-		{Kind: protocol.KindConfig, Vehicle: "car", Name: "consents"}, {Kind: protocol.KindFetch, Vehicle: "car"}, {},
+	for _, other := range []topics.Topic{
+		{Kind: topics.Config, Vehicle: "car", Name: "consents"}, {Kind: topics.Fetch, Vehicle: "car"}, {},
 	} {
 		if k.Apply(other, doc) {
 			t.Errorf("%v: got taken, want refused", other)
@@ -237,9 +240,9 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	k.Apply(topic, document(t, 1, campaign("a", 1, "")))
+	k.Apply(topic, setDocument(t, 1, campaign("a", 1, "")))
 	equal(t, "in force", e.inForce, []string{"default@1"})
-	if d := r.got[0].Results[0]; d.Reason != protocol.ReasonInternal || !strings.Contains(d.Detail, "campaigns.cbor") || strings.Contains(d.Detail, dir) {
+	if d := r.got[0].Results[0]; d.Reason != reasons.Internal || !strings.Contains(d.Detail, "campaigns.cbor") || strings.Contains(d.Detail, dir) {
 		t.Errorf("got %+v, want the file's base name and the reason", d)
 	}
 	r.got = nil
@@ -256,14 +259,14 @@ func TestFullDisk(t *testing.T) {
 	}
 	equal(t, "in force with room again", e.inForce, []string{"a@1"})
 	equal(t, "reported once", r.take(), []string{"a@1 ACTIVE"})
-	k.Apply(topic, document(t, 1, campaign("a", 1, "")))
+	k.Apply(topic, setDocument(t, 1, campaign("a", 1, "")))
 	equal(t, "the same again", r.take(), nil)
 }
 
 // TestDamagedFile: the default applies, and the agent starts.
 func TestDamagedFile(t *testing.T) {
 	for name, data := range map[string][]byte{
-		"noise": []byte("\x9f\x9f\x9f"), "empty": {}, "another version": mustMarshal(protocol.CampaignSet{Version: 3}),
+		"noise": []byte("\x9f\x9f\x9f"), "empty": {}, "another version": mustMarshal(campaigns.Set{Version: 3}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -273,7 +276,7 @@ func TestDamagedFile(t *testing.T) {
 			e, r := &engine{}, &reports{}
 			k := open(t, dir, e, r)
 			equal(t, "in force", e.inForce, []string{"default@1"})
-			k.Apply(topic, document(t, 1, campaign("a", 1, "")))
+			k.Apply(topic, setDocument(t, 1, campaign("a", 1, "")))
 			equal(t, "in force", e.inForce, []string{"a@1"})
 		})
 	}

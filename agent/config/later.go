@@ -3,12 +3,12 @@ package config
 import (
 	"crypto/sha256"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // later is a document that may be good, but could not be kept or put in force.
 type later struct {
-	topic   protocol.Topic
+	topic   topics.Topic
 	payload []byte
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // Buffer is what the link needs of agent/buffer. All methods may be called
@@ -80,7 +81,7 @@ type Config struct {
 	// OnDocument takes documents of down/config/+, one at a time, in order. The
 	// server is told what became of a document when OnDocument returns: success when
 	// it has taken it, else 0x83, so that nobody believes what nobody has read. Nil takes none.
-	OnDocument func(protocol.Topic, []byte) (taken bool)
+	OnDocument func(topics.Topic, []byte) (taken bool)
 	// Log; nil means slog.Default.
 	Log *slog.Logger
 }
@@ -170,7 +171,7 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.Default()
 	}
 	if c.OnDocument == nil {
-		c.OnDocument = func(protocol.Topic, []byte) bool { return false }
+		c.OnDocument = func(topics.Topic, []byte) bool { return false }
 	}
 	return c
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // Our cloud says in a user property of CONNACK what its PUBACK is worth.
@@ -241,7 +242,7 @@ func (c *connection) transmit(it *item, p *paho.Publish) error {
 
 // subscribe asks for the vehicle's documents.
 func (c *connection) subscribe(ctx context.Context) {
-	filter := protocol.Topic{Kind: protocol.KindConfig, Vehicle: c.l.cfg.Vehicle, Name: "+"}.String()
+	filter := topics.Topic{Kind: topics.Config, Vehicle: c.l.cfg.Vehicle, Name: "+"}.String()
 	suback, err := c.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
 	switch {
 	case err == nil:
@@ -256,7 +257,7 @@ func (c *connection) subscribe(ctx context.Context) {
 // receive maximum keeps the queue short.
 func (c *connection) received(p paho.PublishReceived) (bool, error) {
 	select {
-	case c.l.documents <- document{session: c.session, publish: p.Packet.Packet()}:
+	case c.l.documents <- inbound{session: c.session, publish: p.Packet.Packet()}:
 	case <-c.wire.closed:
 	}
 	return true, nil

@@ -16,7 +16,8 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,7 +57,7 @@ func (m *memory) add(recs ...buffer.Record) {
 			r.Priority = protocol.CS3
 		}
 		if r.Topic == "" {
-			r.Topic = protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: vid, Campaign: "all"}.String()
+			r.Topic = topics.Topic{Kind: topics.Telemetry, Vehicle: vid, Campaign: "all"}.String()
 		}
 		r.ContentType, r.ID, r.Samples = protocol.ContentTelemetry, protocol.MessageID{Device: did, Boot: boot, Seq: m.seq}, 10
 		n := m.count[r.Priority]
@@ -244,7 +245,7 @@ func numbered(name string, n int, class protocol.Priority) []buffer.Record {
 func payloads(got []publish) []string {
 	var list []string
 	for _, p := range got {
-		if p.topic.Kind != protocol.KindPresence && p.topic.Kind != protocol.KindSchema {
+		if p.topic.Kind != topics.Presence && p.topic.Kind != topics.Schema {
 			list = append(list, string(p.payload))
 		}
 	}
@@ -256,7 +257,7 @@ func presences(t *testing.T, got []publish) []protocol.Presence {
 	t.Helper()
 	var list []protocol.Presence
 	for _, p := range got {
-		if p.topic.Kind == protocol.KindPresence {
+		if p.topic.Kind == topics.Presence {
 			list = append(list, parsePresence(t, p.payload))
 		}
 	}
@@ -266,7 +267,7 @@ func presences(t *testing.T, got []publish) []protocol.Presence {
 func parsePresence(t *testing.T, payload []byte) protocol.Presence {
 	t.Helper()
 	var p protocol.Presence
-	if err := codec.Unmarshal(payload, &p); err != nil {
+	if err := document.Unmarshal(payload, &p); err != nil {
 		t.Fatalf("presence: %v", err)
 	}
 	return p

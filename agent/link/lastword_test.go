@@ -9,6 +9,7 @@ import (
 
 	"telltale.dev/agent/link"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // TestWillIsOnlyCalledOffByAnAcceptedLastWord: a device whose last word the server did
@@ -26,7 +27,7 @@ func TestWillIsOnlyCalledOffByAnAcceptedLastWord(t *testing.T) {
 			t.Run(fmt.Sprintf("%#02x asleep %v", code, asleep), func(t *testing.T) {
 				t.Parallel()
 				s := serve(t, &server{answer: func(p publish) byte {
-					if p.topic.Kind == protocol.KindPresence && parsePresence(t, p.payload).State != protocol.PresenceOnline {
+					if p.topic.Kind == topics.Presence && parsePresence(t, p.payload).State != protocol.PresenceOnline {
 						return code
 					}
 					return 0

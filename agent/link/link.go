@@ -30,6 +30,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // ticketsKept is how many TLS session tickets are kept, for all endpoints.
@@ -44,7 +45,7 @@ type Link struct {
 	cfg       Config
 	endpoints []endpoint
 	tickets   tls.ClientSessionCache
-	documents chan document
+	documents chan inbound
 	stats     counters
 	began     time.Time                                // before any record of this boot, by the monotonic clock, too
 	ends      [protocol.Priorities + 1]buffer.Position // what is behind it was made in this boot; by class
@@ -62,7 +63,7 @@ type Link struct {
 }
 
 // document is a message from the cloud that waits for OnDocument.
-type document struct {
+type inbound struct {
 	session *pahoSession // the connection it came on
 	publish *packets.Publish
 }
@@ -79,7 +80,7 @@ func New(cfg Config) (*Link, error) {
 	}
 	l := &Link{
 		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
-		began: time.Now(), documents: make(chan document, documentsQueue), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
+		began: time.Now(), documents: make(chan inbound, documentsQueue), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
 		schemas: map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
 	}
 	for class := protocol.CS0; class <= protocol.CS6; class++ {
@@ -227,8 +228,8 @@ func (l *Link) applyDocuments(ctx context.Context) {
 // take hands a message over, if it is a document of this vehicle, and gives the reason
 // code of its PUBACK: below 0x80 only for what somebody has taken.
 func (l *Link) take(p *packets.Publish) byte {
-	topic, err := protocol.ParseTopic(p.Topic)
-	if err != nil || topic.Kind != protocol.KindConfig || topic.Vehicle != l.cfg.Vehicle {
+	topic, err := topics.Parse(p.Topic)
+	if err != nil || topic.Kind != topics.Config || topic.Vehicle != l.cfg.Vehicle {
 		l.cfg.Log.Warn("message that is no document of this vehicle is refused", "bytes", len(p.Payload))
 		return codeTopicInvalid
 	}

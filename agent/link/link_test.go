@@ -13,6 +13,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 func TestRecordsArriveWithTheirProperties(t *testing.T) {
@@ -25,7 +26,7 @@ func TestRecordsArriveWithTheirProperties(t *testing.T) {
 	eventually(t, "the record is acknowledged", func() bool { return buf.left() == 0 })
 
 	got := s.received()
-	if got[0].topic.Kind != protocol.KindPresence || !got[0].retain {
+	if got[0].topic.Kind != topics.Presence || !got[0].retain {
 		t.Errorf("first publish: got %v (retain %v), want a retained birth", got[0].topic, got[0].retain)
 	}
 	p := got[1]
@@ -221,7 +222,7 @@ func TestQuotaSlowsTheLinkDown(t *testing.T) {
 	var exceeded atomic.Bool
 	exceeded.Store(true)
 	s := serve(t, &server{answer: func(p publish) byte {
-		if p.user["pr"] == "CS1" && p.topic.Kind != protocol.KindPresence && exceeded.Load() {
+		if p.user["pr"] == "CS1" && p.topic.Kind != topics.Presence && exceeded.Load() {
 			return 0x97
 		}
 		return 0

@@ -16,6 +16,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // proxy is a TCP link that can swallow bytes (half-open) and be cut.
@@ -123,7 +124,7 @@ func TestHalfOpenLinkIsNoticedByKeepAlive(t *testing.T) {
 func TestHalfOpenLinkIsNoticedByMissingAcknowledgements(t *testing.T) {
 	t.Parallel()
 	s := serve(t, &server{answer: func(p publish) byte {
-		if p.connection == 1 && p.topic.Kind != protocol.KindPresence {
+		if p.connection == 1 && p.topic.Kind != topics.Presence {
 			return noAnswer
 		}
 		return 0
@@ -145,7 +146,7 @@ func TestStuckWriteIsNoticed(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
 	s := serve(t, &server{narrow: true, answer: func(p publish) byte {
-		if p.connection == 1 && p.topic.Kind != protocol.KindPresence {
+		if p.connection == 1 && p.topic.Kind != topics.Presence {
 			<-block // and the reader stands still
 		}
 		return 0
@@ -326,7 +327,7 @@ func TestDocumentsAreAcknowledgedWhenApplied(t *testing.T) {
 	buf := newMemory()
 	r := start(t, buf, func(c *link.Config) {
 		c.Endpoints = []string{"mqtt://" + s.addr}
-		c.OnDocument = func(topic protocol.Topic, doc []byte) bool {
+		c.OnDocument = func(topic topics.Topic, doc []byte) bool {
 			<-release
 			applied <- topic.Name
 			return topic.Name == "campaigns"
@@ -396,7 +397,7 @@ func TestBadServers(t *testing.T) {
 			defer close(hold)
 			r := start(t, buf, func(cfg *link.Config) {
 				cfg.Endpoints = []string{"mqtt://" + s.addr}
-				cfg.OnDocument = func(protocol.Topic, []byte) bool {
+				cfg.OnDocument = func(topics.Topic, []byte) bool {
 					select {
 					case <-hold:
 					case <-time.After(300 * time.Millisecond):

@@ -13,6 +13,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // slowly gives the server a receive maximum and a time per publish.
@@ -95,7 +96,7 @@ func TestLiveDoesNotStarveTheBacklog(t *testing.T) {
 	answer := s.answer
 	s.mu.Lock()
 	s.answer = func(p publish) byte {
-		if p.topic.Kind == protocol.KindPresence {
+		if p.topic.Kind == topics.Presence {
 			<-first // until the live records are there
 		}
 		return answer(p)
@@ -134,7 +135,7 @@ func TestOrderedRecordsStayInOrder(t *testing.T) {
 	var s *server
 	var count atomic.Int64
 	s = &server{answer: func(p publish) byte {
-		if p.topic.Kind != protocol.KindConfigStatus {
+		if p.topic.Kind != topics.ConfigStatus {
 			return 0
 		}
 		n := count.Add(1)
@@ -223,7 +224,7 @@ func TestSchemaIsAcknowledgedBeforeItsFirstBatch(t *testing.T) {
 	var s *server
 	answered := make(chan struct{})
 	s = serve(t, &server{answer: func(p publish) byte {
-		if p.topic.Kind == protocol.KindSchema && p.connection == 1 {
+		if p.topic.Kind == topics.Schema && p.connection == 1 {
 			s.wg.Go(func() {
 				<-answered
 				s.mu.Lock()
@@ -264,7 +265,7 @@ func TestSchemaIsAcknowledgedBeforeItsFirstBatch(t *testing.T) {
 	eventually(t, "batch acknowledged", func() bool { return buf.left() == 1 })
 	sent := 0
 	for _, p := range s.received() {
-		if p.topic.Kind == protocol.KindSchema {
+		if p.topic.Kind == topics.Schema {
 			sent++
 			if p.topic.Schema != hash || string(p.payload) != "schema document" || p.properties.ContentType != protocol.ContentSchema {
 				t.Errorf("schema: got %v %q", p.topic, p.payload)
@@ -278,7 +279,7 @@ func TestSchemaIsAcknowledgedBeforeItsFirstBatch(t *testing.T) {
 
 func TestRefusedSchemaHoldsOnlyItsOwnBatches(t *testing.T) {
 	s := serve(t, &server{answer: func(p publish) byte {
-		if p.topic.Kind == protocol.KindSchema && p.connection == 1 {
+		if p.topic.Kind == topics.Schema && p.connection == 1 {
 			return 0x99
 		}
 		return 0

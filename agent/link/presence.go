@@ -7,7 +7,8 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
 )
 
 // presenceVersion is the layout of protocol.Presence that we write.
@@ -22,7 +23,7 @@ func (l *Link) presence(state protocol.PresenceState, n uint64, at time.Time, wa
 	if state == protocol.PresenceAsleep && !wakes.IsZero() {
 		p.WakesAt = wakes.UnixMilli()
 	}
-	payload, err := codec.Marshal(p)
+	payload, err := document.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("presence: %w", err)
 	}
@@ -30,7 +31,7 @@ func (l *Link) presence(state protocol.PresenceState, n uint64, at time.Time, wa
 }
 
 func (l *Link) presenceTopic() string {
-	return protocol.Topic{Kind: protocol.KindPresence, Vehicle: l.cfg.Vehicle, Device: l.cfg.Device}.String()
+	return topics.Topic{Kind: topics.Presence, Vehicle: l.cfg.Vehicle, Device: l.cfg.Device}.String()
 }
 
 // presenceItem is a presence as a publish.

@@ -11,6 +11,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/topics"
 )
 
 var errNoAcks = errors.New("publishes stay unacknowledged: the link is half-open or the server stands still")
@@ -198,7 +199,7 @@ func (s *sender) accept(it *item) bool {
 		if err != nil {
 			packed = doc
 		}
-		topic := protocol.Topic{Kind: protocol.KindSchema, Vehicle: s.l.cfg.Vehicle, Schema: it.schema}
+		topic := topics.Topic{Kind: topics.Schema, Vehicle: s.l.cfg.Vehicle, Schema: it.schema}
 		s.first = append(s.first, &item{
 			kind: schemaKind, schema: it.schema, topic: topic.String(), contentType: protocol.ContentSchema,
 			priority: it.priority, payload: packed,

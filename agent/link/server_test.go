@@ -10,13 +10,13 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // publish is what the scripted server received, its topic resolved.
 type publish struct {
 	connection int // from 1
-	topic      protocol.Topic
+	topic      topics.Topic
 	aliased    bool // came without a topic
 	retain     bool
 	payload    []byte
@@ -229,7 +229,7 @@ func (c *serverConn) publish(p *packets.Publish) {
 	if p.QoS != 1 || p.Duplicate {
 		t.Errorf("publish with QoS %d, duplicate %v; want 1, false", p.QoS, p.Duplicate)
 	}
-	topic, err := protocol.ParseTopic(p.Topic)
+	topic, err := topics.Parse(p.Topic)
 	if err != nil {
 		t.Errorf("publish to topic %q: %v", p.Topic, err)
 	}

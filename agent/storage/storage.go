@@ -19,7 +19,9 @@ import (
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/storage"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/events"
+	"telltale.dev/protocol/topics"
 )
 
 // Reports takes events; they are on disk when Append returns.
@@ -80,12 +82,12 @@ func (t *Teller) Run(ctx context.Context) {
 }
 
 // event is what there is to tell.
-func (t *Teller) event() (*protocol.Storage, error) {
+func (t *Teller) event() (*events.Storage, error) {
 	n, err := storage.Read(t.cfg.Note)
 	if err != nil {
 		return nil, err
 	}
-	event := &protocol.Storage{Version: 1, Device: t.cfg.Device, State: protocol.StorageKept, At: time.Now().UnixMilli()}
+	event := &events.Storage{Version: 1, Device: t.cfg.Device, State: events.StorageKept, At: time.Now().UnixMilli()}
 	if n != nil {
 		event.State, event.Reason, event.Loss, event.At = n.State, n.Reason, n.Loss(), n.Written.UnixMilli()
 	}
@@ -94,15 +96,15 @@ func (t *Teller) event() (*protocol.Storage, error) {
 
 // tell puts the event into the buffer, a loss only if that has not been done before.
 // A power cut after that and before it is remembered lets it be told again, with the same name.
-func (t *Teller) tell(event *protocol.Storage) error {
+func (t *Teller) tell(event *events.Storage) error {
 	if event.State.Lost() && t.told() == event.Loss {
 		return nil
 	}
-	payload, err := codec.Marshal(event)
+	payload, err := document.Marshal(event)
 	if err != nil {
 		return err
 	}
-	topic := protocol.Topic{Kind: protocol.KindEvent, Vehicle: t.cfg.Vehicle, Name: protocol.EventStorage}
+	topic := topics.Topic{Kind: topics.Event, Vehicle: t.cfg.Vehicle, Name: events.TypeStorage}
 	err = t.cfg.Report.Append([]buffer.Record{{
 		Topic: topic.String(), ContentType: protocol.ContentStorage, Priority: protocol.CS5, Ordered: true,
 		Created: time.Now(), Payload: payload,

@@ -17,7 +17,8 @@ import (
 	"telltale.dev/agent/storage"
 	note "telltale.dev/hal/storage"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/events"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,29 +78,29 @@ func (d *device) start() {
 }
 
 // waiting are the events in the buffer.
-func (d *device) waiting() (events []protocol.Storage) {
+func (d *device) waiting() (found []events.Storage) {
 	d.t.Helper()
 	entries, err := d.buffer.Read(buffer.Position{}, protocol.CS5, 100, 1<<20)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	for _, e := range entries {
-		var s protocol.Storage
-		if err := errors.Join(codec.Unmarshal(e.Record.Payload, &s), s.Validate()); err != nil {
+		var s events.Storage
+		if err := errors.Join(document.Unmarshal(e.Record.Payload, &s), s.Validate()); err != nil {
 			d.t.Error(err)
 		}
 		if r := e.Record; r.Topic != "v1/anna/up/event/storage" || !r.Ordered || r.TTL != 0 || r.ContentType != protocol.ContentStorage {
 			d.t.Errorf("got record %+v", r)
 		}
-		events = append(events, s)
+		found = append(found, s)
 	}
-	return events
+	return found
 }
 
 // TestTellsOnce: a loss is told once, however often the agent starts, and waits for the cloud on disk.
 func TestTellsOnce(t *testing.T) {
 	d := newDevice(t)
-	d.leave(note.Note{State: protocol.StorageRecreated, Reason: "superblock: read /dev/vda6: EOF", Boot: "b1"})
+	d.leave(note.Note{State: events.StorageRecreated, Reason: "superblock: read /dev/vda6: EOF", Boot: "b1"})
 	d.start()
 	d.start()
 	if err := d.buffer.Close(); err != nil {
@@ -111,10 +112,10 @@ func TestTellsOnce(t *testing.T) {
 	}
 	defer d.buffer.Close()
 	d.start()
-	events := d.waiting()
-	if len(events) != 1 || events[0].State != protocol.StorageRecreated || events[0].Reason != "superblock: read (path): EOF" ||
-		events[0].Loss == "" || time.Since(time.UnixMilli(events[0].At)) > time.Minute {
-		t.Fatalf("got %+v, want the loss once", events)
+	told := d.waiting()
+	if len(told) != 1 || told[0].State != events.StorageRecreated || told[0].Reason != "superblock: read (path): EOF" ||
+		told[0].Loss == "" || time.Since(time.UnixMilli(told[0].At)) > time.Minute {
+		t.Fatalf("got %+v, want the loss once", told)
 	}
 	if text := d.log.String(); !strings.Contains(text, "is lost") || strings.Contains(text, d.data) {
 		t.Errorf("got log %s", text)
@@ -124,33 +125,33 @@ func TestTellsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.start()
-	if events = d.waiting(); len(events) != 2 || events[1].State != protocol.StorageKept || events[1].Device != "tcu" {
-		t.Errorf("got %+v, want the loss and that the next start was in order", events)
+	if told = d.waiting(); len(told) != 2 || told[1].State != events.StorageKept || told[1].Device != "tcu" {
+		t.Errorf("got %+v, want the loss and that the next start was in order", told)
 	}
 	// Another loss takes with it what was remembered of the first.
 	d.fresh()
-	d.leave(note.Note{State: protocol.StorageMemoryOnly, Reason: "no such partition", Boot: "b3"})
+	d.leave(note.Note{State: events.StorageMemoryOnly, Reason: "no such partition", Boot: "b3"})
 	d.start()
 	d.start()
-	if events = d.waiting(); len(events) != 1 || events[0].State != protocol.StorageMemoryOnly {
-		t.Errorf("got %+v, want the second loss once", events)
+	if told = d.waiting(); len(told) != 1 || told[0].State != events.StorageMemoryOnly {
+		t.Errorf("got %+v, want the second loss once", told)
 	}
 	// So does one that left the folder as it was.
-	d.leave(note.Note{State: protocol.StorageMemoryOnly, Reason: "no such partition", Boot: "b4"})
+	d.leave(note.Note{State: events.StorageMemoryOnly, Reason: "no such partition", Boot: "b4"})
 	d.start()
-	if events = d.waiting(); len(events) != 2 || events[0].Loss == events[1].Loss {
-		t.Errorf("got %+v, want two losses", events)
+	if told = d.waiting(); len(told) != 2 || told[0].Loss == told[1].Loss {
+		t.Errorf("got %+v, want two losses", told)
 	}
 }
 
 // TestRefusals: a disk that is full for a while, and one that stays so.
 func TestRefusals(t *testing.T) {
 	d := newDevice(t)
-	d.leave(note.Note{State: protocol.StorageRecreated})
+	d.leave(note.Note{State: events.StorageRecreated})
 	d.refuse = 3
 	d.start()
-	if events := d.waiting(); len(events) != 1 {
-		t.Errorf("got %+v", events)
+	if told := d.waiting(); len(told) != 1 {
+		t.Errorf("got %+v", told)
 	}
 	if text := d.log.String(); strings.Count(text, "not stored yet") != 1 {
 		t.Errorf("got log %s, want one line on it", text)
@@ -168,14 +169,14 @@ func TestRefusals(t *testing.T) {
 // TestForgets: what is remembered cannot be written or read; the loss is told again, with the same name.
 func TestForgets(t *testing.T) {
 	d := newDevice(t)
-	d.leave(note.Note{State: protocol.StorageRecreated})
+	d.leave(note.Note{State: events.StorageRecreated})
 	if err := os.Mkdir(filepath.Join(d.data, "loss-told"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	d.start()
 	d.start()
-	if events := d.waiting(); len(events) != 2 || events[0].Loss != events[1].Loss {
-		t.Errorf("got %+v", events)
+	if told := d.waiting(); len(told) != 2 || told[0].Loss != told[1].Loss {
+		t.Errorf("got %+v", told)
 	}
 	if text := d.log.String(); !strings.Contains(text, "may be told again") || strings.Contains(text, d.data) {
 		t.Errorf("got log %s", text)
@@ -189,14 +190,14 @@ func TestUnusable(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.start()
-	if events, text := d.waiting(), d.log.String(); len(events) != 0 || !strings.Contains(text, "data-lost: line 1: expected storage") {
-		t.Errorf("got %+v and log %s", events, text)
+	if told, text := d.waiting(), d.log.String(); len(told) != 0 || !strings.Contains(text, "data-lost: line 1: expected storage") {
+		t.Errorf("got %+v and log %s", told, text)
 	}
 	d.log.Reset()
 	d.note = t.TempDir() // cannot be read as a file
 	d.start()
-	if events, text := d.waiting(), d.log.String(); len(events) != 0 || !strings.Contains(text, "level=ERROR") {
-		t.Errorf("got %+v and log %s", events, text)
+	if told, text := d.waiting(), d.log.String(); len(told) != 0 || !strings.Contains(text, "level=ERROR") {
+		t.Errorf("got %+v and log %s", told, text)
 	}
 	d.note = ""
 	d.log.Reset()

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"telltale.dev/hal/slots"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
 )
 
 // Bounds of what is tried again.
@@ -41,7 +42,7 @@ func (u *Updater) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.j.State == protocol.UpdateRebooting || st.Trial {
+	if u.j.State == updates.Rebooting || st.Trial {
 		return u.trial(ctx)
 	}
 	return u.keepTries(st)
@@ -50,14 +51,14 @@ func (u *Updater) settle(ctx context.Context) error {
 // withoutSlots ends an update that an earlier configuration began, and else says nothing.
 func (u *Updater) withoutSlots() error {
 	if u.j.active() {
-		return u.fail(protocol.ReasonNotSupported, errors.New("this device has no firmware slots"))
+		return u.fail(reasons.NotSupported, errors.New("this device has no firmware slots"))
 	}
 	return nil
 }
 
 // sayAgain says after a start how things stand, whatever was said before it.
 func (u *Updater) sayAgain() error {
-	if u.j.State == "" || u.j.State == protocol.UpdatePending {
+	if u.j.State == "" || u.j.State == updates.Pending {
 		u.tell()
 		return nil
 	}
@@ -84,7 +85,7 @@ func (u *Updater) reconcile(st slots.Status) error {
 	case u.j.From:
 		return u.inOld(st)
 	}
-	return u.fail(protocol.ReasonSlotFailed, fmt.Errorf("%w; the boot state: %s", slots.ErrBooted, st.Problem))
+	return u.fail(reasons.SlotFailed, fmt.Errorf("%w; the boot state: %s", slots.ErrBooted, st.Problem))
 }
 
 // inNew: the new firmware runs.
@@ -96,7 +97,7 @@ func (u *Updater) inNew(st slots.Status) error {
 		return u.proved()
 	}
 	err := u.move(func(j *journal) {
-		j.State, j.Restarts = protocol.UpdateRebooting, 0
+		j.State, j.Restarts = updates.Rebooting, 0
 		if !u.counted {
 			j.Starts++
 		}
@@ -109,19 +110,19 @@ func (u *Updater) inNew(st slots.Status) error {
 func (u *Updater) inOld(st slots.Status) error {
 	switch {
 	case u.j.Undo != "":
-		return u.end(protocol.UpdateRolledBack, u.j.Undo, u.j.UndoDetail)
+		return u.end(updates.RolledBack, u.j.Undo, u.j.UndoDetail)
 	case st.Problem == "" && st.Next() == u.j.To && st.Left[u.j.To] == slots.Tries: // installed; the machine is still to be restarted
 		if u.j.Restarts >= maxRestarts {
 			return u.giveUpRestart()
 		}
 		if err := u.move(func(j *journal) {
-			j.State = protocol.UpdateRebooting
+			j.State = updates.Rebooting
 			j.Restarts++
 		}); err != nil {
 			return err
 		}
 		return ErrRestart
-	case u.j.State == protocol.UpdateInstalling && (st.Problem != "" || st.Next() != u.j.To): // cut short: begun anew
+	case u.j.State == updates.Installing && (st.Problem != "" || st.Next() != u.j.To): // cut short: begun anew
 		return nil
 	}
 	if st.Next() == u.j.To { // tried, and given up although it has tries left: no later power-on is to start it
@@ -133,7 +134,7 @@ func (u *Updater) inOld(st slots.Status) error {
 	if st.Problem != "" {
 		detail += "; " + st.Problem
 	}
-	return u.end(protocol.UpdateRolledBack, protocol.ReasonBootFailed, detail)
+	return u.end(updates.RolledBack, reasons.BootFailed, detail)
 }
 
 // giveUpRestart makes the running slot the first again, so that no later power-on starts what was reported as failed.
@@ -141,14 +142,14 @@ func (u *Updater) giveUpRestart() error {
 	if err := u.cfg.Slots.Confirm(); err != nil {
 		return err
 	}
-	return u.fail(protocol.ReasonRestartRefused, fmt.Errorf("asked %d times; is whoever supervises the agent told to restart the machine at exit code %d?",
+	return u.fail(reasons.RestartRefused, fmt.Errorf("asked %d times; is whoever supervises the agent told to restart the machine at exit code %d?",
 		maxRestarts, slots.ExitRestart))
 }
 
 // trial waits until the firmware that runs is healthy and connected, and goes back when it is not in time.
 func (u *Updater) trial(ctx context.Context) error {
-	if u.j.State == protocol.UpdateRebooting && u.j.Starts > maxStarts {
-		return u.back(protocol.ReasonUnhealthy, fmt.Sprintf("the agent was started %d times on trial", u.j.Starts))
+	if u.j.State == updates.Rebooting && u.j.Starts > maxStarts {
+		return u.back(reasons.Unhealthy, fmt.Sprintf("the agent was started %d times on trial", u.j.Starts))
 	}
 	limit := u.cfg.Timing.Health
 	if s := u.j.Document.Health; s > 0 && u.j.switching() {
@@ -206,7 +207,7 @@ func (u *Updater) proved() error {
 		u.tell()
 		return nil
 	}
-	if err := u.end(protocol.UpdateConfirmed, "", ""); err != nil {
+	if err := u.end(updates.Confirmed, "", ""); err != nil {
 		return err
 	}
 	u.remember(u.j.To, u.j.To)
@@ -217,22 +218,22 @@ func (u *Updater) proved() error {
 func (u *Updater) doubt(health error, connected bool) error {
 	switch {
 	case health != nil:
-		return u.back(protocol.ReasonUnhealthy, health.Error())
+		return u.back(reasons.Unhealthy, health.Error())
 	case u.untold:
-		return u.back(protocol.ReasonUnhealthy, "the buffer takes nothing")
+		return u.back(reasons.Unhealthy, "the buffer takes nothing")
 	case !connected:
-		return u.back(protocol.ReasonNotConnected, "the cloud was not reached")
+		return u.back(reasons.NotConnected, "the cloud was not reached")
 	}
-	return u.back(protocol.ReasonUnhealthy, "not healthy and connected for long enough")
+	return u.back(reasons.Unhealthy, "not healthy and connected for long enough")
 }
 
 // back makes the former slot the first and asks for a restart.
-func (u *Updater) back(reason protocol.Reason, detail string) error {
+func (u *Updater) back(reason reasons.Reason, detail string) error {
 	u.cfg.Log.Error("firmware on trial goes back", "reason", reason, "detail", detail)
 	ours := u.j.switching()
 	if ours {
 		if u.j.Undo != "" && u.j.Restarts >= maxRestarts {
-			return u.fail(protocol.ReasonRestartRefused, errors.New("the former slot runs at the next restart of the machine"))
+			return u.fail(reasons.RestartRefused, errors.New("the former slot runs at the next restart of the machine"))
 		}
 		next := u.j
 		next.Undo, next.UndoDetail = reason, shorten(detail)
@@ -252,5 +253,5 @@ func (u *Updater) back(reason protocol.Reason, detail string) error {
 	if err := u.cfg.Slots.Confirm(); err != nil || !ours {
 		return err
 	}
-	return u.end(protocol.UpdateFailed, protocol.ReasonRollbackFailed, fmt.Sprintf("%s: %s", reason, detail))
+	return u.end(updates.Failed, reasons.RollbackFailed, fmt.Sprintf("%s: %s", reason, detail))
 }

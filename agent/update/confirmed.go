@@ -10,18 +10,19 @@ import (
 
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
 )
 
 // confirmed is what this device remembers of the firmware that it confirmed last. It says which slot should
 // run when the boot state is lost, and which release is the oldest that may follow.
 type confirmed struct {
-	Layout  int               `cbor:"v"`
-	Slot    slots.Slot        `cbor:"slot"`
-	Version string            `cbor:"version,omitempty"` // empty: unknown
-	Release uint64            `cbor:"release,omitempty"` // zero: unknown
-	Update  protocol.UpdateID `cbor:"update,omitempty"`  // which brought it; empty: none, or unknown
+	Layout  int        `cbor:"v"`
+	Slot    slots.Slot `cbor:"slot"`
+	Version string     `cbor:"version,omitempty"` // empty: unknown
+	Release uint64     `cbor:"release,omitempty"` // zero: unknown
+	Update  updates.ID `cbor:"update,omitempty"`  // which brought it; empty: none, or unknown
 }
 
 const (
@@ -44,7 +45,7 @@ func loadConfirmed(dir string) (c confirmed, err error) {
 	if err != nil {
 		return confirmed{}, durable.Plain(err)
 	}
-	if err := codec.Unmarshal(data, &c); err != nil {
+	if err := document.Unmarshal(data, &c); err != nil {
 		return confirmed{}, err
 	}
 	if c.Layout != confirmedLayout || c.Slot.Other() == "" {
@@ -67,13 +68,13 @@ func (u *Updater) remember(slot, booted slots.Slot) {
 		c = confirmed{}
 	}
 	c.Layout, c.Slot = confirmedLayout, slot
-	if u.j.State == protocol.UpdateConfirmed && u.j.To == slot {
+	if u.j.State == updates.Confirmed && u.j.To == slot {
 		c.Update = u.j.Document.ID
 	}
 	if c == u.confirmed {
 		return
 	}
-	data, err := codec.Marshal(c)
+	data, err := document.Marshal(c)
 	if err == nil {
 		err = u.write(filepath.Join(u.cfg.Dir, confirmedFile), data)
 	}
@@ -92,7 +93,7 @@ func (u *Updater) shouldRun(st slots.Status) slots.Slot {
 		return st.Confirmed()
 	case u.confirmed.Slot != "":
 		return u.confirmed.Slot
-	case u.j.State == protocol.UpdateConfirmed:
+	case u.j.State == updates.Confirmed:
 		return u.j.To
 	}
 	return u.j.From
@@ -109,8 +110,8 @@ func (u *Updater) compare(st slots.Status) error {
 	u.remember(should, st.Booted)
 	ours := u.j.To == should && u.confirmed.Update != "" && u.confirmed.Update == u.j.Document.ID
 	if st.Booted == should {
-		if ours && u.j.State == protocol.UpdateRolledBack {
-			return u.move(func(j *journal) { j.State, j.Reason, j.Detail = protocol.UpdateConfirmed, "", "" })
+		if ours && u.j.State == updates.RolledBack {
+			return u.move(func(j *journal) { j.State, j.Reason, j.Detail = updates.Confirmed, "", "" })
 		}
 		return nil
 	}
@@ -119,9 +120,9 @@ func (u *Updater) compare(st slots.Status) error {
 		detail += "; " + st.Problem
 	}
 	u.cfg.Log.Error("another firmware than the confirmed one runs", "confirmed", should, "runs", st.Booted, "problem", st.Problem)
-	if ours && u.j.State == protocol.UpdateConfirmed {
+	if ours && u.j.State == updates.Confirmed {
 		return u.move(func(j *journal) {
-			j.State, j.Reason, j.Detail = protocol.UpdateRolledBack, protocol.ReasonBootFailed, shorten(detail)
+			j.State, j.Reason, j.Detail = updates.RolledBack, reasons.BootFailed, shorten(detail)
 		})
 	}
 	return nil

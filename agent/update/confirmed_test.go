@@ -10,7 +10,8 @@ import (
 
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/slots"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
 )
 
 // releases of the firmware in slot A, and of the update in slot B.
@@ -29,7 +30,7 @@ func (b *bench) booted() {
 }
 
 // settled starts the agent and waits for a word that is as wanted.
-func (b *bench) settled(what string, ok func(protocol.UpdateFeedback) bool, docs ...protocol.Update) {
+func (b *bench) settled(what string, ok func(updates.Feedback) bool, docs ...updates.Update) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.booted()
@@ -50,18 +51,18 @@ func (b *bench) count() int {
 }
 
 // confirmB brings an update to its confirmed end in slot B.
-func (b *bench) confirmB() protocol.Update {
+func (b *bench) confirmB() updates.Update {
 	b.t.Helper()
 	file, _ := b.file(newRelease, 1000)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	b.installed(doc)
 	b.fake.Start()
-	b.settled("the update is confirmed", func(f protocol.UpdateFeedback) bool { return f.State == protocol.UpdateConfirmed }, doc)
+	b.settled("the update is confirmed", func(f updates.Feedback) bool { return f.State == updates.Confirmed }, doc)
 	return doc
 }
 
 // installed brings an update to the restart of the machine.
-func (b *bench) installed(doc protocol.Update) {
+func (b *bench) installed(doc updates.Update) {
 	b.t.Helper()
 	_, done := b.start(b.t.Context(), doc)
 	if err := <-done; !errors.Is(err, update.ErrRestart) {
@@ -75,26 +76,26 @@ func (b *bench) installed(doc protocol.Update) {
 func TestCutsAtEachStage(t *testing.T) {
 	type end struct {
 		slot  slots.Slot
-		state protocol.UpdateState
+		state updates.State
 	}
 	for stage, c := range map[string]struct {
-		prepare func(*bench) protocol.Update
+		prepare func(*bench) updates.Update
 		end     func(cuts int) end
 	}{
-		"before an update": {func(*bench) protocol.Update { return protocol.Update{} }, func(int) end { return end{slots.A, ""} }},
-		"on trial": {func(b *bench) protocol.Update {
+		"before an update": {func(*bench) updates.Update { return updates.Update{} }, func(int) end { return end{slots.A, ""} }},
+		"on trial": {func(b *bench) updates.Update {
 			file, _ := b.file(newRelease, 1000)
-			doc := document("u", 1, file)
+			doc := updateDocument("u", 1, file)
 			b.installed(doc)
 			return doc
 		}, func(cuts int) end {
 			if cuts < slots.Tries {
-				return end{slots.B, protocol.UpdateConfirmed}
+				return end{slots.B, updates.Confirmed}
 			}
-			return end{slots.A, protocol.UpdateRolledBack}
+			return end{slots.A, updates.RolledBack}
 		}},
-		"after it was confirmed": {(*bench).confirmB, func(int) end { return end{slots.B, protocol.UpdateConfirmed} }},
-		"confirmed, and both bad for some starts": {func(b *bench) protocol.Update {
+		"after it was confirmed": {(*bench).confirmB, func(int) end { return end{slots.B, updates.Confirmed} }},
+		"confirmed, and both bad for some starts": {func(b *bench) updates.Update {
 			doc := b.confirmB()
 			b.fake.Spoil(slots.A, true)
 			b.fake.Spoil(slots.B, true)
@@ -106,12 +107,12 @@ func TestCutsAtEachStage(t *testing.T) {
 			b.fake.Spoil(slots.A, false)
 			b.fake.Spoil(slots.B, false)
 			return doc
-		}, func(int) end { return end{slots.B, protocol.UpdateConfirmed} }},
-		"confirmed, and it cannot be read": {func(b *bench) protocol.Update {
+		}, func(int) end { return end{slots.B, updates.Confirmed} }},
+		"confirmed, and it cannot be read": {func(b *bench) updates.Update {
 			doc := b.confirmB()
 			b.fake.Spoil(slots.B, true)
 			return doc
-		}, func(int) end { return end{slots.A, protocol.UpdateRolledBack} }},
+		}, func(int) end { return end{slots.A, updates.RolledBack} }},
 	} {
 		for cuts := range 7 {
 			t.Run(fmt.Sprintf("%s, %d cuts", stage, cuts), func(t *testing.T) {
@@ -124,11 +125,11 @@ func TestCutsAtEachStage(t *testing.T) {
 				if got := b.fake.Start(); got != want.slot {
 					t.Fatalf("slot %s was started, want %s", got, want.slot)
 				}
-				var docs []protocol.Update
+				var docs []updates.Update
 				if doc.ID != "" {
 					docs = append(docs, doc)
 				}
-				b.settled("the stage", func(f protocol.UpdateFeedback) bool { return f.State == want.state && !f.Running.Trial }, docs...)
+				b.settled("the stage", func(f updates.Feedback) bool { return f.State == want.state && !f.Running.Trial }, docs...)
 				if got := b.last(); got.Running.Slot != string(want.slot) {
 					t.Errorf("got %+v, want slot %s", got, want.slot)
 				}
@@ -145,8 +146,8 @@ func TestConfirmedSlotCannotBeRead(t *testing.T) {
 	b.fake.Spoil(slots.B, true)
 	for range 4 {
 		b.fake.Start()
-		b.settled("the former slot runs", func(f protocol.UpdateFeedback) bool {
-			return f.State == protocol.UpdateRolledBack && f.Reason == protocol.ReasonBootFailed && f.Running.Slot == "A" && f.Running.Confirmed == "B"
+		b.settled("the former slot runs", func(f updates.Feedback) bool {
+			return f.State == updates.RolledBack && f.Reason == reasons.BootFailed && f.Running.Slot == "A" && f.Running.Confirmed == "B"
 		}, doc)
 		if st, err := b.fake.Status(); err != nil || st.Confirmed() != slots.B || !st.Bootable(slots.A) {
 			t.Fatalf("got %+v, %v, want B confirmed and A to fall back to", st, err)
@@ -154,8 +155,8 @@ func TestConfirmedSlotCannotBeRead(t *testing.T) {
 	}
 	b.fake.Spoil(slots.B, false)
 	b.fake.Start()
-	b.settled("the confirmed slot runs", func(f protocol.UpdateFeedback) bool {
-		return f.State == protocol.UpdateConfirmed && f.Running.Slot == "B" && f.Running.Confirmed == ""
+	b.settled("the confirmed slot runs", func(f updates.Feedback) bool {
+		return f.State == updates.Confirmed && f.Running.Slot == "B" && f.Running.Confirmed == ""
 	}, doc)
 	if got := b.path("u"); got != goodPath+" ROLLED_BACK CONFIRMED" {
 		t.Errorf("got %s", got)
@@ -178,8 +179,8 @@ func TestLostBootStateIsRemembered(t *testing.T) {
 			if got := b.fake.Start(); got != slots.A {
 				t.Fatalf("slot %s was started", got)
 			}
-			b.settled("the former slot runs", func(f protocol.UpdateFeedback) bool {
-				return f.State == protocol.UpdateRolledBack && f.Running.Slot == "A" && f.Running.Confirmed == "B"
+			b.settled("the former slot runs", func(f updates.Feedback) bool {
+				return f.State == updates.RolledBack && f.Running.Slot == "A" && f.Running.Confirmed == "B"
 			}, doc)
 			if st, err := b.fake.Status(); err != nil || st.Problem != "" || st.Confirmed() != slots.B {
 				t.Fatalf("got %+v, %v, want B confirmed again", st, err)
@@ -187,7 +188,7 @@ func TestLostBootStateIsRemembered(t *testing.T) {
 			if got := b.fake.Start(); got != slots.B {
 				t.Fatalf("slot %s was started", got)
 			}
-			b.settled("the confirmed slot runs", func(f protocol.UpdateFeedback) bool { return f.State == protocol.UpdateConfirmed }, doc)
+			b.settled("the confirmed slot runs", func(f updates.Feedback) bool { return f.State == updates.Confirmed }, doc)
 		})
 	}
 }
@@ -201,11 +202,11 @@ func TestOlderThanConfirmed(t *testing.T) {
 	b.fake.Start()
 	b.booted()
 	between, _ := b.file(formerRelease, 2000)
-	if last := b.await(document("u2", 2, between)); last.State != protocol.UpdateFailed || last.Reason != protocol.ReasonOlder {
+	if last := b.await(updateDocument("u2", 2, between)); last.State != updates.Failed || last.Reason != reasons.Older {
 		t.Errorf("got %+v, want it refused as older", last)
 	}
 	again, _ := b.file(newRelease, 3000)
-	if last := b.await(document("u3", 3, again)); last.State != protocol.UpdateConfirmed || last.Running.Slot != "B" || last.Running.Confirmed != "" {
+	if last := b.await(updateDocument("u3", 3, again)); last.State != updates.Confirmed || last.Running.Slot != "B" || last.Running.Confirmed != "" {
 		t.Errorf("got %+v, want the confirmed release installed again", last)
 	}
 }
@@ -224,9 +225,9 @@ func TestBootLoaderThatCountsEachStart(t *testing.T) {
 	if got := b.fake.Start(); got != slots.A {
 		t.Fatalf("slot %s was started", got)
 	}
-	b.settled("the former slot runs", func(f protocol.UpdateFeedback) bool { return f.State == protocol.UpdateRolledBack }, doc)
+	b.settled("the former slot runs", func(f updates.Feedback) bool { return f.State == updates.RolledBack }, doc)
 	if got := b.fake.Start(); got != slots.B {
 		t.Fatalf("slot %s was started, want the confirmed one", got)
 	}
-	b.settled("the confirmed slot runs", func(f protocol.UpdateFeedback) bool { return f.State == protocol.UpdateConfirmed }, doc)
+	b.settled("the confirmed slot runs", func(f updates.Feedback) bool { return f.State == updates.Confirmed }, doc)
 }

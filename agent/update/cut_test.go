@@ -11,7 +11,7 @@ import (
 
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/slots"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
 )
 
 // moment is when a step is cut.
@@ -106,7 +106,7 @@ func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 	b := newBench(t)
 	defer b.server.Close()
 	file, payload := b.file(8, 100_000)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	k := &knife{at: at, when: when}
 	b.onReport, b.onWrite = k.step, k.step
 	b.slots = knifeSlots{b.fake, k}
@@ -129,9 +129,9 @@ func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 	}
 	b.onReport, b.onWrite, b.slots = nil, nil, b.fake
 	last := b.await(doc)
-	want, slot := protocol.UpdateConfirmed, slots.B
+	want, slot := updates.Confirmed, slots.B
 	if !healthy {
-		want, slot = protocol.UpdateRolledBack, slots.A
+		want, slot = updates.RolledBack, slots.A
 	}
 	st, err := b.fake.Status()
 	if err != nil {
@@ -148,7 +148,7 @@ func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 }
 
 // untilCut waits for the end of the update (true), for a restart or for the cut.
-func (b *bench) untilCut(done <-chan error, id protocol.UpdateID, k *knife) bool {
+func (b *bench) untilCut(done <-chan error, id updates.ID, k *knife) bool {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		select {
 		case err := <-done:

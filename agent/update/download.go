@@ -17,7 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telltale.dev/hal/durable"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -64,12 +66,12 @@ func (u *Updater) part() string {
 // have is how much of the file is there.
 func (u *Updater) have() int64 {
 	switch u.j.State {
-	case protocol.UpdateDelivered, protocol.UpdateDownloading:
+	case updates.Delivered, updates.Downloading:
 		if info, err := os.Stat(u.part()); err == nil {
 			return min(info.Size(), u.j.Document.Size)
 		}
 		return 0
-	case protocol.UpdateVerified, protocol.UpdateInstalling, protocol.UpdateRebooting, protocol.UpdateConfirmed, protocol.UpdateRolledBack:
+	case updates.Verified, updates.Installing, updates.Rebooting, updates.Confirmed, updates.RolledBack:
 		return u.j.Document.Size
 	}
 	return 0
@@ -127,10 +129,10 @@ func (u *Updater) download(ctx context.Context) error {
 		case errors.As(err, &v):
 			return u.fail(v.reason, v.err)
 		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-			return u.fail(protocol.ReasonNoSpace, durable.Plain(err))
+			return u.fail(reasons.NoSpace, durable.Plain(err))
 		case errors.Is(err, errRefused):
 			if u.refusals++; u.refusals >= maxRefusals {
-				return u.fail(protocol.ReasonDownloadRefused, err)
+				return u.fail(reasons.DownloadRefused, err)
 			}
 		}
 		u.cfg.Log.Warn("download is interrupted", "bytes", u.have(), "size", u.j.Document.Size, "error", err)
@@ -152,7 +154,7 @@ func (u *Updater) interruptible(stop func()) bool {
 
 // verdict is an end of the update that no further try changes.
 type verdict struct {
-	reason protocol.Reason
+	reason reasons.Reason
 	err    error
 }
 
@@ -222,7 +224,7 @@ func (u *Updater) openPart() (*os.File, int64, error) {
 // request asks for the file from at on.
 func (u *Updater) request(ctx context.Context, endpoint string, at int64) (*http.Response, error) {
 	doc := &u.j.Document
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+endpoint+protocol.DownloadPath(doc.File), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+endpoint+updates.DownloadPath(doc.File), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -309,19 +311,19 @@ func (u *Updater) verify() error {
 	if _, err := io.Copy(io.Discard, whole); err != nil {
 		return durable.Plain(err)
 	}
-	if protocol.FileHash(digest.Sum(nil)) != u.j.Document.File {
+	if updates.FileHash(digest.Sum(nil)) != u.j.Document.File {
 		return u.damaged()
 	}
 	if problem != nil {
 		return u.fail(reasonOf(problem), problem)
 	}
-	return u.move(func(j *journal) { j.State = protocol.UpdateVerified })
+	return u.move(func(j *journal) { j.State = updates.Verified })
 }
 
 // damaged begins the download anew, once: the disk may have lost what was written before a cut.
 func (u *Updater) damaged() error {
 	if u.again {
-		return u.fail(protocol.ReasonCorrupt, errors.New("the file has another SHA-256 than announced, twice"))
+		return u.fail(reasons.Corrupt, errors.New("the file has another SHA-256 than announced, twice"))
 	}
 	u.again = true
 	u.cfg.Log.Warn("downloaded file is damaged and fetched once more")

@@ -15,7 +15,8 @@ import (
 
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/slots"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
 )
 
 // cutting serves a file and cuts the connection after n bytes of each answer.
@@ -50,8 +51,8 @@ func TestCutAnywhere(t *testing.T) {
 				file, payload = b.file(8, 20)
 			}
 			b.handler = b.cutting(file, func() int { return step })
-			last := b.await(document("u", 1, file))
-			if last.State != protocol.UpdateConfirmed || !bytes.Equal(b.fake.Content(slots.B), payload) {
+			last := b.await(updateDocument("u", 1, file))
+			if last.State != updates.Confirmed || !bytes.Equal(b.fake.Content(slots.B), payload) {
 				t.Errorf("got %+v", last)
 			}
 			for i, got := range b.requests {
@@ -70,7 +71,7 @@ const synced = 256 << 10
 func TestKilledWhileDownloading(t *testing.T) {
 	b := newBench(t)
 	file, payload := b.file(8, 5<<20)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	stuck := func(at int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"`+doc.File.String()+`"`)
@@ -107,7 +108,7 @@ func TestKilledWhileDownloading(t *testing.T) {
 	}
 	b.handler = nil
 	last := b.await(doc)
-	if last.State != protocol.UpdateConfirmed || !bytes.Equal(b.fake.Content(slots.B), payload) {
+	if last.State != updates.Confirmed || !bytes.Equal(b.fake.Content(slots.B), payload) {
 		t.Errorf("got %+v", last)
 	}
 	if got := b.requests[len(b.requests)-1]; got == "" || got == "bytes=0-" {
@@ -136,7 +137,7 @@ func (s *stuckWriter) Write(p []byte) (int, error) {
 func TestDamagedOnDisk(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(8, 3<<20)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	damaged := bytes.Clone(file)
 	damaged[2<<20] ^= 1
 	var served atomic.Int64
@@ -149,14 +150,14 @@ func TestDamagedOnDisk(t *testing.T) {
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	}
-	if last := b.await(doc); last.State != protocol.UpdateConfirmed || served.Load() != 2 {
+	if last := b.await(doc); last.State != updates.Confirmed || served.Load() != 2 {
 		t.Errorf("got %+v after %d requests", last, served.Load())
 	}
 	b.handler = func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(damaged))
 	}
 	doc.ID, doc.Revision, doc.File[0] = "u2", 2, doc.File[0]^1
-	if last := b.await(doc); last.State != protocol.UpdateFailed || last.Reason != protocol.ReasonCorrupt || last.Running.Slot != "B" {
+	if last := b.await(doc); last.State != updates.Failed || last.Reason != reasons.Corrupt || last.Running.Slot != "B" {
 		t.Errorf("got %+v", last)
 	}
 }
@@ -165,7 +166,7 @@ func TestCloudRefuses(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(8, 1000)
 	b.handler = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
-	if last := b.await(document("u", 1, file)); last.State != protocol.UpdateFailed || last.Reason != protocol.ReasonDownloadRefused {
+	if last := b.await(updateDocument("u", 1, file)); last.State != updates.Failed || last.Reason != reasons.DownloadRefused {
 		t.Errorf("got %+v", last)
 	}
 	// Another server is never asked, whatever the answer says.
@@ -176,7 +177,7 @@ func TestCloudRefuses(t *testing.T) {
 		}
 		http.Redirect(w, r, "/elsewhere", http.StatusFound)
 	}
-	if last := b.await(document("u2", 2, file)); last.Reason != protocol.ReasonDownloadRefused || strangers.Load() > 0 {
+	if last := b.await(updateDocument("u2", 2, file)); last.Reason != reasons.DownloadRefused || strangers.Load() > 0 {
 		t.Errorf("got %+v and %d requests elsewhere", last, strangers.Load())
 	}
 	// Trouble of the cloud's own is waited for, and so is silence.
@@ -190,7 +191,7 @@ func TestCloudRefuses(t *testing.T) {
 			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file))
 		}
 	}
-	if last := b.await(document("u3", 3, file)); last.State != protocol.UpdateConfirmed {
+	if last := b.await(updateDocument("u3", 3, file)); last.State != updates.Confirmed {
 		t.Errorf("got %+v", last)
 	}
 }
@@ -199,13 +200,13 @@ func TestCloudRefuses(t *testing.T) {
 func TestWrongKeyEndsEarly(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(6, 6<<20) // an older release
-	last := b.await(document("u", 1, file))
-	if last.Reason != protocol.ReasonOlder {
+	last := b.await(updateDocument("u", 1, file))
+	if last.Reason != reasons.Older {
 		t.Errorf("got %+v", last)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := slices.IndexFunc(b.said, func(f protocol.UpdateFeedback) bool { return f.Bytes > 2<<20 }); i >= 0 {
+	if i := slices.IndexFunc(b.said, func(f updates.Feedback) bool { return f.Bytes > 2<<20 }); i >= 0 {
 		t.Errorf("%d bytes were fetched of a file that its header refuses", b.said[i].Bytes)
 	}
 }

@@ -8,7 +8,9 @@ import (
 
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -19,10 +21,10 @@ func (u *Updater) begin() error {
 	case err != nil:
 		return err
 	case st.Booted == "":
-		return u.fail(protocol.ReasonSlotFailed, slots.ErrBooted)
+		return u.fail(reasons.SlotFailed, slots.ErrBooted)
 	}
 	return u.move(func(j *journal) {
-		j.State, j.From, j.To = protocol.UpdateInstalling, st.Booted, st.Booted.Other()
+		j.State, j.From, j.To = updates.Installing, st.Booted, st.Booted.Other()
 	})
 }
 
@@ -30,7 +32,7 @@ func (u *Updater) begin() error {
 // read once more: what the disk made of it meanwhile never becomes a slot that is started.
 func (u *Updater) install(ctx context.Context) error {
 	if u.j.Installs >= maxInstalls {
-		return u.fail(protocol.ReasonSlotFailed, fmt.Errorf("begun %d times and never ended", u.j.Installs))
+		return u.fail(reasons.SlotFailed, fmt.Errorf("begun %d times and never ended", u.j.Installs))
 	}
 	next := u.j
 	next.Installs++
@@ -39,7 +41,7 @@ func (u *Updater) install(ctx context.Context) error {
 	}
 	file, err := os.Open(u.part())
 	if err != nil {
-		return u.fail(protocol.ReasonCorrupt, durable.Plain(err))
+		return u.fail(reasons.Corrupt, durable.Plain(err))
 	}
 	defer file.Close()
 	opened, err := firmware.Open(file, u.policy())
@@ -51,14 +53,14 @@ func (u *Updater) install(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, slots.ErrTrial):
-		return u.fail(protocol.ReasonOnTrial, err)
+		return u.fail(reasons.OnTrial, err)
 	case errors.Is(err, firmware.ErrCorrupt), errors.Is(err, firmware.ErrTruncated):
-		return u.fail(protocol.ReasonCorrupt, err)
+		return u.fail(reasons.Corrupt, err)
 	case err != nil:
-		return u.fail(protocol.ReasonSlotFailed, err)
+		return u.fail(reasons.SlotFailed, err)
 	}
 	if err := u.move(func(j *journal) {
-		j.State, j.Restarts = protocol.UpdateRebooting, 1
+		j.State, j.Restarts = updates.Rebooting, 1
 	}); err != nil {
 		return err
 	}
@@ -74,22 +76,22 @@ func (u *Updater) policy() firmware.Policy {
 }
 
 // reasonOf says in the words of the protocol why an update file is refused.
-func reasonOf(err error) protocol.Reason {
+func reasonOf(err error) reasons.Reason {
 	for _, known := range []struct {
 		err    error
-		reason protocol.Reason
+		reason reasons.Reason
 	}{
-		{firmware.ErrNotUpdate, protocol.ReasonNotUpdate},
-		{firmware.ErrWrongKey, protocol.ReasonWrongKey},
-		{firmware.ErrSignature, protocol.ReasonSignature},
-		{firmware.ErrWrongBoard, protocol.ReasonWrongBoard},
-		{firmware.ErrOlder, protocol.ReasonOlder},
-		{firmware.ErrTruncated, protocol.ReasonTruncated},
-		{firmware.ErrCorrupt, protocol.ReasonCorrupt},
+		{firmware.ErrNotUpdate, reasons.NotUpdate},
+		{firmware.ErrWrongKey, reasons.WrongKey},
+		{firmware.ErrSignature, reasons.Signature},
+		{firmware.ErrWrongBoard, reasons.WrongBoard},
+		{firmware.ErrOlder, reasons.Older},
+		{firmware.ErrTruncated, reasons.Truncated},
+		{firmware.ErrCorrupt, reasons.Corrupt},
 	} {
 		if errors.Is(err, known.err) {
 			return known.reason
 		}
 	}
-	return protocol.ReasonInternal
+	return reasons.Internal
 }

@@ -13,25 +13,28 @@ import (
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
+	"telltale.dev/protocol/updates"
 )
 
 // journal is what this device does about an update, and what it has told of it.
 type journal struct {
-	Version  int                  `cbor:"v"`
-	Document protocol.Update      `cbor:"doc"`
-	State    protocol.UpdateState `cbor:"state"`
-	Sequence uint64               `cbor:"seq"` // of the newest feedback
-	Reason   protocol.Reason      `cbor:"reason,omitempty"`
-	Detail   string               `cbor:"detail,omitempty"`
-	From     slots.Slot           `cbor:"from,omitempty"` // the slot that ran when the install began
-	To       slots.Slot           `cbor:"to,omitempty"`
-	Installs int                  `cbor:"installs,omitempty"` // begun
-	Restarts int                  `cbor:"restarts,omitempty"` // asked for without the machine having been restarted
-	Starts   int                  `cbor:"starts,omitempty"`   // of the agent in the new slot on trial
+	Version  int            `cbor:"v"`
+	Document updates.Update `cbor:"doc"`
+	State    updates.State  `cbor:"state"`
+	Sequence uint64         `cbor:"seq"` // of the newest feedback
+	Reason   reasons.Reason `cbor:"reason,omitempty"`
+	Detail   string         `cbor:"detail,omitempty"`
+	From     slots.Slot     `cbor:"from,omitempty"` // the slot that ran when the install began
+	To       slots.Slot     `cbor:"to,omitempty"`
+	Installs int            `cbor:"installs,omitempty"` // begun
+	Restarts int            `cbor:"restarts,omitempty"` // asked for without the machine having been restarted
+	Starts   int            `cbor:"starts,omitempty"`   // of the agent in the new slot on trial
 	// Undo is why the former slot is to run again; empty while the new one may still prove itself.
-	Undo       protocol.Reason `cbor:"undo,omitempty"`
-	UndoDetail string          `cbor:"undo_detail,omitempty"`
+	Undo       reasons.Reason `cbor:"undo,omitempty"`
+	UndoDetail string         `cbor:"undo_detail,omitempty"`
 }
 
 const (
@@ -46,7 +49,7 @@ func (j *journal) active() bool { return j.State != "" && !j.State.Ended() }
 
 // switching says that a slot has been written, or is, and what runs is to change.
 func (j *journal) switching() bool {
-	return j.State == protocol.UpdateInstalling || j.State == protocol.UpdateRebooting
+	return j.State == updates.Installing || j.State == updates.Rebooting
 }
 
 var errDamaged = errors.New("journal is damaged")
@@ -63,7 +66,7 @@ func loadJournal(dir string) (journal, error) {
 	if len(data) > maxJournal {
 		return j, fmt.Errorf("%d bytes: %w", len(data), errDamaged)
 	}
-	if err := codec.Unmarshal(data, &j); err != nil {
+	if err := document.Unmarshal(data, &j); err != nil {
 		return journal{}, fmt.Errorf("%w: %w", err, errDamaged)
 	}
 	if err := j.Document.Validate(); err != nil || j.Version != journalVersion {
@@ -87,7 +90,7 @@ func write(path string, data []byte) error {
 
 // keep puts the journal on disk.
 func (u *Updater) keep(j journal) error {
-	data, err := codec.Marshal(j)
+	data, err := document.Marshal(j)
 	if err == nil {
 		err = u.write(filepath.Join(u.cfg.Dir, journalFile), data)
 	}
@@ -121,16 +124,16 @@ func (u *Updater) move(edit func(*journal)) error {
 // tell puts the newest feedback into the buffer, in order with all others. When the
 // buffer refuses, Run tells it again.
 func (u *Updater) tell() {
-	f := protocol.UpdateFeedback{
+	f := updates.Feedback{
 		Version: 1, Device: u.cfg.Device, Running: u.running(), At: time.Now().UnixMilli(), Booted: !u.told,
 	}
 	if j := &u.j; j.State.Vehicle() {
 		f.Update, f.State, f.Sequence, f.Reason, f.Detail = j.Document.ID, j.State, j.Sequence, j.Reason, j.Detail
 		f.Bytes = u.have()
 	}
-	payload, err := codec.Marshal(f)
+	payload, err := document.Marshal(f)
 	if err == nil {
-		topic := protocol.Topic{Kind: protocol.KindUpdateFeedback, Vehicle: u.cfg.Vehicle, Device: u.cfg.Device}
+		topic := topics.Topic{Kind: topics.UpdateFeedback, Vehicle: u.cfg.Vehicle, Device: u.cfg.Device}
 		err = u.cfg.Report.Append([]buffer.Record{{
 			Topic: topic.String(), ContentType: protocol.ContentFeedback, Priority: protocol.CS4, Ordered: true,
 			Created: time.Now(), Payload: payload,
@@ -144,7 +147,7 @@ func (u *Updater) tell() {
 }
 
 // running is what runs, as far as the slots say.
-func (u *Updater) running() protocol.Running {
+func (u *Updater) running() updates.Running {
 	r := u.cfg.Running
 	if u.cfg.Slots == nil {
 		return r

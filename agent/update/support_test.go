@@ -26,7 +26,9 @@ import (
 	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/slotstest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -50,7 +52,7 @@ type bench struct {
 	files     map[string][]byte
 	handler   http.HandlerFunc // instead of serving files
 	requests  []string         // their Range headers
-	said      []protocol.UpdateFeedback
+	said      []updates.Feedback
 	refuse    bool // the buffer takes nothing
 	unhealthy error
 	offline   bool
@@ -106,8 +108,8 @@ func (b *bench) Append(recs []buffer.Record, _ buffer.Progress) error {
 			return slotstest.ErrInjected
 		}
 		for _, r := range recs {
-			var f protocol.UpdateFeedback
-			if err := codec.Unmarshal(r.Payload, &f); err != nil {
+			var f updates.Feedback
+			if err := document.Unmarshal(r.Payload, &f); err != nil {
 				b.t.Error(err)
 			}
 			if err := f.Validate(); err != nil {
@@ -142,22 +144,22 @@ func (b *bench) file(release uint64, n int) (file, payload []byte) {
 	return out.Bytes(), payload
 }
 
-func (b *bench) put(file []byte) protocol.FileHash {
-	hash := protocol.FileHash(sha256.Sum256(file))
+func (b *bench) put(file []byte) updates.FileHash {
+	hash := updates.FileHash(sha256.Sum256(file))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.files[protocol.DownloadPath(hash)] = file
+	b.files[updates.DownloadPath(hash)] = file
 	return hash
 }
 
 // document asks for a file.
-func document(id protocol.UpdateID, revision uint64, file []byte) protocol.Update {
-	return protocol.Update{Version: 1, Revision: revision, ID: id, Device: "tcu", File: sha256.Sum256(file), Size: int64(len(file))}
+func updateDocument(id updates.ID, revision uint64, file []byte) updates.Update {
+	return updates.Update{Version: 1, Revision: revision, ID: id, Device: "tcu", File: sha256.Sum256(file), Size: int64(len(file))}
 }
 
-func encode(t *testing.T, doc protocol.Update) []byte {
+func encode(t *testing.T, doc updates.Update) []byte {
 	t.Helper()
-	data, err := codec.Marshal(doc)
+	data, err := document.Marshal(doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +171,7 @@ func (b *bench) config() update.Config {
 	roots.AddCert(b.server.Certificate())
 	return update.Config{
 		Dir: b.dir, Vehicle: "car", Device: "tcu", Slots: b.slots, Keys: b.keys,
-		Running:   protocol.Running{Version: "1.0", Release: b.release, Board: board},
+		Running:   updates.Running{Version: "1.0", Release: b.release, Board: board},
 		Endpoints: []string{b.server.Listener.Addr().String()}, TLS: &tls.Config{RootCAs: roots}, Report: b,
 		Healthy:   func() error { b.mu.Lock(); defer b.mu.Unlock(); return b.unhealthy },
 		Connected: func() bool { b.mu.Lock(); defer b.mu.Unlock(); return !b.offline },
@@ -182,7 +184,7 @@ func (b *bench) config() update.Config {
 }
 
 // start is a start of the agent; the document is delivered as at a connect.
-func (b *bench) start(ctx context.Context, docs ...protocol.Update) (*update.Updater, <-chan error) {
+func (b *bench) start(ctx context.Context, docs ...updates.Update) (*update.Updater, <-chan error) {
 	b.t.Helper()
 	u, err := update.Open(b.config())
 	if err != nil {
@@ -207,18 +209,18 @@ func (b *bench) asked() int {
 }
 
 // last is the newest feedback.
-func (b *bench) last() protocol.UpdateFeedback {
+func (b *bench) last() updates.Feedback {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.said) == 0 {
-		return protocol.UpdateFeedback{}
+		return updates.Feedback{}
 	}
 	return b.said[len(b.said)-1]
 }
 
 // await runs starts of the agent, with a restart of the machine where one is asked for,
 // until the update of doc has ended, and gives the last word.
-func (b *bench) await(doc protocol.Update) protocol.UpdateFeedback {
+func (b *bench) await(doc updates.Update) updates.Feedback {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
 	defer cancel()
@@ -234,11 +236,11 @@ func (b *bench) await(doc protocol.Update) protocol.UpdateFeedback {
 		b.fake.Start()
 	}
 	b.t.Fatalf("the update did not end; last word: %+v", b.last())
-	return protocol.UpdateFeedback{}
+	return updates.Feedback{}
 }
 
 // until waits for the end of the update (true) or for a restart of the machine (false).
-func (b *bench) until(ctx context.Context, done <-chan error, id protocol.UpdateID) bool {
+func (b *bench) until(ctx context.Context, done <-chan error, id updates.ID) bool {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -259,12 +261,12 @@ func (b *bench) until(ctx context.Context, done <-chan error, id protocol.Update
 }
 
 // path gives the states that were told of an update, each once in a row, and checks that each step is in the table.
-func (b *bench) path(id protocol.UpdateID) string {
+func (b *bench) path(id updates.ID) string {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var words []string
-	state, seq := protocol.UpdatePending, uint64(0)
+	state, seq := updates.Pending, uint64(0)
 	for _, f := range b.said {
 		if f.Update != id {
 			continue

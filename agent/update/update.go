@@ -15,7 +15,10 @@ import (
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -35,7 +38,7 @@ type Config struct {
 	// Slots; nil: a device without, which refuses documents.
 	Slots slots.Slots
 	// Running is the firmware that runs; its slot is asked for.
-	Running protocol.Running
+	Running updates.Running
 	// Keys are whose updates are trusted; none: nobody's.
 	Keys firmware.Keys
 	// Endpoints are host:port of download servers, tried in turn, over TLS.
@@ -88,9 +91,9 @@ type Updater struct {
 	client *http.Client
 
 	mu        sync.Mutex // guards the three below
-	newest    *protocol.Update
-	current   protocol.UpdateID // of the journal
-	interrupt func()            // ends a download; nil while there is none
+	newest    *updates.Update
+	current   updates.ID // of the journal
+	interrupt func()     // ends a download; nil while there is none
 	arrived   chan struct{}
 
 	j         journal
@@ -135,8 +138,8 @@ func Open(cfg Config) (*Updater, error) {
 
 // Apply takes a document from down/config/update. It never blocks.
 func (u *Updater) Apply(payload []byte) {
-	doc := new(protocol.Update)
-	err := codec.UnmarshalOpen(payload, doc)
+	doc := new(updates.Update)
+	err := document.UnmarshalOpen(payload, doc)
 	if err == nil {
 		err = doc.Validate()
 	}
@@ -236,7 +239,7 @@ func (u *Updater) waiting() bool {
 	return u.newest != nil
 }
 
-func (u *Updater) take() *protocol.Update {
+func (u *Updater) take() *updates.Update {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	doc := u.newest
@@ -245,7 +248,7 @@ func (u *Updater) take() *protocol.Update {
 }
 
 // putBack keeps a document for later, unless a newer one has arrived.
-func (u *Updater) putBack(doc *protocol.Update) {
+func (u *Updater) putBack(doc *updates.Update) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.newest == nil {
@@ -266,10 +269,10 @@ func (u *Updater) adopt() error {
 	return err
 }
 
-func (u *Updater) decide(doc *protocol.Update) error {
+func (u *Updater) decide(doc *updates.Update) error {
 	j := &u.j
 	same := doc.ID == j.Document.ID
-	cancelable := j.State.Next(protocol.UpdateCanceled)
+	cancelable := j.State.Next(updates.Canceled)
 	switch {
 	case doc.Revision < j.Document.Revision:
 		u.cfg.Log.Warn("update document is older than the one in force", "revision", doc.Revision)
@@ -277,37 +280,37 @@ func (u *Updater) decide(doc *protocol.Update) error {
 	case same && !doc.Cancel:
 		return nil
 	case same && cancelable:
-		return u.end(protocol.UpdateCanceled, protocol.ReasonCanceledByRequest, "")
+		return u.end(updates.Canceled, reasons.CanceledByRequest, "")
 	case same: // too late: how it stands is said once more
 		return u.move(func(*journal) {})
 	case j.active() && !cancelable:
 		u.putBack(doc) // a slot is under way; this one comes afterwards
 		return nil
 	case j.active():
-		if err := u.end(protocol.UpdateCanceled, protocol.ReasonSuperseded, ""); err != nil {
+		if err := u.end(updates.Canceled, reasons.Superseded, ""); err != nil {
 			return err
 		}
 	}
 	u.again, u.exact, u.refusals = false, false, 0
-	u.j = journal{Version: journalVersion, Document: *doc, State: protocol.UpdatePending, Sequence: doc.After}
+	u.j = journal{Version: journalVersion, Document: *doc, State: updates.Pending, Sequence: doc.After}
 	if doc.Cancel {
-		return u.end(protocol.UpdateCanceled, protocol.ReasonCanceledByRequest, "nothing had begun")
+		return u.end(updates.Canceled, reasons.CanceledByRequest, "nothing had begun")
 	}
-	return u.move(func(j *journal) { j.State = protocol.UpdateDelivered })
+	return u.move(func(j *journal) { j.State = updates.Delivered })
 }
 
 // step does what comes next in the state that the journal has.
 func (u *Updater) step(ctx context.Context) error {
 	switch u.j.State {
-	case protocol.UpdatePending: // its first word was not stored
-		return u.move(func(j *journal) { j.State = protocol.UpdateDelivered })
-	case protocol.UpdateDelivered:
+	case updates.Pending: // its first word was not stored
+		return u.move(func(j *journal) { j.State = updates.Delivered })
+	case updates.Delivered:
 		return u.prepare()
-	case protocol.UpdateDownloading:
+	case updates.Downloading:
 		return u.download(ctx)
-	case protocol.UpdateVerified:
+	case updates.Verified:
 		return u.begin()
-	case protocol.UpdateInstalling:
+	case updates.Installing:
 		return u.install(ctx)
 	}
 	return u.settle(ctx)
@@ -316,31 +319,31 @@ func (u *Updater) step(ctx context.Context) error {
 // prepare finds out what stands against the update before a byte of it is fetched.
 func (u *Updater) prepare() error {
 	if u.cfg.Slots == nil {
-		return u.fail(protocol.ReasonNotSupported, errors.New("this device has no firmware slots"))
+		return u.fail(reasons.NotSupported, errors.New("this device has no firmware slots"))
 	}
 	st, err := u.cfg.Slots.Status()
 	switch {
 	case err != nil:
 		return err
 	case st.Booted == "":
-		return u.fail(protocol.ReasonNotSupported, slots.ErrBooted)
+		return u.fail(reasons.NotSupported, slots.ErrBooted)
 	case st.Trial:
-		return u.fail(protocol.ReasonOnTrial, slots.ErrTrial)
+		return u.fail(reasons.OnTrial, slots.ErrTrial)
 	}
 	if err := u.makeRoom(); err != nil {
-		return u.fail(protocol.ReasonNoSpace, err)
+		return u.fail(reasons.NoSpace, err)
 	}
-	return u.move(func(j *journal) { j.State = protocol.UpdateDownloading })
+	return u.move(func(j *journal) { j.State = updates.Downloading })
 }
 
 // fail ends the update; the firmware that runs stays.
-func (u *Updater) fail(reason protocol.Reason, err error) error {
+func (u *Updater) fail(reason reasons.Reason, err error) error {
 	u.cfg.Log.Error("update failed", "reason", reason, "error", err)
-	return u.end(protocol.UpdateFailed, reason, err.Error())
+	return u.end(updates.Failed, reason, err.Error())
 }
 
 // end is the last word on the update.
-func (u *Updater) end(state protocol.UpdateState, reason protocol.Reason, detail string) error {
+func (u *Updater) end(state updates.State, reason reasons.Reason, detail string) error {
 	err := u.move(func(j *journal) { j.State, j.Reason, j.Detail = state, reason, shorten(detail) })
 	if err == nil {
 		u.cleanUp("")

@@ -17,7 +17,9 @@ import (
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/uboot"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -26,8 +28,8 @@ const goodPath = "DELIVERED DOWNLOADING VERIFIED INSTALLING REBOOTING CONFIRMED"
 func TestGoodUpdate(t *testing.T) {
 	b := newBench(t)
 	file, payload := b.file(8, 3<<20)
-	last := b.await(document("u1", 1, file))
-	if last.State != protocol.UpdateConfirmed || last.Running.Slot != "B" || last.Running.Trial || last.Bytes != int64(len(file)) {
+	last := b.await(updateDocument("u1", 1, file))
+	if last.State != updates.Confirmed || last.Running.Slot != "B" || last.Running.Trial || last.Bytes != int64(len(file)) {
 		t.Errorf("got %+v", last)
 	}
 	if got := b.path("u1"); got != goodPath {
@@ -41,7 +43,7 @@ func TestGoodUpdate(t *testing.T) {
 	}
 	// The next one goes back to slot A.
 	next, payload := b.file(9, 1<<20)
-	if last := b.await(document("u2", 2, next)); last.State != protocol.UpdateConfirmed || last.Running.Slot != "A" {
+	if last := b.await(updateDocument("u2", 2, next)); last.State != updates.Confirmed || last.Running.Slot != "A" {
 		t.Errorf("got %+v", last)
 	}
 	if !bytes.Equal(b.fake.Content(slots.A), payload) {
@@ -72,21 +74,21 @@ func TestRefused(t *testing.T) {
 	for i, c := range []struct {
 		name   string
 		file   []byte
-		reason protocol.Reason
+		reason reasons.Reason
 	}{
-		{"wrong key", sign(board, other), protocol.ReasonWrongKey},
-		{"wrong board", sign("rpi", b.key), protocol.ReasonWrongBoard},
-		{"older", older, protocol.ReasonOlder},
-		{"truncated", good[:len(good)-1], protocol.ReasonTruncated},
-		{"corrupt", corrupt, protocol.ReasonCorrupt},
-		{"no update", []byte("hello, this is something else"), protocol.ReasonNotUpdate},
-		{"too large for the slot", big, protocol.ReasonSlotFailed},
+		{"wrong key", sign(board, other), reasons.WrongKey},
+		{"wrong board", sign("rpi", b.key), reasons.WrongBoard},
+		{"older", older, reasons.Older},
+		{"truncated", good[:len(good)-1], reasons.Truncated},
+		{"corrupt", corrupt, reasons.Corrupt},
+		{"no update", []byte("hello, this is something else"), reasons.NotUpdate},
+		{"too large for the slot", big, reasons.SlotFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.put(c.file)
-			id := protocol.UpdateID(strings.ReplaceAll(c.name, " ", "-"))
-			last := b.await(document(id, uint64(i+1), c.file))
-			if last.State != protocol.UpdateFailed || last.Reason != c.reason || last.Detail == "" || last.Running.Slot != "A" {
+			id := updates.ID(strings.ReplaceAll(c.name, " ", "-"))
+			last := b.await(updateDocument(id, uint64(i+1), c.file))
+			if last.State != updates.Failed || last.Reason != c.reason || last.Detail == "" || last.Running.Slot != "A" {
 				t.Errorf("got %+v", last)
 			}
 			if got := b.fake.Content(slots.B); len(got) != 0 {
@@ -94,9 +96,9 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
-	doc := document("down", 20, older)
+	doc := updateDocument("down", 20, older)
 	doc.AllowDowngrade = true
-	if last := b.await(doc); last.State != protocol.UpdateConfirmed {
+	if last := b.await(doc); last.State != updates.Confirmed {
 		t.Errorf("got %+v with a downgrade allowed", last)
 	}
 }
@@ -104,13 +106,13 @@ func TestRefused(t *testing.T) {
 func TestNoSpaceAndNoSlots(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(8, 1000)
-	huge := document("huge", 1, file)
+	huge := updateDocument("huge", 1, file)
 	huge.Size = 2 << 30
-	if last := b.await(huge); last.Reason != protocol.ReasonNoSpace || last.State != protocol.UpdateFailed {
+	if last := b.await(huge); last.Reason != reasons.NoSpace || last.State != updates.Failed {
 		t.Errorf("got %+v", last)
 	}
 	b.slots = nil
-	if last := b.await(document("u", 2, file)); last.Reason != protocol.ReasonNotSupported || last.State != protocol.UpdateFailed {
+	if last := b.await(updateDocument("u", 2, file)); last.Reason != reasons.NotSupported || last.State != updates.Failed {
 		t.Errorf("got %+v", last)
 	}
 }
@@ -118,17 +120,17 @@ func TestNoSpaceAndNoSlots(t *testing.T) {
 func TestUnhealthyGoesBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		worsen func(*bench)
-		reason protocol.Reason
+		reason reasons.Reason
 	}{
-		"unhealthy": {func(b *bench) { b.unhealthy = errors.New("no bus") }, protocol.ReasonUnhealthy},
-		"offline":   {func(b *bench) { b.offline = true }, protocol.ReasonNotConnected},
+		"unhealthy": {func(b *bench) { b.unhealthy = errors.New("no bus") }, reasons.Unhealthy},
+		"offline":   {func(b *bench) { b.offline = true }, reasons.NotConnected},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			file, _ := b.file(8, 1000)
 			c.worsen(b)
-			last := b.await(document("u", 1, file))
-			if last.State != protocol.UpdateRolledBack || last.Reason != c.reason || last.Running.Slot != "A" || last.Running.Trial {
+			last := b.await(updateDocument("u", 1, file))
+			if last.State != updates.RolledBack || last.Reason != c.reason || last.Running.Slot != "A" || last.Running.Trial {
 				t.Errorf("got %+v", last)
 			}
 			if got := b.path("u"); got != "DELIVERED DOWNLOADING VERIFIED INSTALLING REBOOTING ROLLED_BACK" {
@@ -142,7 +144,7 @@ func TestUnhealthyGoesBack(t *testing.T) {
 func TestBootLoaderGaveUp(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(8, 1000)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	_, done := b.start(ctx, doc)
@@ -158,7 +160,7 @@ func TestBootLoaderGaveUp(t *testing.T) {
 		t.Fatalf("started %s", got)
 	}
 	last := b.await(doc)
-	if last.State != protocol.UpdateRolledBack || last.Reason != protocol.ReasonBootFailed || last.Running.Slot != "A" {
+	if last.State != updates.RolledBack || last.Reason != reasons.BootFailed || last.Running.Slot != "A" {
 		t.Errorf("got %+v", last)
 	}
 	if st, _ := b.fake.Status(); st.Order[0] != slots.A || st.Left[slots.A] != slots.Tries {
@@ -170,7 +172,7 @@ func TestBootLoaderGaveUp(t *testing.T) {
 func TestRestartRefused(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(8, 1000)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	for range 3 {
 		_, done := b.start(t.Context(), doc)
 		if err := <-done; !errors.Is(err, update.ErrRestart) {
@@ -182,7 +184,7 @@ func TestRestartRefused(t *testing.T) {
 	b.until(ctx, done, "u")
 	cancel()
 	<-done
-	if last := b.last(); last.State != protocol.UpdateFailed || last.Reason != protocol.ReasonRestartRefused {
+	if last := b.last(); last.State != updates.Failed || last.Reason != reasons.RestartRefused {
 		t.Errorf("got %+v", last)
 	}
 	if got := b.fake.Start(); got != slots.A {
@@ -194,7 +196,7 @@ func TestRestartRefused(t *testing.T) {
 func TestCrashLoop(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(8, 1000)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	_, done := b.start(t.Context(), doc)
 	if err := <-done; !errors.Is(err, update.ErrRestart) {
 		t.Fatal(err)
@@ -214,7 +216,7 @@ func TestCrashLoop(t *testing.T) {
 		}
 	}
 	b.fake.Start()
-	if last := b.await(doc); last.State != protocol.UpdateRolledBack || last.Reason != protocol.ReasonUnhealthy || last.Running.Slot != "A" {
+	if last := b.await(doc); last.State != updates.RolledBack || last.Reason != reasons.Unhealthy || last.Running.Slot != "A" {
 		t.Errorf("got %+v", last)
 	}
 }
@@ -225,30 +227,30 @@ func TestCancelAndSupersede(t *testing.T) {
 	second, _ := b.file(9, 2000)
 	b.handler = func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() } // never gives a byte
 	ctx, cancel := context.WithCancel(t.Context())
-	u, done := b.start(ctx, document("u1", 1, first))
-	waitFor(t, func() bool { return b.last().State == protocol.UpdateDownloading })
-	u.Apply(encode(t, document("u2", 2, second)))
-	waitFor(t, func() bool { return b.last().Update == "u2" && b.last().State == protocol.UpdateDownloading })
+	u, done := b.start(ctx, updateDocument("u1", 1, first))
+	waitFor(t, func() bool { return b.last().State == updates.Downloading })
+	u.Apply(encode(t, updateDocument("u2", 2, second)))
+	waitFor(t, func() bool { return b.last().Update == "u2" && b.last().State == updates.Downloading })
 	if got := b.path("u1"); got != "DELIVERED DOWNLOADING CANCELED" {
 		t.Errorf("got %s", got)
 	}
-	gone := document("u2", 3, second)
+	gone := updateDocument("u2", 3, second)
 	gone.Cancel = true
 	u.Apply(encode(t, gone))
-	waitFor(t, func() bool { return b.last().State == protocol.UpdateCanceled })
-	if got := b.last(); got.Update != "u2" || got.Reason != protocol.ReasonCanceledByRequest {
+	waitFor(t, func() bool { return b.last().State == updates.Canceled })
+	if got := b.last(); got.Update != "u2" || got.Reason != reasons.CanceledByRequest {
 		t.Errorf("got %+v", got)
 	}
 	// A cancel of what this device never saw is answered, too.
-	unseen := document("u3", 4, first)
+	unseen := updateDocument("u3", 4, first)
 	unseen.Cancel, unseen.After = true, 41
 	u.Apply(encode(t, unseen))
 	waitFor(t, func() bool { return b.last().Update == "u3" })
-	if got := b.last(); got.State != protocol.UpdateCanceled || got.Sequence <= 41 {
+	if got := b.last(); got.State != updates.Canceled || got.Sequence <= 41 {
 		t.Errorf("got %+v", got)
 	}
-	stale := document("u4", 2, first)
-	other := document("u5", 9, first)
+	stale := updateDocument("u4", 2, first)
+	other := updateDocument("u5", 9, first)
 	other.Device = "another"
 	for _, doc := range [][]byte{encode(t, stale), encode(t, other), []byte("junk")} {
 		u.Apply(doc)
@@ -286,11 +288,11 @@ func TestEachStart(t *testing.T) {
 func TestInstalledByHand(t *testing.T) {
 	b := newBench(t)
 	file, _ := b.file(8, 1000)
-	doc := document("u", 1, file)
+	doc := updateDocument("u", 1, file)
 	b.handler = func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	ctx, cancel := context.WithCancel(t.Context())
 	_, done := b.start(ctx, doc)
-	waitFor(t, func() bool { return b.last().State == protocol.UpdateDownloading })
+	waitFor(t, func() bool { return b.last().State == updates.Downloading })
 	cancel()
 	<-done
 	if err := b.fake.Install(t.Context(), strings.NewReader("by hand"), 7); err != nil {
@@ -299,7 +301,7 @@ func TestInstalledByHand(t *testing.T) {
 	b.fake.Start()
 	b.handler = nil
 	last := b.await(doc)
-	if last.State != protocol.UpdateConfirmed || last.Running.Slot != "A" || string(b.fake.Content(slots.B)) != "by hand" {
+	if last.State != updates.Confirmed || last.Running.Slot != "A" || string(b.fake.Content(slots.B)) != "by hand" {
 		t.Errorf("got %+v", last)
 	}
 }
@@ -343,7 +345,7 @@ func TestLostJournal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			file, _ := b.file(8, 1000)
-			_, done := b.start(t.Context(), document("u", 1, file))
+			_, done := b.start(t.Context(), updateDocument("u", 1, file))
 			if err := <-done; !errors.Is(err, update.ErrRestart) {
 				t.Fatal(err)
 			}

@@ -3,15 +3,15 @@ package broker
 import (
 	"strings"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // mayPublish is the publish side of the access rules, on the resolved topic: a
 // device on the up branch of its own vehicle, levels with a device id being its
 // own; an operator on documents.
-func mayPublish(client Client, t protocol.Topic) bool {
+func mayPublish(client Client, t topics.Topic) bool {
 	if client.Operator != "" {
-		return t.Kind == protocol.KindOpsConfig
+		return t.Kind == topics.OpsConfig
 	}
 	return t.Kind.Up() && t.Vehicle == client.Vehicle && (t.Device == "" || t.Device == client.Device)
 }
@@ -30,7 +30,7 @@ func subscribeCode(client Client, version byte, filter string, qos byte) byte {
 
 func filterCode(client Client, filter string) byte {
 	// Depth first: a filter of 30 thousand levels must cost nothing.
-	if filter == "" || len(filter) > protocol.MaxTopicLength || strings.Count(filter, "/") >= protocol.MaxTopicLevels {
+	if filter == "" || len(filter) > topics.MaxLength || strings.Count(filter, "/") >= topics.MaxLevels {
 		return codeFilterInvalid
 	}
 	levels := strings.Split(filter, "/")
@@ -71,7 +71,7 @@ const replyLevel = "reply"
 // name in its certificate, since anybody may choose any client identifier.
 func MayReply(operator, topic string) bool {
 	levels := strings.Split(topic, "/")
-	return len(topic) <= protocol.MaxTopicLength && len(levels) <= protocol.MaxTopicLevels && !strings.ContainsAny(topic, "+#\x00") &&
+	return len(topic) <= topics.MaxLength && len(levels) <= topics.MaxLevels && !strings.ContainsAny(topic, "+#\x00") &&
 		len(levels) >= 4 && levels[0] == "v1" && levels[1] == "ops" && levels[2] == replyLevel && levels[3] == operator
 }
 

@@ -15,6 +15,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // Errors for Handler.Connect to return (or wrap); each has its CONNACK reason code.
@@ -38,7 +39,7 @@ type Client struct {
 // Publish is one message of a client, authorised and with its topic resolved.
 type Publish struct {
 	Client      Client
-	Topic       protocol.Topic
+	Topic       topics.Topic
 	Retain      bool
 	QoS         byte   // 0 or 1
 	Payload     []byte // owned by the Handler

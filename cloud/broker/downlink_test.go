@@ -48,7 +48,7 @@ func (r *receiver) subscribed(change func(*paho.Connect)) *raw {
 	return conn
 }
 
-func document(i int) broker.Message {
+func numbered(i int) broker.Message {
 	return broker.Message{Topic: configTopic, Payload: fmt.Appendf(nil, "%d", i), QoS: 1}
 }
 
@@ -57,7 +57,7 @@ func TestReceiveMaximumIsKept(t *testing.T) {
 	s := start(t, &cloud{}, nil)
 	r := newReceiver(s).subscribed(func(c *paho.Connect) { c.Properties.ReceiveMaximum = ptr(uint16(5)) })
 	for i := range 100 {
-		s.Deliver(document(i))
+		s.Deliver(numbered(i))
 	}
 	var waiting []uint16
 	for i := range 100 {
@@ -87,7 +87,7 @@ func TestResumptionSendsAgainInOrder(t *testing.T) {
 	device := newReceiver(s)
 	r := device.subscribed(func(c *paho.Connect) { c.Properties.ReceiveMaximum = ptr(uint16(4)) })
 	for i := range 8 {
-		s.Deliver(document(i))
+		s.Deliver(numbered(i))
 	}
 	ids := map[string]uint16{}
 	for range 4 {
@@ -100,7 +100,7 @@ func TestResumptionSendsAgainInOrder(t *testing.T) {
 	_ = r.NetConn().Close()
 	eventually(t, "away", func() bool { return s.Stats().Connections == 0 })
 	for i := 8; i < 20; i++ {
-		s.Deliver(document(i))
+		s.Deliver(numbered(i))
 	}
 	s.Deliver(broker.Message{Topic: configTopic, Payload: []byte("QoS 0 is not kept")})
 
@@ -136,7 +136,7 @@ func TestTakeOverLosesNothing(t *testing.T) {
 	const n = 2000
 	go func() {
 		for i := range n {
-			s.Deliver(document(i))
+			s.Deliver(numbered(i))
 			if i%50 == 0 {
 				time.Sleep(time.Millisecond)
 			}
@@ -220,14 +220,14 @@ func TestFullQueue(t *testing.T) {
 	t.Run("QoS 0 goes first", func(t *testing.T) {
 		device := newReceiver(s)
 		r := device.subscribed(func(c *paho.Connect) { c.Properties.ReceiveMaximum = ptr(uint16(1)) })
-		s.Deliver(document(0))
+		s.Deliver(numbered(0))
 		first := r.message() // not acknowledged: everything else waits
-		s.Deliver(document(1))
+		s.Deliver(numbered(1))
 		for range 20 {
 			s.Deliver(broker.Message{Topic: configTopic, Payload: []byte("q0")})
 		}
 		for i := 2; i < 10; i++ {
-			s.Deliver(document(i))
+			s.Deliver(numbered(i))
 		}
 		if got := s.Stats(); got.DroppedQoS0 != 20 || got.CutSessions != 0 || got.Queued != 10 {
 			t.Errorf("stats: got %d dropped, %d cut, %d queued, want 20, 0, 10", got.DroppedQoS0, got.CutSessions, got.Queued)
@@ -246,7 +246,7 @@ func TestFullQueue(t *testing.T) {
 		device := newReceiver(s)
 		r := device.subscribed(nil)
 		for i := range 11 {
-			s.Deliver(document(i))
+			s.Deliver(numbered(i))
 		}
 		if got := r.closed(); got != 0x97 {
 			t.Errorf("disconnect: got %#x, want 0x97", got)
@@ -264,7 +264,7 @@ func TestFullQueue(t *testing.T) {
 		device.subscribed(nil).Close()
 		eventually(t, "away", func() bool { return s.Stats().Connections == 0 })
 		for i := range 11 {
-			s.Deliver(document(i))
+			s.Deliver(numbered(i))
 		}
 		if got := s.Stats(); got.CutSessions != 2 || got.Sessions != 0 || got.Waking != 0 {
 			t.Errorf("stats: got %+v, want the session gone", got)
@@ -297,7 +297,7 @@ func TestTooLargeMessage(t *testing.T) {
 	// The client comes back smaller: what is in flight and queued no longer fits.
 	eventually(t, "away", func() bool { return s.Stats().Connections == 0 })
 	s.Deliver(fits)
-	s.Deliver(document(7))
+	s.Deliver(numbered(7))
 	r, _ = device.join(small(100))
 	if p := r.message(); string(p.Payload) != "7" {
 		t.Errorf("got %q, want 7", p.Payload)
@@ -315,7 +315,7 @@ func TestMessageExpiry(t *testing.T) {
 	device.subscribed(nil).Close()
 	eventually(t, "away", func() bool { return s.Stats().Connections == 0 })
 	for i, expiry := range []time.Duration{time.Second, 0, 100 * time.Second} {
-		m := document(i)
+		m := numbered(i)
 		m.Expiry = expiry
 		s.Deliver(m)
 	}
@@ -341,7 +341,7 @@ func TestExpiredSessionIsGoneWholly(t *testing.T) {
 	short := func(c *paho.Connect) { c.Properties.SessionExpiryInterval = ptr(uint32(1)) }
 	_ = device.subscribed(short).NetConn().Close()
 	eventually(t, "away", func() bool { return s.Stats().Connections == 0 })
-	s.Deliver(document(1))
+	s.Deliver(numbered(1))
 	if got := s.Stats(); got.Sessions != 1 || got.Queued != 1 || s.Subscriptions() != 1 {
 		t.Errorf("before: got %+v, want one session with one message", got)
 	}
@@ -360,12 +360,12 @@ func TestCleanStartForgets(t *testing.T) {
 	s := start(t, &cloud{}, nil)
 	device := newReceiver(s)
 	device.subscribed(nil).Close()
-	s.Deliver(document(1))
+	s.Deliver(numbered(1))
 	r, ack := device.join(func(c *paho.Connect) { c.CleanStart = true })
 	if ack.SessionPresent {
 		t.Error("session present: got true")
 	}
-	s.Deliver(document(2))
+	s.Deliver(numbered(2))
 	r.silent()
 	if got := s.Subscriptions(); got != 0 {
 		t.Errorf("subscriptions: got %d, want 0", got)
@@ -377,7 +377,7 @@ func TestNoOutboundAliases(t *testing.T) {
 	s := start(t, &cloud{}, nil)
 	r := newReceiver(s).subscribed(func(c *paho.Connect) { c.Properties.TopicAliasMaximum = ptr(uint16(10)) })
 	for i := range 3 {
-		s.Deliver(document(i))
+		s.Deliver(numbered(i))
 		if p := r.message(); p.Topic != configTopic || p.Properties.TopicAlias != nil {
 			t.Errorf("got topic %q alias %v", p.Topic, p.Properties.TopicAlias)
 		}

@@ -24,7 +24,7 @@ import (
 
 	"telltale.dev/cloud/broker"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 // patience is how long a test waits for what must come; quiet how long for what must not.
@@ -405,7 +405,7 @@ func (r *raw) alive() {
 
 func presencePayload(t testing.TB, device string, state protocol.PresenceState) []byte {
 	t.Helper()
-	data, err := codec.Marshal(protocol.Presence{Version: 1, State: state, Device: protocol.DeviceID(device), Connection: 1})
+	data, err := document.Marshal(protocol.Presence{Version: 1, State: state, Device: protocol.DeviceID(device), Connection: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +447,7 @@ func ptr[T any](v T) *T { return &v }
 
 func marshal(t testing.TB, v any) string {
 	t.Helper()
-	data, err := codec.Marshal(v)
+	data, err := document.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
 )
 
 const presenceVersion = 1
@@ -25,9 +26,9 @@ func newWill(client Client, pk packets.Packet) (*will, byte) {
 	if !pk.Connect.WillFlag {
 		return nil, codeSuccess
 	}
-	topic, err := protocol.ParseTopic(pk.Connect.WillTopic)
+	topic, err := topics.Parse(pk.Connect.WillTopic)
 	own := err == nil && client.Device != "" &&
-		topic == protocol.Topic{Kind: protocol.KindPresence, Vehicle: client.Vehicle, Device: client.Device}
+		topic == topics.Topic{Kind: topics.Presence, Vehicle: client.Vehicle, Device: client.Device}
 	if !own || pk.Connect.WillQos != 1 || !pk.Connect.WillRetain {
 		return nil, codeNotAuthorized
 	}
@@ -70,7 +71,7 @@ func parsePresence(client Client, payload []byte) (protocol.Presence, error) {
 		return protocol.Presence{}, fmt.Errorf("presence: %d bytes, expected at most %d", len(payload), maxPresence)
 	}
 	// A vehicle of a later version may say more; only what it lists as essential is needed.
-	if err := codec.UnmarshalOpen(payload, &p); err != nil {
+	if err := document.UnmarshalOpen(payload, &p); err != nil {
 		return protocol.Presence{}, fmt.Errorf("presence: %w", err)
 	}
 	switch {

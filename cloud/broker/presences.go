@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
 )
 
 // presenceEvent is a presence to be told to the handler.
@@ -99,11 +100,11 @@ func (b *presenceBook) end(key string, connection uint64, state protocol.Presenc
 func instead(said presenceEvent, state protocol.PresenceState) presenceEvent {
 	p := said.presence
 	p.State, p.At, p.WakesAt = state, 0, 0 // of the vehicle's clock nothing is known
-	payload, err := codec.Marshal(p)
+	payload, err := document.Marshal(p)
 	if err != nil {
 		payload = nil // cannot be: it was read from CBOR
 	}
-	topic := protocol.Topic{Kind: protocol.KindPresence, Vehicle: said.publish.Client.Vehicle, Device: said.publish.Client.Device}
+	topic := topics.Topic{Kind: topics.Presence, Vehicle: said.publish.Client.Vehicle, Device: said.publish.Client.Device}
 	return presenceEvent{
 		presence: p, arrival: endArrival, unseen: true,
 		publish: Publish{

@@ -8,6 +8,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // upload is one publish between its arrival and its acknowledgement.
@@ -81,13 +82,13 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 
 // check turns a packet into a Publish, if the client may send it.
 func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Presence, byte) {
-	topic, err := protocol.ParseTopic(pk.TopicName)
+	topic, err := topics.Parse(pk.TopicName)
 	switch {
 	case err != nil:
 		return Publish{}, nil, codeTopicInvalid
 	case !mayPublish(c.client, topic):
 		return Publish{}, nil, codeNotAuthorized
-	case pk.FixedHeader.Retain && topic.Kind != protocol.KindPresence:
+	case pk.FixedHeader.Retain && topic.Kind != topics.Presence:
 		return Publish{}, nil, codeRetainNotSupported
 	}
 	properties, ok := userProperties(pk.Properties.User)
@@ -103,7 +104,7 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 	if c.client.Operator != "" {
 		return p, nil, p.setReply(pk)
 	}
-	if topic.Kind != protocol.KindPresence {
+	if topic.Kind != topics.Presence {
 		return p, nil, codeSuccess
 	}
 	presence, err := parsePresence(c.client, pk.Payload)

@@ -13,7 +13,7 @@ import (
 	paho "github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/cloud/broker"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // TestAcknowledgementsAreOrderedAndDoNotSerialise pipelines publishes into a store
@@ -61,7 +61,7 @@ func TestPublishReachesTheHandlerWhole(t *testing.T) {
 		t.Fatalf("puback: got %d, %#x", id, code)
 	}
 	got := handler.all()[0]
-	want := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: "v", Campaign: "camp"}
+	want := topics.Topic{Kind: topics.Telemetry, Vehicle: "v", Campaign: "camp"}
 	if got.Topic != want || string(got.Payload) != "batch" || got.ContentType != "application/x" || got.Retain || got.QoS != 1 {
 		t.Errorf("got %+v", got)
 	}
@@ -185,7 +185,7 @@ func TestAliasSmuggle(t *testing.T) {
 func TestTopicAliases(t *testing.T) {
 	var revoked atomic.Bool
 	handler := &cloud{publish: func(p broker.Publish, done func(byte)) {
-		if revoked.Load() && p.Topic.Kind == protocol.KindState {
+		if revoked.Load() && p.Topic.Kind == topics.State {
 			done(0x87)
 			return
 		}
@@ -199,7 +199,7 @@ func TestTopicAliases(t *testing.T) {
 		aliased(r, 2, 32, "")
 		answered(r, 2, 0)
 		all := handler.all()
-		if got := all[len(all)-1].Topic.Kind; got != protocol.KindState {
+		if got := all[len(all)-1].Topic.Kind; got != topics.State {
 			t.Errorf("topic: got %v, want state", got)
 		}
 	})

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 // answerPrefix begins the store's keys of answers; the vehicle's identifier follows.
@@ -38,7 +38,7 @@ func (c *Campaigns) Save(ctx context.Context) error {
 	group.SetLimit(savers)
 	for vid, all := range c.takeDirty() {
 		group.Go(func() error {
-			data, err := codec.Marshal(all)
+			data, err := document.Marshal(all)
 			if err == nil {
 				err = c.cfg.Store.Put(ctx, answerPrefix+string(vid), data)
 			}
@@ -84,7 +84,7 @@ func (c *Campaigns) load(entries map[string][]byte) {
 			continue
 		}
 		var all answers
-		if codec.Unmarshal(data, &all) != nil || all.Version != 1 {
+		if document.Unmarshal(data, &all) != nil || all.Version != 1 {
 			continue
 		}
 		for id, a := range all.Campaigns {

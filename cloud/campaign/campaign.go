@@ -24,7 +24,9 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
 )
 
 // Store keeps entries by key; Put returns when the value is on disk.
@@ -35,7 +37,7 @@ type Store interface {
 
 // Message is something for the broker to deliver.
 type Message struct {
-	Topic       protocol.Topic
+	Topic       topics.Topic
 	ContentType string
 	Payload     []byte
 	Kept        bool   // for who comes later, too; else only for who listens now
@@ -64,7 +66,7 @@ type Campaigns struct {
 	saving  sync.Mutex // one Save at a time; mu is taken and released under it
 
 	mu       sync.Mutex // guards all below; never held while the store works
-	set      protocol.CampaignSet
+	set      campaigns.Set
 	document []byte                           // the set as vehicles get it
 	rollouts map[protocol.CampaignID]*rollout // one for each campaign of the set
 	refusals map[string]Message               // newest result of ids without an accepted revision: a refusal or a removal
@@ -81,11 +83,11 @@ func Open(ctx context.Context, cfg Config) (*Campaigns, error) {
 		return nil, fmt.Errorf("campaigns: %w", err)
 	}
 	c := &Campaigns{
-		cfg: cfg, set: protocol.CampaignSet{Version: 1}, rollouts: map[protocol.CampaignID]*rollout{},
+		cfg: cfg, set: campaigns.Set{Version: 1}, rollouts: map[protocol.CampaignID]*rollout{},
 		refusals: map[string]Message{}, dirty: map[protocol.VehicleID]struct{}{},
 	}
 	if data, ok := entries[setKey]; ok {
-		if err := codec.Unmarshal(data, &c.set); err != nil {
+		if err := document.Unmarshal(data, &c.set); err != nil {
 			return nil, fmt.Errorf("campaigns: stored set: %w", err)
 		}
 		c.document = data
@@ -120,7 +122,7 @@ func (c *Campaigns) Push(ctx context.Context, id string, payload []byte, reply *
 	// Seconds instead of a count: a cloud whose data was lost or restored is ahead of
 	// what its vehicles have in force all the same.
 	next.Revision = max(current.Revision+1, uint64(c.cfg.Now().Unix()))
-	data, err := codec.Marshal(next)
+	data, err := document.Marshal(next)
 	if err == nil {
 		err = c.cfg.Store.Put(ctx, setKey, data)
 	}
@@ -131,21 +133,21 @@ func (c *Campaigns) Push(ctx context.Context, id string, payload []byte, reply *
 	return nil
 }
 
-func (c *Campaigns) current() protocol.CampaignSet {
+func (c *Campaigns) current() campaigns.Set {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.set // campaigns in it are never changed in place
 }
 
 // standing says where the newest revision of a campaign stands.
-func (c *Campaigns) standing(doc *protocol.Campaign) string {
+func (c *Campaigns) standing(doc *campaigns.Campaign) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.rollouts[doc.Metadata.ID].result(doc.Metadata.ID).Summary
 }
 
 // adopt puts a set in force that differs from the one before in the campaign id.
-func (c *Campaigns) adopt(id protocol.CampaignID, revision uint64, next protocol.CampaignSet, data []byte, reply *Reply) {
+func (c *Campaigns) adopt(id protocol.CampaignID, revision uint64, next campaigns.Set, data []byte, reply *Reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.rollouts[id]
@@ -175,7 +177,7 @@ func (c *Campaigns) adopt(id protocol.CampaignID, revision uint64, next protocol
 }
 
 func removed(id protocol.CampaignID, revision uint64) Result {
-	return Result{ID: id, Revision: revision, State: protocol.CampaignRemoved, Summary: summary(revision, protocol.CampaignRemoved, nil)}
+	return Result{ID: id, Revision: revision, State: document.Removed, Summary: summary(revision, document.Removed, nil)}
 }
 
 // again publishes the result of a document that was pushed once more as it is, or of a
@@ -205,8 +207,8 @@ func (c *Campaigns) refuse(id protocol.CampaignID, refused Refused, reply *Reply
 		return
 	}
 	c.keepOutcome(Result{
-		ID: id, Revision: refused.Revision, State: protocol.CampaignRejected, Reason: refused.Reason, Detail: refused.Detail,
-		Summary: summary(refused.Revision, protocol.CampaignRejected, nil),
+		ID: id, Revision: refused.Revision, State: document.Rejected, Reason: refused.Reason, Detail: refused.Detail,
+		Summary: summary(refused.Revision, document.Rejected, nil),
 	}.message(reply))
 }
 
@@ -230,7 +232,7 @@ func (c *Campaigns) keepOutcome(m Message) {
 
 func documentMessage(vid protocol.VehicleID, data []byte) Message {
 	return Message{
-		Topic:       protocol.Topic{Kind: protocol.KindConfig, Vehicle: vid, Name: protocol.DocumentCampaigns},
+		Topic:       topics.Topic{Kind: topics.Config, Vehicle: vid, Name: campaigns.Document},
 		ContentType: protocol.ContentCampaigns, Payload: data, Kept: true,
 	}
 }
@@ -258,7 +260,7 @@ func (c *Campaigns) Results() []Message {
 
 // Campaign is the newest accepted revision of a campaign and what became of it.
 type Campaign struct {
-	protocol.Campaign
+	campaigns.Campaign
 	Result Result
 }
 

@@ -13,7 +13,10 @@ import (
 
 	"telltale.dev/cloud/campaign"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
 // memory is a Store.
@@ -119,7 +122,7 @@ func (s *stage) result(id string) campaign.Result {
 func (s *stage) answer(id string) (r campaign.Result) {
 	s.t.Helper()
 	for _, m := range s.delivered {
-		if m.Topic.Kind == protocol.KindOpsResult && m.Topic.ID == id {
+		if m.Topic.Kind == topics.OpsResult && m.Topic.ID == id {
 			r = campaign.Result{}
 			if err := json.Unmarshal(m.Payload, &r); err != nil {
 				s.t.Fatal(err)
@@ -130,7 +133,7 @@ func (s *stage) answer(id string) (r campaign.Result) {
 }
 
 // document gives the set that a vehicle gets.
-func (s *stage) document(vid protocol.VehicleID) protocol.CampaignSet {
+func (s *stage) document(vid protocol.VehicleID) campaigns.Set {
 	s.t.Helper()
 	m, ok := s.Document(vid)
 	if !ok {
@@ -139,15 +142,15 @@ func (s *stage) document(vid protocol.VehicleID) protocol.CampaignSet {
 	if want := "v1/" + string(vid) + "/down/config/campaigns"; m.Topic.String() != want {
 		s.t.Errorf("got %s, want %s", m.Topic, want)
 	}
-	var set protocol.CampaignSet
-	if err := codec.Unmarshal(m.Payload, &set); err != nil {
+	var set campaigns.Set
+	if err := document.Unmarshal(m.Payload, &set); err != nil {
 		s.t.Fatal(err)
 	}
 	return set
 }
 
-func (s *stage) report(vid protocol.VehicleID, results ...protocol.DocumentResult) {
-	s.Report(vid, protocol.DocumentStatus{Version: 1, Document: protocol.DocumentCampaigns, Device: "tcu", Results: results})
+func (s *stage) report(vid protocol.VehicleID, results ...document.Result) {
+	s.Report(vid, document.Status{Version: 1, Document: campaigns.Document, Device: "tcu", Results: results})
 }
 
 // removal writes the document that takes a campaign back.
@@ -166,7 +169,7 @@ func TestPush(t *testing.T) {
 		t.Error("got a document before there was a campaign")
 	}
 	s.push("c", doc("c", 3, ""))
-	if r := s.result("c"); r.State != protocol.CampaignPending || r.Revision != 3 || r.Reason != "" {
+	if r := s.result("c"); r.State != document.Pending || r.Revision != 3 || r.Reason != "" {
 		t.Errorf("got %+v, want PENDING", r)
 	}
 	got := map[string]bool{}
@@ -192,22 +195,22 @@ func TestPush(t *testing.T) {
 func TestBadPush(t *testing.T) {
 	for _, c := range []struct {
 		name, id, doc string
-		reason        protocol.Reason
+		reason        reasons.Reason
 		detail        string
 		revision      uint64
 	}{
-		{"no campaign", "c", "hello", protocol.ReasonValidationFailed, "line 1", 0},
-		{"unknown field", "c", doc("c", 9, "  colour: red\n"), protocol.ReasonValidationFailed, "colour", 9},
-		{"invalid field", "c", doc("c", 9, "  priority: high\n"), protocol.ReasonValidationFailed, "spec.priority", 9},
-		{"other id", "c", doc("d", 9, ""), protocol.ReasonValidationFailed, "metadata.id", 9},
-		{"topic that is no id", "a.b", doc("a", 1, ""), protocol.ReasonValidationFailed, "metadata.id", 1},
-		{"too large", "c", doc("c", 9, strings.Repeat("#", protocol.MaxDocument)), protocol.ReasonTooLarge, "8192", 9},
-		{"revision back", "c", doc("c", 4, ""), protocol.ReasonStaleRevision, "more than 5, the newest one accepted: 5 PENDING", 4},
-		{"same revision, other content", "c", doc("c", 5, "  priority: CS3\n"), protocol.ReasonStaleRevision, "more than 5", 5},
-		{"empty", "c", "", protocol.ReasonValidationFailed, "kind: Removal", 0},
-		{"removal back", "c", removal("c", 5), protocol.ReasonStaleRevision, "more than 5", 5},
-		{"removal with a spec", "c", removal("c", 6) + "spec: {collect: [{id: all}]}\n", protocol.ReasonValidationFailed, "spec", 6},
-		{"fraction", "c", strings.Replace(doc("c", 6, ""), "revision: 6", "revision: 6.5", 1), protocol.ReasonValidationFailed, "metadata.revision", 0},
+		{"no campaign", "c", "hello", reasons.ValidationFailed, "line 1", 0},
+		{"unknown field", "c", doc("c", 9, "  colour: red\n"), reasons.ValidationFailed, "colour", 9},
+		{"invalid field", "c", doc("c", 9, "  priority: high\n"), reasons.ValidationFailed, "spec.priority", 9},
+		{"other id", "c", doc("d", 9, ""), reasons.ValidationFailed, "metadata.id", 9},
+		{"topic that is no id", "a.b", doc("a", 1, ""), reasons.ValidationFailed, "metadata.id", 1},
+		{"too large", "c", doc("c", 9, strings.Repeat("#", document.MaxInline)), reasons.TooLarge, "8192", 9},
+		{"revision back", "c", doc("c", 4, ""), reasons.StaleRevision, "more than 5, the newest one accepted: 5 PENDING", 4},
+		{"same revision, other content", "c", doc("c", 5, "  priority: CS3\n"), reasons.StaleRevision, "more than 5", 5},
+		{"empty", "c", "", reasons.ValidationFailed, "kind: Removal", 0},
+		{"removal back", "c", removal("c", 5), reasons.StaleRevision, "more than 5", 5},
+		{"removal with a spec", "c", removal("c", 6) + "spec: {collect: [{id: all}]}\n", reasons.ValidationFailed, "spec", 6},
+		{"fraction", "c", strings.Replace(doc("c", 6, ""), "revision: 6", "revision: 6.5", 1), reasons.ValidationFailed, "metadata.revision", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t)
@@ -215,21 +218,21 @@ func TestBadPush(t *testing.T) {
 			before := s.document("anna")
 			s.push(c.id, c.doc)
 			r := s.answer(c.id)
-			if r.Revision != c.revision || strings.HasSuffix(r.Detail, protocol.ErrCampaign.Error()) || strings.HasSuffix(r.Detail, codec.ErrMalformed.Error()) {
+			if r.Revision != c.revision || strings.HasSuffix(r.Detail, campaigns.ErrInvalid.Error()) || strings.HasSuffix(r.Detail, document.ErrMalformed.Error()) {
 				t.Errorf("got %+v, want revision %d and a detail without noise", r, c.revision)
 			}
-			if kept := s.result("c"); kept.Revision != 5 || kept.State != protocol.CampaignPending || c.id == "c" && (kept.Refused == nil || kept.Refused.Reason != c.reason) {
+			if kept := s.result("c"); kept.Revision != 5 || kept.State != document.Pending || c.id == "c" && (kept.Refused == nil || kept.Refused.Reason != c.reason) {
 				t.Errorf("got %+v for who comes later, want revision 5 with the refusal noted", kept)
 			}
-			if r.State != protocol.CampaignRejected || r.Reason != c.reason || !strings.Contains(r.Detail, c.detail) {
+			if r.State != document.Rejected || r.Reason != c.reason || !strings.Contains(r.Detail, c.detail) {
 				t.Errorf("got %+v, want %s with %q", r, c.reason, c.detail)
 			}
 			if after := s.document("anna"); after.Revision != before.Revision {
 				t.Errorf("got revision %d, want the set untouched at %d", after.Revision, before.Revision)
 			}
 			// A vehicle's word on what is in force is heard all the same.
-			s.report("anna", protocol.DocumentResult{ID: "c", Revision: 5, State: protocol.CampaignActive})
-			if r := s.result("c"); r.State != protocol.CampaignActive || r.Revision != 5 {
+			s.report("anna", document.Result{ID: "c", Revision: 5, State: document.Active})
+			if r := s.result("c"); r.State != document.Active || r.Revision != 5 {
 				t.Errorf("got %+v, want revision 5 ACTIVE", r)
 			}
 		})
@@ -239,11 +242,11 @@ func TestBadPush(t *testing.T) {
 func TestPushAgain(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
-	s.report("anna", protocol.DocumentResult{ID: "c", Revision: 1, State: protocol.CampaignActive})
+	s.report("anna", document.Result{ID: "c", Revision: 1, State: document.Active})
 	before := s.document("anna").Revision
 	s.delivered = nil
 	s.push("c", "# written differently\n"+doc("c", 1, ""))
-	if r := s.result("c"); r.State != protocol.CampaignActive || len(s.delivered) != 1 {
+	if r := s.result("c"); r.State != document.Active || len(s.delivered) != 1 {
 		t.Errorf("got %+v and %d messages, want the result once more", r, len(s.delivered))
 	}
 	if got := s.document("anna").Revision; got != before {
@@ -255,18 +258,18 @@ func TestRemove(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 7, ""))
 	s.push("c", removal("c", 8))
-	if r := s.result("c"); r.State != protocol.CampaignRemoved || r.Revision != 8 {
+	if r := s.result("c"); r.State != document.Removed || r.Revision != 8 {
 		t.Errorf("got %+v, want revision 8 REMOVED", r)
 	}
 	if set := s.document("anna"); len(set.Campaigns) != 0 {
 		t.Errorf("got %+v, want an empty set for vehicles that had one", set)
 	}
 	s.push("nobody", removal("nobody", 1))
-	if r := s.result("nobody"); r.State != protocol.CampaignRemoved {
+	if r := s.result("nobody"); r.State != document.Removed {
 		t.Errorf("got %+v, want REMOVED", r)
 	}
 	s.push("c", doc("c", 1, "")) // a new life begins at any revision
-	if r := s.result("c"); r.State != protocol.CampaignPending || r.Revision != 1 {
+	if r := s.result("c"); r.State != document.Pending || r.Revision != 1 {
 		t.Errorf("got %+v, want revision 1 PENDING", r)
 	}
 }
@@ -296,7 +299,7 @@ func TestStoreRefuses(t *testing.T) {
 	if got := s.List()[0].Metadata.Revision; got != 1 || len(s.delivered) != 0 {
 		t.Errorf("got revision %d and %d messages, want nothing changed", got, len(s.delivered))
 	}
-	s.report("anna", protocol.DocumentResult{ID: "c", Revision: 1, State: protocol.CampaignActive})
+	s.report("anna", document.Result{ID: "c", Revision: 1, State: document.Active})
 	if err := s.Save(t.Context()); !errors.Is(err, s.store.fail) {
 		t.Errorf("got %v, want %v", err, s.store.fail)
 	}
@@ -305,7 +308,7 @@ func TestStoreRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.open()
-	if r := s.result("c"); r.State != protocol.CampaignActive {
+	if r := s.result("c"); r.State != document.Active {
 		t.Errorf("got %+v, want what a failed Save left to the next one", r)
 	}
 }
@@ -322,11 +325,11 @@ func TestSetFitsAPacket(t *testing.T) {
 		id := fmt.Sprint("c", i)
 		s.push(id, doc(id, 1, aliases))
 		switch r := s.answer(id); r.State {
-		case protocol.CampaignPending:
+		case document.Pending:
 			taken++
-		case protocol.CampaignRejected:
-			if r.Reason != protocol.ReasonTooLarge {
-				t.Errorf("got %+v, want %s", r, protocol.ReasonTooLarge)
+		case document.Rejected:
+			if r.Reason != reasons.TooLarge {
+				t.Errorf("got %+v, want %s", r, reasons.TooLarge)
 			}
 		}
 	}
@@ -336,7 +339,7 @@ func TestSetFitsAPacket(t *testing.T) {
 	}
 	s.push("c0", removal("c0", 2))
 	s.push("c59", doc("c59", 1, aliases))
-	if r := s.result("c59"); r.State != protocol.CampaignPending {
+	if r := s.result("c59"); r.State != document.Pending {
 		t.Errorf("got %+v, want room after one was removed", r)
 	}
 }

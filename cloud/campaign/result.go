@@ -8,6 +8,10 @@ import (
 	"strings"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
 // MaxListed is up to how many vehicles a Result lists one by one; of more it gives only counts.
@@ -27,13 +31,13 @@ type Result struct {
 	Revision uint64              `json:"revision"` // 0: the pushed document's could not be read
 	// State is PENDING until a vehicle has answered, REJECTED when the document or a
 	// vehicle's answer is that, else ACTIVE when it is that on at least one vehicle.
-	State  protocol.CampaignState `json:"state"`
-	Reason protocol.Reason        `json:"reason,omitempty"` // of a rejection
-	Detail string                 `json:"detail,omitempty"` // of a rejection
+	State  document.State `json:"state"`
+	Reason reasons.Reason `json:"reason,omitempty"` // of a rejection
+	Detail string         `json:"detail,omitempty"` // of a rejection
 	// Summary is one line for people: "51 REJECTED, 50 still runs".
 	Summary string `json:"summary"`
 	// Counts says how many vehicles answered what.
-	Counts map[protocol.CampaignState]int `json:"counts,omitempty"`
+	Counts map[document.State]int `json:"counts,omitempty"`
 	// Runs are other revisions than Revision that run on vehicles, and on how many; at most maxRuns.
 	Runs     map[uint64]int                       `json:"runs,omitempty"`
 	Vehicles map[protocol.VehicleID]VehicleResult `json:"vehicles,omitempty"`
@@ -43,22 +47,22 @@ type Result struct {
 
 // Refused is a push that the cloud refused.
 type Refused struct {
-	Revision uint64          `json:"revision"` // 0: could not be read
-	Reason   protocol.Reason `json:"reason"`
-	Detail   string          `json:"detail"`
+	Revision uint64         `json:"revision"` // 0: could not be read
+	Reason   reasons.Reason `json:"reason"`
+	Detail   string         `json:"detail"`
 }
 
 // VehicleResult is the word of one vehicle.
 type VehicleResult struct {
-	State  protocol.CampaignState `json:"state" cbor:"state"`
-	Reason protocol.Reason        `json:"reason,omitempty" cbor:"reason,omitempty"`
-	Detail string                 `json:"detail,omitempty" cbor:"detail,omitempty"`
+	State  document.State `json:"state" cbor:"state"`
+	Reason reasons.Reason `json:"reason,omitempty" cbor:"reason,omitempty"`
+	Detail string         `json:"detail,omitempty" cbor:"detail,omitempty"`
 	// Runs is the earlier revision that runs there while this one does not; 0: none.
 	Runs uint64 `json:"runs,omitempty" cbor:"runs,omitempty"`
 }
 
 // summary is the one line for people.
-func summary(revision uint64, state protocol.CampaignState, runs map[uint64]int) string {
+func summary(revision uint64, state document.State, runs map[uint64]int) string {
 	text := number(revision) + " " + string(state)
 	if len(runs) == 0 {
 		return text
@@ -86,7 +90,7 @@ func number(revision uint64) string {
 func (r Result) message(reply *Reply) Message {
 	payload, _ := json.Marshal(r) // a Result always marshals
 	return Message{
-		Topic:       protocol.Topic{Kind: protocol.KindOpsResult, Name: "campaign", ID: string(r.ID)},
+		Topic:       topics.Topic{Kind: topics.OpsResult, Name: "campaign", ID: string(r.ID)},
 		ContentType: "application/json", Payload: payload, Kept: true, Reply: reply,
 	}
 }
@@ -94,8 +98,8 @@ func (r Result) message(reply *Reply) Message {
 // Report takes a vehicle's word on its campaigns and publishes the results that it
 // changes. A rejection without an id is about the whole set. Of other revisions than the
 // newest accepted one only that they run counts.
-func (c *Campaigns) Report(vid protocol.VehicleID, status protocol.DocumentStatus) {
-	if status.Document != protocol.DocumentCampaigns {
+func (c *Campaigns) Report(vid protocol.VehicleID, status document.Status) {
+	if status.Document != campaigns.Document {
 		return
 	}
 	c.mu.Lock()
@@ -105,7 +109,7 @@ func (c *Campaigns) Report(vid protocol.VehicleID, status protocol.DocumentStatu
 		if !known(said.State) {
 			continue
 		}
-		a := VehicleResult{State: said.State, Reason: protocol.Reason(cut(string(said.Reason), maxReason)), Detail: cut(said.Detail, maxDetail)}
+		a := VehicleResult{State: said.State, Reason: reasons.Reason(cut(string(said.Reason), maxReason)), Detail: cut(said.Detail, maxDetail)}
 		if said.ID == "" {
 			if said.Revision == 0 || said.Revision == c.set.Revision {
 				for id, r := range c.rollouts {
@@ -136,10 +140,10 @@ func (c *Campaigns) Forget(vid protocol.VehicleID) {
 }
 
 // running gives the revision of each campaign that a vehicle says is in force.
-func running(status protocol.DocumentStatus) map[protocol.CampaignID]uint64 {
+func running(status document.Status) map[protocol.CampaignID]uint64 {
 	runs := make(map[protocol.CampaignID]uint64, len(status.Results))
 	for _, said := range status.Results {
-		if said.State == protocol.CampaignActive && said.ID != "" {
+		if said.State == document.Active && said.ID != "" {
 			runs[protocol.CampaignID(said.ID)] = said.Revision
 		}
 	}
@@ -149,18 +153,18 @@ func running(status protocol.DocumentStatus) map[protocol.CampaignID]uint64 {
 // goesOn says whether a vehicle that rejected a whole set runs the revision all the
 // same, because the set before had it, too. told is what the status says that it runs.
 func (r *rollout) goesOn(vid protocol.VehicleID, told uint64, version int) bool {
-	if version >= protocol.StatusVersion {
+	if version >= document.StatusVersion {
 		return told == r.revision
 	}
-	return r.answers[vid].State == protocol.CampaignActive
+	return r.answers[vid].State == document.Active
 }
 
 // stillRuns adds to a rejection which revision runs instead, as the status tells; 0: it
-// tells of none. Agents before protocol.StatusVersion never do, but keep what they had.
+// tells of none. Agents before document.StatusVersion never do, but keep what they had.
 func stillRuns(a VehicleResult, r *rollout, vid protocol.VehicleID, told uint64, version int) VehicleResult {
 	switch {
-	case a.State != protocol.CampaignRejected || told == r.revision:
-	case told == 0 && version < protocol.StatusVersion:
+	case a.State != document.Rejected || told == r.revision:
+	case told == 0 && version < document.StatusVersion:
 		a.Runs = r.answers[vid].Runs
 	default:
 		a.Runs = told

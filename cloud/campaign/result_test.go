@@ -7,47 +7,51 @@ import (
 
 	"telltale.dev/cloud/campaign"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
-func said(id string, revision uint64, state protocol.CampaignState) protocol.DocumentResult {
-	return protocol.DocumentResult{ID: id, Revision: revision, State: state}
+func said(id string, revision uint64, state document.State) document.Result {
+	return document.Result{ID: id, Revision: revision, State: state}
 }
 
 func TestReports(t *testing.T) {
-	rejected := said("c", 2, protocol.CampaignRejected)
-	rejected.Reason, rejected.Detail = protocol.ReasonUnknownSignal, "no such signal"
+	rejected := said("c", 2, document.Rejected)
+	rejected.Reason, rejected.Detail = reasons.UnknownSignal, "no such signal"
 	type word struct {
 		vid protocol.VehicleID
-		protocol.DocumentResult
+		document.Result
 	}
 	for _, c := range []struct {
 		name   string
 		words  []word
-		state  protocol.CampaignState
-		counts map[protocol.CampaignState]int
+		state  document.State
+		counts map[document.State]int
 	}{
-		{"none", nil, protocol.CampaignPending, nil},
-		{"one", []word{{"anna", said("c", 2, protocol.CampaignActive)}}, protocol.CampaignActive, map[protocol.CampaignState]int{protocol.CampaignActive: 1}},
-		{"twice the same", []word{{"anna", said("c", 2, protocol.CampaignActive)}, {"anna", said("c", 2, protocol.CampaignActive)}},
-			protocol.CampaignActive, map[protocol.CampaignState]int{protocol.CampaignActive: 1}},
-		{"one of two rejects", []word{{"anna", said("c", 2, protocol.CampaignActive)}, {"bert", rejected}},
-			protocol.CampaignRejected, map[protocol.CampaignState]int{protocol.CampaignActive: 1, protocol.CampaignRejected: 1}},
-		{"then it fits", []word{{"bert", rejected}, {"bert", said("c", 2, protocol.CampaignActive)}},
-			protocol.CampaignActive, map[protocol.CampaignState]int{protocol.CampaignActive: 1}},
-		{"another still rejects", []word{{"anna", rejected}, {"bert", rejected}, {"bert", said("c", 2, protocol.CampaignActive)}},
-			protocol.CampaignRejected, map[protocol.CampaignState]int{protocol.CampaignActive: 1, protocol.CampaignRejected: 1}},
-		{"older revision", []word{{"anna", said("c", 1, protocol.CampaignActive)}}, protocol.CampaignPending, nil},
-		{"unknown campaign", []word{{"anna", said("x", 2, protocol.CampaignActive)}}, protocol.CampaignPending, nil},
-		{"unknown state", []word{{"anna", said("c", 2, "GREAT")}}, protocol.CampaignPending, nil},
-		{"whole set, another one", []word{{"anna", said("", 12, protocol.CampaignRejected)}}, protocol.CampaignPending, nil},
-		{"whole set", []word{{"anna", said("", 0, protocol.CampaignRejected)}}, protocol.CampaignRejected, map[protocol.CampaignState]int{protocol.CampaignRejected: 1}},
+		{"none", nil, document.Pending, nil},
+		{"one", []word{{"anna", said("c", 2, document.Active)}}, document.Active, map[document.State]int{document.Active: 1}},
+		{"twice the same", []word{{"anna", said("c", 2, document.Active)}, {"anna", said("c", 2, document.Active)}},
+			document.Active, map[document.State]int{document.Active: 1}},
+		{"one of two rejects", []word{{"anna", said("c", 2, document.Active)}, {"bert", rejected}},
+			document.Rejected, map[document.State]int{document.Active: 1, document.Rejected: 1}},
+		{"then it fits", []word{{"bert", rejected}, {"bert", said("c", 2, document.Active)}},
+			document.Active, map[document.State]int{document.Active: 1}},
+		{"another still rejects", []word{{"anna", rejected}, {"bert", rejected}, {"bert", said("c", 2, document.Active)}},
+			document.Rejected, map[document.State]int{document.Active: 1, document.Rejected: 1}},
+		{"older revision", []word{{"anna", said("c", 1, document.Active)}}, document.Pending, nil},
+		{"unknown campaign", []word{{"anna", said("x", 2, document.Active)}}, document.Pending, nil},
+		{"unknown state", []word{{"anna", said("c", 2, "GREAT")}}, document.Pending, nil},
+		{"whole set, another one", []word{{"anna", said("", 12, document.Rejected)}}, document.Pending, nil},
+		{"whole set", []word{{"anna", said("", 0, document.Rejected)}}, document.Rejected, map[document.State]int{document.Rejected: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t)
 			s.push("c", doc("c", 1, ""))
 			s.push("c", doc("c", 2, ""))
 			for _, w := range c.words {
-				s.report(w.vid, w.DocumentResult)
+				s.report(w.vid, w.Result)
 			}
 			check := func(when string) {
 				t.Helper()
@@ -55,7 +59,7 @@ func TestReports(t *testing.T) {
 				if r.State != c.state || fmt.Sprint(r.Counts) != fmt.Sprint(c.counts) {
 					t.Errorf("%s: got %+v, want %s %v", when, r, c.state, c.counts)
 				}
-				if len(c.words) > 0 && r.State == protocol.CampaignRejected && c.words[0].ID != "" && (r.Reason != rejected.Reason || r.Detail != rejected.Detail) {
+				if len(c.words) > 0 && r.State == document.Rejected && c.words[0].ID != "" && (r.Reason != rejected.Reason || r.Detail != rejected.Detail) {
 					t.Errorf("%s: got %+v, want the reason of a vehicle", when, r)
 				}
 			}
@@ -74,8 +78,8 @@ func TestLateAnswer(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
 	s.open()
-	s.report("anna", said("c", 1, protocol.CampaignActive))
-	if r := s.result("c"); r.State != protocol.CampaignActive || r.Vehicles["anna"].State != protocol.CampaignActive {
+	s.report("anna", said("c", 1, document.Active))
+	if r := s.result("c"); r.State != document.Active || r.Vehicles["anna"].State != document.Active {
 		t.Errorf("got %+v, want ACTIVE", r)
 	}
 }
@@ -84,7 +88,7 @@ func TestLateAnswer(t *testing.T) {
 func TestNewRevisionForgets(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
-	s.report("anna", said("c", 1, protocol.CampaignActive))
+	s.report("anna", said("c", 1, document.Active))
 	if err := s.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +98,7 @@ func TestNewRevisionForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.open()
-	if r := s.result("c"); r.State != protocol.CampaignPending || len(r.Vehicles) != 0 {
+	if r := s.result("c"); r.State != document.Pending || len(r.Vehicles) != 0 {
 		t.Errorf("got %+v, want PENDING", r)
 	}
 }
@@ -102,8 +106,8 @@ func TestNewRevisionForgets(t *testing.T) {
 func TestOtherDocumentsArePassedOver(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
-	s.Report("anna", protocol.DocumentStatus{Document: "policy", Results: []protocol.DocumentResult{said("c", 1, protocol.CampaignActive)}})
-	if r := s.result("c"); r.State != protocol.CampaignPending {
+	s.Report("anna", document.Status{Document: "policy", Results: []document.Result{said("c", 1, document.Active)}})
+	if r := s.result("c"); r.State != document.Pending {
 		t.Errorf("got %+v, want PENDING", r)
 	}
 }
@@ -113,8 +117,8 @@ func TestResultsStaySmall(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
 	for i := range 2000 {
-		bad := said("c", 1, protocol.CampaignRejected)
-		bad.Detail, bad.Reason = strings.Repeat("é", 5000), protocol.Reason(strings.Repeat("R", 500))
+		bad := said("c", 1, document.Rejected)
+		bad.Detail, bad.Reason = strings.Repeat("é", 5000), reasons.Reason(strings.Repeat("R", 500))
 		s.report(protocol.VehicleID(fmt.Sprint("car", i)), bad)
 	}
 	largest := 0
@@ -124,7 +128,7 @@ func TestResultsStaySmall(t *testing.T) {
 	if largest > 64<<10 {
 		t.Errorf("got a result of %d bytes, want at most 64 KiB", largest)
 	}
-	if r := s.result("c"); r.Counts[protocol.CampaignRejected] != 2000 || len(r.Vehicles) != 0 {
+	if r := s.result("c"); r.Counts[document.Rejected] != 2000 || len(r.Vehicles) != 0 {
 		t.Errorf("got %+v, want counts only", r.Counts)
 	}
 	for i := range 2000 {
@@ -134,64 +138,64 @@ func TestResultsStaySmall(t *testing.T) {
 		t.Errorf("got %d results kept, want a bound", got)
 	}
 	var last campaign.Result = s.result("bad1999")
-	if last.State != protocol.CampaignRejected {
+	if last.State != document.Rejected {
 		t.Errorf("got %+v, want the newest one kept", last)
 	}
 }
 
 // rejects gives a rejection with what the agent says beside it.
-func (s *stage) rejects(version int, vid protocol.VehicleID, id string, revision uint64, runs ...protocol.DocumentResult) {
-	bad := said(id, revision, protocol.CampaignRejected)
-	bad.Reason, bad.Detail = protocol.ReasonUnknownSignal, "no such signal"
-	s.Report(vid, protocol.DocumentStatus{Version: version, Document: protocol.DocumentCampaigns, Device: "tcu", Results: append([]protocol.DocumentResult{bad}, runs...)})
+func (s *stage) rejects(version int, vid protocol.VehicleID, id string, revision uint64, runs ...document.Result) {
+	bad := said(id, revision, document.Rejected)
+	bad.Reason, bad.Detail = reasons.UnknownSignal, "no such signal"
+	s.Report(vid, document.Status{Version: version, Document: campaigns.Document, Device: "tcu", Results: append([]document.Result{bad}, runs...)})
 }
 
 // TestRejectedRevisionHidesNothing: what runs is said beside the revision that was
 // rejected, whatever happens in between.
 func TestRejectedRevisionHidesNothing(t *testing.T) {
-	active := func(revision uint64) protocol.DocumentResult { return said("c", revision, protocol.CampaignActive) }
+	active := func(revision uint64) document.Result { return said("c", revision, document.Active) }
 	for _, c := range []struct {
 		name    string
 		then    func(*stage)
-		state   protocol.CampaignState
+		state   document.State
 		summary string
 		runs    uint64 // on anna
 	}{
-		{"not answered yet", func(*stage) {}, protocol.CampaignPending, "51 PENDING, 50 still runs", 50},
-		{"rejected", func(s *stage) { s.rejects(2, "anna", "c", 51, active(50)) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
-		{"rejected by an older agent", func(s *stage) { s.rejects(1, "anna", "c", 51) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
-		{"rejected, and the earlier one was lost", func(s *stage) { s.rejects(2, "anna", "c", 51) }, protocol.CampaignRejected, "51 REJECTED", 0},
-		{"the whole set rejected", func(s *stage) { s.rejects(2, "anna", "", 0, active(50)) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
-		{"the whole set rejected by an older agent", func(s *stage) { s.rejects(1, "anna", "", 0) }, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		{"not answered yet", func(*stage) {}, document.Pending, "51 PENDING, 50 still runs", 50},
+		{"rejected", func(s *stage) { s.rejects(2, "anna", "c", 51, active(50)) }, document.Rejected, "51 REJECTED, 50 still runs", 50},
+		{"rejected by an older agent", func(s *stage) { s.rejects(1, "anna", "c", 51) }, document.Rejected, "51 REJECTED, 50 still runs", 50},
+		{"rejected, and the earlier one was lost", func(s *stage) { s.rejects(2, "anna", "c", 51) }, document.Rejected, "51 REJECTED", 0},
+		{"the whole set rejected", func(s *stage) { s.rejects(2, "anna", "", 0, active(50)) }, document.Rejected, "51 REJECTED, 50 still runs", 50},
+		{"the whole set rejected by an older agent", func(s *stage) { s.rejects(1, "anna", "", 0) }, document.Rejected, "51 REJECTED, 50 still runs", 50},
 		{"the whole set rejected after it ran", func(s *stage) {
 			s.report("anna", active(51))
 			s.rejects(2, "anna", "", 0, active(51))
 			s.rejects(1, "anna", "", 0)
-		}, protocol.CampaignActive, "51 ACTIVE", 0},
-		{"accepted in the end", func(s *stage) { s.rejects(2, "anna", "c", 51, active(50)); s.report("anna", active(51)) }, protocol.CampaignActive, "51 ACTIVE", 0},
+		}, document.Active, "51 ACTIVE", 0},
+		{"accepted in the end", func(s *stage) { s.rejects(2, "anna", "c", 51, active(50)); s.report("anna", active(51)) }, document.Active, "51 ACTIVE", 0},
 		{"two in a row rejected", func(s *stage) {
 			s.rejects(2, "anna", "c", 51, active(50))
 			s.push("c", doc("c", 52, ""))
 			s.rejects(2, "anna", "c", 52, active(50))
-		}, protocol.CampaignRejected, "52 REJECTED, 50 still runs", 50},
+		}, document.Rejected, "52 REJECTED, 50 still runs", 50},
 		{"vehicles that differ", func(s *stage) {
 			s.rejects(2, "bert", "c", 51, active(49))
 			s.rejects(2, "anna", "c", 51, active(50))
-		}, protocol.CampaignRejected, "51 REJECTED, 50 and 49 still run", 50},
+		}, document.Rejected, "51 REJECTED, 50 and 49 still run", 50},
 		{"a lower push", func(s *stage) {
 			s.rejects(2, "anna", "c", 51, active(50))
 			s.push("c", doc("c", 51, "  priority: CS3\n"))
-			if r := s.answer("c"); r.State != protocol.CampaignRejected || r.Detail != "metadata.revision: expected more than 51, the newest one accepted: 51 REJECTED, 50 still runs" {
+			if r := s.answer("c"); r.State != document.Rejected || r.Detail != "metadata.revision: expected more than 51, the newest one accepted: 51 REJECTED, 50 still runs" {
 				s.t.Errorf("got %+v, want what is true of 51", r)
 			}
-		}, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		}, document.Rejected, "51 REJECTED, 50 still runs", 50},
 		{"a malformed push", func(s *stage) {
 			s.rejects(2, "anna", "c", 51, active(50))
 			s.push("c", doc("c", 60, "  colour: red\n"))
 			if r := s.answer("c"); r.Revision != 60 || r.Summary != "60 REJECTED, 50 still runs" {
 				s.t.Errorf("got %+v, want that 50 still runs", r)
 			}
-		}, protocol.CampaignRejected, "51 REJECTED, 50 still runs", 50},
+		}, document.Rejected, "51 REJECTED, 50 still runs", 50},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t)
@@ -223,13 +227,13 @@ func TestRejectedRevisionHidesNothing(t *testing.T) {
 func TestReply(t *testing.T) {
 	s := start(t)
 	olga, otto := &campaign.Reply{Topic: "v1/ops/reply/olga", Operator: "olga"}, &campaign.Reply{Topic: "v1/ops/reply/otto", Operator: "otto"}
-	last := func(want *campaign.Reply, state protocol.CampaignState, what string) {
+	last := func(want *campaign.Reply, state document.State, what string) {
 		t.Helper()
 		if r := s.answer("c"); r.State != state {
 			t.Errorf("%s: got %+v, want %s", what, r, state)
 		}
 		for _, m := range s.delivered {
-			if m.Reply != want && m.Topic.Kind == protocol.KindOpsResult {
+			if m.Reply != want && m.Topic.Kind == topics.OpsResult {
 				t.Errorf("%s: got a reply to %v, want %v", what, m.Reply, want)
 			}
 		}
@@ -247,25 +251,25 @@ func TestReply(t *testing.T) {
 		}
 	}
 	push("?", otto)
-	last(otto, protocol.CampaignRejected, "before there was any")
+	last(otto, document.Rejected, "before there was any")
 	push(doc("c", 1, ""), olga)
-	last(olga, protocol.CampaignPending, "accepted")
+	last(olga, document.Pending, "accepted")
 	push(doc("c", 1, "  priority: CS3\n"), otto)
-	last(otto, protocol.CampaignRejected, "refused")
-	s.report("anna", said("c", 1, protocol.CampaignActive))
-	last(olga, protocol.CampaignActive, "a vehicle's word")
+	last(otto, document.Rejected, "refused")
+	s.report("anna", said("c", 1, document.Active))
+	last(olga, document.Active, "a vehicle's word")
 	push(doc("c", 1, ""), otto)
-	last(otto, protocol.CampaignActive, "once more")
+	last(otto, document.Active, "once more")
 	push(removal("c", 2), olga)
-	last(olga, protocol.CampaignRemoved, "removed")
+	last(olga, document.Removed, "removed")
 }
 
 // TestForget: a deleted vehicle counts nowhere, also after a restart.
 func TestForget(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
-	s.report("bert", said("c", 1, protocol.CampaignActive))
-	s.rejects(2, "anna", "c", 1, said("c", 0, protocol.CampaignActive))
+	s.report("bert", said("c", 1, document.Active))
+	s.rejects(2, "anna", "c", 1, said("c", 0, document.Active))
 	if err := s.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +277,7 @@ func TestForget(t *testing.T) {
 	s.Forget("nobody")
 	check := func(when string) {
 		t.Helper()
-		if r := s.result("c"); r.State != protocol.CampaignActive || len(r.Vehicles) != 1 || r.Summary != "1 ACTIVE" {
+		if r := s.result("c"); r.State != document.Active || len(r.Vehicles) != 1 || r.Summary != "1 ACTIVE" {
 			t.Errorf("%s: got %+v, want only bert's word", when, r)
 		}
 	}

@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
 // rollout is what the vehicles said of the newest accepted revision of a campaign, and
@@ -10,7 +11,7 @@ type rollout struct {
 	revision uint64
 	reply    *Reply // of who pushed the revision; nil: asked for none, or before the start
 	answers  map[protocol.VehicleID]VehicleResult
-	counts   map[protocol.CampaignState]int
+	counts   map[document.State]int
 	runs     map[uint64]int     // earlier revision → on how many vehicles it still runs
 	rejected protocol.VehicleID // one whose answer is a rejection, while there are any
 	refused  *Refused           // the newest push that was refused; nil: none since the revision was accepted
@@ -19,7 +20,7 @@ type rollout struct {
 func newRollout(revision uint64) *rollout {
 	return &rollout{
 		revision: revision, answers: map[protocol.VehicleID]VehicleResult{},
-		counts: map[protocol.CampaignState]int{}, runs: map[uint64]int{},
+		counts: map[document.State]int{}, runs: map[uint64]int{},
 	}
 }
 
@@ -27,19 +28,19 @@ func newRollout(revision uint64) *rollout {
 func (r *rollout) follow(before *rollout) {
 	for vid, a := range before.answers {
 		running := a.Runs
-		if a.State == protocol.CampaignActive {
+		if a.State == document.Active {
 			running = before.revision
 		}
 		if running != 0 {
-			r.answer(vid, VehicleResult{State: protocol.CampaignPending, Runs: running})
+			r.answer(vid, VehicleResult{State: document.Pending, Runs: running})
 		}
 	}
 }
 
 // precedence is the order in which answers decide about the state of the whole.
-var precedence = [...]protocol.CampaignState{
-	protocol.CampaignRejected, protocol.CampaignActive, protocol.CampaignSuspended,
-	protocol.CampaignExpired, protocol.CampaignRemoved, protocol.CampaignDelivered, protocol.CampaignPending,
+var precedence = [...]document.State{
+	document.Rejected, document.Active, document.Suspended,
+	document.Expired, document.Removed, document.Delivered, document.Pending,
 }
 
 // answer notes a vehicle's word and says whether it is news.
@@ -55,7 +56,7 @@ func (r *rollout) answer(vid protocol.VehicleID, a VehicleResult) bool {
 	r.answers[vid] = a
 	r.counts[a.State]++
 	r.count(a.Runs, 1)
-	if a.State == protocol.CampaignRejected {
+	if a.State == document.Rejected {
 		r.rejected = vid
 	} else if vid == r.rejected {
 		r.rejected = r.otherRejection()
@@ -89,9 +90,9 @@ func (r *rollout) count(revision uint64, n int) {
 }
 
 func (r *rollout) otherRejection() protocol.VehicleID {
-	if r.counts[protocol.CampaignRejected] > 0 {
+	if r.counts[document.Rejected] > 0 {
 		for vid, a := range r.answers {
-			if a.State == protocol.CampaignRejected {
+			if a.State == document.Rejected {
 				return vid
 			}
 		}
@@ -101,13 +102,13 @@ func (r *rollout) otherRejection() protocol.VehicleID {
 
 // result gives the account of the newest accepted revision.
 func (r *rollout) result(id protocol.CampaignID) Result {
-	out := Result{ID: id, Revision: r.revision, State: protocol.CampaignPending, Counts: map[protocol.CampaignState]int{}, Refused: r.refused}
+	out := Result{ID: id, Revision: r.revision, State: document.Pending, Counts: map[document.State]int{}, Refused: r.refused}
 	for i := len(precedence) - 1; i >= 0; i-- {
 		if state := precedence[i]; r.counts[state] > 0 {
 			out.State, out.Counts[state] = state, r.counts[state]
 		}
 	}
-	if out.State == protocol.CampaignRejected {
+	if out.State == document.Rejected {
 		out.Reason, out.Detail = r.answers[r.rejected].Reason, r.answers[r.rejected].Detail
 	}
 	out.Runs = r.earlier()
@@ -139,10 +140,10 @@ func (r *rollout) earlier() map[uint64]int {
 // refusal gives the result of a push that was refused while this revision is the newest.
 func (r *rollout) refusal(id protocol.CampaignID, refused Refused) Result {
 	out := Result{
-		ID: id, Revision: refused.Revision, State: protocol.CampaignRejected,
+		ID: id, Revision: refused.Revision, State: document.Rejected,
 		Reason: refused.Reason, Detail: refused.Detail, Runs: r.earlier(),
 	}
-	if n := r.counts[protocol.CampaignActive]; n > 0 {
+	if n := r.counts[document.Active]; n > 0 {
 		if out.Runs == nil {
 			out.Runs = map[uint64]int{}
 		}
@@ -156,7 +157,7 @@ func (r *rollout) refusal(id protocol.CampaignID, refused Refused) Result {
 }
 
 // known says whether a state is one of the protocol's.
-func known(state protocol.CampaignState) bool {
+func known(state document.State) bool {
 	for _, s := range precedence {
 		if s == state {
 			return true

@@ -9,22 +9,25 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
 // fault is why a message cannot be processed, now or whenever it is read again
 // with the same schemas.
 type fault struct {
-	reason protocol.Reason
+	reason reasons.Reason
 	err    error
 }
 
-func faultOf(reason protocol.Reason, format string, args ...any) *fault {
+func faultOf(reason reasons.Reason, format string, args ...any) *fault {
 	return &fault{reason, fmt.Errorf(format, args...)}
 }
 
 // envelope is what a message's headers say.
 type envelope struct {
-	topic    protocol.Topic
+	topic    topics.Topic
 	device   protocol.DeviceID  // of the client certificate
 	id       protocol.MessageID // of the user property, if it is the device's own; else zero
 	received time.Time
@@ -36,7 +39,7 @@ type envelope struct {
 func (p *Processor) process(ctx context.Context, m *Message) bool {
 	e, f := openEnvelope(m)
 	if f == nil {
-		if e.topic.Kind == protocol.KindTelemetry {
+		if e.topic.Kind == topics.Telemetry {
 			f = p.batch(ctx, m, &e)
 		} else {
 			f = p.other(ctx, m, &e)
@@ -55,11 +58,11 @@ func (p *Processor) process(ctx context.Context, m *Message) bool {
 func openEnvelope(m *Message) (e envelope, f *fault) {
 	var err error
 	e.received, e.origin = received(m), m.Header[HeaderOrigin]
-	if e.topic, err = protocol.ParseTopic(m.Header[HeaderTopic]); err != nil {
-		return e, faultOf(protocol.ReasonValidationFailed, "header: %w", err)
+	if e.topic, err = topics.Parse(m.Header[HeaderTopic]); err != nil {
+		return e, faultOf(reasons.ValidationFailed, "header: %w", err)
 	}
 	if e.device, err = protocol.ParseDeviceID(m.Header[HeaderDevice]); err != nil {
-		return e, faultOf(protocol.ReasonValidationFailed, "header: %w", err)
+		return e, faultOf(reasons.ValidationFailed, "header: %w", err)
 	}
 	property, ok := m.Header[HeaderProperty+protocol.PropMessageID]
 	if !ok {
@@ -67,13 +70,13 @@ func openEnvelope(m *Message) (e envelope, f *fault) {
 	}
 	id, err := protocol.ParseMessageID(unescape(property))
 	if err != nil {
-		return e, faultOf(protocol.ReasonValidationFailed, "property: %w", err)
+		return e, faultOf(reasons.ValidationFailed, "property: %w", err)
 	}
 	if id.Device != e.device {
-		return e, faultOf(protocol.ReasonNotAuthorized, "property: message id names another device than the certificate")
+		return e, faultOf(reasons.NotAuthorized, "property: message id names another device than the certificate")
 	}
 	if id.Seq > math.MaxInt64 {
-		return e, faultOf(protocol.ReasonValidationFailed, "property: sequence: expected less than 2^63")
+		return e, faultOf(reasons.ValidationFailed, "property: sequence: expected less than 2^63")
 	}
 	e.id = id
 	return e, nil
@@ -89,21 +92,21 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 		return f
 	}
 	claim, err := p.measure(m.Data)
-	if errors.Is(err, codec.ErrLimit) {
-		return &fault{protocol.ReasonTooLarge, err}
+	if errors.Is(err, document.ErrLimit) {
+		return &fault{reasons.TooLarge, err}
 	}
 	schema, f := p.schema(ctx, h.Schema)
 	if f != nil {
 		return f
 	}
 	if err != nil {
-		return &fault{protocol.ReasonUndecodable, err}
+		return &fault{reasons.Undecodable, err}
 	}
 	if err := claim.Check(schema.Tick, len(m.Data)); err != nil {
-		return &fault{protocol.ReasonTooLarge, err}
+		return &fault{reasons.TooLarge, err}
 	}
 	if schema.Campaign != e.topic.Campaign {
-		return faultOf(protocol.ReasonValidationFailed, "campaign of the schema differs from that of the topic")
+		return faultOf(reasons.ValidationFailed, "campaign of the schema differs from that of the topic")
 	}
 	p.units += claim.Cells
 	if e.origin == "" { // a replay is no doing of the vehicle's
@@ -122,7 +125,7 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 		Samples: b.Samples(), Bytes: len(m.Data), Received: e.received,
 	}
 	if err := p.cfg.Lake.Append(d.Vehicle, d.Campaign, schema, b); err != nil {
-		return faultOf(protocol.ReasonValidationFailed, "%w", err)
+		return faultOf(reasons.ValidationFailed, "%w", err)
 	}
 	p.ledger.Receive(d.Vehicle, h.ID, Receipt{
 		Sequence: m.Sequence, Bytes: d.Bytes, Batch: true,
@@ -187,13 +190,13 @@ func openHeader(payload []byte, e *envelope) (h codec.Header, f *fault) {
 	h, err := codec.ParseHeader(payload)
 	switch {
 	case err != nil:
-		return h, faultOf(protocol.ReasonUndecodable, "batch: %w", err)
+		return h, faultOf(reasons.Undecodable, "batch: %w", err)
 	case h.ID.Device != e.device:
-		return h, faultOf(protocol.ReasonNotAuthorized, "batch names another device than the certificate")
+		return h, faultOf(reasons.NotAuthorized, "batch names another device than the certificate")
 	case e.id.Seq != 0 && h.ID != e.id:
-		return h, faultOf(protocol.ReasonValidationFailed, "message id of the batch differs from that of the property")
+		return h, faultOf(reasons.ValidationFailed, "message id of the batch differs from that of the property")
 	case h.ID.Seq == 0 || h.ID.Seq > math.MaxInt64:
-		return h, faultOf(protocol.ReasonValidationFailed, "batch: sequence: expected 1 to 2^63-1")
+		return h, faultOf(reasons.ValidationFailed, "batch: sequence: expected 1 to 2^63-1")
 	}
 	return h, nil
 }
@@ -210,7 +213,7 @@ func (p *Processor) known(id protocol.MessageID, m *Message, e *envelope) (done 
 		}
 		return true, nil
 	case TooOld:
-		return false, faultOf(protocol.ReasonValidationFailed, "older than the ledger remembers of this boot")
+		return false, faultOf(reasons.ValidationFailed, "older than the ledger remembers of this boot")
 	}
 	return false, nil
 }
@@ -231,7 +234,7 @@ func decode(payload []byte, schema *codec.Schema) (b *codec.Batch, f *fault) {
 	defer guard(&f)
 	b, err := codec.Decode(payload, schema)
 	if err != nil {
-		return nil, faultOf(protocol.ReasonUndecodable, "batch: %w", err)
+		return nil, faultOf(reasons.Undecodable, "batch: %w", err)
 	}
 	return b, nil
 }
@@ -240,7 +243,7 @@ func decode(payload []byte, schema *codec.Schema) (b *codec.Batch, f *fault) {
 // if one did, the same message would stop the lane after each restart.
 func guard(f **fault) {
 	if r := recover(); r != nil {
-		*f = faultOf(protocol.ReasonInternal, "decoder panicked: %v", r)
+		*f = faultOf(reasons.Internal, "decoder panicked: %v", r)
 	}
 }
 

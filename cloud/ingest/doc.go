@@ -33,6 +33,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/topics"
 )
 
 // Errors that implementations of this package's interfaces give, wrapped.
@@ -130,7 +131,7 @@ type Sink interface {
 type Other struct {
 	Stream      string
 	Sequence    uint64
-	Topic       protocol.Topic
+	Topic       topics.Topic
 	Device      protocol.DeviceID
 	ID          protocol.MessageID // zero when the message has none
 	ContentType string

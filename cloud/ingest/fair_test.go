@@ -14,6 +14,7 @@ import (
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/reasons"
 )
 
 // claiming makes a batch by hand whose groups claim rows of constant columns, one each 1/16 s.
@@ -109,7 +110,7 @@ func TestClaimsAreDeadLetters(t *testing.T) {
 	if len(letters) != flood {
 		t.Fatalf("got %d dead letters, want %d", len(letters), flood)
 	}
-	if h := letters[0].Header; h[ingest.HeaderReason] != string(protocol.ReasonTooLarge) || !strings.Contains(h[ingest.HeaderDetail], "values") {
+	if h := letters[0].Header; h[ingest.HeaderReason] != string(reasons.TooLarge) || !strings.Contains(h[ingest.HeaderDetail], "values") {
 		t.Errorf("got reason %q, detail %q", h[ingest.HeaderReason], h[ingest.HeaderDetail])
 	}
 	t.Logf("%d messages of %d bytes took %v, %d MiB allocated; the neighbour's batch arrived after %v",

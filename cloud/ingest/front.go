@@ -15,6 +15,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/topics"
 )
 
 // Reason codes of a PUBACK [MQTT-5.0, 3.4.2.1]. What the vehicle does about each
@@ -41,7 +42,7 @@ const maxKnownSchemas = 4096
 type Upload struct {
 	Vehicle     protocol.VehicleID // of the client certificate
 	Device      protocol.DeviceID  // of the client certificate
-	Topic       protocol.Topic
+	Topic       topics.Topic
 	Payload     []byte // not changed, and kept only until done
 	ContentType string
 	Properties  map[string]string // MQTT user properties
@@ -66,7 +67,7 @@ type Front struct {
 	quotas *quotas
 	hot    string   // subject up to the vehicle
 	bulk   []string // the same for each part
-	kinds  []string // the word of each protocol.Kind; "" for those a vehicle does not publish
+	kinds  []string // the word of each topics.Kind; "" for those a vehicle does not publish
 
 	knownMu sync.RWMutex // guards known
 	known   map[protocol.SchemaHash]struct{}
@@ -122,7 +123,7 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 	}
 	f.kinds = make([]string, 256)
 	for k := range f.kinds {
-		if kind := protocol.Kind(k); kind.Up() {
+		if kind := topics.Kind(k); kind.Up() {
 			f.kinds[k] = "." + kind.Word()
 		}
 	}
@@ -138,7 +139,7 @@ func (f *Front) Publish(u Upload, done func(code byte)) {
 		done(code)
 		return
 	}
-	if u.Topic.Kind == protocol.KindSchema {
+	if u.Topic.Kind == topics.Schema {
 		done(f.schema(&u))
 		return
 	}

@@ -12,6 +12,7 @@ import (
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 func newFront(tb testing.TB, edit func(*ingest.FrontConfig)) (*ingest.Front, lanes, *schemas) {
@@ -31,7 +32,7 @@ func newFront(tb testing.TB, edit func(*ingest.FrontConfig)) (*ingest.Front, lan
 func upload(payload []byte, edit ...func(*ingest.Upload)) ingest.Upload {
 	u := ingest.Upload{
 		Vehicle: "car1", Device: "tcu1",
-		Topic:   protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: "car1", Campaign: "everything"},
+		Topic:   topics.Topic{Kind: topics.Telemetry, Vehicle: "car1", Campaign: "everything"},
 		Payload: payload, ContentType: protocol.ContentTelemetry,
 		Properties: map[string]string{protocol.PropMessageID: "tcu1.0100000000000000.1"},
 		Received:   start,
@@ -135,10 +136,10 @@ func TestFrontRefuses(t *testing.T) {
 		{"broken", fail(broken), nil, ingest.CodeInternal},
 		{"another vehicle's topic", nil, func(u *ingest.Upload) { u.Topic.Vehicle = "car2" }, ingest.CodeTopicInvalid},
 		{"another device's topic", nil, func(u *ingest.Upload) {
-			u.Topic = protocol.Topic{Kind: protocol.KindHealth, Vehicle: "car1", Device: "tcu2"}
+			u.Topic = topics.Topic{Kind: topics.Health, Vehicle: "car1", Device: "tcu2"}
 		}, ingest.CodeTopicInvalid},
-		{"not an upward topic", nil, func(u *ingest.Upload) { u.Topic.Kind = protocol.KindConfig }, ingest.CodeTopicInvalid},
-		{"no topic", nil, func(u *ingest.Upload) { u.Topic = protocol.Topic{} }, ingest.CodeTopicInvalid},
+		{"not an upward topic", nil, func(u *ingest.Upload) { u.Topic.Kind = topics.Config }, ingest.CodeTopicInvalid},
+		{"no topic", nil, func(u *ingest.Upload) { u.Topic = topics.Topic{} }, ingest.CodeTopicInvalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,7 +159,7 @@ func TestFrontSchemas(t *testing.T) {
 	f, l, s := newFront(t, nil)
 	doc := []byte("a schema document is not parsed here")
 	u := upload(doc, func(u *ingest.Upload) {
-		u.Topic = protocol.Topic{Kind: protocol.KindSchema, Vehicle: "car1", Schema: sha256.Sum256(doc)}
+		u.Topic = topics.Topic{Kind: topics.Schema, Vehicle: "car1", Schema: sha256.Sum256(doc)}
 	})
 	for range 3 {
 		if got := publish(t, f, u); got != ingest.CodeStored {

@@ -17,7 +17,7 @@ const (
 	HeaderReceived = "Telltale-Received" // by the broker, µs since the Unix epoch
 	HeaderProperty = "Telltale-Prop-"    // followed by the key of an MQTT user property
 
-	HeaderReason  = "Telltale-Dead-Reason"  // of a dead letter: protocol.Reason
+	HeaderReason  = "Telltale-Dead-Reason"  // of a dead letter: reasons.Reason
 	HeaderDetail  = "Telltale-Dead-Detail"  // of a dead letter: one line for a person
 	HeaderSubject = "Telltale-Dead-Subject" // of a dead letter: where it was read, and goes when replayed
 	HeaderMessage = "Telltale-Dead-Message" // of a dead letter: did.boot.seq, as far as it can be read

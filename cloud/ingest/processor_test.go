@@ -20,6 +20,7 @@ import (
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/reasons"
 )
 
 // sink remembers what it was told, and refuses while refuse says so.
@@ -143,7 +144,7 @@ func TestLedgerIsProjection(t *testing.T) {
 // poison gives payloads that no processor can decode, with the reason expected.
 func poison(t *testing.T, k *maker) map[string]struct {
 	m      ingest.Message
-	reason protocol.Reason
+	reason reasons.Reason
 } {
 	t.Helper()
 	enc, err := zstd.NewWriter(nil)
@@ -162,35 +163,35 @@ func poison(t *testing.T, k *maker) map[string]struct {
 	}
 	type entry = struct {
 		m      ingest.Message
-		reason protocol.Reason
+		reason reasons.Reason
 	}
 	prop := k.id(50).String()
-	with := func(payload []byte, reason protocol.Reason) entry { return entry{k.message(payload, prop), reason} }
-	edit := func(reason protocol.Reason, f func(h map[string]string)) entry {
+	with := func(payload []byte, reason reasons.Reason) entry { return entry{k.message(payload, prop), reason} }
+	edit := func(reason reasons.Reason, f func(h map[string]string)) entry {
 		m := k.message(good, prop)
 		f(m.Header)
 		return entry{m, reason}
 	}
 	return map[string]entry{
-		"empty":          with(nil, protocol.ReasonUndecodable),
-		"random":         with(random, protocol.ReasonUndecodable),
-		"truncated":      with(good[:len(good)-3], protocol.ReasonUndecodable),
-		"bomb of zeros":  with(enc.EncodeAll(make([]byte, 64<<20), nil), protocol.ReasonUndecodable),
-		"nested":         with(bytes.Repeat([]byte{0x81}, 200_000), protocol.ReasonUndecodable),
-		"huge lengths":   with([]byte{0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, protocol.ReasonUndecodable),
-		"unknown schema": with(strange.payload(50), protocol.ReasonUnknownSchema),
-		"id differs":     with(k.payload(51), protocol.ReasonValidationFailed),
-		"device differs": entry{k.message(other.payload(50), ""), protocol.ReasonNotAuthorized},
-		"property of another device": edit(protocol.ReasonNotAuthorized, func(h map[string]string) {
+		"empty":          with(nil, reasons.Undecodable),
+		"random":         with(random, reasons.Undecodable),
+		"truncated":      with(good[:len(good)-3], reasons.Undecodable),
+		"bomb of zeros":  with(enc.EncodeAll(make([]byte, 64<<20), nil), reasons.Undecodable),
+		"nested":         with(bytes.Repeat([]byte{0x81}, 200_000), reasons.Undecodable),
+		"huge lengths":   with([]byte{0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, reasons.Undecodable),
+		"unknown schema": with(strange.payload(50), reasons.UnknownSchema),
+		"id differs":     with(k.payload(51), reasons.ValidationFailed),
+		"device differs": entry{k.message(other.payload(50), ""), reasons.NotAuthorized},
+		"property of another device": edit(reasons.NotAuthorized, func(h map[string]string) {
 			h[ingest.HeaderProperty+protocol.PropMessageID] = other.id(50).String()
 		}),
-		"property malformed": edit(protocol.ReasonValidationFailed, func(h map[string]string) {
+		"property malformed": edit(reasons.ValidationFailed, func(h map[string]string) {
 			h[ingest.HeaderProperty+protocol.PropMessageID] = "x"
 		}),
-		"campaign differs": edit(protocol.ReasonValidationFailed, func(h map[string]string) {
+		"campaign differs": edit(reasons.ValidationFailed, func(h map[string]string) {
 			h[ingest.HeaderTopic] = "v1/car1/up/telemetry/other"
 		}),
-		"no topic": edit(protocol.ReasonValidationFailed, func(h map[string]string) { delete(h, ingest.HeaderTopic) }),
+		"no topic": edit(reasons.ValidationFailed, func(h map[string]string) { delete(h, ingest.HeaderTopic) }),
 	}
 }
 
@@ -249,7 +250,7 @@ func TestReplay(t *testing.T) {
 	b.dead.Publish(b.dead.all()[0], func(uint64, error) {}) // written twice by a crash
 	b.schemas.docs[k.hash.ID()] = doc
 	r := ingest.Replayer{Dead: b.dead, Publisher: lanes{"up": b.up}}
-	got, err := r.Replay(t.Context(), ingest.Filter{Reason: protocol.ReasonUnknownSchema, Vehicle: "car1", Stream: "UP"})
+	got, err := r.Replay(t.Context(), ingest.Filter{Reason: reasons.UnknownSchema, Vehicle: "car1", Stream: "UP"})
 	if want := (ingest.Replayed{Read: 5, Published: 3, Repeated: 1}); err != nil || got != want {
 		t.Fatalf("got %+v %v, want %+v", got, err, want)
 	}
@@ -269,7 +270,7 @@ func TestReplay(t *testing.T) {
 	if got := len(b.dead.all()); got != 5 {
 		t.Errorf("got %d dead letters, want the 5 of before", got)
 	}
-	for _, f := range []ingest.Filter{{Vehicle: "car2"}, {Device: "tcu2"}, {Stream: "LOW"}, {Reason: protocol.ReasonInternal}} {
+	for _, f := range []ingest.Filter{{Vehicle: "car2"}, {Device: "tcu2"}, {Stream: "LOW"}, {Reason: reasons.Internal}} {
 		if got, err := r.Replay(t.Context(), f); err != nil || got.Published != 0 {
 			t.Errorf("filter %+v: got %+v %v, want nothing published", f, got, err)
 		}

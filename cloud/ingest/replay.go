@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 )
 
 // Filter picks dead letters; its zero value picks all.
 type Filter struct {
 	Stream  string             // that the message came from: "UP"
-	Reason  protocol.Reason    //
+	Reason  reasons.Reason     //
 	Vehicle protocol.VehicleID //
 	Device  protocol.DeviceID  //
 }
@@ -30,7 +32,7 @@ func (f Filter) picks(m *Message) bool {
 	if f.Vehicle == "" {
 		return true
 	}
-	t, err := protocol.ParseTopic(m.Header[HeaderTopic])
+	t, err := topics.Parse(m.Header[HeaderTopic])
 	return err == nil && t.Vehicle == f.Vehicle
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/reasons"
 )
 
 // maxCachedSchemas bounds the parsed schemas in memory; when there are more, all
@@ -36,15 +37,15 @@ func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (*codec.Sc
 		return err
 	})
 	if err != nil {
-		return nil, &fault{protocol.ReasonInternal, err} // ctx ended
+		return nil, &fault{reasons.Internal, err} // ctx ended
 	}
 	if doc == nil { // not cached: it may come
-		return nil, faultOf(protocol.ReasonUnknownSchema, "schema %s: %w", id, ErrSchemaNotFound)
+		return nil, faultOf(reasons.UnknownSchema, "schema %s: %w", id, ErrSchemaNotFound)
 	}
 	p.units += schemaUnits + len(doc)/plainUnits
 	var c cachedSchema
 	if hash := protocol.SchemaHash(sha256.Sum256(doc)); hash.ID() != id {
-		c.fault = faultOf(protocol.ReasonUnknownSchema, "schema %s: the stored document has another hash", id)
+		c.fault = faultOf(reasons.UnknownSchema, "schema %s: the stored document has another hash", id)
 	} else {
 		c.schema, c.fault = parseSchema(doc, id)
 	}
@@ -59,7 +60,7 @@ func parseSchema(doc []byte, id protocol.SchemaID) (s *codec.Schema, f *fault) {
 	defer guard(&f)
 	s, err := codec.ParseSchema(doc)
 	if err != nil {
-		return nil, faultOf(protocol.ReasonUndecodable, "schema %s: %w", id, err)
+		return nil, faultOf(reasons.Undecodable, "schema %s: %w", id, err)
 	}
 	return s, nil
 }

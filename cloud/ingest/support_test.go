@@ -23,6 +23,7 @@ import (
 	"telltale.dev/cloud/lake"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/topics"
 )
 
 // memory is a stream in memory that refuses what fail says.
@@ -235,7 +236,7 @@ func (k *maker) payload(seq uint64, edit ...func(*codec.Header)) []byte {
 
 // message is how the front stores a payload.
 func (k *maker) message(payload []byte, property string) ingest.Message {
-	t := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: k.vehicle, Campaign: "everything"}
+	t := topics.Topic{Kind: topics.Telemetry, Vehicle: k.vehicle, Campaign: "everything"}
 	m := ingest.Message{
 		Subject: "up.local." + string(k.vehicle) + ".telemetry",
 		Header: map[string]string{

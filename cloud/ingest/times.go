@@ -5,6 +5,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/reasons"
 )
 
 // Times bounds the times of a batch's rows by when the broker received it, so that a vehicle
@@ -29,10 +30,10 @@ const timeUnsynced = "unsynced"
 // check says why a message whose rows are from first to last, in µs, is set aside; nil when it is not.
 func (t Times) check(m *Message, received time.Time, first, last int64) *fault {
 	if t.Ahead > 0 && m.Header[HeaderProperty+protocol.PropTimeQuality] == timeUnsynced {
-		return faultOf(protocol.ReasonUnsynced, "the vehicle's clock was not set")
+		return faultOf(reasons.Unsynced, "the vehicle's clock was not set")
 	}
 	if t.Ahead > 0 && last > received.Add(t.Ahead).UnixMicro() {
-		return faultOf(protocol.ReasonTime, "rows are up to %v after their reception, expected at most %v",
+		return faultOf(reasons.Time, "rows are up to %v after their reception, expected at most %v",
 			distance(last-received.UnixMicro()), t.Ahead)
 	}
 	if t.Late <= 0 {
@@ -41,7 +42,7 @@ func (t Times) check(m *Message, received time.Time, first, last int64) *fault {
 	class, _ := protocol.ParsePriority(m.Header[HeaderProperty+protocol.PropPriority])
 	past := class.TimeToLive() + t.Late
 	if first < received.Add(-past).UnixMicro() {
-		return faultOf(protocol.ReasonTime, "rows are up to %v before their reception, expected at most %v",
+		return faultOf(reasons.Time, "rows are up to %v before their reception, expected at most %v",
 			distance(received.UnixMicro()-first), past)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/reasons"
 )
 
 // at makes a batch with a row at each time.
@@ -36,22 +37,22 @@ func TestTimes(t *testing.T) {
 		class   string
 		quality string
 		times   []time.Duration // after the reception
-		want    protocol.Reason
+		want    reasons.Reason
 	}{
 		{"now", "CS1", "", []time.Duration{0}, ""},
 		{"ahead by five minutes", "CS1", "", []time.Duration{5 * time.Minute}, ""},
-		{"ahead by more", "CS1", "", []time.Duration{5*time.Minute + time.Millisecond}, protocol.ReasonTime},
-		{"one row ahead", "CS3", "", []time.Duration{-time.Second, 0, 23 * time.Hour, time.Second}, protocol.ReasonTime},
-		{"centuries ahead", "CS1", "", []time.Duration{200 * 365 * day}, protocol.ReasonTime},
+		{"ahead by more", "CS1", "", []time.Duration{5*time.Minute + time.Millisecond}, reasons.Time},
+		{"one row ahead", "CS3", "", []time.Duration{-time.Second, 0, 23 * time.Hour, time.Second}, reasons.Time},
+		{"centuries ahead", "CS1", "", []time.Duration{200 * 365 * day}, reasons.Time},
 		{"bulk of 31 days ago", "CS1", "", []time.Duration{-31 * day}, ""},
-		{"bulk of before", "CS1", "", []time.Duration{-31*day - time.Millisecond}, protocol.ReasonTime},
+		{"bulk of before", "CS1", "", []time.Duration{-31*day - time.Millisecond}, reasons.Time},
 		{"no class is bulk", "", "", []time.Duration{-31 * day}, ""},
 		{"hot of two days ago", "CS3", "", []time.Duration{-2 * day}, ""},
-		{"hot of before", "CS3", "", []time.Duration{-2*day - time.Millisecond}, protocol.ReasonTime},
+		{"hot of before", "CS3", "", []time.Duration{-2*day - time.Millisecond}, reasons.Time},
 		{"crash of eight days ago", "CS6", "", []time.Duration{-8 * day}, ""},
-		{"crash of before", "CS6", "", []time.Duration{-8*day - time.Millisecond, 0}, protocol.ReasonTime},
-		{"1970", "CS1", "", []time.Duration{time.Unix(1, 0).Sub(received)}, protocol.ReasonTime},
-		{"unsynced", "CS1", "unsynced", []time.Duration{0}, protocol.ReasonUnsynced},
+		{"crash of before", "CS6", "", []time.Duration{-8*day - time.Millisecond, 0}, reasons.Time},
+		{"1970", "CS1", "", []time.Duration{time.Unix(1, 0).Sub(received)}, reasons.Time},
+		{"unsynced", "CS1", "unsynced", []time.Duration{0}, reasons.Unsynced},
 		{"synced", "CS1", "gnss", []time.Duration{0}, ""},
 	}
 	for _, tt := range tests {
@@ -113,7 +114,7 @@ func TestSetAsideIsReplayable(t *testing.T) {
 	replay := func() {
 		t.Helper()
 		r := ingest.Replayer{Dead: b.dead, Publisher: lanes{"up": b.up}}
-		if done, err := r.Replay(t.Context(), ingest.Filter{Reason: protocol.ReasonTime}); err != nil || done.Published != 1 {
+		if done, err := r.Replay(t.Context(), ingest.Filter{Reason: reasons.Time}); err != nil || done.Published != 1 {
 			t.Fatalf("replay: got %+v, %v", done, err)
 		}
 	}

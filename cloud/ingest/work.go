@@ -6,6 +6,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/topics"
 )
 
 // advance is the most that a message can claim, which a vehicle owes for each message
@@ -72,7 +73,7 @@ func (p *Processor) read(ctx context.Context, wait time.Duration) int {
 
 // vehicleOf is whose message it is, "" when its header does not say.
 func vehicleOf(m *Message) protocol.VehicleID {
-	t, err := protocol.ParseTopic(m.Header[HeaderTopic])
+	t, err := topics.Parse(m.Header[HeaderTopic])
 	if err != nil {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 
 	"telltale.dev/cloud/registry"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/events"
 )
 
 func TestStorage(t *testing.T) {
@@ -19,29 +20,29 @@ func TestStorage(t *testing.T) {
 		}
 	}
 	at := func(minute int) time.Time { return noon.Add(time.Duration(minute) * time.Minute) }
-	word := func(state protocol.StorageState, name string) protocol.Storage {
-		return protocol.Storage{Version: 1, Device: "tcu", State: state, Loss: name, Reason: "why " + name}
+	word := func(state events.StorageState, name string) events.Storage {
+		return events.Storage{Version: 1, Device: "tcu", State: state, Loss: name, Reason: "why " + name}
 	}
-	first := registry.Loss{Name: "a", State: protocol.StorageRecreated, Reason: "why a", Told: at(2)}
+	first := registry.Loss{Name: "a", State: events.StorageRecreated, Reason: "why a", Told: at(2)}
 	over := first
 	over.Over = at(4)
-	second := registry.Loss{Name: "b", State: protocol.StorageMemoryOnly, Reason: "why b", Told: at(6)}
+	second := registry.Loss{Name: "b", State: events.StorageMemoryOnly, Reason: "why b", Told: at(6)}
 	for _, step := range []struct {
 		name   string
 		minute int
-		word   protocol.Storage
+		word   events.Storage
 		want   *registry.Loss
 		new    bool
 	}{
-		{"nothing was ever lost", 1, word(protocol.StorageKept, ""), nil, false},
-		{"a loss", 2, word(protocol.StorageRecreated, "a"), &first, true},
-		{"the same again", 3, word(protocol.StorageRecreated, "a"), &first, false},
-		{"a start that found its data", 4, word(protocol.StorageKept, ""), &over, true},
-		{"another one", 5, word(protocol.StorageKept, ""), &over, false},
-		{"the loss again, late", 5, word(protocol.StorageRecreated, "a"), &over, false},
-		{"another loss", 6, word(protocol.StorageMemoryOnly, "b"), &second, true},
-		{"the first is read again from the stream", 2, word(protocol.StorageRecreated, "a"), &second, false},
-		{"and what followed it", 4, word(protocol.StorageKept, ""), &second, false},
+		{"nothing was ever lost", 1, word(events.StorageKept, ""), nil, false},
+		{"a loss", 2, word(events.StorageRecreated, "a"), &first, true},
+		{"the same again", 3, word(events.StorageRecreated, "a"), &first, false},
+		{"a start that found its data", 4, word(events.StorageKept, ""), &over, true},
+		{"another one", 5, word(events.StorageKept, ""), &over, false},
+		{"the loss again, late", 5, word(events.StorageRecreated, "a"), &over, false},
+		{"another loss", 6, word(events.StorageMemoryOnly, "b"), &second, true},
+		{"the first is read again from the stream", 2, word(events.StorageRecreated, "a"), &second, false},
+		{"and what followed it", 4, word(events.StorageKept, ""), &second, false},
 	} {
 		changed, err := r.Storage(t.Context(), "car1", step.word, at(step.minute))
 		v, _ := r.Vehicle("car1")
@@ -52,11 +53,11 @@ func TestStorage(t *testing.T) {
 			t.Errorf("%s: got %+v from the store, want %+v", step.name, again.Vehicles(), r.Vehicles())
 		}
 	}
-	if changed, err := r.Storage(t.Context(), "car2", word(protocol.StorageKept, ""), noon); changed || !errors.Is(err, registry.ErrUnknown) {
+	if changed, err := r.Storage(t.Context(), "car2", word(events.StorageKept, ""), noon); changed || !errors.Is(err, registry.ErrUnknown) {
 		t.Errorf("unknown vehicle: got %v, %v", changed, err)
 	}
 	store.fail = errors.New("disk full")
-	if changed, err := r.Storage(t.Context(), "car1", word(protocol.StorageRecreated, "c"), at(9)); changed || !errors.Is(err, store.fail) {
+	if changed, err := r.Storage(t.Context(), "car1", word(events.StorageRecreated, "c"), at(9)); changed || !errors.Is(err, store.fail) {
 		t.Errorf("disk full: got %v, %v", changed, err)
 	}
 }

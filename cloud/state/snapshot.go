@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 // Store keeps snapshots by key; Put returns when the value is on disk.
@@ -62,7 +62,7 @@ func (s *States) Save(ctx context.Context, store Store) error {
 }
 
 func save(ctx context.Context, store Store, key string, values []Value) error {
-	data, err := codec.Marshal(snapshot{Version: 1, Values: values})
+	data, err := document.Marshal(snapshot{Version: 1, Values: values})
 	if err == nil {
 		err = store.Put(ctx, key, data)
 	}
@@ -130,7 +130,7 @@ func (s *States) Load(ctx context.Context, store Store) (unreadable int, err err
 		var snap snapshot
 		vid, _, err := parsePart(key)
 		if err == nil {
-			err = codec.Unmarshal(entries[key], &snap)
+			err = document.Unmarshal(entries[key], &snap)
 		}
 		if err != nil || snap.Version != 1 {
 			unreadable++

@@ -6,43 +6,45 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
 )
 
 // Execution is one update of one device: what was asked for, and where it stands. Times are
 // ms since the Unix epoch by the cloud's clock.
 type Execution struct {
-	ID       protocol.UpdateID  `cbor:"id"`
+	ID       updates.ID         `cbor:"id"`
 	Vehicle  protocol.VehicleID `cbor:"vid"`
 	Device   protocol.DeviceID  `cbor:"did"`
 	Revision uint64             `cbor:"rev"` // of the document
 	File     File               `cbor:"file"`
 
-	AllowDowngrade bool                            `cbor:"downgrade,omitempty"`
-	Health         uint32                          `cbor:"health,omitempty"` // seconds; zero: the device decides
-	Deadlines      map[protocol.UpdateState]uint32 `cbor:"deadlines"`        // seconds
+	AllowDowngrade bool                     `cbor:"downgrade,omitempty"`
+	Health         uint32                   `cbor:"health,omitempty"` // seconds; zero: the device decides
+	Deadlines      map[updates.State]uint32 `cbor:"deadlines"`        // seconds
 
-	State    protocol.UpdateState `cbor:"state"`
-	Reason   protocol.Reason      `cbor:"reason,omitempty"`
-	Detail   string               `cbor:"detail,omitempty"`
-	Bytes    int64                `cbor:"bytes,omitempty"` // of the file that the device has
-	Sequence uint64               `cbor:"seq,omitempty"`   // of the newest word
-	Began    int64                `cbor:"began"`
-	Changed  int64                `cbor:"changed"`         // when State was entered
-	Heard    int64                `cbor:"heard,omitempty"` // when the device last spoke of it; zero: never
-	Deadline int64                `cbor:"deadline,omitempty"`
+	State    updates.State  `cbor:"state"`
+	Reason   reasons.Reason `cbor:"reason,omitempty"`
+	Detail   string         `cbor:"detail,omitempty"`
+	Bytes    int64          `cbor:"bytes,omitempty"` // of the file that the device has
+	Sequence uint64         `cbor:"seq,omitempty"`   // of the newest word
+	Began    int64          `cbor:"began"`
+	Changed  int64          `cbor:"changed"`         // when State was entered
+	Heard    int64          `cbor:"heard,omitempty"` // when the device last spoke of it; zero: never
+	Deadline int64          `cbor:"deadline,omitempty"`
 	// TimedOutIn is the state in which nothing was heard in time; it stays when a late word corrects the state.
-	TimedOutIn protocol.UpdateState `cbor:"timed_out_in,omitempty"`
-	Late       bool                 `cbor:"late,omitempty"`
-	Canceling  bool                 `cbor:"canceling,omitempty"` // asked for, and not answered yet
-	Assumed    bool                 `cbor:"assumed,omitempty"`   // State is an end of the cloud's own
-	Steps      []Step               `cbor:"steps"`
+	TimedOutIn updates.State `cbor:"timed_out_in,omitempty"`
+	Late       bool          `cbor:"late,omitempty"`
+	Canceling  bool          `cbor:"canceling,omitempty"` // asked for, and not answered yet
+	Assumed    bool          `cbor:"assumed,omitempty"`   // State is an end of the cloud's own
+	Steps      []Step        `cbor:"steps"`
 }
 
 // Step is a change of state.
 type Step struct {
-	State  protocol.UpdateState `cbor:"state"`
-	At     int64                `cbor:"at"`
-	Reason protocol.Reason      `cbor:"reason,omitempty"`
+	State  updates.State  `cbor:"state"`
+	At     int64          `cbor:"at"`
+	Reason reasons.Reason `cbor:"reason,omitempty"`
 }
 
 // maxSteps bounds the steps kept of one execution: the first and the newest ones.
@@ -50,8 +52,8 @@ const maxSteps = 64
 
 // Device is what runs on a device, by its own word.
 type Device struct {
-	Running protocol.Running `cbor:"running"`
-	At      int64            `cbor:"at"` // when the cloud heard of it, ms since the Unix epoch
+	Running updates.Running `cbor:"running"`
+	At      int64           `cbor:"at"` // when the cloud heard of it, ms since the Unix epoch
 }
 
 // record is what is stored of a vehicle.
@@ -78,7 +80,7 @@ func (r record) clone() record {
 const recordVersion = 1
 
 // enter changes the state at now, and sets the time until which something must be heard.
-func (e *Execution) enter(s protocol.UpdateState, reason protocol.Reason, now time.Time) {
+func (e *Execution) enter(s updates.State, reason reasons.Reason, now time.Time) {
 	if e.State != s {
 		e.Changed = now.UnixMilli()
 		if len(e.Steps) >= maxSteps {
@@ -99,10 +101,10 @@ func (e *Execution) arm(now time.Time) {
 }
 
 // hear applies a word of the device; false when it is old, or says what cannot be.
-func (e *Execution) hear(f *protocol.UpdateFeedback, now time.Time) bool {
+func (e *Execution) hear(f *updates.Feedback, now time.Time) bool {
 	from := e.State
 	if e.Assumed {
-		from = protocol.UpdateTimedOut // any word of the vehicle corrects what was only assumed
+		from = updates.TimedOut // any word of the vehicle corrects what was only assumed
 	}
 	if f.Update != e.ID || f.Device != e.Device || f.Sequence <= e.Sequence || f.State != e.State && !from.Next(f.State) {
 		return false
@@ -123,11 +125,11 @@ func (e *Execution) hear(f *protocol.UpdateFeedback, now time.Time) bool {
 }
 
 // document is what the device is to be told; false when there is nothing to say any more.
-func (e *Execution) document() (protocol.Update, bool) {
+func (e *Execution) document() (updates.Update, bool) {
 	if e == nil || e.State.Ended() && !e.Assumed {
-		return protocol.Update{}, false
+		return updates.Update{}, false
 	}
-	return protocol.Update{
+	return updates.Update{
 		Version: 1, Revision: e.Revision, ID: e.ID, Device: e.Device, Cancel: e.Canceling || e.Assumed,
 		File: e.File.Hash, Size: e.File.Size, AllowDowngrade: e.AllowDowngrade, Health: e.Health, After: e.Sequence,
 	}, true

@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"telltale.dev/hal/durable"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -41,23 +42,23 @@ const (
 
 // File is an update file that is kept.
 type File struct {
-	Hash     protocol.FileHash `cbor:"hash"`
-	Size     int64             `cbor:"size"` // of the whole file
-	Board    string            `cbor:"board"`
-	Version  string            `cbor:"version"`
-	Release  uint64            `cbor:"release"`
-	Key      string            `cbor:"key"`                // id of the key that signed it
-	Uploaded int64             `cbor:"uploaded,omitempty"` // when the file appeared, ms since the Unix epoch
+	Hash     updates.FileHash `cbor:"hash"`
+	Size     int64            `cbor:"size"` // of the whole file
+	Board    string           `cbor:"board"`
+	Version  string           `cbor:"version"`
+	Release  uint64           `cbor:"release"`
+	Key      string           `cbor:"key"`                // id of the key that signed it
+	Uploaded int64            `cbor:"uploaded,omitempty"` // when the file appeared, ms since the Unix epoch
 }
 
-func fileOf(h *firmware.Header, hash protocol.FileHash, size int64, at time.Time) File {
+func fileOf(h *firmware.Header, hash updates.FileHash, size int64, at time.Time) File {
 	m := h.Manifest
 	return File{Hash: hash, Size: size, Board: m.Board, Version: m.Version, Release: m.Release, Key: h.Key.String(), Uploaded: at.UnixMilli()}
 }
 
 // loadFiles lists the kept files, and removes what an upload left that was cut short.
 // A file that is damaged is set aside under a name of its own.
-func loadFiles(dir string, log *slog.Logger) (map[protocol.FileHash]File, error) {
+func loadFiles(dir string, log *slog.Logger) (map[updates.FileHash]File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, plain(err)
 	}
@@ -65,7 +66,7 @@ func loadFiles(dir string, log *slog.Logger) (map[protocol.FileHash]File, error)
 	if err != nil {
 		return nil, plain(err)
 	}
-	files := map[protocol.FileHash]File{}
+	files := map[updates.FileHash]File{}
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
 		if strings.HasPrefix(entry.Name(), incoming) {
@@ -75,7 +76,7 @@ func loadFiles(dir string, log *slog.Logger) (map[protocol.FileHash]File, error)
 			continue
 		}
 		name, ok := strings.CutSuffix(entry.Name(), fileSuffix)
-		hash, err := protocol.ParseFileHash(name)
+		hash, err := updates.ParseFileHash(name)
 		if !ok || err != nil {
 			continue
 		}
@@ -96,7 +97,7 @@ func loadFiles(dir string, log *slog.Logger) (map[protocol.FileHash]File, error)
 }
 
 // describe reads the header of a kept file, and holds the file's size against it.
-func describe(path string, hash protocol.FileHash) (File, error) {
+func describe(path string, hash updates.FileHash) (File, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return File{}, plain(err)
@@ -117,7 +118,7 @@ func describe(path string, hash protocol.FileHash) (File, error) {
 }
 
 // File gives one kept file.
-func (u *Updates) File(hash protocol.FileHash) (File, bool) {
+func (u *Updates) File(hash updates.FileHash) (File, bool) {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
 	f, ok := u.files[hash]
@@ -141,7 +142,7 @@ func (u *Updates) Files() []File {
 	return list
 }
 
-func (u *Updates) path(hash protocol.FileHash) string {
+func (u *Updates) path(hash updates.FileHash) string {
 	return filepath.Join(u.cfg.Dir, hash.String()+fileSuffix)
 }
 
@@ -197,7 +198,7 @@ func (u *Updates) receive(r io.Reader) (File, error) {
 	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
 		return File{}, spaceError(err)
 	}
-	hash := protocol.FileHash(digest.Sum(nil))
+	hash := updates.FileHash(digest.Sum(nil))
 	if err := os.Rename(tmp.Name(), u.path(hash)); err != nil {
 		return File{}, plain(err)
 	}
@@ -240,7 +241,7 @@ func spaceError(err error) error {
 }
 
 // Delete forgets a file that no update under way needs.
-func (u *Updates) Delete(hash protocol.FileHash) error {
+func (u *Updates) Delete(hash updates.FileHash) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if _, ok := u.files[hash]; !ok {

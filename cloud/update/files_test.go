@@ -24,6 +24,7 @@ import (
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/updates"
 )
 
 func TestUpload(t *testing.T) {
@@ -195,7 +196,7 @@ func server(t *testing.T, u *update.Updates, edit ...func(*update.ServerConfig))
 }
 
 // fetch gets a file, or the part of it from ranges on.
-func fetch(t *testing.T, client *http.Client, url, ranges string, hash protocol.FileHash) (int, string, http.Header) {
+func fetch(t *testing.T, client *http.Client, url, ranges string, hash updates.FileHash) (int, string, http.Header) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -227,7 +228,7 @@ func TestDownload(t *testing.T) {
 		t.Helper()
 		return fetch(t, client(name), "https://"+addr+path, ranges, e.File.Hash)
 	}
-	path := protocol.DownloadPath(e.File.Hash)
+	path := updates.DownloadPath(e.File.Hash)
 	if code, body, header := ask("tcu", path, ""); code != http.StatusOK || body != string(file) || header.Get("ETag") == "" {
 		t.Errorf("got %d with %d bytes", code, len(body))
 	}
@@ -245,8 +246,8 @@ func TestDownload(t *testing.T) {
 		"an operator":     {"ops", path, http.StatusForbidden},
 		"another device":  {"ivi", path, http.StatusForbidden},
 		"suspended":       {"suspended", path, http.StatusForbidden},
-		"another file":    {"tcu", protocol.DownloadPath(hashOf(other)), http.StatusForbidden},
-		"no such file":    {"tcu", protocol.DownloadPath(protocol.FileHash{1}), http.StatusForbidden},
+		"another file":    {"tcu", updates.DownloadPath(hashOf(other)), http.StatusForbidden},
+		"no such file":    {"tcu", updates.DownloadPath(updates.FileHash{1}), http.StatusForbidden},
 		"no hash":         {"tcu", "/v1/files/..%2f..%2fetc", http.StatusNotFound},
 		"something else":  {"tcu", "/v1/vehicles", http.StatusNotFound},
 		"the folder":      {"tcu", "/v1/files/", http.StatusNotFound},
@@ -256,7 +257,7 @@ func TestDownload(t *testing.T) {
 			t.Errorf("%s: got %d, want %d", name, code, c.want)
 		}
 	}
-	b.say(u, e.ID, 1, protocol.UpdateConfirmed, 0)
+	b.say(u, e.ID, 1, updates.Confirmed, 0)
 	if code, _, _ := ask("tcu", path, ""); code != http.StatusForbidden {
 		t.Errorf("after the end: got %d", code)
 	}

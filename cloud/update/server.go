@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
 )
 
 // Bounds of the download server; those of what it sends are in transfer.go.
@@ -59,7 +60,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	s := &Server{cfg: cfg}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+protocol.DownloadPrefix+"{hash}", s.serve)
+	mux.HandleFunc("GET "+updates.DownloadPrefix+"{hash}", s.serve)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // handshakes of strangers
@@ -99,7 +100,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serve gives one file, or the part of it that is asked for.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	hash, err := protocol.ParseFileHash(r.PathValue("hash"))
+	hash, err := updates.ParseFileHash(r.PathValue("hash"))
 	if err != nil {
 		http.Error(w, "no such file", http.StatusNotFound)
 		return
@@ -132,7 +133,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // permit says who asks, or why the file is not for it.
-func (s *Server) permit(r *http.Request, hash protocol.FileHash) (holder, error) {
+func (s *Server) permit(r *http.Request, hash updates.FileHash) (holder, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return holder{}, errors.New("no client certificate")
 	}
@@ -144,7 +145,7 @@ func (s *Server) permit(r *http.Request, hash protocol.FileHash) (holder, error)
 		return holder{}, err
 	}
 	e := s.cfg.Updates.record(vid).Execution
-	if e == nil || e.Device != did || e.File.Hash != hash || e.State.Ended() && e.State != protocol.UpdateTimedOut {
+	if e == nil || e.Device != did || e.File.Hash != hash || e.State.Ended() && e.State != updates.TimedOut {
 		return holder{}, errors.New("no update with this file is under way for this device")
 	}
 	return holder{vid, did}, nil

@@ -18,7 +18,10 @@ import (
 
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -34,7 +37,7 @@ type bench struct {
 	entries   map[string][]byte
 	refuse    bool
 	now       time.Time
-	delivered []protocol.Update
+	delivered []updates.Update
 	devices   map[protocol.VehicleID][]protocol.DeviceID
 }
 
@@ -71,11 +74,11 @@ func (b *bench) config() update.Config {
 		Dir: b.dir, Store: b, Log: slog.New(slog.DiscardHandler), Now: b.clock,
 		Devices: func(vid protocol.VehicleID) ([]protocol.DeviceID, bool) { list, ok := b.devices[vid]; return list, ok },
 		Deliver: func(m update.Message) {
-			var doc protocol.Update
-			if err := codec.Unmarshal(m.Payload, &doc); err != nil {
+			var doc updates.Update
+			if err := document.Unmarshal(m.Payload, &doc); err != nil {
 				b.t.Error(err)
 			}
-			if m.Topic.Kind != protocol.KindConfig || m.Topic.Name != "update" || doc.Validate() != nil {
+			if m.Topic.Kind != topics.Config || m.Topic.Name != "update" || doc.Validate() != nil {
 				b.t.Errorf("got %+v with %+v", m.Topic, doc)
 			}
 			b.mu.Lock()
@@ -136,10 +139,10 @@ func (b *bench) begun(u *update.Updates) update.Execution {
 }
 
 // say is a word of the car's device on an update.
-func (b *bench) say(u *update.Updates, id protocol.UpdateID, seq uint64, s protocol.UpdateState, bytes int64) *update.Execution {
+func (b *bench) say(u *update.Updates, id updates.ID, seq uint64, s updates.State, bytes int64) *update.Execution {
 	b.t.Helper()
-	f := protocol.UpdateFeedback{
-		Version: 1, Device: "tcu", Update: id, State: s, Sequence: seq, Bytes: bytes, Running: protocol.Running{Version: "1.0", Slot: "A"},
+	f := updates.Feedback{
+		Version: 1, Device: "tcu", Update: id, State: s, Sequence: seq, Bytes: bytes, Running: updates.Running{Version: "1.0", Slot: "A"},
 	}
 	if err := u.Report(b.t.Context(), "car", f); err != nil {
 		b.t.Fatal(err)
@@ -148,10 +151,10 @@ func (b *bench) say(u *update.Updates, id protocol.UpdateID, seq uint64, s proto
 	return e
 }
 
-func (b *bench) last() protocol.Update {
+func (b *bench) last() updates.Update {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.delivered[len(b.delivered)-1]
 }
 
-func hashOf(file []byte) protocol.FileHash { return sha256.Sum256(file) }
+func hashOf(file []byte) updates.FileHash { return sha256.Sum256(file) }

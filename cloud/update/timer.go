@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
 )
 
 // Waits of the time-outs.
@@ -86,7 +87,7 @@ func (u *Updates) timeOut(ctx context.Context, vid protocol.VehicleID, at int64)
 			return errMeanwhile
 		}
 		e.TimedOutIn, e.Revision, e.Assumed = e.State, u.revision(e), true
-		e.enter(protocol.UpdateTimedOut, "", u.cfg.Now())
+		e.enter(updates.TimedOut, "", u.cfg.Now())
 		return nil
 	})
 	if errors.Is(err, errMeanwhile) {

@@ -13,10 +13,11 @@ import (
 
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
 )
 
 // large is a file that no buffer of a connection holds, and an update of it for the car and for the bus.
-func large(t *testing.T, b *bench, u *update.Updates) (protocol.FileHash, int) {
+func large(t *testing.T, b *bench, u *update.Updates) (updates.FileHash, int) {
 	t.Helper()
 	file := b.file(7, 32<<20)
 	f, err := u.Upload(t.Context(), bytes.NewReader(file))
@@ -53,7 +54,7 @@ func TestDownloadsOfOneDevice(t *testing.T) {
 	u := b.open()
 	hash, size := large(t, b, u)
 	addr, client := server(t, u, func(c *update.ServerConfig) { c.BlockWait = time.Minute })
-	url := "https://" + addr + protocol.DownloadPath(hash)
+	url := "https://" + addr + updates.DownloadPath(hash)
 	const many = 260 // more than there are places
 	first, err := begin(t, client("tcu"), url)
 	if err != nil || first.StatusCode != http.StatusOK {
@@ -97,7 +98,7 @@ func TestReaderThatReadsNothing(t *testing.T) {
 	u := b.open()
 	hash, size := large(t, b, u)
 	addr, client := server(t, u, func(c *update.ServerConfig) { c.BlockWait = 200 * time.Millisecond })
-	url := "https://" + addr + protocol.DownloadPath(hash)
+	url := "https://" + addr + updates.DownloadPath(hash)
 	resp, err := begin(t, client("tcu"), url)
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,11 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 )
 
@@ -43,7 +47,7 @@ type Store interface {
 
 // Message is something for the broker to deliver, and to keep for who comes later.
 type Message struct {
-	Topic       protocol.Topic
+	Topic       topics.Topic
 	ContentType string
 	Payload     []byte
 }
@@ -58,7 +62,7 @@ type Config struct {
 	Now     func() time.Time
 	// Keys are whose files are taken; none: anybody's, since each device checks for itself.
 	Keys    firmware.Keys
-	MaxFile int64 // bytes; zero means protocol.MaxUpdateFile
+	MaxFile int64 // bytes; zero means updates.MaxFile
 	// Free gives the free bytes of the disk with Dir; nil asks the disk.
 	Free func(dir string) (int64, error)
 	Log  *slog.Logger
@@ -79,7 +83,7 @@ type Updates struct {
 	changing [stripes]sync.Mutex // orders the changes of one vehicle; mu is taken and released under it
 	mu       sync.RWMutex        // guards what follows; never held while the store or disk works
 	records  map[protocol.VehicleID]record
-	files    map[protocol.FileHash]File
+	files    map[updates.FileHash]File
 	stats    counters
 }
 
@@ -94,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Updates, error) {
 		cfg.Free = freeBytes
 	}
 	if cfg.MaxFile <= 0 {
-		cfg.MaxFile = protocol.MaxUpdateFile
+		cfg.MaxFile = updates.MaxFile
 	}
 	u := &Updates{
 		cfg: cfg, started: cfg.Now(), seed: maphash.MakeSeed(), wake: make(chan struct{}, 1), uploads: make(chan struct{}, maxUploads),
@@ -110,7 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Updates, error) {
 	}
 	for key, data := range entries {
 		var r record
-		if err := codec.Unmarshal(data, &r); err != nil || r.Version != recordVersion {
+		if err := document.Unmarshal(data, &r); err != nil || r.Version != recordVersion {
 			cfg.Log.Error("a stored update is unreadable and left out", "err", err)
 			continue
 		}
@@ -123,17 +127,17 @@ func Open(ctx context.Context, cfg Config) (*Updates, error) {
 type Request struct {
 	Vehicle        protocol.VehicleID
 	Device         protocol.DeviceID // empty: the vehicle's only one
-	File           protocol.FileHash
+	File           updates.FileHash
 	AllowDowngrade bool
 	Health         time.Duration // how long the new firmware has to prove itself; zero: the device decides
-	// Deadlines replace those of protocol.UpdateDeadlines, state by state.
-	Deadlines map[protocol.UpdateState]time.Duration
+	// Deadlines replace those of updates.Deadlines, state by state.
+	Deadlines map[updates.State]time.Duration
 }
 
 // deadlines are those of the request, and the defaults for the others.
-func (r *Request) deadlines() (map[protocol.UpdateState]uint32, error) {
-	all := map[protocol.UpdateState]uint32{}
-	for s, d := range protocol.UpdateDeadlines() {
+func (r *Request) deadlines() (map[updates.State]uint32, error) {
+	all := map[updates.State]uint32{}
+	for s, d := range updates.Deadlines() {
 		all[s] = uint32(d / time.Second)
 	}
 	for s, d := range r.Deadlines {
@@ -183,10 +187,10 @@ func (u *Updates) Start(ctx context.Context, r Request) (Execution, error) {
 		}
 		now := u.cfg.Now()
 		e := &Execution{
-			ID: protocol.UpdateID(hex.EncodeToString(id)), Vehicle: r.Vehicle, Device: r.Device, Revision: u.revision(before), File: file,
+			ID: updates.ID(hex.EncodeToString(id)), Vehicle: r.Vehicle, Device: r.Device, Revision: u.revision(before), File: file,
 			AllowDowngrade: r.AllowDowngrade, Health: uint32(r.Health / time.Second), Deadlines: deadlines, Began: now.UnixMilli(),
 		}
-		e.enter(protocol.UpdatePending, "", now)
+		e.enter(updates.Pending, "", now)
 		rec.Execution = e
 		return nil
 	})
@@ -214,8 +218,8 @@ func (u *Updates) Cancel(ctx context.Context, vid protocol.VehicleID) (Execution
 			return ErrNone
 		}
 		e.Revision, e.Canceling = u.revision(e), true
-		if e.State == protocol.UpdatePending {
-			e.enter(protocol.UpdateCanceled, protocol.ReasonCanceledByRequest, u.cfg.Now())
+		if e.State == updates.Pending {
+			e.enter(updates.Canceled, reasons.CanceledByRequest, u.cfg.Now())
 			e.Assumed = true
 		}
 		return nil
@@ -223,7 +227,7 @@ func (u *Updates) Cancel(ctx context.Context, vid protocol.VehicleID) (Execution
 }
 
 // Report takes a word of a device; it is on disk when Report returns nil.
-func (u *Updates) Report(ctx context.Context, vid protocol.VehicleID, f protocol.UpdateFeedback) error {
+func (u *Updates) Report(ctx context.Context, vid protocol.VehicleID, f updates.Feedback) error {
 	u.stats.feedback.Add(1)
 	_, err := u.change(ctx, vid, func(rec *record) error {
 		now := u.cfg.Now()
@@ -255,7 +259,7 @@ func (u *Updates) change(ctx context.Context, vid protocol.VehicleID, edit func(
 	if err := edit(&after); err != nil {
 		return Execution{}, err
 	}
-	data, err := codec.Marshal(after)
+	data, err := document.Marshal(after)
 	if err == nil {
 		err = u.cfg.Store.Put(ctx, string(vid), data)
 	}
@@ -304,13 +308,13 @@ func (u *Updates) Document(vid protocol.VehicleID) (Message, bool) {
 	if !ok {
 		return Message{}, false
 	}
-	data, err := codec.Marshal(doc)
+	data, err := document.Marshal(doc)
 	if err != nil {
 		u.cfg.Log.Error("update document cannot be written", "err", err)
 		return Message{}, false
 	}
 	return Message{
-		Topic:       protocol.Topic{Kind: protocol.KindConfig, Vehicle: vid, Name: protocol.DocumentUpdate},
+		Topic:       topics.Topic{Kind: topics.Config, Vehicle: vid, Name: updates.Document},
 		ContentType: protocol.ContentUpdate, Payload: data,
 	}, true
 }

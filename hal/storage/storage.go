@@ -22,6 +22,7 @@ import (
 
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/events"
 )
 
 // ErrNote is wrapped by every error about a note that is not as it should be.
@@ -32,8 +33,8 @@ const maxNote = 4 << 10
 
 // Note says that what a device had stored is gone.
 type Note struct {
-	State  protocol.StorageState // recreated or memory-only
-	Reason string                // one line without paths, as Plain gives it; may be empty
+	State  events.StorageState // recreated or memory-only
+	Reason string              // one line without paths, as Plain gives it; may be empty
 	// Boot tells apart this start of the machine and others, an identifier; may be empty.
 	Boot string
 	// Written is when the file was, by the machine's clock; String leaves it out.
@@ -99,7 +100,7 @@ func Parse(text string) (n Note, err error) {
 		value = strings.TrimSpace(value)
 		switch key {
 		case "storage":
-			n.State = protocol.StorageState(value)
+			n.State = events.StorageState(value)
 		case "reason":
 			n.Reason = Plain(value)
 		case "boot":
@@ -118,7 +119,7 @@ func Parse(text string) (n Note, err error) {
 }
 
 // Plain makes a reason fit to be sent: one printable line of at most
-// protocol.MaxStorageReason bytes, with paths left out.
+// events.MaxStorageReason bytes, with paths left out.
 func Plain(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -137,7 +138,7 @@ func Plain(text string) string {
 		}
 	}
 	text = strings.Join(words, " ")
-	text = text[:min(len(text), protocol.MaxStorageReason)]
+	text = text[:min(len(text), events.MaxStorageReason)]
 	return strings.TrimSpace(strings.ToValidUTF8(text, ""))
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"telltale.dev/hal/storage"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/events"
 )
 
 // TestNote writes and reads a real file.
@@ -19,14 +19,14 @@ func TestNote(t *testing.T) {
 		t.Fatalf("no file: got %v, %v", n, err)
 	}
 	long := "open /dev/vda6: input/output error\n" + strings.Repeat("ö", 200)
-	if err := storage.Write(path, storage.Note{State: protocol.StorageRecreated, Reason: long, Boot: "b1"}); err != nil {
+	if err := storage.Write(path, storage.Note{State: events.StorageRecreated, Reason: long, Boot: "b1"}); err != nil {
 		t.Fatal(err)
 	}
 	n, err := storage.Read(path)
-	if err != nil || n.State != protocol.StorageRecreated || n.Boot != "b1" || time.Since(n.Written) > time.Minute {
+	if err != nil || n.State != events.StorageRecreated || n.Boot != "b1" || time.Since(n.Written) > time.Minute {
 		t.Fatalf("got %+v, %v", n, err)
 	}
-	if !strings.HasPrefix(n.Reason, "open (path): input/output error ö") || len(n.Reason) > protocol.MaxStorageReason {
+	if !strings.HasPrefix(n.Reason, "open (path): input/output error ö") || len(n.Reason) > events.MaxStorageReason {
 		t.Errorf("got reason %q", n.Reason)
 	}
 	again, err := storage.Read(path)
@@ -100,7 +100,7 @@ func FuzzNote(f *testing.F) {
 		if again, err := storage.Parse(n.String()); err != nil || again != n {
 			t.Errorf("got %+v, %v; want %+v", again, err, n)
 		}
-		event := protocol.Storage{Version: 1, Device: "tcu", State: n.State, Loss: n.Loss(), Reason: n.Reason}
+		event := events.Storage{Version: 1, Device: "tcu", State: n.State, Loss: n.Loss(), Reason: n.Reason}
 		if err := event.Validate(); err != nil {
 			t.Error(err)
 		}

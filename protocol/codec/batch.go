@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
 // Batch is a decoded batch.
@@ -53,7 +54,7 @@ func (g *GroupRows) Has(c, row int) bool {
 
 // Decode reads a payload whose schema is given. Memory is bounded by
 // MaxSamples, whatever the payload says. The error wraps ErrSchema when the
-// batch has another schema's columns, else ErrMalformed, ErrLimit or ErrVersion.
+// batch has another schema's columns, else document.ErrMalformed, document.ErrLimit or ErrVersion.
 // The caller must have found schema by ParseHeader(payload).Schema.
 func Decode(payload []byte, schema *Schema) (*Batch, error) {
 	plain, err := unpackBatch(payload)
@@ -135,12 +136,12 @@ func (d *decoder) group(last int) (g GroupRows, err error) {
 		return g, err
 	}
 	if id >= uint64(len(d.schema.Groups)) || int(id) <= last {
-		return g, fmt.Errorf("byte %d of the batch: expected the schema's groups in order: %w: %w", d.pos, ErrSchema, ErrMalformed)
+		return g, fmt.Errorf("byte %d of the batch: expected the schema's groups in order: %w: %w", d.pos, ErrSchema, document.ErrMalformed)
 	}
 	g.Group = int(id)
 	width := len(d.schema.Groups[id])
 	if elements != 3+width {
-		return g, fmt.Errorf("byte %d of the batch: group %d has %d columns, expected %d: %w: %w", d.pos, id, elements-3, width, ErrSchema, ErrMalformed)
+		return g, fmt.Errorf("byte %d of the batch: group %d has %d columns, expected %d: %w: %w", d.pos, id, elements-3, width, ErrSchema, document.ErrMalformed)
 	}
 	rows, err := d.uint("a number of rows")
 	if err != nil {
@@ -167,7 +168,7 @@ func (d *decoder) account(rows uint64, width int) error {
 		return d.fail("at least one row")
 	}
 	if rows > MaxRows || d.rows+int(rows) > MaxRows || d.columns+width > MaxColumns || int64(d.cells)+int64(rows)*int64(width) > MaxSamples {
-		return fmt.Errorf("byte %d of the batch: %d rows of %d columns: %w", d.pos, rows, width, ErrLimit)
+		return fmt.Errorf("byte %d of the batch: %d rows of %d columns: %w", d.pos, rows, width, document.ErrLimit)
 	}
 	d.rows += int(rows)
 	d.columns += width

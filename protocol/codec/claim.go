@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
+
+	"telltale.dev/protocol/document"
 )
 
 // Bounds of what one batch may claim to hold, the same at both ends: the vehicle's sealer
@@ -33,7 +35,7 @@ type Claim struct {
 }
 
 // Check holds the claim of a payload of size bytes against the bounds. The tick is that
-// of the schema, in µs. The error wraps ErrLimit.
+// of the schema, in µs. The error wraps document.ErrLimit.
 func (c *Claim) Check(tick int64, size int) error {
 	if err := c.checkSize(size); err != nil {
 		return err
@@ -43,7 +45,7 @@ func (c *Claim) Check(tick int64, size int) error {
 	}
 	seconds := float64(c.Span) * float64(tick) / 1e6
 	if allowed := MaxCellRate * (seconds + 1); float64(c.Cells) > allowed {
-		return fmt.Errorf("batch claims %d values in %.1f s, expected at most %d for each second and one more: %w", c.Cells, seconds, MaxCellRate, ErrLimit)
+		return fmt.Errorf("batch claims %d values in %.1f s, expected at most %d for each second and one more: %w", c.Cells, seconds, MaxCellRate, document.ErrLimit)
 	}
 	return nil
 }
@@ -52,16 +54,16 @@ func (c *Claim) Check(tick int64, size int) error {
 func (c *Claim) checkSize(size int) error {
 	switch {
 	case c.Cells > MaxBatchCells:
-		return fmt.Errorf("batch claims %d values, expected at most %d: %w", c.Cells, MaxBatchCells, ErrLimit)
+		return fmt.Errorf("batch claims %d values, expected at most %d: %w", c.Cells, MaxBatchCells, document.ErrLimit)
 	case c.Samples > MaxSamplesPerByte*size:
-		return fmt.Errorf("batch claims %d values in %d bytes, expected at most %d a byte: %w", c.Samples, size, MaxSamplesPerByte, ErrLimit)
+		return fmt.Errorf("batch claims %d values in %d bytes, expected at most %d a byte: %w", c.Samples, size, MaxSamplesPerByte, document.ErrLimit)
 	}
 	return nil
 }
 
 // Measure reads what a payload claims, without its schema and without expanding its
 // columns. Its work is bounded by the payload's size and by MaxBatchCells rows' times.
-// The error wraps ErrMalformed, ErrLimit or ErrVersion; it is about the size too, so that
+// The error wraps document.ErrMalformed, document.ErrLimit or ErrVersion; it is about the size too, so that
 // only the rate is left for Check. A column whose contents are wrong is found by Decode only.
 func Measure(payload []byte) (Claim, error) {
 	c, err := measure(payload)
@@ -140,7 +142,7 @@ func (m *measurer) group() error {
 	}
 	width := elements - 3
 	if rows > MaxRows || m.claim.Rows+int(rows) > MaxRows || int64(m.claim.Cells)+int64(rows)*int64(width) > MaxSamples {
-		return fmt.Errorf("byte %d of the batch: %d rows of %d columns: %w", m.pos, rows, width, ErrLimit)
+		return fmt.Errorf("byte %d of the batch: %d rows of %d columns: %w", m.pos, rows, width, document.ErrLimit)
 	}
 	m.claim.Rows += int(rows)
 	m.claim.Cells += int(rows) * width

@@ -9,6 +9,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 // TestClaimOfRecordings: what a payload claims is what it holds, and every recording keeps
@@ -135,7 +136,7 @@ func TestClaimRate(t *testing.T) {
 			}
 			own := e.Claim()
 			for _, c2 := range []codec.Claim{claim, own} {
-				if err := c2.Check(s.Tick, len(payload)); (err == nil) != c.fits || err != nil && !errors.Is(err, codec.ErrLimit) {
+				if err := c2.Check(s.Tick, len(payload)); (err == nil) != c.fits || err != nil && !errors.Is(err, document.ErrLimit) {
 					t.Errorf("claim %+v: got %v, want it to fit: %v", c2, err, c.fits)
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -315,12 +316,12 @@ func TestEncoderRefuses(t *testing.T) {
 			for range codec.MaxRows + 1 {
 				e.Add(0, 0, []int64{1, 2})
 			}
-		}, header, codec.ErrLimit},
+		}, header, document.ErrLimit},
 		{"another schema", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.Schema[0] = 1 }), codec.ErrSchema},
-		{"no device", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.ID.Device = "" }), codec.ErrMalformed},
-		{"no sequence", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.ID.Seq = 0 }), codec.ErrMalformed},
-		{"evicted backwards", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.Evicted = []protocol.SeqRange{{From: 2, To: 1}} }), codec.ErrMalformed},
-		{"evicted too much", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.Evicted = make([]protocol.SeqRange, codec.MaxEvicted+1) }), codec.ErrLimit},
+		{"no device", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.ID.Device = "" }), document.ErrMalformed},
+		{"no sequence", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.ID.Seq = 0 }), document.ErrMalformed},
+		{"evicted backwards", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.Evicted = []protocol.SeqRange{{From: 2, To: 1}} }), document.ErrMalformed},
+		{"evicted too much", all, func(*codec.Encoder) {}, bad(func(h *codec.Header) { h.Evicted = make([]protocol.SeqRange, codec.MaxEvicted+1) }), document.ErrLimit},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

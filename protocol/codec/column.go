@@ -3,6 +3,8 @@ package codec
 import (
 	"fmt"
 	"math/bits"
+
+	"telltale.dev/protocol/document"
 )
 
 // A coded column is a tag byte and a payload. The tag says how the values
@@ -113,7 +115,7 @@ func (p *payload) take(n int, expected string) ([]byte, error) {
 }
 
 func columnError(expected string) error {
-	return fmt.Errorf("column: expected %s: %w", expected, ErrMalformed)
+	return fmt.Errorf("column: expected %s: %w", expected, document.ErrMalformed)
 }
 
 // decodeColumn fills dst from a coded column that has a value in each row.

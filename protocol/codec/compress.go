@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"telltale.dev/protocol/document"
 )
 
 // zstdMagic begins a compressed payload (RFC 8878, 3.1.1). No batch and no document begins so.
@@ -43,7 +45,7 @@ func (c *compressor) append(dst, body []byte, head int) ([]byte, error) {
 	var h zstd.Header
 	rest, err := h.DecodeAndStrip(c.frame)
 	if err != nil || !h.HasFCS {
-		return dst, fmt.Errorf("zstd: frame header: %w", errors.Join(err, ErrMalformed))
+		return dst, fmt.Errorf("zstd: frame header: %w", errors.Join(err, document.ErrMalformed))
 	}
 	h.FrameContentSize = uint64(len(body))
 	start := len(dst)
@@ -101,23 +103,23 @@ var decoders = sync.Pool{New: func() any {
 // Unpack gives the batch or document of a payload: what Pack or Encode
 // compressed, or data itself when it is not compressed. The frame must say how
 // much it holds, at most limit bytes, before anything is decompressed. The
-// error wraps ErrMalformed or ErrLimit.
+// error wraps document.ErrMalformed or document.ErrLimit.
 func Unpack(data []byte, limit int) ([]byte, error) {
 	if !compressed(data) {
 		if len(data) > limit {
-			return nil, fmt.Errorf("%d bytes, expected at most %d: %w", len(data), limit, ErrLimit)
+			return nil, fmt.Errorf("%d bytes, expected at most %d: %w", len(data), limit, document.ErrLimit)
 		}
 		return data, nil
 	}
 	var h zstd.Header
 	if err := h.Decode(data); err != nil {
-		return nil, fmt.Errorf("zstd frame: %w: %w", err, ErrMalformed)
+		return nil, fmt.Errorf("zstd frame: %w: %w", err, document.ErrMalformed)
 	}
 	if !h.HasFCS {
 		return nil, malformed("zstd frame", "expected its content size in its header")
 	}
 	if h.FrameContentSize > uint64(min(limit, MaxPlain)) {
-		return nil, fmt.Errorf("zstd frame of %d bytes, expected at most %d: %w", h.FrameContentSize, limit, ErrLimit)
+		return nil, fmt.Errorf("zstd frame of %d bytes, expected at most %d: %w", h.FrameContentSize, limit, document.ErrLimit)
 	}
 	const smallestBlock, largestBlock = 4, 128 << 10 // RFC 8878, 3.1.1.2: a head and one repeated byte
 	if h.FrameContentSize > uint64(len(data)/smallestBlock+1)*largestBlock {
@@ -135,7 +137,7 @@ func decompress(data []byte, size int) ([]byte, error) {
 	defer decoders.Put(d)
 	plain, err := d.DecodeAll(data, make([]byte, 0, size))
 	if err != nil {
-		return nil, fmt.Errorf("zstd frame: %w: %w", err, ErrMalformed)
+		return nil, fmt.Errorf("zstd frame: %w: %w", err, document.ErrMalformed)
 	}
 	if len(plain) != size {
 		return nil, malformed("zstd frame", "expected as many bytes as its header says")

@@ -1,8 +1,8 @@
-// Package codec turns batches and documents into bytes and back.
+// Package codec turns batches and their schemas into bytes and back.
 //
 // A batch holds rows of raw signal values, column by column; what the columns
 // mean is in a schema document, which is known by its SHA-256 and never
-// changes. Documents are deterministic CBOR (RFC 8949, 4.2.1). Everything that
+// changes. Everything that
 // is read is bounded and read strictly: no indefinite lengths, no duplicate
 // keys, no unknown fields, no bytes left over, and no more memory than a small
 // multiple of what the limits in limits.go allow.

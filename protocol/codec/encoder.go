@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
 // Encoder collects rows and writes them as a batch, again and again. It keeps
@@ -113,7 +114,7 @@ func (e *Encoder) row(group int, t int64, width int) *groupBuffer {
 		return nil
 	case e.rows >= MaxRows || e.cells+width > MaxSamples:
 		if e.err == nil {
-			e.err = fmt.Errorf("batch of %d rows and %d samples: %w", e.rows, e.samples, ErrLimit)
+			e.err = fmt.Errorf("batch of %d rows and %d samples: %w", e.rows, e.samples, document.ErrLimit)
 		}
 		return nil
 	}
@@ -187,8 +188,8 @@ func (e *Encoder) Reset() {
 
 // Encode appends the payload to dst. The rows stay, so that a checkpoint is an
 // Encode without a Reset. h.Schema may be zero, else it must be the Encoder's.
-// The error wraps ErrRows or ErrLimit for rows that did not fit, ErrMalformed
-// or ErrLimit for a bad header.
+// The error wraps ErrRows or document.ErrLimit for rows that did not fit, document.ErrMalformed
+// or document.ErrLimit for a bad header.
 func (e *Encoder) Encode(h Header, dst []byte) ([]byte, error) {
 	if e.err != nil {
 		return dst, fmt.Errorf("write batch: %w", e.err)
@@ -205,7 +206,7 @@ func (e *Encoder) Encode(h Header, dst []byte) ([]byte, error) {
 	e.body = e.appendGroups(e.body)
 	e.body = h.appendTail(e.body)
 	if len(e.body) > MaxPlain {
-		return dst, fmt.Errorf("write batch: %d bytes: %w", len(e.body), ErrLimit)
+		return dst, fmt.Errorf("write batch: %d bytes: %w", len(e.body), document.ErrLimit)
 	}
 	start := len(dst)
 	dst, err := e.out.append(dst, e.body, head)

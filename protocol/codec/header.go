@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
 // BatchVersion is the layout version of batches, their first element.
@@ -27,7 +28,7 @@ func (h *Header) validate() error {
 		return malformed("seq", "expected a number from 1")
 	}
 	if len(h.Evicted) > MaxEvicted {
-		return fmt.Errorf("evicted: %d ranges, expected at most %d: %w", len(h.Evicted), MaxEvicted, ErrLimit)
+		return fmt.Errorf("evicted: %d ranges, expected at most %d: %w", len(h.Evicted), MaxEvicted, document.ErrLimit)
 	}
 	for _, r := range h.Evicted {
 		if r.From == 0 || r.To < r.From {
@@ -170,7 +171,7 @@ func (r *reader) tail(h *Header) (err error) {
 // ParseHeader reads a payload's header without decoding columns, which it does
 // not check. When the header is the first, stored block of the compressed
 // frame, as Encode makes it, and no tail follows the groups, nothing is
-// decompressed. The error wraps ErrMalformed, ErrLimit or ErrVersion.
+// decompressed. The error wraps document.ErrMalformed, document.ErrLimit or ErrVersion.
 func ParseHeader(payload []byte) (Header, error) {
 	h, err := parseHeader(payload)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 // sample is a payload with many codings, and its schema.
@@ -103,43 +104,43 @@ func TestDecodeRefuses(t *testing.T) {
 		payload []byte
 		want    error
 	}{
-		{"nothing", nil, codec.ErrMalformed},
-		{"a map", []byte{0xA0}, codec.ErrMalformed},
-		{"text", []byte("VERSION"), codec.ErrMalformed},
+		{"nothing", nil, document.ErrMalformed},
+		{"a map", []byte{0xA0}, document.ErrMalformed},
+		{"text", []byte("VERSION"), document.ErrMalformed},
 		{"another version", array(t, 2, make([]byte, 8), "a", make([]byte, 8), 1, 0, []any{}), codec.ErrVersion},
-		{"a short schema id", array(t, 1, make([]byte, 7), "a", make([]byte, 8), 1, 0, []any{}), codec.ErrMalformed},
-		{"a bad device", array(t, 1, make([]byte, 8), "a/b", make([]byte, 8), 1, 0, []any{}), codec.ErrMalformed},
-		{"sequence 0", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 0, 0, []any{}), codec.ErrMalformed},
-		{"no groups", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 1, 0), codec.ErrMalformed},
-		{"a trigger", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 1, 0, []any{}, "rule", 3), codec.ErrMalformed},
-		{"no drops", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 1, 0, []any{}, nil, 0), codec.ErrMalformed},
+		{"a short schema id", array(t, 1, make([]byte, 7), "a", make([]byte, 8), 1, 0, []any{}), document.ErrMalformed},
+		{"a bad device", array(t, 1, make([]byte, 8), "a/b", make([]byte, 8), 1, 0, []any{}), document.ErrMalformed},
+		{"sequence 0", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 0, 0, []any{}), document.ErrMalformed},
+		{"no groups", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 1, 0), document.ErrMalformed},
+		{"a trigger", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 1, 0, []any{}, "rule", 3), document.ErrMalformed},
+		{"no drops", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 1, 0, []any{}, nil, 0), document.ErrMalformed},
 		{"an unknown group", batchOf(t, group(2, 1, 0, 5)), codec.ErrSchema},
 		{"a group twice", batchOf(t, group(1, 1, 0, 5), group(1, 1, 0, 5)), codec.ErrSchema},
 		{"a column too few", batchOf(t, group(0, 1, 0, 5)), codec.ErrSchema},
-		{"no rows", batchOf(t, group(1, 0, 0, 5)), codec.ErrMalformed},
-		{"too many rows", batchOf(t, group(1, codec.MaxRows+1, 0, 5)), codec.ErrLimit},
-		{"rows beyond counting", batchOf(t, group(1, uint64(1)<<63, 0, 5)), codec.ErrLimit},
-		{"absent in mode all", batchOf(t, group(1, 4, 0, nil)), codec.ErrMalformed},
-		{"absent times", batchOf(t, group(1, 4, nil, 5)), codec.ErrMalformed},
-		{"a float", batchOf(t, group(1, 1, 0, 1.5)), codec.ErrMalformed},
-		{"beyond 64 bits", batchOf(t, group(1, 1, 0, uint64(1)<<63)), codec.ErrMalformed},
-		{"an empty column", batchOf(t, group(1, 1, 0, []byte{})), codec.ErrMalformed},
-		{"an unknown transform", batchOf(t, group(1, 1, 0, []byte{0x51, 0, 0})), codec.ErrMalformed},
-		{"an unknown packing", batchOf(t, group(1, 1, 0, []byte{0x05, 0, 0})), codec.ErrMalformed},
-		{"a long varint", batchOf(t, group(1, 1, 0, []byte{0x01, 0, 0x80, 0})), codec.ErrMalformed},
-		{"a varint of 65 bits", batchOf(t, group(1, 1, 0, []byte{0x01, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2})), codec.ErrMalformed},
-		{"9 planes", batchOf(t, group(1, 1, 0, append([]byte{0x02, 0, 9}, make([]byte, 9)...))), codec.ErrMalformed},
-		{"57 bits", batchOf(t, group(1, 1, 0, append([]byte{0x03, 0, 57}, make([]byte, 8)...))), codec.ErrMalformed},
-		{"bits after the last", batchOf(t, group(1, 1, 0, []byte{0x03, 0, 1, 2})), codec.ErrMalformed},
-		{"more runs than rows", batchOf(t, group(1, 1, 0, []byte{0x04, 0, 2, 1, 1, 0})), codec.ErrMalformed},
-		{"a run too long", batchOf(t, group(1, 3, 0, []byte{0x04, 0, 2, 1, 1, 2})), codec.ErrMalformed},
-		{"one row with a step", batchOf(t, group(1, 1, 0, []byte{0x20, 0, 2})), codec.ErrMalformed},
-		{"bytes after a column", batchOf(t, group(1, 3, 0, []byte{0x00, 0, 0})), codec.ErrMalformed},
-		{"times out of range", batchOf(t, group(1, 2, []byte{0x10 | 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1}, 5)), codec.ErrMalformed},
-		{"a number in a long form", bytes.Replace(batchOf(t), []byte{7}, []byte{0x18, 7}, 1), codec.ErrMalformed},
-		{"an array without a length", append([]byte{0x9F}, append(batchOf(t)[1:], 0xFF)...), codec.ErrMalformed},
-		{"a long device id", array(t, 1, make([]byte, 8), string(bytes.Repeat([]byte("a"), 1<<16)), make([]byte, 8), 1, 0, []any{}), codec.ErrMalformed},
-		{"a column longer than the batch", append(batchOf(t, group(1, 1, 0))[:30], 0x5B, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0), codec.ErrMalformed},
+		{"no rows", batchOf(t, group(1, 0, 0, 5)), document.ErrMalformed},
+		{"too many rows", batchOf(t, group(1, codec.MaxRows+1, 0, 5)), document.ErrLimit},
+		{"rows beyond counting", batchOf(t, group(1, uint64(1)<<63, 0, 5)), document.ErrLimit},
+		{"absent in mode all", batchOf(t, group(1, 4, 0, nil)), document.ErrMalformed},
+		{"absent times", batchOf(t, group(1, 4, nil, 5)), document.ErrMalformed},
+		{"a float", batchOf(t, group(1, 1, 0, 1.5)), document.ErrMalformed},
+		{"beyond 64 bits", batchOf(t, group(1, 1, 0, uint64(1)<<63)), document.ErrMalformed},
+		{"an empty column", batchOf(t, group(1, 1, 0, []byte{})), document.ErrMalformed},
+		{"an unknown transform", batchOf(t, group(1, 1, 0, []byte{0x51, 0, 0})), document.ErrMalformed},
+		{"an unknown packing", batchOf(t, group(1, 1, 0, []byte{0x05, 0, 0})), document.ErrMalformed},
+		{"a long varint", batchOf(t, group(1, 1, 0, []byte{0x01, 0, 0x80, 0})), document.ErrMalformed},
+		{"a varint of 65 bits", batchOf(t, group(1, 1, 0, []byte{0x01, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2})), document.ErrMalformed},
+		{"9 planes", batchOf(t, group(1, 1, 0, append([]byte{0x02, 0, 9}, make([]byte, 9)...))), document.ErrMalformed},
+		{"57 bits", batchOf(t, group(1, 1, 0, append([]byte{0x03, 0, 57}, make([]byte, 8)...))), document.ErrMalformed},
+		{"bits after the last", batchOf(t, group(1, 1, 0, []byte{0x03, 0, 1, 2})), document.ErrMalformed},
+		{"more runs than rows", batchOf(t, group(1, 1, 0, []byte{0x04, 0, 2, 1, 1, 0})), document.ErrMalformed},
+		{"a run too long", batchOf(t, group(1, 3, 0, []byte{0x04, 0, 2, 1, 1, 2})), document.ErrMalformed},
+		{"one row with a step", batchOf(t, group(1, 1, 0, []byte{0x20, 0, 2})), document.ErrMalformed},
+		{"bytes after a column", batchOf(t, group(1, 3, 0, []byte{0x00, 0, 0})), document.ErrMalformed},
+		{"times out of range", batchOf(t, group(1, 2, []byte{0x10 | 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1}, 5)), document.ErrMalformed},
+		{"a number in a long form", bytes.Replace(batchOf(t), []byte{7}, []byte{0x18, 7}, 1), document.ErrMalformed},
+		{"an array without a length", append([]byte{0x9F}, append(batchOf(t)[1:], 0xFF)...), document.ErrMalformed},
+		{"a long device id", array(t, 1, make([]byte, 8), string(bytes.Repeat([]byte("a"), 1<<16)), make([]byte, 8), 1, 0, []any{}), document.ErrMalformed},
+		{"a column longer than the batch", append(batchOf(t, group(1, 1, 0))[:30], 0x5B, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0), document.ErrMalformed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -165,7 +166,7 @@ func TestSparseRefuses(t *testing.T) {
 		"no column":            {0x41, 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if b, err := codec.Decode(batchOf(t, []any{0, 3, 0, column}), s); !errors.Is(err, codec.ErrMalformed) {
+			if b, err := codec.Decode(batchOf(t, []any{0, 3, 0, column}), s); !errors.Is(err, document.ErrMalformed) {
 				t.Errorf("got %v, error %v", b, err)
 			}
 		})
@@ -250,7 +251,7 @@ func TestBombs(t *testing.T) {
 			for name, read := range map[string]func() error{
 				"Decode":      func() error { _, err := codec.Decode(test.data, s); return err },
 				"ParseSchema": func() error { _, err := codec.ParseSchema(test.data); return err },
-				"Unmarshal":   func() error { var v any; return codec.Unmarshal(test.data, &v) },
+				"Unmarshal":   func() error { var v any; return document.Unmarshal(test.data, &v) },
 			} {
 				var err error
 				if got := allocated(func() { err = read() }); got > test.most {

@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/events"
+	"telltale.dev/protocol/updates"
 )
 
 // What Inspect found.
@@ -29,7 +33,7 @@ const (
 // person to read, and says what it is. Compressed payloads are unpacked. A
 // batch whose schema the given function does not know is shown without names
 // and values. One newline at the end, as tools add it, is forgiven. The error
-// wraps ErrMalformed, ErrLimit or ErrVersion.
+// wraps document.ErrMalformed, document.ErrLimit or ErrVersion.
 func Inspect(data []byte, schema func(protocol.SchemaID) (*Schema, bool)) (any, string, error) {
 	v, what, err := inspect(data, schema)
 	if n := len(data) - 1; err != nil && n > 0 && data[n] == '\n' {
@@ -42,7 +46,7 @@ func Inspect(data []byte, schema func(protocol.SchemaID) (*Schema, bool)) (any, 
 
 func inspect(data []byte, schema func(protocol.SchemaID) (*Schema, bool)) (any, string, error) {
 	plain, err := unpackBatch(data)
-	if errors.Is(err, ErrLimit) {
+	if errors.Is(err, document.ErrLimit) {
 		plain, err = Unpack(data, MaxSchemaSize)
 	}
 	if err != nil {
@@ -68,7 +72,7 @@ func inspect(data []byte, schema func(protocol.SchemaID) (*Schema, bool)) (any, 
 	if err == nil {
 		return v, FoundCBOR, nil
 	}
-	if c, yamlErr := ParseCampaignChange(plain); yamlErr == nil {
+	if c, yamlErr := campaigns.ParseChange(plain); yamlErr == nil {
 		return c, FoundCampaign, nil
 	} else if printable(plain) {
 		err = yamlErr
@@ -98,7 +102,7 @@ func printable(text []byte) bool {
 // inspectDocument tells the documents apart by fields that only one of them has.
 func inspectDocument(doc []byte) (any, string, error) {
 	var fields map[string]any
-	if err := Unmarshal(doc, &fields); err != nil {
+	if err := document.Unmarshal(doc, &fields); err != nil {
 		v, err := inspectAny(doc) // its keys may be no text
 		return v, FoundCBOR, err
 	}
@@ -114,22 +118,22 @@ func inspectDocument(doc []byte) (any, string, error) {
 		v, err := typed[protocol.Presence](doc)
 		return v, FoundPresence, err
 	case has("doc") && has("results"):
-		v, err := typed[protocol.DocumentStatus](doc)
+		v, err := typed[document.Status](doc)
 		return v, FoundStatus, err
 	case has("campaigns") && has("rev"):
-		v, err := typed[protocol.CampaignSet](doc)
+		v, err := typed[campaigns.Set](doc)
 		return v, FoundCampaigns, err
 	case has("file") && has("size"):
-		v, err := typed[protocol.Update](doc)
+		v, err := typed[updates.Update](doc)
 		return v, FoundUpdate, err
 	case has("did") && has("running"):
-		v, err := typed[protocol.UpdateFeedback](doc)
+		v, err := typed[updates.Feedback](doc)
 		return v, FoundFeedback, err
 	case has("did") && has("storage"):
-		v, err := typed[protocol.Storage](doc)
+		v, err := typed[events.Storage](doc)
 		return v, FoundStorage, err
 	case has("apiVersion") && has("spec"):
-		c, err := ParseCampaign(doc)
+		c, err := campaigns.Parse(doc)
 		return c, FoundCampaign, err
 	}
 	return plainValue(fields), FoundCBOR, nil
@@ -137,7 +141,7 @@ func inspectDocument(doc []byte) (any, string, error) {
 
 func typed[T any](doc []byte) (any, error) {
 	v := new(T)
-	if err := Unmarshal(doc, v); err != nil {
+	if err := document.Unmarshal(doc, v); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -145,7 +149,7 @@ func typed[T any](doc []byte) (any, error) {
 
 func inspectAny(data []byte) (any, error) {
 	var v any
-	if err := Unmarshal(data, &v); err != nil {
+	if err := document.Unmarshal(data, &v); err != nil {
 		return nil, err
 	}
 	return plainValue(v), nil

@@ -7,8 +7,20 @@ import (
 	"testing"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/document/documenttest"
+	"telltale.dev/protocol/events"
+	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/updates"
 )
+
+const campaignYAML = `apiVersion: campaigns.v1
+kind: Campaign
+metadata: {id: tour, revision: 3}
+spec: {collect: [{id: slow, every: 1s}]}
+`
 
 func TestInspect(t *testing.T) {
 	payload, s := sample(t, protocol.ModeOnChange, 100)
@@ -28,7 +40,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	everything := protocol.Everything()
+	everything := campaigns.Everything()
 	tests := []struct {
 		name   string
 		data   []byte
@@ -42,17 +54,17 @@ func TestInspect(t *testing.T) {
 		{"batch of an unknown schema", payload, nil, codec.FoundBatch, []string{`"device":"tcu-a"`, `"drops":1234`, `schema is not known`, `"rows":100`, `"coding 0x`, `"absent"`}},
 		{"no number", broken, nan, codec.FoundBatch, []string{`"value":[null]`}},
 		{"schema", doc, nil, codec.FoundSchema, []string{`"mode":"onchange"`, `"scale":"0.1"`, `"extended":true`, `"-1":"on"`}},
-		{"presence", cborOf(t, protocol.Presence{Version: 1, State: protocol.PresenceLost, Device: "t3", Boot: protocol.BootID{0xAB}, Connection: 4}), nil, codec.FoundPresence,
+		{"presence", documenttest.Marshal(t, protocol.Presence{Version: 1, State: protocol.PresenceLost, Device: "t3", Boot: protocol.BootID{0xAB}, Connection: 4}), nil, codec.FoundPresence,
 			[]string{`"state":"lost"`, `"boot":"ab00000000000000"`, `"conn":4`}},
-		{"status", cborOf(t, protocol.DocumentStatus{Version: 1, Document: "campaigns", Results: []protocol.DocumentResult{{ID: "x", Revision: 2, State: protocol.CampaignRejected, Reason: protocol.ReasonUnknownSignal}}}), nil, codec.FoundStatus,
+		{"status", documenttest.Marshal(t, document.Status{Version: 1, Document: "campaigns", Results: []document.Result{{ID: "x", Revision: 2, State: document.Rejected, Reason: reasons.UnknownSignal}}}), nil, codec.FoundStatus,
 			[]string{`"document":"campaigns"`, `"state":"REJECTED"`, `"reason":"UNKNOWN_SIGNAL"`}},
-		{"campaign list", cborOf(t, protocol.CampaignSet{Version: 1, Revision: 8, Campaigns: []protocol.Campaign{everything}}), nil, codec.FoundCampaigns, []string{`"revision":8`, `"id":"everything"`}},
-		{"campaign in CBOR", cborOf(t, everything), nil, codec.FoundCampaign, []string{`"id":"everything"`}},
+		{"campaign list", documenttest.Marshal(t, campaigns.Set{Version: 1, Revision: 8, Campaigns: []campaigns.Campaign{everything}}), nil, codec.FoundCampaigns, []string{`"revision":8`, `"id":"everything"`}},
+		{"campaign in CBOR", documenttest.Marshal(t, everything), nil, codec.FoundCampaign, []string{`"id":"everything"`}},
 		{"campaign in YAML", []byte(campaignYAML), nil, codec.FoundCampaign, []string{`"every":"1s"`}},
-		{"update", cborOf(t, protocol.Update{Version: 1, Revision: 3, ID: "u1", Device: "tcu", File: protocol.FileHash{0xAB}, Size: 10}), nil, codec.FoundUpdate, []string{`"id":"u1"`, `"file":"ab00`, `"revision":3`}},
-		{"update feedback", cborOf(t, protocol.UpdateFeedback{Version: 1, Device: "tcu", Update: "u1", State: protocol.UpdateRebooting, Sequence: 4, Running: protocol.Running{Version: "2.0", Slot: "B", Trial: true}}), nil, codec.FoundFeedback,
+		{"update", documenttest.Marshal(t, updates.Update{Version: 1, Revision: 3, ID: "u1", Device: "tcu", File: updates.FileHash{0xAB}, Size: 10}), nil, codec.FoundUpdate, []string{`"id":"u1"`, `"file":"ab00`, `"revision":3`}},
+		{"update feedback", documenttest.Marshal(t, updates.Feedback{Version: 1, Device: "tcu", Update: "u1", State: updates.Rebooting, Sequence: 4, Running: updates.Running{Version: "2.0", Slot: "B", Trial: true}}), nil, codec.FoundFeedback,
 			[]string{`"state":"REBOOTING"`, `"slot":"B"`, `"trial":true`}},
-		{"storage event", cborOf(t, protocol.Storage{Version: 1, Device: "tcu", State: protocol.StorageMemoryOnly, Loss: "ab", Reason: "no such partition"}), nil, codec.FoundStorage,
+		{"storage event", documenttest.Marshal(t, events.Storage{Version: 1, Device: "tcu", State: events.StorageMemoryOnly, Loss: "ab", Reason: "no such partition"}), nil, codec.FoundStorage,
 			[]string{`"storage":"memory-only"`, `"loss":"ab"`, `"reason":"no such partition"`}},
 		{"any map", []byte{0xA2, 0x20, 0x41, 0xFF, 0x61, 'a', 0x82, 0xF5, 0xF6}, nil, codec.FoundCBOR, []string{`"-1":"ff"`, `"a":[true,null]`}},
 		{"any array", []byte{0x82, 0x01, 0x61, 'x'}, nil, codec.FoundCBOR, []string{`[1,"x"]`}},
@@ -86,9 +98,9 @@ func TestInspectRefuses(t *testing.T) {
 		"a broken batch":   {batchOf(t, []any{0, 1})[:30], "batch"},
 		"YAML gone wrong":  {[]byte("kind: Campaign\nmetadate: {}\n"), "line 2: field metadate is not known"},
 		"bytes left over":  {[]byte{0xA0, 0x01}, "left over"},
-		"a broken schema":  {cborOf(t, map[string]any{"signals": 1, "groups": 2}), "schema"},
+		"a broken schema":  {documenttest.Marshal(t, map[string]any{"signals": 1, "groups": 2}), "schema"},
 		"a broken zstd":    {[]byte("\x28\xB5\x2F\xFDxxxxxxxxxxx"), "zstd"},
-		"a presence of 40": {cborOf(t, map[string]any{"state": 40, "conn": 1}), "field state"},
+		"a presence of 40": {documenttest.Marshal(t, map[string]any{"state": 40, "conn": 1}), "field state"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, _, err := codec.Inspect(test.data, unknown)

@@ -8,13 +8,12 @@ const (
 	MaxColumns = 1 << 16  // columns of a batch, and signals or group members of a schema
 	MaxSamples = 1 << 22  // rows × columns that Decode takes, absent values included; MaxBatchCells is what ends agree on
 	MaxEvicted = 1024     // ranges declared in a batch
-	MaxPlain   = 16 << 20 // bytes of a batch or document after decompression
+	MaxPlain   = 16 << 20 // bytes of a batch after decompression
 )
 
-// Limits of documents.
+// Limits of schemas.
 const (
 	MaxSchemaSize = 4 << 20 // bytes of a schema document
-	MaxDepth      = 16      // nesting of a document
 	MaxGroups     = 1 << 15 // groups of a schema
 	maxName       = 512     // bytes of a name, unit or value text in a schema
 	maxDecimal    = 64      // bytes of a scale or offset in a schema
@@ -24,10 +23,6 @@ const (
 
 // Errors that callers branch on. They are wrapped by errors that name the place.
 var (
-	// ErrMalformed says that bytes are not what they should be.
-	ErrMalformed = errors.New("malformed")
-	// ErrLimit says that bytes ask for more than a limit of this package.
-	ErrLimit = errors.New("over the limit")
 	// ErrVersion says that bytes have a layout that this version cannot read.
 	ErrVersion = errors.New("layout version not known")
 	// ErrSchema says that a batch belongs to another schema than the given one.

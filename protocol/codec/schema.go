@@ -11,6 +11,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/document"
 )
 
 // SchemaVersion is the layout version of schema documents.
@@ -65,17 +66,17 @@ type signalDoc struct {
 }
 
 // Encode writes the document, which is deterministic, and its SHA-256. The
-// error wraps ErrMalformed or ErrLimit and names the field.
+// error wraps document.ErrMalformed or document.ErrLimit and names the field.
 func (s *Schema) Encode() (doc []byte, hash protocol.SchemaHash, err error) {
 	if err := s.validate(); err != nil {
 		return nil, hash, fmt.Errorf("write schema: %w", err)
 	}
-	doc, err = Marshal(s.document())
+	doc, err = document.Marshal(s.document())
 	if err != nil {
 		return nil, hash, err
 	}
 	if len(doc) > MaxSchemaSize {
-		return nil, hash, fmt.Errorf("write schema: %d bytes, expected at most %d: %w", len(doc), MaxSchemaSize, ErrLimit)
+		return nil, hash, fmt.Errorf("write schema: %d bytes, expected at most %d: %w", len(doc), MaxSchemaSize, document.ErrLimit)
 	}
 	return doc, sha256.Sum256(doc), nil
 }
@@ -114,14 +115,14 @@ func omit(text, assumed string) string {
 
 // ParseSchema reads a schema document, also one that Pack compressed. Only the
 // bytes that Encode would write are accepted, so that a document has one hash.
-// The error wraps ErrMalformed, ErrLimit or ErrVersion.
+// The error wraps document.ErrMalformed, document.ErrLimit or ErrVersion.
 func ParseSchema(doc []byte) (*Schema, error) {
 	doc, err := Unpack(doc, MaxSchemaSize)
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	var d schemaDoc
-	if err := Unmarshal(doc, &d); err != nil {
+	if err := document.Unmarshal(doc, &d); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	s, err := d.schema()
@@ -133,7 +134,7 @@ func ParseSchema(doc []byte) (*Schema, error) {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if !bytes.Equal(again, doc) {
-		return nil, fmt.Errorf("schema: expected deterministic CBOR: %w", ErrMalformed)
+		return nil, fmt.Errorf("schema: expected deterministic CBOR: %w", document.ErrMalformed)
 	}
 	return s, nil
 }
@@ -187,7 +188,7 @@ func (s *Schema) validate() error {
 	}
 	if len(s.Signals) > MaxColumns || len(s.Groups) > MaxGroups || len(s.DBC) > MaxColumns {
 		return fmt.Errorf("%d signals in %d groups, expected at most %d in %d: %w",
-			len(s.Signals), len(s.Groups), MaxColumns, MaxGroups, ErrLimit)
+			len(s.Signals), len(s.Groups), MaxColumns, MaxGroups, document.ErrLimit)
 	}
 	for i := range s.Signals {
 		if err := s.Signals[i].validate(i); err != nil {
@@ -213,7 +214,7 @@ func (s *Schema) validateGroups() error {
 		total += len(members)
 	}
 	if total > MaxColumns {
-		return fmt.Errorf("groups have %d members, expected at most %d: %w", total, MaxColumns, ErrLimit)
+		return fmt.Errorf("groups have %d members, expected at most %d: %w", total, MaxColumns, document.ErrLimit)
 	}
 	return nil
 }
@@ -250,7 +251,7 @@ func (s *Signal) validate(i int) error {
 
 func checkText(field, s string, limit int) error {
 	if len(s) > limit {
-		return fmt.Errorf("%s: %d bytes, expected at most %d: %w", field, len(s), limit, ErrLimit)
+		return fmt.Errorf("%s: %d bytes, expected at most %d: %w", field, len(s), limit, document.ErrLimit)
 	}
 	if !utf8.ValidString(s) {
 		return malformed(field, "expected UTF-8")
@@ -274,5 +275,5 @@ func member(list string, i int, field string) string {
 }
 
 func malformed(place, expected string) error {
-	return fmt.Errorf("%s: %s: %w", place, expected, ErrMalformed)
+	return fmt.Errorf("%s: %s: %w", place, expected, document.ErrMalformed)
 }

@@ -10,6 +10,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 func TestPhysical(t *testing.T) {
@@ -137,21 +138,21 @@ func TestSchemaRefuses(t *testing.T) {
 		want   error
 	}{
 		{"another version", func(s *codec.Schema) { s.Version = 2 }, "v is 2", codec.ErrVersion},
-		{"a bad campaign", func(s *codec.Schema) { s.Campaign = "a/b" }, "campaign", codec.ErrMalformed},
-		{"no tick", func(s *codec.Schema) { s.Tick = 0 }, "tick", codec.ErrMalformed},
-		{"a long tick", func(s *codec.Schema) { s.Tick = 1 << 40 }, "tick", codec.ErrMalformed},
-		{"an unknown mode", func(s *codec.Schema) { s.Mode = "some" }, "mode", codec.ErrMalformed},
-		{"a member beyond the signals", func(s *codec.Schema) { s.Groups[1][0] = 3 }, "groups[1]", codec.ErrMalformed},
-		{"a member twice", func(s *codec.Schema) { s.Groups[0][1] = 0 }, "groups[0]", codec.ErrMalformed},
-		{"an empty group", func(s *codec.Schema) { s.Groups[0] = nil }, "groups[0]", codec.ErrMalformed},
-		{"too many groups", func(s *codec.Schema) { s.Groups = make([][]uint32, codec.MaxGroups+1) }, "groups", codec.ErrLimit},
-		{"no name", func(s *codec.Schema) { s.Signals[1].Name = "" }, "signals[1].n", codec.ErrMalformed},
-		{"a long name", func(s *codec.Schema) { s.Signals[1].Name = strings.Repeat("n", 600) }, "signals[1].n", codec.ErrLimit},
-		{"no UTF-8", func(s *codec.Schema) { s.Signals[1].Unit = "\xB0C" }, "signals[1].u", codec.ErrMalformed},
-		{"65 bits", func(s *codec.Schema) { s.Signals[1].Length = 65 }, "signals[1].len", codec.ErrMalformed},
-		{"a half float", func(s *codec.Schema) { s.Signals[1].IEEE = 16 }, "signals[1].ieee", codec.ErrMalformed},
-		{"scale in words", func(s *codec.Schema) { s.Signals[1].Scale = "one" }, "signals[1].scale", codec.ErrMalformed},
-		{"endless offset", func(s *codec.Schema) { s.Signals[1].Offset = "Inf" }, "signals[1].offset", codec.ErrMalformed},
+		{"a bad campaign", func(s *codec.Schema) { s.Campaign = "a/b" }, "campaign", document.ErrMalformed},
+		{"no tick", func(s *codec.Schema) { s.Tick = 0 }, "tick", document.ErrMalformed},
+		{"a long tick", func(s *codec.Schema) { s.Tick = 1 << 40 }, "tick", document.ErrMalformed},
+		{"an unknown mode", func(s *codec.Schema) { s.Mode = "some" }, "mode", document.ErrMalformed},
+		{"a member beyond the signals", func(s *codec.Schema) { s.Groups[1][0] = 3 }, "groups[1]", document.ErrMalformed},
+		{"a member twice", func(s *codec.Schema) { s.Groups[0][1] = 0 }, "groups[0]", document.ErrMalformed},
+		{"an empty group", func(s *codec.Schema) { s.Groups[0] = nil }, "groups[0]", document.ErrMalformed},
+		{"too many groups", func(s *codec.Schema) { s.Groups = make([][]uint32, codec.MaxGroups+1) }, "groups", document.ErrLimit},
+		{"no name", func(s *codec.Schema) { s.Signals[1].Name = "" }, "signals[1].n", document.ErrMalformed},
+		{"a long name", func(s *codec.Schema) { s.Signals[1].Name = strings.Repeat("n", 600) }, "signals[1].n", document.ErrLimit},
+		{"no UTF-8", func(s *codec.Schema) { s.Signals[1].Unit = "\xB0C" }, "signals[1].u", document.ErrMalformed},
+		{"65 bits", func(s *codec.Schema) { s.Signals[1].Length = 65 }, "signals[1].len", document.ErrMalformed},
+		{"a half float", func(s *codec.Schema) { s.Signals[1].IEEE = 16 }, "signals[1].ieee", document.ErrMalformed},
+		{"scale in words", func(s *codec.Schema) { s.Signals[1].Scale = "one" }, "signals[1].scale", document.ErrMalformed},
+		{"endless offset", func(s *codec.Schema) { s.Signals[1].Offset = "Inf" }, "signals[1].offset", document.ErrMalformed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -180,7 +181,7 @@ func TestSchemaIsCanonical(t *testing.T) {
 		if bytes.Equal(changed, doc) {
 			t.Errorf("%s: the document was not changed", name)
 		}
-		if _, err := codec.ParseSchema(changed); !errors.Is(err, codec.ErrMalformed) {
+		if _, err := codec.ParseSchema(changed); !errors.Is(err, document.ErrMalformed) {
 			t.Errorf("%s: got error %v", name, err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"telltale.dev/protocol/document"
 )
 
 // Major types of CBOR (RFC 8949, 3.1) that a batch uses, and its only simple value.
@@ -53,7 +55,7 @@ type reader struct {
 
 // fail names the place of an error; data is not repeated, for it may be private.
 func (r *reader) fail(expected string) error {
-	return fmt.Errorf("byte %d of the batch: expected %s: %w", r.pos, expected, ErrMalformed)
+	return fmt.Errorf("byte %d of the batch: expected %s: %w", r.pos, expected, document.ErrMalformed)
 }
 
 // peek gives the next item's major type and whether it is null.
@@ -112,7 +114,7 @@ func (r *reader) array(limit int, expected string) (int, error) {
 		return 0, err
 	}
 	if n > uint64(limit) {
-		return 0, fmt.Errorf("byte %d of the batch: %d members, expected at most %d: %w", r.pos, n, limit, ErrLimit)
+		return 0, fmt.Errorf("byte %d of the batch: %d members, expected at most %d: %w", r.pos, n, limit, document.ErrLimit)
 	}
 	return int(n), nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/veraison/go-cose"
 
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 )
 
 // Limits of what is written and read.
@@ -162,7 +162,7 @@ func parse(data []byte) (*Header, error) {
 	}
 	copy(h.Key[:], kid)
 	var m wireManifest
-	if err := codec.Unmarshal(message.Payload, &m); err != nil {
+	if err := document.Unmarshal(message.Payload, &m); err != nil {
 		return nil, fmt.Errorf("manifest: %w: %w", ErrNotUpdate, err)
 	}
 	if m.Layout != layoutVersion {
@@ -185,7 +185,7 @@ func parse(data []byte) (*Header, error) {
 // message is the COSE_Sign1 of h, with the signature that h has.
 func (h *Header) message() (*cose.Sign1Message, error) {
 	m := &h.Manifest
-	content, err := codec.Marshal(wireManifest{layoutVersion, m.Board, m.Version, m.Release, uint64(m.Size), m.SHA256[:]})
+	content, err := document.Marshal(wireManifest{layoutVersion, m.Board, m.Version, m.Release, uint64(m.Size), m.SHA256[:]})
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
-	"telltale.dev/protocol/codec"
+
 	"telltale.dev/protocol/dbc"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/fault"
@@ -276,7 +277,7 @@ func (r *round) push(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	doc := []byte(pushed)
-	parsed, err := codec.ParseCampaign(doc)
+	parsed, err := campaigns.Parse(doc)
 	if err == nil {
 		var ops *world.Operations
 		if ops, err = r.world.Operations(ctx); err == nil {

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"telltale.dev/hal/storage"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/events"
+
 	"telltale.dev/simulator/fault"
 	"telltale.dev/simulator/world"
 )
@@ -65,7 +66,7 @@ func TestLostData(t *testing.T) {
 		}
 		p.await("runs again", 10*time.Second, func(s world.Status) bool { return s.Boot != before && s.Attached == len(cars[0].buses) })
 	}
-	if err := storage.Write(note, storage.Note{State: protocol.StorageRecreated, Reason: "superblock: read /dev/vda6: EOF", Boot: "b1"}); err != nil {
+	if err := storage.Write(note, storage.Note{State: events.StorageRecreated, Reason: "superblock: read /dev/vda6: EOF", Boot: "b1"}); err != nil {
 		t.Fatal(err)
 	}
 	start()
@@ -87,7 +88,7 @@ func TestLostData(t *testing.T) {
 	p.vehicle.Link.Set(fault.Up)
 	p.shows(": superblock: read (path): EOF")
 	p.await("delivered", 20*time.Second, func(s world.Status) bool { return s.Waiting == 0 })
-	if err := storage.Write(note, storage.Note{State: protocol.StorageMemoryOnly, Boot: "b2"}); err != nil {
+	if err := storage.Write(note, storage.Note{State: events.StorageMemoryOnly, Boot: "b2"}); err != nil {
 		t.Fatal(err)
 	}
 	start()

@@ -12,6 +12,7 @@ import (
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/topics"
 )
 
 // payloads makes what vehicles publish. Methods are called by all vehicles at once.
@@ -47,7 +48,7 @@ func newNoise(size int) *noise {
 }
 
 func (n *noise) template(v Identity) *packets.ControlPacket {
-	topic := protocol.Topic{Kind: protocol.KindEvent, Vehicle: v.Vehicle, Name: "load"}
+	topic := topics.Topic{Kind: topics.Event, Vehicle: v.Vehicle, Name: "load"}
 	return publish(topic.String(), "", packets.User{Key: protocol.PropPriority, Value: protocol.CS5.String()})
 }
 
@@ -111,7 +112,7 @@ func syntheticSchema() *codec.Schema {
 
 // schema is the publish of the schema document, which comes before the first batch.
 func (b *batches) schema(v Identity) (*packets.ControlPacket, error) {
-	topic := protocol.Topic{Kind: protocol.KindSchema, Vehicle: v.Vehicle, Schema: b.hash}
+	topic := topics.Topic{Kind: topics.Schema, Vehicle: v.Vehicle, Schema: b.hash}
 	p := publish(topic.String(), protocol.ContentSchema, packets.User{Key: protocol.PropPriority, Value: protocol.CS4.String()})
 	payload, err := codec.Pack(b.document)
 	p.Content.(*packets.Publish).Payload = payload
@@ -119,7 +120,7 @@ func (b *batches) schema(v Identity) (*packets.ControlPacket, error) {
 }
 
 func (b *batches) template(v Identity) *packets.ControlPacket {
-	topic := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: v.Vehicle, Campaign: campaign}
+	topic := topics.Topic{Kind: topics.Telemetry, Vehicle: v.Vehicle, Campaign: campaign}
 	return publish(topic.String(), protocol.ContentTelemetry,
 		packets.User{Key: protocol.PropPriority, Value: protocol.CS1.String()},
 		packets.User{Key: protocol.PropMessageID})

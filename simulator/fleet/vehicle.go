@@ -10,7 +10,8 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
 )
 
 const (
@@ -116,13 +117,13 @@ func (v *vehicle) connect(ctx context.Context) (*session, error) {
 // presence is what the vehicle, or its will, says of the connection: retained, and with
 // QoS 0, because a broker that does not answer is found out by what is measured.
 func (v *vehicle) presence(state protocol.PresenceState) (*packets.ControlPacket, error) {
-	payload, err := codec.Marshal(protocol.Presence{
+	payload, err := document.Marshal(protocol.Presence{
 		Version: 1, State: state, Device: v.Device, Boot: v.id.Boot, Connection: v.connection, At: time.Now().UnixMilli(), Agent: "telltale fleet",
 	})
 	if err != nil {
 		return nil, err
 	}
-	topic := protocol.Topic{Kind: protocol.KindPresence, Vehicle: v.Vehicle, Device: v.Device}
+	topic := topics.Topic{Kind: topics.Presence, Vehicle: v.Vehicle, Device: v.Device}
 	p := publish(topic.String(), protocol.ContentPresence)
 	body := p.Content.(*packets.Publish)
 	body.QoS, body.Retain, body.Payload = 0, true, payload

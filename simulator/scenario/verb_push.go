@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
 )
 
 // Push publishes a campaign's file over MQTT, as fleet operations do.
@@ -23,11 +23,11 @@ func (p *Push) check(s *Scenario) error {
 }
 
 func (p *Push) do(ctx context.Context, e *Engine) error {
-	doc, err := readFile(e.scenario.Path(p.File), protocol.MaxDocument+1)
+	doc, err := readFile(e.scenario.Path(p.File), document.MaxInline+1)
 	if err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
-	parsed, err := codec.ParseCampaign(doc)
+	parsed, err := campaigns.Parse(doc)
 	if err != nil {
 		return fmt.Errorf("push %s: %w", p.File, err)
 	}

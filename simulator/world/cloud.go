@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
 )
 
 // startWait is how long a child may take to be ready.
@@ -41,7 +41,7 @@ func (w *World) LaunchCloud() error {
 		mqtt, http = orFree(w.cfg.MQTT), orFree(w.cfg.HTTP)
 	}
 	if download == "" {
-		download = cmp.Or(w.cfg.Download, protocol.DownloadEndpoint(orFree(w.cfg.MQTT)))
+		download = cmp.Or(w.cfg.Download, updates.DownloadEndpoint(orFree(w.cfg.MQTT)))
 	}
 	ready := make(chan cloudReady, 1)
 	// Recordings are played with the times they were made at: no bounds for those.

@@ -15,6 +15,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/topics"
 )
 
 // Operations is fleet operations: an MQTT client with an operator's certificate.
@@ -95,7 +96,7 @@ func (o *Operations) receive(p paho.PublishReceived) (bool, error) {
 
 // Push publishes a campaign document; it is stored when Push returns.
 func (o *Operations) Push(ctx context.Context, id protocol.CampaignID, doc []byte) error {
-	topic := protocol.Topic{Kind: protocol.KindOpsConfig, Name: "campaign", ID: string(id)}
+	topic := topics.Topic{Kind: topics.OpsConfig, Name: "campaign", ID: string(id)}
 	answer, err := o.conn.Publish(ctx, &paho.Publish{Topic: topic.String(), QoS: 1, Payload: doc})
 	if err != nil {
 		return fmt.Errorf("push campaign: %w", err)

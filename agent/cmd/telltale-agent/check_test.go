@@ -18,7 +18,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/hal/canbus/virtual"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
 // broker answers each CONNECT with a code, over TLS with certificates of both sides.
@@ -171,7 +171,7 @@ func TestCheck(t *testing.T) {
 		{"campaign of another vehicle", flags("--campaign", written(t, "apiVersion: campaigns.v1\nkind: Campaign\nmetadata: {id: c, revision: 1}\nspec:\n  signals: {s: {path: can0.NONE.*}}\n  collect: [{id: r, signals: [s]}]\n  priority: CS1\n")), "settings", "FAIL", "campaign c: spec.signals.s.path: no signal of this vehicle matches can0.NONE.*", false},
 		{"DBC file is a pipe", flags("--dbc", "can0="+pipe), "settings", "FAIL", "expected a regular file", false},
 		{"campaign is a pipe", flags("--campaign", pipe), "settings", "FAIL", "expected a regular file", false},
-		{"campaign too large", flags("--campaign", written(t, strings.Repeat("#", protocol.MaxDocument+1))), "settings", "FAIL", "expected at most 8192 bytes", false},
+		{"campaign too large", flags("--campaign", written(t, strings.Repeat("#", document.MaxInline+1))), "settings", "FAIL", "expected at most 8192 bytes", false},
 		{"no key", replaced("--key", id.path("none.key")), "key store", "FAIL", "none.key: no such file", false},
 		{"no key, and where it was looked for", replaced("--key", "/none/here/none.key"), "key store", "FAIL", "(--key, in /none/here)", false},
 		{"no authority", replaced("--ca", "/none/here/ca.crt"), "key store", "FAIL", "(--ca, in /none/here)", false},

@@ -18,7 +18,9 @@ import (
 	"telltale.dev/hal/keystore"
 	"telltale.dev/hal/keystore/file"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+
 	"telltale.dev/protocol/dbc"
 )
 
@@ -116,11 +118,11 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 // campaigns reads those in force until the cloud says otherwise.
 func (c *Settings) campaigns(cfg *agent.Config) error {
 	for _, name := range c.Campaign {
-		doc, _, err := durable.ReadRegular(name, protocol.MaxDocument)
+		doc, _, err := durable.ReadRegular(name, document.MaxInline)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.at("campaign", name), err)
 		}
-		parsed, err := codec.ParseCampaign(doc)
+		parsed, err := campaigns.Parse(doc)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

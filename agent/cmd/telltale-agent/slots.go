@@ -12,6 +12,7 @@ import (
 	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/updates"
 )
 
 // updates sets how the firmware is changed.
@@ -22,7 +23,7 @@ func (c *Settings) updates(cfg *agent.Config) error {
 	}
 	cfg.Update = update.Config{
 		Endpoints: c.Download, MaxBytes: size,
-		Running: protocol.Running{Version: c.UpdateVersion, Release: c.UpdateRelease, Board: c.UpdateBoard},
+		Running: updates.Running{Version: c.UpdateVersion, Release: c.UpdateRelease, Board: c.UpdateBoard},
 		Timing:  update.Timing{Health: c.UpdateHealth, BackoffMin: c.BackoffMin, BackoffMax: c.BackoffMax},
 	}
 	if c.UpdateVersion == unknownVersion {

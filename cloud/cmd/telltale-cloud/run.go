@@ -15,6 +15,7 @@ import (
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/updates"
 )
 
 type runCommand struct {
@@ -95,7 +96,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 func (c *runCommand) download() string {
 	switch c.Down {
 	case "":
-		return protocol.DownloadEndpoint(c.MQTT)
+		return updates.DownloadEndpoint(c.MQTT)
 	case "none":
 		return ""
 	}

@@ -16,7 +16,7 @@ import (
 
 	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/hal/storage"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/events"
 )
 
 // DataMount is where the data partition is.
@@ -77,7 +77,7 @@ func (d Disk) MountData(name string) error {
 		return d.mountTemporary(err)
 	}
 	d.Say("data partition made anew")
-	d.leaveNote(lostNote, protocol.StorageRecreated, lost)
+	d.leaveNote(lostNote, events.StorageRecreated, lost)
 	return nil
 }
 
@@ -87,12 +87,12 @@ func (d Disk) mountTemporary(why error) error {
 	if err := unix.Mount("tmpfs", DataMount, "tmpfs", unix.MS_NOSUID, "mode=755,size=64m"); err != nil {
 		return err
 	}
-	d.leaveNote(lostNote, protocol.StorageMemoryOnly, why)
+	d.leaveNote(lostNote, events.StorageMemoryOnly, why)
 	return nil
 }
 
 // leaveNote tells the agent what was lost and why. The device works without the agent knowing.
-func (d Disk) leaveNote(path string, state protocol.StorageState, why error) {
+func (d Disk) leaveNote(path string, state events.StorageState, why error) {
 	n := storage.Note{State: state, Reason: why.Error()}
 	if id, err := os.ReadFile(bootFile); err == nil {
 		n.Boot = strings.TrimSpace(string(id))

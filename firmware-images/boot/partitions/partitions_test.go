@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"telltale.dev/hal/storage"
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/events"
 )
 
 // TestClean looks at a file system that mke2fs makes, with and without errors.
@@ -54,12 +54,12 @@ func TestClean(t *testing.T) {
 func TestLeaveNote(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data-lost")
 	why := fmt.Errorf("superblock: %w", &os.PathError{Op: "read", Path: "/dev/vda6", Err: io.ErrUnexpectedEOF})
-	Disk{Say: t.Logf}.leaveNote(path, protocol.StorageMemoryOnly, why)
+	Disk{Say: t.Logf}.leaveNote(path, events.StorageMemoryOnly, why)
 	n, err := storage.Read(path)
 	if err != nil || n == nil {
 		t.Fatalf("got %v, %v", n, err)
 	}
-	if n.State != protocol.StorageMemoryOnly || n.Reason != "superblock: read (path): unexpected EOF" || len(n.Boot) != 36 {
+	if n.State != events.StorageMemoryOnly || n.Reason != "superblock: read (path): unexpected EOF" || len(n.Boot) != 36 {
 		t.Errorf("got %+v", n)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+
 	"telltale.dev/protocol/dbc"
 )
 
@@ -51,7 +53,7 @@ func (c *campaignCheckCommand) Run() error {
 			continue
 		}
 		fmt.Printf("%s: %s\n", name, describe(campaign))
-		if plan != nil && campaign.Kind != protocol.RemovalKind && !listChoices(os.Stdout, name, campaign, plan) {
+		if plan != nil && campaign.Kind != campaigns.KindRemoval && !listChoices(os.Stdout, name, campaign, plan) {
 			bad++
 		}
 	}
@@ -62,26 +64,26 @@ func (c *campaignCheckCommand) Run() error {
 }
 
 // readCampaign reads a file as the cloud reads what is published.
-func readCampaign(name string) (*protocol.Campaign, error) {
+func readCampaign(name string) (*campaigns.Campaign, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	doc, err := io.ReadAll(io.LimitReader(f, protocol.MaxDocument+1))
+	doc, err := io.ReadAll(io.LimitReader(f, document.MaxInline+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(doc) > protocol.MaxDocument {
-		return nil, fmt.Errorf("expected at most %d bytes", protocol.MaxDocument)
+	if len(doc) > document.MaxInline {
+		return nil, fmt.Errorf("expected at most %d bytes", document.MaxInline)
 	}
-	return codec.ParseCampaignChange(doc)
+	return campaigns.ParseChange(doc)
 }
 
 // describe says in one line what a document does.
-func describe(c *protocol.Campaign) string {
+func describe(c *campaigns.Campaign) string {
 	head := fmt.Sprintf("%s revision %d", c.Metadata.ID, c.Metadata.Revision)
-	if c.Kind == protocol.RemovalKind {
+	if c.Kind == campaigns.KindRemoval {
 		return head + ": takes the campaign back"
 	}
 	var rules []string
@@ -95,7 +97,7 @@ func describe(c *protocol.Campaign) string {
 }
 
 // listChoices says for each of the campaign's names how many signals it stands for; false when one stands for none.
-func listChoices(out io.Writer, file string, c *protocol.Campaign, plan *dbc.Plan) (good bool) {
+func listChoices(out io.Writer, file string, c *campaigns.Campaign, plan *dbc.Plan) (good bool) {
 	good = true
 	if len(c.Spec.Signals) == 0 {
 		fmt.Fprintf(out, "%s: all %d signals\n", file, len(plan.Signals()))

@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/simulator/world"
 )
 
@@ -82,7 +83,7 @@ func (c *certCommand) download() []string {
 
 // downloadFlag is the agent's flag for update files that are not at the port after the broker's.
 func downloadFlag(p world.Ports) []string {
-	if p.Download == "" || p.Download == protocol.DownloadEndpoint(p.MQTT) {
+	if p.Download == "" || p.Download == updates.DownloadEndpoint(p.MQTT) {
 		return nil
 	}
 	return []string{"--download", p.Download}

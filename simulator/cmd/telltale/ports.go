@@ -6,7 +6,7 @@ import (
 	"net"
 	"syscall"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
 )
 
 // listening is an address that the cloud is going to listen on, and the flag that says so.
@@ -21,7 +21,7 @@ type listening struct {
 func checkPorts(mqtt, http, download string) error {
 	all := []listening{{flag: "--mqtt", address: mqtt}, {flag: "--http", address: http}, {flag: "--download", address: download}}
 	if download == "" {
-		all[2].address = protocol.DownloadEndpoint(mqtt)
+		all[2].address = updates.DownloadEndpoint(mqtt)
 	}
 	for i := range all {
 		l, err := net.Listen("tcp", all[i].address)

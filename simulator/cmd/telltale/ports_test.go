@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
 )
 
 // freePair gives two addresses with adjacent free ports.
@@ -17,7 +17,7 @@ func freePair(t *testing.T) (first, next string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first, next = l.Addr().String(), protocol.DownloadEndpoint(l.Addr().String())
+		first, next = l.Addr().String(), updates.DownloadEndpoint(l.Addr().String())
 		after, err := net.Listen("tcp", next)
 		l.Close()
 		if err == nil {

@@ -14,7 +14,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/updates"
+
 	"telltale.dev/protocol/firmware"
 	"telltale.dev/simulator/scenario"
 )
@@ -194,7 +195,7 @@ func (c *updateStartCommand) show(u *updateView) error {
 	} else if !u.Ended {
 		fmt.Printf("%s is under way (%s); telltale update status %s tells how it stands\n", u.Version, u.State, c.VID)
 	}
-	if u.Ended && u.State != string(protocol.UpdateConfirmed) {
+	if u.Ended && u.State != string(updates.Confirmed) {
 		return errUpdate
 	}
 	return nil
@@ -203,12 +204,12 @@ func (c *updateStartCommand) show(u *updateView) error {
 // progress is one line on where the update stands.
 func (u *updateView) progress() string {
 	parts := []string{}
-	switch protocol.UpdateState(u.State) {
-	case protocol.UpdateDownloading:
+	switch updates.State(u.State) {
+	case updates.Downloading:
 		parts = append(parts, fmt.Sprintf("%d%% of %.1f MB", 100*u.Bytes/max(u.Size, 1), float64(u.Size)/1e6))
-	case protocol.UpdateConfirmed:
+	case updates.Confirmed:
 		parts = append(parts, fmt.Sprintf("%s (release %d) runs", u.Version, u.Release))
-	case protocol.UpdateTimedOut:
+	case updates.TimedOut:
 		parts = append(parts, "nothing was heard in time in the state "+u.TimedOutIn)
 	}
 	for _, part := range []string{u.Reason, u.Detail} {

@@ -1,21 +1,14 @@
-package codec_test
+package campaigns_test
 
 import (
 	"errors"
 	"testing"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/document/documenttest"
 )
-
-func encoded(t testing.TB, v any) []byte {
-	t.Helper()
-	data, err := codec.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 // later is a presence with what a later version may add.
 func later(fields map[string]any) map[string]any {
@@ -39,19 +32,19 @@ func TestUnknownFieldsArePassedOver(t *testing.T) {
 		{"a field of fields", map[string]any{"counter": map[string]any{"a": []any{1, "x"}}}, nil},
 		{"an empty must", map[string]any{"must": []string{}}, nil},
 		{"must be understood, and is", map[string]any{"must": []string{"state", "wakes"}}, nil},
-		{"must be understood, and is not", map[string]any{"counter": 4, "must": []string{"state", "counter"}}, codec.ErrNotSupported},
-		{"must be understood, and is not there", map[string]any{"must": []string{"counter"}}, codec.ErrNotSupported},
-		{"a field of what has none", map[string]any{"must": []string{"state.of"}}, codec.ErrNotSupported},
-		{"an empty name", map[string]any{"must": []string{""}}, codec.ErrNotSupported},
-		{"must is no list", map[string]any{"must": "counter"}, codec.ErrMalformed},
-		{"must lists numbers", map[string]any{"must": []int{1}}, codec.ErrMalformed},
-		{"must lists too many", map[string]any{"must": make([]string, codec.MaxMust+1)}, codec.ErrLimit},
-		{"a known field of another type", map[string]any{"conn": "seven"}, codec.ErrMalformed},
-		{"a known field out of range", map[string]any{"conn": -1}, codec.ErrMalformed},
+		{"must be understood, and is not", map[string]any{"counter": 4, "must": []string{"state", "counter"}}, document.ErrNotSupported},
+		{"must be understood, and is not there", map[string]any{"must": []string{"counter"}}, document.ErrNotSupported},
+		{"a field of what has none", map[string]any{"must": []string{"state.of"}}, document.ErrNotSupported},
+		{"an empty name", map[string]any{"must": []string{""}}, document.ErrNotSupported},
+		{"must is no list", map[string]any{"must": "counter"}, document.ErrMalformed},
+		{"must lists numbers", map[string]any{"must": []int{1}}, document.ErrMalformed},
+		{"must lists too many", map[string]any{"must": make([]string, document.MaxMust+1)}, document.ErrLimit},
+		{"a known field of another type", map[string]any{"conn": "seven"}, document.ErrMalformed},
+		{"a known field out of range", map[string]any{"conn": -1}, document.ErrMalformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var p protocol.Presence
-			err := codec.UnmarshalOpen(encoded(t, later(c.fields)), &p)
+			err := document.UnmarshalOpen(documenttest.Marshal(t, later(c.fields)), &p)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -61,14 +54,14 @@ func TestUnknownFieldsArePassedOver(t *testing.T) {
 		})
 	}
 	twice := []byte("\xa2\x61v\x01\x61v\x01")
-	if err := codec.UnmarshalOpen(twice, new(protocol.Presence)); !errors.Is(err, codec.ErrMalformed) {
+	if err := document.UnmarshalOpen(twice, new(protocol.Presence)); !errors.Is(err, document.ErrMalformed) {
 		t.Errorf("a field twice: got %v, want malformed", err)
 	}
 	unknownTwice := []byte("\xa3\x61v\x01\x61x\x01\x61x\x02")
-	if err := codec.UnmarshalOpen(unknownTwice, new(protocol.Presence)); !errors.Is(err, codec.ErrMalformed) {
+	if err := document.UnmarshalOpen(unknownTwice, new(protocol.Presence)); !errors.Is(err, document.ErrMalformed) {
 		t.Errorf("an unknown field twice: got %v, want malformed", err)
 	}
-	if err := codec.UnmarshalOpen(append(encoded(t, later(nil)), 0), new(protocol.Presence)); !errors.Is(err, codec.ErrMalformed) {
+	if err := document.UnmarshalOpen(append(documenttest.Marshal(t, later(nil)), 0), new(protocol.Presence)); !errors.Is(err, document.ErrMalformed) {
 		t.Errorf("bytes left over: got %v, want malformed", err)
 	}
 }
@@ -85,7 +78,7 @@ func TestCampaignsOfASetAreReadAlone(t *testing.T) {
 		}
 		return m
 	}
-	set, members, err := codec.ParseCampaignSet(encoded(t, map[string]any{"v": 1, "rev": 9, "later": true, "campaigns": []any{
+	set, members, err := campaigns.ParseSet(documenttest.Marshal(t, map[string]any{"v": 1, "rev": 9, "later": true, "campaigns": []any{
 		member("plain", nil),
 		member("demanding", map[string]any{"must": []string{"spec.collect.when"}}),
 		member("content", map[string]any{"must": []string{"spec.collect.every", "metadata.revision", "spec.signals.any.path"}}),
@@ -101,8 +94,8 @@ func TestCampaignsOfASetAreReadAlone(t *testing.T) {
 		revision uint64
 		err      error
 	}{
-		{"plain", 3, nil}, {"demanding", 3, codec.ErrNotSupported}, {"content", 3, nil}, {"broken", 3, codec.ErrMalformed},
-		{"", 0, codec.ErrMalformed}, {"", 0, codec.ErrMalformed},
+		{"plain", 3, nil}, {"demanding", 3, document.ErrNotSupported}, {"content", 3, nil}, {"broken", 3, document.ErrMalformed},
+		{"", 0, document.ErrMalformed}, {"", 0, document.ErrMalformed},
 	} {
 		m := members[i]
 		if !errors.Is(m.Err, want.err) || want.err == nil && m.Err != nil || m.Campaign.Metadata.ID != want.id || m.Campaign.Metadata.Revision != want.revision {
@@ -112,7 +105,7 @@ func TestCampaignsOfASetAreReadAlone(t *testing.T) {
 			t.Errorf("%d: got %v", i, m.Campaign.Validate())
 		}
 	}
-	if _, _, err := codec.ParseCampaignSet(encoded(t, map[string]any{"v": 1, "rev": 9, "must": []string{"rollout"}})); !errors.Is(err, codec.ErrNotSupported) {
+	if _, _, err := campaigns.ParseSet(documenttest.Marshal(t, map[string]any{"v": 1, "rev": 9, "must": []string{"rollout"}})); !errors.Is(err, document.ErrNotSupported) {
 		t.Errorf("got %v, want not supported", err)
 	}
 }
@@ -120,14 +113,14 @@ func TestCampaignsOfASetAreReadAlone(t *testing.T) {
 // FuzzUnmarshalOpen: what the strict reader takes the open one takes, too, and reads the same.
 func FuzzUnmarshalOpen(f *testing.F) {
 	for _, fields := range []map[string]any{nil, {"counter": 4}, {"must": []string{"state"}}, {"must": []string{"x"}}, {"must": 1}} {
-		f.Add(encoded(f, later(fields)))
+		f.Add(documenttest.Marshal(f, later(fields)))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var strict, open protocol.Presence
-		strictErr, openErr := codec.Unmarshal(data, &strict), codec.UnmarshalOpen(data, &open)
+		strictErr, openErr := document.Unmarshal(data, &strict), document.UnmarshalOpen(data, &open)
 		if strictErr == nil && (openErr != nil || open != strict) {
 			t.Errorf("got %+v, %v, want %+v", open, openErr, strict)
 		}
-		_, _, _ = codec.ParseCampaignSet(data)
+		_, _, _ = campaigns.ParseSet(data)
 	})
 }

@@ -1,4 +1,4 @@
-package protocol_test
+package topics_test
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/topics"
 )
 
 // hash is a schema's, as topics spell it.
@@ -17,39 +19,39 @@ var hash = protocol.SchemaHash{0x9c, 0x1f, 31: 7}
 // tree has one topic of each kind.
 var tree = []struct {
 	text  string
-	topic protocol.Topic
+	topic topics.Topic
 	word  string
 }{
-	{"v1/k7/up/presence/tcu", protocol.Topic{Kind: protocol.KindPresence, Vehicle: "k7", Device: "tcu"}, "presence"},
-	{"v1/k7/up/checkin/tcu", protocol.Topic{Kind: protocol.KindCheckin, Vehicle: "k7", Device: "tcu"}, "checkin"},
-	{"v1/k7/up/state", protocol.Topic{Kind: protocol.KindState, Vehicle: "k7"}, "state"},
-	{"v1/k7/up/event/braking.severe", protocol.Topic{Kind: protocol.KindEvent, Vehicle: "k7", Name: "braking.severe"}, "event"},
-	{"v1/k7/up/telemetry/c-1", protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: "k7", Campaign: "c-1"}, "telemetry"},
-	{"v1/k7/up/schema/" + hash.String(), protocol.Topic{Kind: protocol.KindSchema, Vehicle: "k7", Schema: hash}, "schema"},
-	{"v1/k7/up/object/o1", protocol.Topic{Kind: protocol.KindObject, Vehicle: "k7", ID: "o1"}, "object"},
-	{"v1/k7/up/command/doors.unlock/e1/status", protocol.Topic{Kind: protocol.KindCommandStatus, Vehicle: "k7", Name: "doors.unlock", ID: "e1"}, "command"},
-	{"v1/k7/up/config/campaigns/status", protocol.Topic{Kind: protocol.KindConfigStatus, Vehicle: "k7", Name: "campaigns"}, "config"},
-	{"v1/k7/up/workload/w1/state", protocol.Topic{Kind: protocol.KindWorkloadState, Vehicle: "k7", Name: "w1"}, "workload"},
-	{"v1/k7/up/update/tcu/feedback", protocol.Topic{Kind: protocol.KindUpdateFeedback, Vehicle: "k7", Device: "tcu"}, "update"},
-	{"v1/k7/up/security/tcu", protocol.Topic{Kind: protocol.KindSecurity, Vehicle: "k7", Device: "tcu"}, "security"},
-	{"v1/k7/up/health/tcu", protocol.Topic{Kind: protocol.KindHealth, Vehicle: "k7", Device: "tcu"}, "health"},
-	{"v1/k7/down/command/doors.unlock/e1/request", protocol.Topic{Kind: protocol.KindCommandRequest, Vehicle: "k7", Name: "doors.unlock", ID: "e1"}, "command"},
-	{"v1/k7/down/command/doors.unlock/e1/cancel", protocol.Topic{Kind: protocol.KindCommandCancel, Vehicle: "k7", Name: "doors.unlock", ID: "e1"}, "command"},
-	{"v1/k7/down/config/campaigns", protocol.Topic{Kind: protocol.KindConfig, Vehicle: "k7", Name: "campaigns"}, "config"},
-	{"v1/k7/down/fetch", protocol.Topic{Kind: protocol.KindFetch, Vehicle: "k7"}, "fetch"},
-	{"v1/bcast/de/weather/u33", protocol.Topic{Kind: protocol.KindBroadcast, Market: "de", Service: "weather", Cell: "u33"}, "bcast"},
-	{"v1/ops/config/campaign/c1", protocol.Topic{Kind: protocol.KindOpsConfig, Name: "campaign", ID: "c1"}, "ops"},
-	{"v1/ops/config/campaign/c1/result", protocol.Topic{Kind: protocol.KindOpsResult, Name: "campaign", ID: "c1"}, "ops"},
+	{"v1/k7/up/presence/tcu", topics.Topic{Kind: topics.Presence, Vehicle: "k7", Device: "tcu"}, "presence"},
+	{"v1/k7/up/checkin/tcu", topics.Topic{Kind: topics.Checkin, Vehicle: "k7", Device: "tcu"}, "checkin"},
+	{"v1/k7/up/state", topics.Topic{Kind: topics.State, Vehicle: "k7"}, "state"},
+	{"v1/k7/up/event/braking.severe", topics.Topic{Kind: topics.Event, Vehicle: "k7", Name: "braking.severe"}, "event"},
+	{"v1/k7/up/telemetry/c-1", topics.Topic{Kind: topics.Telemetry, Vehicle: "k7", Campaign: "c-1"}, "telemetry"},
+	{"v1/k7/up/schema/" + hash.String(), topics.Topic{Kind: topics.Schema, Vehicle: "k7", Schema: hash}, "schema"},
+	{"v1/k7/up/object/o1", topics.Topic{Kind: topics.Object, Vehicle: "k7", ID: "o1"}, "object"},
+	{"v1/k7/up/command/doors.unlock/e1/status", topics.Topic{Kind: topics.CommandStatus, Vehicle: "k7", Name: "doors.unlock", ID: "e1"}, "command"},
+	{"v1/k7/up/config/campaigns/status", topics.Topic{Kind: topics.ConfigStatus, Vehicle: "k7", Name: "campaigns"}, "config"},
+	{"v1/k7/up/workload/w1/state", topics.Topic{Kind: topics.WorkloadState, Vehicle: "k7", Name: "w1"}, "workload"},
+	{"v1/k7/up/update/tcu/feedback", topics.Topic{Kind: topics.UpdateFeedback, Vehicle: "k7", Device: "tcu"}, "update"},
+	{"v1/k7/up/security/tcu", topics.Topic{Kind: topics.Security, Vehicle: "k7", Device: "tcu"}, "security"},
+	{"v1/k7/up/health/tcu", topics.Topic{Kind: topics.Health, Vehicle: "k7", Device: "tcu"}, "health"},
+	{"v1/k7/down/command/doors.unlock/e1/request", topics.Topic{Kind: topics.CommandRequest, Vehicle: "k7", Name: "doors.unlock", ID: "e1"}, "command"},
+	{"v1/k7/down/command/doors.unlock/e1/cancel", topics.Topic{Kind: topics.CommandCancel, Vehicle: "k7", Name: "doors.unlock", ID: "e1"}, "command"},
+	{"v1/k7/down/config/campaigns", topics.Topic{Kind: topics.Config, Vehicle: "k7", Name: "campaigns"}, "config"},
+	{"v1/k7/down/fetch", topics.Topic{Kind: topics.Fetch, Vehicle: "k7"}, "fetch"},
+	{"v1/bcast/de/weather/u33", topics.Topic{Kind: topics.Broadcast, Market: "de", Service: "weather", Cell: "u33"}, "bcast"},
+	{"v1/ops/config/campaign/c1", topics.Topic{Kind: topics.OpsConfig, Name: "campaign", ID: "c1"}, "ops"},
+	{"v1/ops/config/campaign/c1/result", topics.Topic{Kind: topics.OpsResult, Name: "campaign", ID: "c1"}, "ops"},
 }
 
 func TestTopics(t *testing.T) {
-	seen := map[protocol.Kind]bool{}
+	seen := map[topics.Kind]bool{}
 	for _, c := range tree {
 		seen[c.topic.Kind] = true
 		if got := c.topic.String(); got != c.text {
 			t.Errorf("got %s, want %s", got, c.text)
 		}
-		if got, err := protocol.ParseTopic(c.text); err != nil || got != c.topic {
+		if got, err := topics.Parse(c.text); err != nil || got != c.topic {
 			t.Errorf("%s: got %+v, %v, want %+v", c.text, got, err, c.topic)
 		}
 		if got := c.topic.Kind.Word(); got != c.word {
@@ -60,13 +62,13 @@ func TestTopics(t *testing.T) {
 			t.Errorf("%s: got up %v, down %v", c.text, c.topic.Kind.Up(), c.topic.Kind.Down())
 		}
 	}
-	for k := protocol.KindPresence; k.Word() != "unset"; k++ {
+	for k := topics.Presence; k.Word() != "unset"; k++ {
 		if !seen[k] {
 			t.Errorf("kind %d (%s) is not in the table", k, k.Word())
 		}
 	}
-	for _, k := range []protocol.Kind{protocol.KindUnset, 200} {
-		if got := (protocol.Topic{Kind: k, Vehicle: "k7"}).String(); got != "" || k.Word() != "unset" || k.Up() || k.Down() {
+	for _, k := range []topics.Kind{topics.Unset, 200} {
+		if got := (topics.Topic{Kind: k, Vehicle: "k7"}).String(); got != "" || k.Word() != "unset" || k.Up() || k.Down() {
 			t.Errorf("kind %d: got %q, want nothing", k, got)
 		}
 	}
@@ -80,8 +82,8 @@ func TestBadTopics(t *testing.T) {
 		"v1/k7/down/config/a/b", "v1/ops/config/campaign", "v1/ops/config/campaign/c1/result/x", "v1/ops/config/campaign/c1/other",
 		"v1/k7/up/event/" + strings.Repeat("x", 65), strings.Repeat("x", 300), strings.Repeat("/", 200), "$SYS/broker", "v1/k\x007/up/state",
 	} {
-		if got, err := protocol.ParseTopic(text); !errors.Is(err, protocol.ErrTopic) || got != (protocol.Topic{}) {
-			t.Errorf("%q: got %+v, %v, want %v", text, got, err, protocol.ErrTopic)
+		if got, err := topics.Parse(text); !errors.Is(err, topics.ErrInvalid) || got != (topics.Topic{}) {
+			t.Errorf("%q: got %+v, %v, want %v", text, got, err, topics.ErrInvalid)
 		}
 	}
 }
@@ -89,18 +91,18 @@ func TestBadTopics(t *testing.T) {
 // TestErrorsHideTopics: topics hold identifiers of vehicles, so errors do not repeat them.
 func TestErrorsHideTopics(t *testing.T) {
 	for _, text := range []string{"v1/WVWZZZ1K/up/nothing", "v1/WVWZZZ1K./up/state", "v1/WVWZZZ1K/up/event/ "} {
-		if _, err := protocol.ParseTopic(text); err == nil || strings.Contains(err.Error(), "WVWZZZ1K") {
+		if _, err := topics.Parse(text); err == nil || strings.Contains(err.Error(), "WVWZZZ1K") {
 			t.Errorf("got %v, want an error without the vehicle", err)
 		}
 	}
 }
 
 // drawTopic gives any topic whose fields are good.
-func drawTopic(t *rapid.T) protocol.Topic {
+func drawTopic(t *rapid.T) topics.Topic {
 	id := rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9_-]{0,63}`)
 	name := rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`)
 	kind := rapid.SampledFrom(tree).Draw(t, "kind").topic
-	out := protocol.Topic{Kind: kind.Kind}
+	out := topics.Topic{Kind: kind.Kind}
 	if kind.Vehicle != "" {
 		out.Vehicle = protocol.VehicleID(id.Filter(func(s string) bool {
 			_, err := protocol.ParseVehicleID(s)
@@ -131,11 +133,11 @@ func TestAnyTopic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawTopic(t)
 		text := want.String()
-		got, err := protocol.ParseTopic(text)
+		got, err := topics.Parse(text)
 		if err != nil || got != want {
 			t.Fatalf("%s: got %+v, %v, want %+v", text, got, err, want)
 		}
-		if len(text) > protocol.MaxTopicLength || strings.Count(text, "/") >= protocol.MaxTopicLevels {
+		if len(text) > topics.MaxLength || strings.Count(text, "/") >= topics.MaxLevels {
 			t.Fatalf("%s: beyond the bounds", text)
 		}
 	})
@@ -150,9 +152,9 @@ func FuzzTopic(f *testing.F) {
 		f.Add(bad)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		topic, err := protocol.ParseTopic(s)
+		topic, err := topics.Parse(s)
 		if err != nil {
-			if !errors.Is(err, protocol.ErrTopic) || topic != (protocol.Topic{}) {
+			if !errors.Is(err, topics.ErrInvalid) || topic != (topics.Topic{}) {
 				t.Errorf("%q: got %+v, %v", s, topic, err)
 			}
 			return
@@ -160,7 +162,7 @@ func FuzzTopic(f *testing.F) {
 		if topic.String() != s {
 			t.Errorf("got %q, want %q", topic, s)
 		}
-		if again, err := protocol.ParseTopic(topic.String()); err != nil || again != topic {
+		if again, err := topics.Parse(topic.String()); err != nil || again != topic {
 			t.Errorf("%q: got %+v, %v again, want %+v", s, again, err, topic)
 		}
 		if strings.ContainsAny(s, "+#\x00 ") {
@@ -172,24 +174,24 @@ func FuzzTopic(f *testing.F) {
 func BenchmarkParseTopic(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := protocol.ParseTopic("v1/k7q4mjx2/up/telemetry/severe-braking-eu26"); err != nil {
+		if _, err := topics.Parse("v1/k7q4mjx2/up/telemetry/severe-braking-eu26"); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkTopicString(b *testing.B) {
-	t := protocol.Topic{Kind: protocol.KindTelemetry, Vehicle: "k7q4mjx2", Campaign: "severe-braking-eu26"}
+	t := topics.Topic{Kind: topics.Telemetry, Vehicle: "k7q4mjx2", Campaign: "severe-braking-eu26"}
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = t.String()
 	}
 }
 
-func ExampleParseTopic() {
-	t, err := protocol.ParseTopic("v1/k7q4/up/telemetry/severe-braking")
+func ExampleParse() {
+	t, err := topics.Parse("v1/k7q4/up/telemetry/severe-braking")
 	fmt.Println(t.Kind.Word(), t.Vehicle, t.Campaign, t.Kind.Up(), err)
-	fmt.Println(protocol.Topic{Kind: protocol.KindConfig, Vehicle: "k7q4", Name: protocol.DocumentCampaigns})
+	fmt.Println(topics.Topic{Kind: topics.Config, Vehicle: "k7q4", Name: campaigns.Document})
 	// Output:
 	// telemetry k7q4 severe-braking true <nil>
 	// v1/k7q4/down/config/campaigns

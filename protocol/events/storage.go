@@ -1,15 +1,18 @@
-package protocol
+// Package events holds the payloads of a device's events, up/event/{type}.
+package events
 
 import (
 	"errors"
 	"fmt"
 	"unicode"
 	"unicode/utf8"
+
+	"telltale.dev/protocol"
 )
 
-// EventStorage is the type of the event by which a device says what its start
+// TypeStorage is the type of the event by which a device says what its start
 // found of its data partition: up/event/storage.
-const EventStorage = "storage"
+const TypeStorage = "storage"
 
 // ErrStorage is wrapped by every error about a storage event that is not as it should be.
 var ErrStorage = errors.New("malformed storage event")
@@ -33,17 +36,17 @@ const MaxStorageReason = 200
 // Storage is the payload of a storage event. A loss is told once, though maybe
 // more than once with the same Loss when a power cut hid that it was.
 type Storage struct {
-	Version int          `cbor:"v" json:"version"` // 1
-	Device  DeviceID     `cbor:"did" json:"device"`
-	State   StorageState `cbor:"storage" json:"storage"`
-	Loss    string       `cbor:"loss,omitempty" json:"loss,omitempty"`     // names the loss, an identifier; empty when kept
-	Reason  string       `cbor:"reason,omitempty" json:"reason,omitempty"` // one line for a person, no identifiers, no paths
-	At      int64        `cbor:"at,omitempty" json:"at,omitempty"`         // ms since the Unix epoch by the vehicle's clock
+	Version int               `cbor:"v" json:"version"` // 1
+	Device  protocol.DeviceID `cbor:"did" json:"device"`
+	State   StorageState      `cbor:"storage" json:"storage"`
+	Loss    string            `cbor:"loss,omitempty" json:"loss,omitempty"`     // names the loss, an identifier; empty when kept
+	Reason  string            `cbor:"reason,omitempty" json:"reason,omitempty"` // one line for a person, no identifiers, no paths
+	At      int64             `cbor:"at,omitempty" json:"at,omitempty"`         // ms since the Unix epoch by the vehicle's clock
 }
 
 // Validate says which field is wrong. The error wraps ErrStorage.
 func (s *Storage) Validate() error {
-	_, deviceErr := ParseDeviceID(string(s.Device))
+	_, deviceErr := protocol.ParseDeviceID(string(s.Device))
 	var err error
 	switch {
 	case s.Version != 1:
@@ -55,7 +58,7 @@ func (s *Storage) Validate() error {
 	case s.State == StorageKept && (s.Loss != "" || s.Reason != ""):
 		err = errors.New("loss and reason: expected none where nothing is lost")
 	case s.State.Lost():
-		err = checkID("loss", s.Loss)
+		err = protocol.CheckID("loss", s.Loss)
 	}
 	if err == nil && !oneLine(s.Reason) {
 		err = fmt.Errorf("reason: expected one line of at most %d bytes", MaxStorageReason)

@@ -1,20 +1,23 @@
-package protocol
+// Package campaigns holds the document that says what a vehicle collects, how, and with which
+// priority it travels; it is written by people in YAML and travels as CBOR.
+package campaigns
 
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"telltale.dev/protocol"
 )
 
-// CampaignAPIVersion and CampaignKind head each campaign document; RemovalKind instead
-// of CampaignKind takes a campaign back.
+// APIVersion and KindCampaign head each campaign document; KindRemoval instead
+// of KindCampaign takes a campaign back.
 const (
-	CampaignAPIVersion = "campaigns.v1"
-	CampaignKind       = "Campaign"
-	RemovalKind        = "Removal"
+	APIVersion   = "campaigns.v1"
+	KindCampaign = "Campaign"
+	KindRemoval  = "Removal"
 )
 
 // Limits and defaults of a campaign document.
@@ -30,34 +33,34 @@ const (
 	MaxBatch        = 192 << 10 // leaves room for topic and properties below MaxPacket
 )
 
-// ErrCampaign is wrapped by every error about a campaign's content.
-var ErrCampaign = errors.New("invalid campaign")
+// ErrInvalid is wrapped by every error about a campaign's content.
+var ErrInvalid = errors.New("invalid campaign")
 
 // Campaign says what a vehicle collects, how, and with which priority it travels.
 type Campaign struct {
-	APIVersion string           `yaml:"apiVersion" cbor:"apiVersion" json:"apiVersion"`
-	Kind       string           `yaml:"kind" cbor:"kind" json:"kind"`
-	Metadata   CampaignMetadata `yaml:"metadata" cbor:"metadata" json:"metadata"`
-	Spec       CampaignSpec     `yaml:"spec" cbor:"spec" json:"spec"`
+	APIVersion string   `yaml:"apiVersion" cbor:"apiVersion" json:"apiVersion"`
+	Kind       string   `yaml:"kind" cbor:"kind" json:"kind"`
+	Metadata   Metadata `yaml:"metadata" cbor:"metadata" json:"metadata"`
+	Spec       Spec     `yaml:"spec" cbor:"spec" json:"spec"`
 }
 
-// CampaignMetadata identifies a revision of a campaign.
-type CampaignMetadata struct {
-	ID       CampaignID `yaml:"id" cbor:"id" json:"id"`
-	Revision uint64     `yaml:"revision" cbor:"revision" json:"revision"` // from 1; the higher one wins
+// Metadata identifies a revision of a campaign.
+type Metadata struct {
+	ID       protocol.CampaignID `yaml:"id" cbor:"id" json:"id"`
+	Revision uint64              `yaml:"revision" cbor:"revision" json:"revision"` // from 1; the higher one wins
 }
 
-// CampaignSpec is the body of a campaign.
-type CampaignSpec struct {
+// Spec is the body of a campaign.
+type Spec struct {
 	// Signals gives names to signals for the rules. Empty means that rules speak of all signals.
 	Signals map[string]SignalSelector `yaml:"signals,omitempty" cbor:"signals,omitempty" json:"signals,omitempty"`
 	// Collect holds 1 to MaxRules rules.
-	Collect []CollectRule `yaml:"collect" cbor:"collect" json:"collect"`
+	Collect []Rule `yaml:"collect" cbor:"collect" json:"collect"`
 	// Priority is the class of the batches; unset means CS1.
 	Priority string `yaml:"priority,omitempty" cbor:"priority,omitempty" json:"priority,omitempty"`
 	// Purpose is the purpose under which the data is collected, spelt like an identifier; empty: none given.
-	Purpose  string           `yaml:"purpose,omitempty" cbor:"purpose,omitempty" json:"purpose,omitempty"`
-	Encoding CampaignEncoding `yaml:"encoding,omitempty" cbor:"encoding,omitempty" json:"encoding,omitempty"`
+	Purpose  string   `yaml:"purpose,omitempty" cbor:"purpose,omitempty" json:"purpose,omitempty"`
+	Encoding Encoding `yaml:"encoding,omitempty" cbor:"encoding,omitempty" json:"encoding,omitempty"`
 }
 
 // SignalSelector picks signals by path "bus.message.signal", each part a glob in path.Match's syntax;
@@ -66,8 +69,8 @@ type SignalSelector struct {
 	Path string `yaml:"path" cbor:"path" json:"path"`
 }
 
-// CollectRule is one way of collecting: exactly one of Every and OnChange, or neither for every sample.
-type CollectRule struct {
+// Rule is one way of collecting: exactly one of Every and OnChange, or neither for every sample.
+type Rule struct {
 	ID string `yaml:"id" cbor:"id" json:"id"`
 	// Every is a grid: each signal's last value once per interval, if it was seen in it. Written like "100ms".
 	Every string `yaml:"every,omitempty" cbor:"every,omitempty" json:"every,omitempty"`
@@ -77,8 +80,8 @@ type CollectRule struct {
 	Signals []string `yaml:"signals,omitempty" cbor:"signals,omitempty" json:"signals,omitempty"`
 }
 
-// CampaignEncoding bounds batches.
-type CampaignEncoding struct {
+// Encoding bounds batches.
+type Encoding struct {
 	Batch BatchLimits `yaml:"batch,omitempty" cbor:"batch,omitempty" json:"batch,omitempty"`
 }
 
@@ -88,57 +91,47 @@ type BatchLimits struct {
 	Bytes string `yaml:"bytes,omitempty" cbor:"bytes,omitempty" json:"bytes,omitempty"` // "64KiB" by default
 }
 
-// CampaignSet is the document "campaigns" of one vehicle: everything that it
+// Set is the document "campaigns" of one vehicle: everything that it
 // shall collect. An empty set means the vehicle's default.
-type CampaignSet struct {
+type Set struct {
 	Version   int        `cbor:"v" json:"version"` // 1
 	Revision  uint64     `cbor:"rev" json:"revision"`
 	Campaigns []Campaign `cbor:"campaigns" json:"campaigns"`
 }
 
-// DocumentCampaigns names the document in topics: down/config/campaigns.
-const DocumentCampaigns = "campaigns"
-
-// Mode is how a rule samples; the words are those of schema documents.
-type Mode string
-
-// The modes.
-const (
-	ModeAll      Mode = "all"
-	ModeGrid     Mode = "grid"
-	ModeOnChange Mode = "onchange"
-)
+// Document names the document in topics: down/config/campaigns.
+const Document = "campaigns"
 
 // Everything is the campaign that a vehicle runs when nobody told it otherwise: every sample of every signal.
 func Everything() Campaign {
 	return Campaign{
-		APIVersion: CampaignAPIVersion, Kind: CampaignKind,
-		Metadata: CampaignMetadata{ID: "everything", Revision: 1},
-		Spec:     CampaignSpec{Collect: []CollectRule{{ID: "all"}}},
+		APIVersion: APIVersion, Kind: KindCampaign,
+		Metadata: Metadata{ID: "everything", Revision: 1},
+		Spec:     Spec{Collect: []Rule{{ID: "all"}}},
 	}
 }
 
 // Class is the priority of the campaign's batches, CS1 when unset.
-func (c *Campaign) Class() Priority {
-	if p, err := ParsePriority(c.Spec.Priority); err == nil {
+func (c *Campaign) Class() protocol.Priority {
+	if p, err := protocol.ParsePriority(c.Spec.Priority); err == nil {
 		return p
 	}
-	return CS1
+	return protocol.CS1
 }
 
 // Mode tells how the rule samples.
-func (r *CollectRule) Mode() Mode {
+func (r *Rule) Mode() protocol.Mode {
 	switch {
 	case r.OnChange:
-		return ModeOnChange
+		return protocol.ModeOnChange
 	case r.Every != "":
-		return ModeGrid
+		return protocol.ModeGrid
 	}
-	return ModeAll
+	return protocol.ModeAll
 }
 
 // Interval is the rule's grid, 0 when it has none. The rule must have passed Validate.
-func (r *CollectRule) Interval() time.Duration {
+func (r *Rule) Interval() time.Duration {
 	d, _ := time.ParseDuration(r.Every)
 	return d
 }
@@ -153,28 +146,28 @@ func (b BatchLimits) AgeLimit() time.Duration {
 
 // SizeLimit is the batch size in bytes with its default.
 func (b BatchLimits) SizeLimit() int {
-	if n, err := ParseSize(b.Bytes); err == nil {
+	if n, err := protocol.ParseSize(b.Bytes); err == nil {
 		return int(n) // Validate bounds it
 	}
 	return DefaultBatch
 }
 
 // Validate checks everything that can be checked without a vehicle. The error
-// wraps ErrCampaign and names the field and what was expected.
+// wraps ErrInvalid and names the field and what was expected.
 func (c *Campaign) Validate() error {
-	if err := c.validateHead(CampaignKind); err != nil {
+	if err := c.validateHead(KindCampaign); err != nil {
 		return err
 	}
 	return c.Spec.validate()
 }
 
-// ValidateRemoval is Validate for a document of RemovalKind: it has no spec.
+// ValidateRemoval is Validate for a document of KindRemoval: it has no spec.
 func (c *Campaign) ValidateRemoval() error {
-	if err := c.validateHead(RemovalKind); err != nil {
+	if err := c.validateHead(KindRemoval); err != nil {
 		return err
 	}
 	s := &c.Spec
-	if len(s.Signals)+len(s.Collect) > 0 || s.Priority != "" || s.Purpose != "" || s.Encoding != (CampaignEncoding{}) {
+	if len(s.Signals)+len(s.Collect) > 0 || s.Priority != "" || s.Purpose != "" || s.Encoding != (Encoding{}) {
 		return invalid("spec", "expected none in a removal")
 	}
 	return nil
@@ -182,13 +175,13 @@ func (c *Campaign) ValidateRemoval() error {
 
 // validateHead checks everything but the spec.
 func (c *Campaign) validateHead(kind string) error {
-	if c.APIVersion != CampaignAPIVersion {
-		return invalid("apiVersion", "expected "+CampaignAPIVersion)
+	if c.APIVersion != APIVersion {
+		return invalid("apiVersion", "expected "+APIVersion)
 	}
 	if c.Kind != kind {
 		return invalid("kind", "expected "+kind)
 	}
-	if _, err := ParseCampaignID(string(c.Metadata.ID)); err != nil {
+	if _, err := protocol.ParseCampaignID(string(c.Metadata.ID)); err != nil {
 		return invalid("metadata.id", err.Error())
 	}
 	if c.Metadata.Revision == 0 {
@@ -197,7 +190,7 @@ func (c *Campaign) validateHead(kind string) error {
 	return nil
 }
 
-func (s *CampaignSpec) validate() error {
+func (s *Spec) validate() error {
 	if len(s.Signals) > MaxAliases {
 		return invalid("spec.signals", fmt.Sprintf("expected at most %d", MaxAliases))
 	}
@@ -210,19 +203,19 @@ func (s *CampaignSpec) validate() error {
 		return err
 	}
 	if s.Priority != "" {
-		if _, err := ParsePriority(s.Priority); err != nil {
+		if _, err := protocol.ParsePriority(s.Priority); err != nil {
 			return invalid("spec.priority", err.Error())
 		}
 	}
 	if s.Purpose != "" {
-		if err := checkID("purpose", s.Purpose); err != nil {
+		if err := protocol.CheckID("purpose", s.Purpose); err != nil {
 			return invalid("spec.purpose", err.Error())
 		}
 	}
 	return s.Encoding.Batch.validate()
 }
 
-func (s *CampaignSpec) validateRules() error {
+func (s *Spec) validateRules() error {
 	if n := len(s.Collect); n == 0 || n > MaxRules {
 		return invalid("spec.collect", fmt.Sprintf("expected 1 to %d rules", MaxRules))
 	}
@@ -244,14 +237,14 @@ func (s SignalSelector) validate() error {
 	if strings.Count(s.Path, ".") != 2 {
 		return errors.New("expected bus.message.signal")
 	}
-	if _, err := MatchName(s.Path, ""); err != nil {
+	if _, err := protocol.MatchName(s.Path, ""); err != nil {
 		return errors.New("expected a glob")
 	}
 	return nil
 }
 
-func (r *CollectRule) validate(field string, aliases map[string]SignalSelector) error {
-	if err := checkID("id", r.ID); err != nil {
+func (r *Rule) validate(field string, aliases map[string]SignalSelector) error {
+	if err := protocol.CheckID("id", r.ID); err != nil {
 		return invalid(field+".id", err.Error())
 	}
 	if r.OnChange && r.Every != "" {
@@ -277,49 +270,21 @@ func (b BatchLimits) validate() error {
 		}
 	}
 	if b.Bytes != "" {
-		if n, err := ParseSize(b.Bytes); err != nil || n < MinBatch || n > MaxBatch {
+		if n, err := protocol.ParseSize(b.Bytes); err != nil || n < MinBatch || n > MaxBatch {
 			return invalid("spec.encoding.batch.bytes", "expected 1KiB to 192KiB, such as 64KiB")
 		}
 	}
 	return nil
 }
 
-// ParseSize reads "512", "64KiB", "20MiB" or "1GiB" as bytes, on every machine the same.
-func ParseSize(s string) (int64, error) {
-	digits, factor := s, int64(1)
-	for _, unit := range [...]struct {
-		suffix string
-		factor int64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"B", 1}} {
-		if d, ok := strings.CutSuffix(s, unit.suffix); ok {
-			digits, factor = d, unit.factor
-			break
-		}
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || digits[0] < '0' || digits[0] > '9' || n > math.MaxInt64/factor {
-		return 0, fmt.Errorf("size %.16q: expected a number of B, KiB, MiB or GiB", s)
-	}
-	return n * factor, nil
-}
-
-// ParseSizeFrom is ParseSize for a size of at least so many bytes.
-func ParseSizeFrom(s string, least int64) (int64, error) {
-	n, err := ParseSize(s)
-	if err == nil && n < least {
-		return 0, fmt.Errorf("size %.16q: expected at least %d KiB", s, least>>10)
-	}
-	return n, err
-}
-
 func invalid(field, expected string) error {
 	return &campaignError{field + ": " + expected}
 }
 
-// campaignError is an error that wraps ErrCampaign without saying it: its text goes to
+// campaignError is an error that wraps ErrInvalid without saying it: its text goes to
 // operators, who know that it is their campaign.
 type campaignError struct{ text string }
 
 func (e *campaignError) Error() string { return e.text }
 
-func (e *campaignError) Unwrap() error { return ErrCampaign }
+func (e *campaignError) Unwrap() error { return ErrInvalid }

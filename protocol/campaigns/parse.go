@@ -1,4 +1,4 @@
-package codec
+package campaigns
 
 import (
 	"bytes"
@@ -13,15 +13,15 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"go.yaml.in/yaml/v3"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/document"
 )
 
-// ParseCampaign reads a campaign document of at most protocol.MaxDocument
+// Parse reads a campaign document of at most document.MaxInline
 // bytes, YAML or CBOR, told by its first byte: a CBOR map begins with a byte
 // that UTF-8 text never begins with. Unknown and duplicate fields are refused,
-// and what was read is validated. The error wraps protocol.ErrCampaign,
-// ErrMalformed or ErrLimit, and names the line (YAML) or field.
-func ParseCampaign(doc []byte) (*protocol.Campaign, error) {
+// and what was read is validated. The error wraps ErrInvalid,
+// document.ErrMalformed or document.ErrLimit, and names the line (YAML) or field.
+func Parse(doc []byte) (*Campaign, error) {
 	c, err := readCampaign(doc)
 	if err != nil {
 		return nil, err
@@ -32,15 +32,15 @@ func ParseCampaign(doc []byte) (*protocol.Campaign, error) {
 	return c, nil
 }
 
-// ParseCampaignChange reads what fleet operations publish: a campaign like
-// ParseCampaign, or a removal, which has protocol.RemovalKind.
-func ParseCampaignChange(doc []byte) (*protocol.Campaign, error) {
+// ParseChange reads what fleet operations publish: a campaign like
+// Parse, or a removal, which has KindRemoval.
+func ParseChange(doc []byte) (*Campaign, error) {
 	c, err := readCampaign(doc)
 	if err != nil {
 		return nil, err
 	}
 	check := c.Validate
-	if c.Kind == protocol.RemovalKind {
+	if c.Kind == KindRemoval {
 		check = c.ValidateRemoval
 	}
 	if err := check(); err != nil {
@@ -50,42 +50,42 @@ func ParseCampaignChange(doc []byte) (*protocol.Campaign, error) {
 }
 
 // readCampaign reads without validating.
-func readCampaign(doc []byte) (*protocol.Campaign, error) {
-	if len(doc) > protocol.MaxDocument {
-		return nil, &campaignError{fmt.Sprintf("campaign of %d bytes, expected at most %d", len(doc), protocol.MaxDocument), ErrLimit}
+func readCampaign(doc []byte) (*Campaign, error) {
+	if len(doc) > document.MaxInline {
+		return nil, &documentError{fmt.Sprintf("campaign of %d bytes, expected at most %d", len(doc), document.MaxInline), document.ErrLimit}
 	}
-	c := new(protocol.Campaign)
+	c := new(Campaign)
 	read := campaignYAML
 	if isCBORMap(doc) {
 		read = campaignCBOR
 	}
 	if err := read(doc, c); err != nil {
-		return nil, &campaignError{"campaign: " + strings.TrimSuffix(err.Error(), ": "+ErrMalformed.Error()), ErrMalformed}
+		return nil, &documentError{"campaign: " + strings.TrimSuffix(err.Error(), ": "+document.ErrMalformed.Error()), document.ErrMalformed}
 	}
 	return c, nil
 }
 
-func isCBORMap(doc []byte) bool { return len(doc) > 0 && doc[0]>>5 == majorMap }
+func isCBORMap(doc []byte) bool { return len(doc) > 0 && doc[0]>>5 == 5 } // RFC 8949 section 3.1
 
-// campaignError is an error whose text does not repeat what it wraps: it goes to
+// documentError is an error whose text does not repeat what it wraps: it goes to
 // operators, who need the line or the field.
-type campaignError struct {
+type documentError struct {
 	text string
 	is   error
 }
 
-func (e *campaignError) Error() string { return e.text }
+func (e *documentError) Error() string { return e.text }
 
-func (e *campaignError) Unwrap() error { return e.is }
+func (e *documentError) Unwrap() error { return e.is }
 
 // writtenRevision finds a revision in text that is no good YAML.
 var writtenRevision = regexp.MustCompile(`(?:^|[\s{,"'])revision["']?\s*:\s*([0-9]{1,19})(?:[\s,}#]|$)`)
 
-// CampaignRevision gives the revision of a document that ParseCampaign may refuse, as
-// far as it can be read in its first protocol.MaxDocument bytes; 0 when it cannot. It
+// Revision gives the revision of a document that Parse may refuse, as
+// far as it can be read in its first document.MaxInline bytes; 0 when it cannot. It
 // is for the answer to who pushed the document, never for a decision.
-func CampaignRevision(doc []byte) uint64 {
-	doc = doc[:min(len(doc), protocol.MaxDocument)]
+func Revision(doc []byte) uint64 {
+	doc = doc[:min(len(doc), document.MaxInline)]
 	if isCBORMap(doc) {
 		var fields struct {
 			Metadata struct {
@@ -127,29 +127,29 @@ func revisionNode(doc []byte) (*yaml.Node, error) {
 	return node, err
 }
 
-func campaignCBOR(doc []byte, c *protocol.Campaign) error {
-	err := Unmarshal(doc, c)
+func campaignCBOR(doc []byte, c *Campaign) error {
+	err := document.Unmarshal(doc, c)
 	var unknown *cbor.UnknownFieldError
 	if !errors.As(err, &unknown) {
 		return err
 	}
 	// The cbor package knows the position only; the yaml package names the field.
 	var fields any
-	if Unmarshal(doc, &fields) != nil {
+	if document.Unmarshal(doc, &fields) != nil {
 		return err
 	}
 	text, yamlErr := yaml.Marshal(fields)
 	if yamlErr != nil {
 		return err
 	}
-	if named := campaignYAML(text, new(protocol.Campaign)); named != nil {
+	if named := campaignYAML(text, new(Campaign)); named != nil {
 		_, after, _ := strings.Cut(named.Error(), ": ") // without the line
-		return fmt.Errorf("%s: %w", strings.TrimSuffix(after, ": "+ErrMalformed.Error()), ErrMalformed)
+		return fmt.Errorf("%s: %w", strings.TrimSuffix(after, ": "+document.ErrMalformed.Error()), document.ErrMalformed)
 	}
 	return err
 }
 
-func campaignYAML(doc []byte, c *protocol.Campaign) error {
+func campaignYAML(doc []byte, c *Campaign) error {
 	if !utf8.Valid(doc) || bytes.IndexByte(doc, 0) >= 0 {
 		return malformed("document", "expected YAML text or a CBOR map")
 	}
@@ -159,7 +159,7 @@ func campaignYAML(doc []byte, c *protocol.Campaign) error {
 		if errors.Is(err, io.EOF) {
 			return malformed("document", "expected a campaign, found nothing")
 		}
-		return fmt.Errorf("%s: %w", plainYAML(err), ErrMalformed)
+		return fmt.Errorf("%s: %w", plainYAML(err), document.ErrMalformed)
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return malformed("document", "expected one YAML document")
@@ -169,6 +169,10 @@ func campaignYAML(doc []byte, c *protocol.Campaign) error {
 		return malformed("line "+strconv.Itoa(node.Line)+": metadata.revision", "expected a whole number from 1, such as 24")
 	}
 	return nil
+}
+
+func malformed(place, expected string) error {
+	return fmt.Errorf("%s: %s: %w", place, expected, document.ErrMalformed)
 }
 
 // mismatch and unknownField are how the yaml package speaks of Go types, which a reader of the document does not know.

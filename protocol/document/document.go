@@ -1,4 +1,7 @@
-package codec
+// Package document writes and reads documents: deterministic CBOR (RFC 8949, 4.2.1), read
+// within bounds and strictly, or openly towards fields that a later version adds. It also has
+// the answer that a vehicle gives to a document.
+package document
 
 import (
 	"errors"
@@ -7,6 +10,21 @@ import (
 	"sync"
 
 	"github.com/fxamacker/cbor/v2"
+)
+
+// Limits of a document. They bound the memory that a few bytes can ask for.
+const (
+	MaxSize    = 16 << 20 // bytes
+	MaxDepth   = 16       // levels of nesting
+	MaxMembers = 1 << 16  // members of one array or map
+)
+
+// Errors that callers branch on. They are wrapped by errors that name the place.
+var (
+	// ErrMalformed says that bytes are not what they should be.
+	ErrMalformed = errors.New("malformed")
+	// ErrLimit says that bytes ask for more than a limit.
+	ErrLimit = errors.New("over the limit")
 )
 
 // documentEncoding writes deterministic CBOR; documentDecoding reads it strictly.
@@ -25,8 +43,8 @@ func documentOptions() cbor.DecOptions {
 	return cbor.DecOptions{
 		DupMapKey:                cbor.DupMapKeyEnforcedAPF,
 		MaxNestedLevels:          MaxDepth,
-		MaxArrayElements:         MaxColumns,
-		MaxMapPairs:              MaxColumns,
+		MaxArrayElements:         MaxMembers,
+		MaxMapPairs:              MaxMembers,
 		IndefLength:              cbor.IndefLengthForbidden,
 		TagsMd:                   cbor.TagsForbidden,
 		ExtraReturnErrors:        cbor.ExtraDecErrorUnknownField,
@@ -55,13 +73,13 @@ func Marshal(v any) ([]byte, error) {
 	return data, nil
 }
 
-// Unmarshal reads a document into v, which is a pointer. At most MaxPlain
-// bytes, MaxDepth levels and MaxColumns members of an array or map are read.
+// Unmarshal reads a document into v, which is a pointer. At most MaxSize
+// bytes, MaxDepth levels and MaxMembers members of an array or map are read.
 // Unknown fields (see UnmarshalOpen), duplicate keys, indefinite lengths, tags and bytes left over
 // are refused. The error wraps ErrMalformed, or ErrLimit when data is too long.
 func Unmarshal(data []byte, v any) error {
-	if len(data) > MaxPlain {
-		return fmt.Errorf("document of %d bytes, expected at most %d: %w", len(data), MaxPlain, ErrLimit)
+	if len(data) > MaxSize {
+		return fmt.Errorf("document of %d bytes, expected at most %d: %w", len(data), MaxSize, ErrLimit)
 	}
 	mode, err := documentDecoding()
 	if err != nil {

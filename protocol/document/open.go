@@ -1,4 +1,4 @@
-package codec
+package document
 
 import (
 	"errors"
@@ -31,8 +31,8 @@ var openDecoding = sync.OnceValues(func() (cbor.DecMode, error) {
 // "spec.collect.when". If one of those is not known the error wraps ErrNotSupported.
 // What is known is read as strictly as by Unmarshal.
 func UnmarshalOpen(data []byte, v any) error {
-	if len(data) > MaxPlain {
-		return fmt.Errorf("document of %d bytes, expected at most %d: %w", len(data), MaxPlain, ErrLimit)
+	if len(data) > MaxSize {
+		return fmt.Errorf("document of %d bytes, expected at most %d: %w", len(data), MaxSize, ErrLimit)
 	}
 	mode, err := openDecoding()
 	if err != nil {
@@ -56,6 +56,16 @@ func UnmarshalOpen(data []byte, v any) error {
 		return fmt.Errorf("read document: %w: %w", describe(err), ErrMalformed)
 	}
 	return nil
+}
+
+// UnmarshalKnown reads into v what it knows, whatever the document demands to be understood:
+// for saying which document it was that had to be refused, never for acting upon it.
+func UnmarshalKnown(data []byte, v any) error {
+	mode, err := openDecoding()
+	if err != nil {
+		return err
+	}
+	return mode.Unmarshal(data, v)
 }
 
 // known says whether a type has a field of this path, by the names of the wire.

@@ -1,4 +1,6 @@
-package protocol
+// Package updates holds the documents of a firmware update: what the cloud asks of a device,
+// what the device tells back, and the states that an update goes through.
+package updates
 
 import (
 	"encoding/hex"
@@ -7,19 +9,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/reasons"
 )
 
-// DocumentUpdate names the document in topics: down/config/update.
-const DocumentUpdate = "update"
+// Document names the document in topics: down/config/update.
+const Document = "update"
 
-// ErrUpdate is wrapped by every error about an update document or feedback that is not as it should be.
-var ErrUpdate = errors.New("malformed update")
+// ErrInvalid is wrapped by every error about an update document or feedback that is not as it should be.
+var ErrInvalid = errors.New("malformed update")
 
-// UpdateID names one update of one vehicle. Empty means unset.
-type UpdateID string
+// ID names one update of one vehicle. Empty means unset.
+type ID string
 
-// ParseUpdateID checks s like ParseDeviceID.
-func ParseUpdateID(s string) (UpdateID, error) { return UpdateID(s), checkID("update id", s) }
+// ParseID checks s like ParseDeviceID.
+func ParseID(s string) (ID, error) { return ID(s), protocol.CheckID("update id", s) }
 
 // FileHash is the SHA-256 of a whole update file, under which it is kept. Zero means unset.
 type FileHash [32]byte
@@ -30,7 +35,7 @@ func (h FileHash) String() string { return hex.EncodeToString(h[:]) }
 // ParseFileHash reads what String writes.
 func ParseFileHash(s string) (FileHash, error) {
 	var h FileHash
-	if err := parseHex("file", s, h[:]); err != nil {
+	if err := protocol.ParseHex("file", s, h[:]); err != nil {
 		return FileHash{}, err
 	}
 	return h, nil
@@ -74,16 +79,16 @@ func DownloadEndpoint(broker string) string {
 // brokerPort is that of MQTT over TLS.
 const brokerPort = 8883
 
-// MaxUpdateFile is the largest update file that a document may speak of, in bytes.
-const MaxUpdateFile = 4<<30 + 8<<10
+// MaxFile is the largest update file that a document may speak of, in bytes.
+const MaxFile = 4<<30 + 8<<10
 
 // Update is the document that asks one device of a vehicle to change its
 // firmware, or not to do so any more.
 type Update struct {
-	Version  int      `cbor:"v" json:"version"`    // 1
-	Revision uint64   `cbor:"rev" json:"revision"` // rises with each change of the vehicle's document
-	ID       UpdateID `cbor:"id" json:"id"`
-	Device   DeviceID `cbor:"did" json:"device"` // other devices of the vehicle pass the document over
+	Version  int               `cbor:"v" json:"version"`    // 1
+	Revision uint64            `cbor:"rev" json:"revision"` // rises with each change of the vehicle's document
+	ID       ID                `cbor:"id" json:"id"`
+	Device   protocol.DeviceID `cbor:"did" json:"device"` // other devices of the vehicle pass the document over
 	// Cancel asks the device to drop this update while nothing has been written to a slot.
 	Cancel bool     `cbor:"cancel,omitempty" json:"cancel,omitempty"`
 	File   FileHash `cbor:"file" json:"file"`
@@ -98,10 +103,10 @@ type Update struct {
 	After uint64 `cbor:"after,omitempty" json:"after,omitempty"`
 }
 
-// Validate says which field is wrong. The error wraps ErrUpdate.
+// Validate says which field is wrong. The error wraps ErrInvalid.
 func (u *Update) Validate() error {
-	_, idErr := ParseUpdateID(string(u.ID))
-	_, deviceErr := ParseDeviceID(string(u.Device))
+	_, idErr := ParseID(string(u.ID))
+	_, deviceErr := protocol.ParseDeviceID(string(u.Device))
 	var err error
 	switch {
 	case u.Version != 1:
@@ -110,16 +115,16 @@ func (u *Update) Validate() error {
 		err = errors.Join(idErr, deviceErr)
 	case u.File == FileHash{}:
 		err = errors.New("file: expected its SHA-256")
-	case u.Size < 1 || u.Size > MaxUpdateFile:
-		err = fmt.Errorf("size: expected 1 to %d bytes", int64(MaxUpdateFile))
+	case u.Size < 1 || u.Size > MaxFile:
+		err = fmt.Errorf("size: expected 1 to %d bytes", int64(MaxFile))
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, ErrUpdate)
+		return fmt.Errorf("%w: %w", err, ErrInvalid)
 	}
 	return nil
 }
 
-// UpdateState is where an update stands.
+// State is where an update stands.
 //
 //	PENDING ─▶ DELIVERED ─▶ DOWNLOADING ─▶ VERIFIED ─▶ INSTALLING ─▶ REBOOTING ─▶ CONFIRMED
 //	                 └────────────┴────────────┴────────────┴─────────────┼─────▶ FAILED
@@ -129,43 +134,43 @@ func (u *Update) Validate() error {
 // ROLLED_BACK, and back to CONFIRMED when it can again.
 //
 // PENDING and TIMED_OUT are the cloud's own words; all others are the vehicle's.
-type UpdateState string
+type State string
 
 // The states.
 const (
-	UpdatePending     UpdateState = "PENDING"     // the vehicle has not answered yet
-	UpdateDelivered   UpdateState = "DELIVERED"   // the device has the document
-	UpdateDownloading UpdateState = "DOWNLOADING" //
-	UpdateVerified    UpdateState = "VERIFIED"    // file complete, signature, board and release as they should be
-	UpdateInstalling  UpdateState = "INSTALLING"  // written to the slot that does not run
-	UpdateRebooting   UpdateState = "REBOOTING"   // the new slot is first, or runs and has not proved itself yet
-	UpdateConfirmed   UpdateState = "CONFIRMED"   // the new firmware runs, healthy and connected
-	UpdateFailed      UpdateState = "FAILED"      // the firmware from before runs; the new one was never started
-	UpdateRolledBack  UpdateState = "ROLLED_BACK" // the new one was started, and the one from before runs again
-	UpdateCanceled    UpdateState = "CANCELED"    //
-	UpdateTimedOut    UpdateState = "TIMED_OUT"   // nothing was heard in time
+	Pending     State = "PENDING"     // the vehicle has not answered yet
+	Delivered   State = "DELIVERED"   // the device has the document
+	Downloading State = "DOWNLOADING" //
+	Verified    State = "VERIFIED"    // file complete, signature, board and release as they should be
+	Installing  State = "INSTALLING"  // written to the slot that does not run
+	Rebooting   State = "REBOOTING"   // the new slot is first, or runs and has not proved itself yet
+	Confirmed   State = "CONFIRMED"   // the new firmware runs, healthy and connected
+	Failed      State = "FAILED"      // the firmware from before runs; the new one was never started
+	RolledBack  State = "ROLLED_BACK" // the new one was started, and the one from before runs again
+	Canceled    State = "CANCELED"    //
+	TimedOut    State = "TIMED_OUT"   // nothing was heard in time
 )
 
-// updateNext is the one transition table of both ends: a state may be followed
+// next is the one transition table of both ends: a state may be followed
 // by those of its row. Steps may be left out, since feedback can be lost with the
 // disk of a vehicle; and a vehicle that lost its disk starts over at DELIVERED.
-var updateNext = map[UpdateState][]UpdateState{
-	UpdatePending:     {UpdateDelivered, UpdateDownloading, UpdateVerified, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled, UpdateTimedOut},
-	UpdateDelivered:   {UpdateDelivered, UpdateDownloading, UpdateVerified, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled, UpdateTimedOut},
-	UpdateDownloading: {UpdateDelivered, UpdateDownloading, UpdateVerified, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled, UpdateTimedOut},
-	UpdateVerified:    {UpdateDelivered, UpdateVerified, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled, UpdateTimedOut},
-	UpdateInstalling:  {UpdateDelivered, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateTimedOut},
-	UpdateRebooting:   {UpdateDelivered, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateTimedOut},
+var next = map[State][]State{
+	Pending:     {Delivered, Downloading, Verified, Installing, Rebooting, Confirmed, Failed, RolledBack, Canceled, TimedOut},
+	Delivered:   {Delivered, Downloading, Verified, Installing, Rebooting, Confirmed, Failed, RolledBack, Canceled, TimedOut},
+	Downloading: {Delivered, Downloading, Verified, Installing, Rebooting, Confirmed, Failed, RolledBack, Canceled, TimedOut},
+	Verified:    {Delivered, Verified, Installing, Rebooting, Confirmed, Failed, RolledBack, Canceled, TimedOut},
+	Installing:  {Delivered, Installing, Rebooting, Confirmed, Failed, RolledBack, TimedOut},
+	Rebooting:   {Delivered, Rebooting, Confirmed, Failed, RolledBack, TimedOut},
 	// The confirmed slot could not be started any more, and could be again.
-	UpdateConfirmed:  {UpdateRolledBack},
-	UpdateRolledBack: {UpdateConfirmed},
+	Confirmed:  {RolledBack},
+	RolledBack: {Confirmed},
 	// The cloud's own ends: a late word of the vehicle corrects them.
-	UpdateTimedOut: {UpdateDelivered, UpdateDownloading, UpdateVerified, UpdateInstalling, UpdateRebooting, UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled},
+	TimedOut: {Delivered, Downloading, Verified, Installing, Rebooting, Confirmed, Failed, RolledBack, Canceled},
 }
 
 // Next says whether an update in state s may go to state to. FAILED and CANCELED have no next.
-func (s UpdateState) Next(to UpdateState) bool {
-	for _, next := range updateNext[s] {
+func (s State) Next(to State) bool {
+	for _, next := range next[s] {
 		if next == to {
 			return true
 		}
@@ -174,34 +179,34 @@ func (s UpdateState) Next(to UpdateState) bool {
 }
 
 // Ended says that nothing more is going to happen.
-func (s UpdateState) Ended() bool {
+func (s State) Ended() bool {
 	switch s {
-	case UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled, UpdateTimedOut:
+	case Confirmed, Failed, RolledBack, Canceled, TimedOut:
 		return true
 	}
 	return false
 }
 
 // Vehicle says whether s is a word of the vehicle's.
-func (s UpdateState) Vehicle() bool {
+func (s State) Vehicle() bool {
 	switch s {
-	case UpdateDelivered, UpdateDownloading, UpdateVerified, UpdateInstalling, UpdateRebooting,
-		UpdateConfirmed, UpdateFailed, UpdateRolledBack, UpdateCanceled:
+	case Delivered, Downloading, Verified, Installing, Rebooting,
+		Confirmed, Failed, RolledBack, Canceled:
 		return true
 	}
 	return false
 }
 
-// UpdateDeadlines are the times after which an update that says nothing new is
+// Deadlines are the times after which an update that says nothing new is
 // TIMED_OUT, by the state it stands in.
-func UpdateDeadlines() map[UpdateState]time.Duration {
-	return map[UpdateState]time.Duration{
-		UpdatePending:     7 * 24 * time.Hour,
-		UpdateDelivered:   time.Hour,
-		UpdateDownloading: 24 * time.Hour, // without progress
-		UpdateVerified:    time.Hour,
-		UpdateInstalling:  time.Hour,
-		UpdateRebooting:   time.Hour,
+func Deadlines() map[State]time.Duration {
+	return map[State]time.Duration{
+		Pending:     7 * 24 * time.Hour,
+		Delivered:   time.Hour,
+		Downloading: 24 * time.Hour, // without progress
+		Verified:    time.Hour,
+		Installing:  time.Hour,
+		Rebooting:   time.Hour,
 	}
 }
 
@@ -217,29 +222,29 @@ type Running struct {
 	Confirmed string `cbor:"confirmed,omitempty" json:"confirmed,omitempty"`
 }
 
-// UpdateFeedback is the payload of up/update/{did}/feedback: where an update
+// Feedback is the payload of up/update/{did}/feedback: where an update
 // stands, and what runs. At each start a device sends one, without an Update when there is none.
-type UpdateFeedback struct {
-	Version  int         `cbor:"v" json:"version"` // 1
-	Device   DeviceID    `cbor:"did" json:"device"`
-	Update   UpdateID    `cbor:"id,omitempty" json:"id,omitempty"`
-	State    UpdateState `cbor:"state,omitempty" json:"state,omitempty"`
-	Sequence uint64      `cbor:"seq,omitempty" json:"sequence,omitempty"`    // rises with each feedback of an update
-	Bytes    int64       `cbor:"bytes,omitempty" json:"bytes,omitempty"`     // of the file that are there
-	Reason   Reason      `cbor:"reason,omitempty" json:"reason,omitempty"`   // of FAILED, ROLLED_BACK, CANCELED
-	Detail   string      `cbor:"detail,omitempty" json:"detail,omitempty"`   // one line for a person, no identifiers
-	Running  Running     `cbor:"running" json:"running"`                     //
-	At       int64       `cbor:"at,omitempty" json:"at,omitempty"`           // ms since the Unix epoch by the vehicle's clock
-	Booted   bool        `cbor:"booted,omitempty" json:"booted,omitempty"`   // the first feedback since the agent's start
-	Attempt  uint32      `cbor:"attempt,omitempty" json:"attempt,omitempty"` // of the download, from 1
+type Feedback struct {
+	Version  int               `cbor:"v" json:"version"` // 1
+	Device   protocol.DeviceID `cbor:"did" json:"device"`
+	Update   ID                `cbor:"id,omitempty" json:"id,omitempty"`
+	State    State             `cbor:"state,omitempty" json:"state,omitempty"`
+	Sequence uint64            `cbor:"seq,omitempty" json:"sequence,omitempty"`    // rises with each feedback of an update
+	Bytes    int64             `cbor:"bytes,omitempty" json:"bytes,omitempty"`     // of the file that are there
+	Reason   reasons.Reason    `cbor:"reason,omitempty" json:"reason,omitempty"`   // of FAILED, ROLLED_BACK, CANCELED
+	Detail   string            `cbor:"detail,omitempty" json:"detail,omitempty"`   // one line for a person, no identifiers
+	Running  Running           `cbor:"running" json:"running"`                     //
+	At       int64             `cbor:"at,omitempty" json:"at,omitempty"`           // ms since the Unix epoch by the vehicle's clock
+	Booted   bool              `cbor:"booted,omitempty" json:"booted,omitempty"`   // the first feedback since the agent's start
+	Attempt  uint32            `cbor:"attempt,omitempty" json:"attempt,omitempty"` // of the download, from 1
 }
 
 // maxFeedbackText bounds each text of a feedback, in bytes.
 const maxFeedbackText = 512
 
-// Validate says which field is wrong. The error wraps ErrUpdate.
-func (f *UpdateFeedback) Validate() error {
-	_, deviceErr := ParseDeviceID(string(f.Device))
+// Validate says which field is wrong. The error wraps ErrInvalid.
+func (f *Feedback) Validate() error {
+	_, deviceErr := protocol.ParseDeviceID(string(f.Device))
 	var err error
 	switch {
 	case f.Version != 1:
@@ -252,14 +257,14 @@ func (f *UpdateFeedback) Validate() error {
 		err = errors.New("state and sequence: expected a state of the vehicle and a number from 1")
 	case f.Bytes < 0:
 		err = errors.New("bytes: expected 0 or more")
-	case len(f.Detail) > maxFeedbackText || len(f.Reason) > MaxIDLength || len(f.Running.Version) > MaxIDLength ||
-		len(f.Running.Board) > MaxIDLength || max(len(f.Running.Slot), len(f.Running.Confirmed)) > MaxIDLength:
+	case len(f.Detail) > maxFeedbackText || len(f.Reason) > protocol.MaxIDLength || len(f.Running.Version) > protocol.MaxIDLength ||
+		len(f.Running.Board) > protocol.MaxIDLength || max(len(f.Running.Slot), len(f.Running.Confirmed)) > protocol.MaxIDLength:
 		err = errors.New("text: longer than expected")
 	case f.Update != "":
-		_, err = ParseUpdateID(string(f.Update))
+		_, err = ParseID(string(f.Update))
 	}
 	if err != nil {
-		return fmt.Errorf("feedback: %w: %w", err, ErrUpdate)
+		return fmt.Errorf("feedback: %w: %w", err, ErrInvalid)
 	}
 	return nil
 }
