@@ -10,6 +10,7 @@ import (
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
@@ -134,12 +135,12 @@ func (v views) History(vid, bus, message, signal string) ([]api.Point, bool) {
 
 // Ledger implements api.Deliveries.
 func (v views) Ledger(vid string) []api.Boot {
-	lanes := make([][]ingest.Account, len(v.lanes))
+	lanes := make([][]ledger.Account, len(v.lanes))
 	for i, l := range v.lanes {
 		lanes[i] = l.Accounts(protocol.VehicleID(vid))
 	}
 	list := []api.Boot{}
-	for _, a := range ingest.Merge(lanes...) {
+	for _, a := range ledger.Merge(lanes...) {
 		list = append(list, api.Boot{
 			Device: string(a.Device), Boot: a.Boot.String(), Stored: a.Stored, Samples: a.Samples, Last: a.Highest,
 			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Stayed: pairs(a.Stayed), Dead: pairs(a.Buried), Duplicates: a.Duplicates,
@@ -148,7 +149,7 @@ func (v views) Ledger(vid string) []api.Boot {
 	return list
 }
 
-func pairs(spans []ingest.Span) [][2]uint64 {
+func pairs(spans []ledger.Span) [][2]uint64 {
 	list := make([][2]uint64, len(spans))
 	for i, s := range spans {
 		list[i] = [2]uint64{s.From, s.To}

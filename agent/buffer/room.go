@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 )
 
@@ -304,7 +305,7 @@ func (b *Buffer) forget(s *segment) {
 
 // removeSpare removes files set aside: a person can no longer look at them, but samples are worth more.
 func (b *Buffer) removeSpare() (some bool) {
-	names, err := filepath.Glob(filepath.Join(globEscape(b.dir), "*"+suffixCorrupt))
+	names, err := durable.Match(b.dir, "*"+suffixCorrupt)
 	if err != nil {
 		return false
 	}
@@ -315,10 +316,6 @@ func (b *Buffer) removeSpare() (some bool) {
 		}
 	}
 	return some
-}
-
-func globEscape(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
 // used is the size of all segments.

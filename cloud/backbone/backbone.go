@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +48,9 @@ type Config struct {
 	MinFree int64
 	// StartTimeout bounds Open, and the wait for each entry of a bucket that is listed. Zero: 30 s. Recovering a large data directory takes long after a crash.
 	StartTimeout time.Duration
-	// free asks for the free bytes of a disk; tests replace it.
-	free func(string) (int64, error)
+	// What tests replace: the question for the free bytes of a disk, and how often refusals and passing failures are looked at.
+	free                    func(string) (int64, error)
+	watchEvery, reviveEvery time.Duration
 	// Log receives the server's warnings and errors. Nil: none.
 	Log *slog.Logger
 }
@@ -111,6 +113,7 @@ func Open(cfg Config) (*Backbone, error) {
 	if cfg.free == nil {
 		cfg.free = freeBytes
 	}
+	cfg.watchEvery, cfg.reviveEvery = cmp.Or(cfg.watchEvery, watchEvery), cmp.Or(cfg.reviveEvery, reviveEvery)
 	if cfg.StartTimeout <= 0 {
 		cfg.StartTimeout = startTimeout
 	}
@@ -177,7 +180,7 @@ func (b *Backbone) startLanes(cfg Config) {
 	}
 	beside, rest := context.WithCancel(ctx)
 	b.rest = rest
-	b.resting.Go(func() { b.watch(beside) })
+	b.resting.Go(func() { b.watch(beside, cfg.watchEvery) })
 	if b.server != nil {
 		b.resting.Go(func() { b.mend(beside, cfg) })
 	}

@@ -233,7 +233,8 @@ func TestRedact(t *testing.T) {
 
 // TestDamagedBucket: an entry that is damaged on disk ends a list with an error; it waited for ever.
 func TestDamagedBucket(t *testing.T) {
-	cfg := backbone.Config{Dir: t.TempDir(), StartTimeout: 5 * time.Second}
+	t.Parallel() // it mostly waits
+	cfg := backbone.Config{Dir: t.TempDir()}
 	b := open(t, cfg)
 	k, err := b.Bucket("vehicles")
 	if err != nil {
@@ -261,6 +262,7 @@ func TestDamagedBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = open(t, cfg)
+	backbone.SetPatience(b, 200*time.Millisecond)
 	if k, err = b.Bucket("vehicles"); err != nil {
 		t.Fatal(err)
 	}

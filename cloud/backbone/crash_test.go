@@ -94,6 +94,7 @@ type acked struct {
 // TestKilledProcessLosesNothing kills a publishing process at random moments, ten
 // times on one data directory, and wants everything acknowledged there, in order.
 func TestKilledProcessLosesNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	want := acked{messages: map[uint64]string{}}
 	for run := range 10 {
@@ -192,6 +193,7 @@ func (a *acked) add(t *testing.T, line string) {
 
 // TestKilledWhileStarting kills processes before and while they open the directory for the first time.
 func TestKilledWhileStarting(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	for i := range 12 {
 		cmd, _ := child(t, roleHold, dir, "0")

@@ -9,13 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"telltale.dev/hal/durable"
 )
 
 // embedded is the NATS server within this process, and its directory.
@@ -118,7 +119,7 @@ func serverOptions(dir string) *server.Options {
 // storedStreams lists the streams and buckets whose messages the directory holds. One
 // without a block of messages is what a start leaves that was interrupted.
 func storedStreams(dir string) ([]string, error) {
-	blocks, err := filepath.Glob(filepath.Join(globQuote(dir), storeName, "$G", "streams", "*", "msgs", "*.blk"))
+	blocks, err := durable.Match(dir, storeName, "$G", "streams", "*", "msgs", "*.blk")
 	if err != nil {
 		return nil, fmt.Errorf("list the streams of %s: %w", filepath.Base(dir), err)
 	}
@@ -130,11 +131,6 @@ func storedStreams(dir string) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// globQuote keeps a directory's name from being read as a pattern.
-func globQuote(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // checkRecovered refuses to go on when JetStream skipped a stream that is on

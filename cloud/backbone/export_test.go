@@ -1,5 +1,7 @@
 package backbone
 
+import "time"
+
 // What the tests of parsing and of the queue's bounds need from inside.
 const (
 	QueueMessages = queueMessages
@@ -12,6 +14,15 @@ func WithFree(cfg Config, free func(string) (int64, error)) Config {
 	cfg.free = free
 	return cfg
 }
+
+// Hurried makes a backbone look after itself more often, so that a test need not wait for it.
+func Hurried(cfg Config) Config {
+	cfg.watchEvery, cfg.reviveEvery = 10*time.Millisecond, 50*time.Millisecond
+	return cfg
+}
+
+// SetPatience sets how long a list waits for its next entry.
+func SetPatience(b *Backbone, d time.Duration) { b.patience = d }
 
 func EncodeKey(key string) (string, error)  { return encodeKey(key) }
 func DecodeKey(form string) (string, error) { return decodeKey(form) }

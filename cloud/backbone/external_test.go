@@ -35,6 +35,7 @@ func natsServer(t *testing.T, change func(*server.Options)) *server.Server {
 }
 
 func TestExternalServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := natsServer(t, func(*server.Options) {})
 	var log bytes.Buffer
 	b := open(t, backbone.Config{URL: s.ClientURL(), Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -70,6 +71,7 @@ func checkWorks(t *testing.T, b *backbone.Backbone) {
 }
 
 func TestExternalWithoutJetStream(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := natsServer(t, func(o *server.Options) { o.JetStream = false })
 	_, err := backbone.Open(backbone.Config{URL: s.ClientURL(), StartTimeout: 5 * time.Second})
 	if !errors.Is(err, backbone.ErrUnsuitable) || !strings.Contains(err.Error(), "has no JetStream") {
@@ -80,6 +82,7 @@ func TestExternalWithoutJetStream(t *testing.T) {
 
 // TestExternalServerGoesAway wants errors instead of waiting, and the work to go on when the server is back.
 func TestExternalServerGoesAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	first := natsServer(t, func(o *server.Options) { o.StoreDir = dir })
 	port := first.Addr().(*net.TCPAddr).Port
@@ -131,6 +134,7 @@ func TestExternalServerGoesAway(t *testing.T) {
 // TestCluster runs on three servers, kills the leader of the stream while publishing, and wants
 // everything acknowledged to be there, in order.
 func TestCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	if testing.Short() {
 		t.Skip("three servers take some seconds")
 	}

@@ -13,6 +13,7 @@ import (
 // while it wrote a stream's settings: they open, nothing acknowledged is lost, and
 // what is written then is there at the next start.
 func TestInterruptedSettings(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, c := range []struct {
 		name   string
 		before bool // a value is on disk before the kill

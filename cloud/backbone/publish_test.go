@@ -165,7 +165,7 @@ func TestBusyBoundsMemory(t *testing.T) {
 			data := make([]byte, size)
 			count := min(3*backbone.QueueMessages, max(3*backbone.QueueBytes/(size+1), 20))
 			if size == 0 {
-				count = 20 * backbone.QueueMessages
+				count = 6 * backbone.QueueMessages
 			}
 			var stored, busy, calls atomic.Int64
 			var all sync.WaitGroup

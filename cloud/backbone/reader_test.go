@@ -47,6 +47,7 @@ func TestReaderFollowsTheStream(t *testing.T) {
 }
 
 func TestReaderEndsWithTheBackbone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{})
 	publish(t, b, numbered(5000)...) // more than it reads ahead
 	r, err := b.Reader(t.Context(), backbone.Up, 100)
@@ -70,6 +71,7 @@ func TestReaderEndsWithTheBackbone(t *testing.T) {
 }
 
 func TestRead(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{})
 	publish(t, b, numbered(1000)...)
 	for name, test := range map[string]struct {
@@ -110,6 +112,7 @@ func TestRead(t *testing.T) {
 
 // TestMaxAge wants messages gone after their age, and a reader from before to go on with what is left.
 func TestMaxAge(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{Limits: map[string]backbone.Limits{backbone.Up: {MaxAge: time.Second}}})
 	publish(t, b, numbered(5)...)
 	for deadline := time.Now().Add(8 * time.Second); ; time.Sleep(50 * time.Millisecond) {

@@ -39,8 +39,8 @@ func (b *Backbone) Space() (free, reserve int64, ok bool) {
 }
 
 // watch keeps the refusals up to date until ctx ends.
-func (b *Backbone) watch(ctx context.Context) {
-	tick := time.NewTicker(watchEvery)
+func (b *Backbone) watch(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		b.look(ctx)

@@ -37,7 +37,7 @@ func (b *Backbone) mend(ctx context.Context, cfg Config) {
 func (b *Backbone) revive(ctx context.Context, cfg Config) bool {
 	for failures := 0; ; {
 		select {
-		case <-time.After(reviveEvery):
+		case <-time.After(cfg.reviveEvery):
 		case <-ctx.Done():
 			return false
 		}

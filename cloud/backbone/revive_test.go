@@ -66,7 +66,7 @@ func TestDiskFilledByAnother(t *testing.T) {
 	disk := smallDisk(t, "48m")
 	var log lines
 	var eyes blinder
-	b := open(t, backbone.WithFree(backbone.Config{Dir: filepath.Join(disk, "data"), MinFree: 4 << 20, Log: log.logger()}, eyes.free))
+	b := open(t, backbone.Hurried(backbone.WithFree(backbone.Config{Dir: filepath.Join(disk, "data"), MinFree: 4 << 20, Log: log.logger()}, eyes.free)))
 	k := bucket(t, b, "vehicles")
 	if _, err := k.Put(t.Context(), "car", []byte("one")); err != nil {
 		t.Fatal(err)
@@ -146,14 +146,15 @@ func TestNoFilesLeft(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	b := open(t, backbone.Config{MinFree: 1})
+	b := open(t, backbone.Hurried(backbone.Config{MinFree: 1}))
 	publish(t, b, numbered(10)...)
 	none := syscall.Rlimit{Cur: 1, Max: limit.Max}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
 	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-	stored, _ := tryToFill(t, b)
+	stored, refusal := fillAtMost(t, b, 30)
+	t.Log(refusal)
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	until(t, "room", func() bool { return publish(t, b, numbered(1)...)[0].err == nil })
 	info, err := b.Info(t.Context(), backbone.Up)
@@ -162,39 +163,17 @@ func TestNoFilesLeft(t *testing.T) {
 	}
 }
 
-// tryToFill publishes until a message is refused, or so much that new files were needed.
-func tryToFill(t *testing.T, b *backbone.Backbone) (stored uint64, refusal error) {
-	t.Helper()
-	for range 30 {
-		messages := numbered(40)
-		for i := range messages {
-			messages[i].Data = append(messages[i].Data, make([]byte, 20_000)...)
-		}
-		for _, r := range publish(t, b, messages...) {
-			if r.err == nil {
-				stored++
-			} else {
-				refusal = r.err
-			}
-		}
-		if refusal != nil {
-			t.Log(refusal)
-			return stored, refusal
-		}
-	}
-	return stored, nil
-}
-
 // TestLowDiskIsSaid: once when it begins, with the figures, and once when it ends.
 func TestLowDiskIsSaid(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var log lines
 	free, mu := int64(220<<20), sync.Mutex{}
 	set := func(n int64) { mu.Lock(); free = n; mu.Unlock() }
-	b := open(t, backbone.WithFree(backbone.Config{Dir: t.TempDir(), Log: log.logger()}, func(string) (int64, error) {
+	b := open(t, backbone.Hurried(backbone.WithFree(backbone.Config{Dir: t.TempDir(), Log: log.logger()}, func(string) (int64, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		return free, nil
-	}))
+	})))
 	const says = "220 MiB free, 256 MiB are kept free: refusing"
 	until(t, "a word at the start", func() bool { return log.count(says) == 1 })
 	if got := b.Refusals()["disk"]; got != says {
@@ -219,7 +198,8 @@ func TestLowDiskIsSaid(t *testing.T) {
 
 // TestFullStreamIsSaid: the stream's own limit is a reason of its own, and gone when there is room again.
 func TestFullStreamIsSaid(t *testing.T) {
-	b := open(t, backbone.Config{Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: 1 << 20}}})
+	t.Parallel() // it mostly waits
+	b := open(t, backbone.Hurried(backbone.Config{Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: 1 << 20}}}))
 	stored, refusal := fill(t, b)
 	if !errors.Is(refusal, backbone.ErrFull) {
 		t.Fatalf("got %v, want %v", refusal, backbone.ErrFull)

@@ -1,11 +1,8 @@
 package ingest_test
 
 import (
-	"fmt"
 	"testing"
 
-	"telltale.dev/cloud/ingest"
-	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 )
 
@@ -38,23 +35,4 @@ func BenchmarkProcessor(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(messages*10_000*b.N)/b.Elapsed().Seconds(), "samples/s")
-}
-
-// BenchmarkSnapshot is the ledger of 10,000 vehicles with 20 boots each, as every commit writes it.
-func BenchmarkSnapshot(b *testing.B) {
-	l := ingest.NewLedger(0, 0)
-	for v := range 10_000 {
-		vid := protocol.VehicleID(fmt.Sprint("vehicle-", v))
-		for boot := range byte(20) {
-			for _, seq := range []uint64{1, 2, 3, 7, 8, 20} {
-				l.Receive(vid, protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{boot}, Seq: seq}, ingest.Receipt{Sequence: seq})
-			}
-		}
-	}
-	b.ReportAllocs()
-	var size int
-	for b.Loop() {
-		size = len(l.Snapshot())
-	}
-	b.ReportMetric(float64(size), "bytes")
 }

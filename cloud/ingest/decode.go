@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/document"
@@ -127,7 +128,7 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	if err := p.cfg.Lake.Append(d.Vehicle, d.Campaign, schema, b); err != nil {
 		return faultOf(reasons.ValidationFailed, "%w", err)
 	}
-	p.ledger.Receive(d.Vehicle, h.ID, Receipt{
+	p.ledger.Receive(d.Vehicle, h.ID, ledger.Receipt{
 		Sequence: m.Sequence, Bytes: d.Bytes, Batch: true,
 		Samples: uint64(d.Samples), Dropped: b.Drops, Evicted: bounded(b.Evicted),
 	})
@@ -168,7 +169,7 @@ func (p *Processor) other(ctx context.Context, m *Message, e *envelope) *fault {
 		if done, f := p.known(e.id, m, e); done || f != nil {
 			return f
 		}
-		p.ledger.Receive(e.topic.Vehicle, e.id, Receipt{Sequence: m.Sequence, Bytes: len(m.Data)})
+		p.ledger.Receive(e.topic.Vehicle, e.id, ledger.Receipt{Sequence: m.Sequence, Bytes: len(m.Data)})
 	}
 	p.stats.others.Add(1)
 	if len(p.cfg.OtherSinks) == 0 {
@@ -204,7 +205,7 @@ func openHeader(payload []byte, e *envelope) (h codec.Header, f *fault) {
 // known drops what is stored already: done is true then.
 func (p *Processor) known(id protocol.MessageID, m *Message, e *envelope) (done bool, f *fault) {
 	switch p.ledger.Check(e.topic.Vehicle, id) {
-	case Duplicate:
+	case ledger.Duplicate:
 		p.ledger.Repeat(e.topic.Vehicle, id, m.Sequence, e.origin != "")
 		if e.origin != "" {
 			p.stats.replayed.Add(1)
@@ -212,7 +213,7 @@ func (p *Processor) known(id protocol.MessageID, m *Message, e *envelope) (done 
 			p.stats.duplicates.Add(1)
 		}
 		return true, nil
-	case TooOld:
+	case ledger.TooOld:
 		return false, faultOf(reasons.ValidationFailed, "older than the ledger remembers of this boot")
 	}
 	return false, nil

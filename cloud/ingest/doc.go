@@ -6,7 +6,7 @@
 // once it is on disk. It decodes no payload.
 //
 // Behind it, one Processor for each stream reads in order, takes the vehicles in
-// turn, decodes, drops what came before (the Ledger), and hands each new batch to
+// turn, decodes, drops what came before (package ledger), and hands each new batch to
 // the lake and the sinks. What a batch claims is counted before it is expanded: a
 // batch that claims too much is no batch, and the samples of the others are debited
 // from the vehicle's quota, so that who sends more than its share is refused in front.

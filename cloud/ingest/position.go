@@ -3,6 +3,8 @@ package ingest
 import (
 	"encoding/binary"
 	"fmt"
+
+	"telltale.dev/cloud/ingest/ledger"
 )
 
 // position says which messages of the stream are done. They need not be a prefix of
@@ -13,8 +15,8 @@ import (
 //
 // It is owned by Processor.Run.
 type position struct {
-	read uint64 // highest sequence that was read
-	open Ranges // read, and not done
+	read uint64        // highest sequence that was read
+	open ledger.Ranges // read, and not done
 
 	next   uint64 // sequence to read next
 	resume uint64 // highest sequence read before the restart: up to it only what is open is done again
@@ -22,10 +24,10 @@ type position struct {
 
 // prefix is the highest sequence up to which all are done.
 func (p *position) prefix() uint64 {
-	if len(p.open.spans) == 0 {
+	if p.open.Empty() {
 		return p.read
 	}
-	return p.open.spans[0].From - 1
+	return p.open.Min() - 1
 }
 
 // number is what the lake calls the position: read, less those open. It is the prefix when
@@ -39,9 +41,9 @@ func (p *position) take(sequence uint64) (todo bool, gone uint64) {
 		return false, 0
 	}
 	if sequence > p.next {
-		missing := Span{p.next, sequence - 1}
-		if old := (Span{p.next, min(missing.To, p.resume)}); old.From <= old.To {
-			gone += p.open.within(old)
+		missing := ledger.Span{From: p.next, To: sequence - 1}
+		if old := (ledger.Span{From: p.next, To: min(missing.To, p.resume)}); old.From <= old.To {
+			gone += p.open.Within(old)
 			p.open.Remove(old)
 		}
 		if missing.To > p.resume {
@@ -53,20 +55,12 @@ func (p *position) take(sequence uint64) (todo bool, gone uint64) {
 		return p.open.Has(sequence), gone
 	}
 	p.read = sequence
-	p.open.Add(Span{sequence, sequence})
+	p.open.Add(ledger.Span{From: sequence, To: sequence})
 	return true, gone
 }
 
 // done notes that a message is done.
-func (p *position) done(sequence uint64) { p.open.Remove(Span{sequence, sequence}) }
-
-// within is the number of members of r in s.
-func (r *Ranges) within(s Span) (n uint64) {
-	for i := r.at(s.From); i < len(r.spans) && r.spans[i].From <= s.To; i++ {
-		n += min(r.spans[i].To, s.To) - max(r.spans[i].From, s.From) + 1
-	}
-	return n
-}
+func (p *position) done(sequence uint64) { p.open.Remove(ledger.Span{From: sequence, To: sequence}) }
 
 // checkpointVersion begins what a commit keeps when not everything that was read is done:
 //
@@ -77,11 +71,11 @@ const checkpointVersion = 2
 
 // checkpoint joins the position and the ledger's snapshot.
 func (p *position) checkpoint(snapshot []byte) []byte {
-	if len(p.open.spans) == 0 {
+	if p.open.Empty() {
 		return snapshot
 	}
 	out := binary.AppendUvarint([]byte{checkpointVersion}, p.read)
-	return append(p.open.append(out), snapshot...)
+	return append(p.open.AppendTo(out), snapshot...)
 }
 
 // restore reads what checkpoint made for the lake's number last, and gives the ledger's part.
@@ -90,15 +84,17 @@ func (p *position) restore(last uint64, checkpoint []byte) (snapshot []byte, err
 	if len(checkpoint) == 0 || checkpoint[0] != checkpointVersion {
 		return checkpoint, nil
 	}
-	r := &snapshotReader{rest: checkpoint[1:]}
-	p.read = r.number()
-	r.ranges(&p.open)
-	if r.err != nil {
-		return nil, r.err
+	read, n := binary.Uvarint(checkpoint[1:])
+	if n <= 0 {
+		return nil, fmt.Errorf("position: cut short: %w", ledger.ErrSnapshot)
 	}
-	if p.open.Max() > p.read || len(p.open.spans) == 0 || p.number() != last {
-		return nil, fmt.Errorf("position: expected it to match the lake's: %w", ErrSnapshot)
+	p.read = read
+	if p.open, snapshot, err = ledger.ReadRanges(checkpoint[1+n:]); err != nil {
+		return nil, fmt.Errorf("position: %w", err)
+	}
+	if p.open.Max() > p.read || p.open.Empty() || p.number() != last {
+		return nil, fmt.Errorf("position: expected it to match the lake's: %w", ledger.ErrSnapshot)
 	}
 	p.resume, p.next = p.read, p.prefix()+1
-	return r.rest, nil
+	return snapshot, nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/protocol"
 )
 
@@ -67,7 +68,7 @@ type ProcessorConfig struct {
 // called from anywhere.
 type Processor struct {
 	cfg     ProcessorConfig
-	ledger  *Ledger
+	ledger  *ledger.Ledger
 	schemas schemaCache     // owned by Run
 	flushes chan chan error // requests to Run
 	running atomic.Bool
@@ -135,7 +136,7 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Log = cfg.Log.With("stream", cfg.Name)
-	p := &Processor{cfg: cfg, ledger: NewLedger(0, 0), flushes: make(chan chan error), queue: newFairQueue()}
+	p := &Processor{cfg: cfg, ledger: ledger.New(0, 0), flushes: make(chan chan error), queue: newFairQueue()}
 	snapshot, err := p.position.restore(cfg.Lake.Checkpoint())
 	if err == nil {
 		err = p.ledger.Restore(snapshot)
@@ -320,10 +321,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (p *Processor) Checkpoint() uint64 { return p.committed.Load() }
 
 // Ledger is the processor's ledger, up to date with what was read.
-func (p *Processor) Ledger() *Ledger { return p.ledger }
+func (p *Processor) Ledger() *ledger.Ledger { return p.ledger }
 
-// Accounts is the processor's part of a vehicle's ledger; Merge joins those of all lanes.
-func (p *Processor) Accounts(vid protocol.VehicleID) []Account { return p.ledger.Accounts(vid) }
+// Accounts is the processor's part of a vehicle's ledger; ledger.Merge joins those of all lanes.
+func (p *Processor) Accounts(vid protocol.VehicleID) []ledger.Account { return p.ledger.Accounts(vid) }
 
 // Stats gives the counters.
 func (p *Processor) Stats() ProcessorStats {

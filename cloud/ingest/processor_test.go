@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/reasons"
@@ -69,9 +70,9 @@ func TestProcessor(t *testing.T) {
 	}
 	p, stop := b.start()
 	b.flush(p)
-	checkAccounts(t, p.Accounts("car1"), []ingest.Account{{
+	checkAccounts(t, p.Accounts("car1"), []ledger.Account{{
 		Vehicle: "car1", Device: "tcu1", Boot: k.boot, Highest: 7,
-		Counts: ingest.Counts{Stored: 5, Batches: 4, Samples: 400, Duplicates: 3, Dropped: 7,
+		Counts: ledger.Counts{Stored: 5, Batches: 4, Samples: 400, Duplicates: 3, Dropped: 7,
 			Bytes: p.Accounts("car1")[0].Bytes},
 		Received: spans(1, 2, 4, 4, 6, 7), Evicted: spans(5, 5), Gaps: spans(3, 3),
 	}})

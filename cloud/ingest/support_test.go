@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/cloud/lake"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
@@ -391,4 +393,23 @@ func (l log) load() (*memory, error) {
 		err = nil
 	}
 	return out, err
+}
+
+// checkAccounts compares what accounts say, however empty sets are kept.
+func checkAccounts(t *testing.T, got, want []ledger.Account) {
+	t.Helper()
+	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
+		t.Fatalf("accounts:\n got %s\nwant %s", g, w)
+	}
+}
+
+func spans(ends ...uint64) (out []ledger.Span) {
+	for i := 0; i < len(ends); i += 2 {
+		out = append(out, ledger.Span{From: ends[i], To: ends[i+1]})
+	}
+	return out
+}
+
+func in(list []ledger.Span, seq uint64) bool {
+	return slices.ContainsFunc(list, func(s ledger.Span) bool { return s.From <= seq && seq <= s.To })
 }

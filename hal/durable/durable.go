@@ -1,6 +1,6 @@
 // Package durable is what the whole project does alike with files: it replaces
 // small ones so that a power cut leaves either the old or the new content, puts
-// names on disk, locks files, and reads files of bounded size.
+// names on disk, finds and locks files, and reads files of bounded size.
 //
 // It is no port to the vehicle and knows nothing of what the files hold, so that
 // agent and cloud may use it, too. Databases and files that are streamed have ways of
@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -50,6 +51,14 @@ func SyncFolder(path string) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Match gives the paths below folder that match the pattern, whose elements are those of
+// filepath.Match. The name of the folder itself is never read as a pattern. A file system
+// that does not answer is left out; the error is about the pattern.
+func Match(folder string, pattern ...string) ([]string, error) {
+	quoted := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(folder)
+	return filepath.Glob(filepath.Join(append([]string{quoted}, pattern...)...))
 }
 
 // LacksRoom tells errors that go away when something on the disk is deleted.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -186,5 +187,28 @@ func TestReadRegular(t *testing.T) {
 	}
 	if _, _, err := durable.ReadRegular("/dev/zero", 100); !errors.Is(err, durable.ErrNotRegular) {
 		t.Errorf("a device: got %v", err)
+	}
+}
+
+// TestMatch: what is special in a pattern is nothing special in the folder's name.
+func TestMatch(t *testing.T) {
+	for _, name := range []string{"plain", "a*b", "wh?t", "[ab]", `back\slash`, "x[y"} {
+		folder := filepath.Join(t.TempDir(), name)
+		for _, file := range []string{"one/1.blk", "two/2.blk", "two/3.txt"} {
+			path := filepath.Join(folder, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := durable.Match(folder, "*", "*.blk")
+		if want := []string{filepath.Join(folder, "one", "1.blk"), filepath.Join(folder, "two", "2.blk")}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, want)
+		}
+	}
+	if _, err := durable.Match("folder", "["); err == nil {
+		t.Error("got no error for a malformed pattern")
 	}
 }

@@ -1,4 +1,4 @@
-package ingest
+package ledger
 
 import (
 	"encoding/binary"
@@ -66,13 +66,13 @@ func (b *boot) append(out []byte) []byte {
 		out = binary.AppendUvarint(out, *n)
 	}
 	for _, r := range [...]*Ranges{&b.received, &b.evicted, &b.dead} {
-		out = r.append(out)
+		out = r.AppendTo(out)
 	}
 	return out
 }
 
-// append writes a set: its number of runs, then each.
-func (r *Ranges) append(out []byte) []byte {
+// AppendTo appends a set in few bytes: its number of runs, then each.
+func (r *Ranges) AppendTo(out []byte) []byte {
 	out = binary.AppendUvarint(out, uint64(len(r.spans)))
 	end := uint64(0)
 	for _, s := range r.spans {
@@ -189,6 +189,13 @@ func (r *snapshotReader) device() *device {
 		d.spans += b.spanCount()
 	}
 	return d
+}
+
+// ReadRanges reads what AppendTo wrote, and gives the bytes behind it. The error wraps ErrSnapshot.
+func ReadRanges(data []byte) (out Ranges, rest []byte, err error) {
+	r := &snapshotReader{rest: data}
+	r.ranges(&out)
+	return out, r.rest, r.err
 }
 
 func (r *snapshotReader) ranges(into *Ranges) {

@@ -1,4 +1,4 @@
-package ingest_test
+package ledger_test
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/protocol"
 )
 
@@ -20,12 +20,12 @@ func id(b byte, seq uint64) protocol.MessageID {
 	return protocol.MessageID{Device: "tcu1", Boot: boot(b), Seq: seq}
 }
 
-func receive(l *ingest.Ledger, at uint64, i protocol.MessageID, evicted ...protocol.SeqRange) {
-	l.Receive(vid, i, ingest.Receipt{Sequence: at, Bytes: 10, Batch: true, Samples: 5, Evicted: evicted})
+func receive(l *ledger.Ledger, at uint64, i protocol.MessageID, evicted ...protocol.SeqRange) {
+	l.Receive(vid, i, ledger.Receipt{Sequence: at, Bytes: 10, Batch: true, Samples: 5, Evicted: evicted})
 }
 
 func TestLedgerAccounts(t *testing.T) {
-	l := ingest.NewLedger(0, 0)
+	l := ledger.New(0, 0)
 	for i, seq := range []uint64{1, 2, 5, 9} {
 		receive(l, uint64(i+1), id(1, seq))
 	}
@@ -35,15 +35,15 @@ func TestLedgerAccounts(t *testing.T) {
 	receive(l, 8, id(2, 1), protocol.SeqRange{Boot: boot(1), From: 4, To: 5}, protocol.SeqRange{Boot: boot(1), From: 7, To: 7})
 	l.Bury(vid, id(1, 9), 9) // a corrupt copy of what is stored
 	got := l.Accounts(vid)
-	want := []ingest.Account{
+	want := []ledger.Account{
 		{
 			Vehicle: vid, Device: "tcu1", Boot: boot(1), Highest: 9,
-			Counts:   ingest.Counts{Stored: 4, Batches: 4, Samples: 20, Bytes: 40, Duplicates: 1, Replayed: 1, Dead: 2},
+			Counts:   ledger.Counts{Stored: 4, Batches: 4, Samples: 20, Bytes: 40, Duplicates: 1, Replayed: 1, Dead: 2},
 			Received: spans(1, 2, 5, 5, 9, 9), Evicted: spans(4, 4, 7, 7), Stayed: spans(5, 5), Buried: spans(3, 3), Gaps: spans(6, 6, 8, 8),
 		},
 		{
 			Vehicle: vid, Device: "tcu1", Boot: boot(2), Highest: 1,
-			Counts:   ingest.Counts{Stored: 1, Batches: 1, Samples: 5, Bytes: 10},
+			Counts:   ledger.Counts{Stored: 1, Batches: 1, Samples: 5, Bytes: 10},
 			Received: spans(1, 1), Evicted: nil, Buried: nil, Gaps: nil,
 		},
 	}
@@ -54,21 +54,21 @@ func TestLedgerAccounts(t *testing.T) {
 }
 
 func TestLedgerVerdicts(t *testing.T) {
-	l := ingest.NewLedger(0, 0)
+	l := ledger.New(0, 0)
 	receive(l, 1, id(1, 1))
 	l.Bury(vid, id(1, 2), 2)
 	tests := []struct {
 		name string
 		vid  protocol.VehicleID
 		id   protocol.MessageID
-		want ingest.Verdict
+		want ledger.Verdict
 	}{
-		{"stored", vid, id(1, 1), ingest.Duplicate},
-		{"dead-lettered is not stored", vid, id(1, 2), ingest.New},
-		{"next", vid, id(1, 3), ingest.New},
-		{"other boot", vid, id(2, 1), ingest.New},
-		{"other vehicle", "car2", id(1, 1), ingest.New},
-		{"other device", vid, protocol.MessageID{Device: "tcu2", Boot: boot(1), Seq: 1}, ingest.New},
+		{"stored", vid, id(1, 1), ledger.Duplicate},
+		{"dead-lettered is not stored", vid, id(1, 2), ledger.Unseen},
+		{"next", vid, id(1, 3), ledger.Unseen},
+		{"other boot", vid, id(2, 1), ledger.Unseen},
+		{"other vehicle", "car2", id(1, 1), ledger.Unseen},
+		{"other device", vid, protocol.MessageID{Device: "tcu2", Boot: boot(1), Seq: 1}, ledger.Unseen},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestLedgerVerdicts(t *testing.T) {
 }
 
 func TestLedgerMerge(t *testing.T) {
-	up, low := ingest.NewLedger(0, 0), ingest.NewLedger(0, 0)
+	up, low := ledger.New(0, 0), ledger.New(0, 0)
 	for seq := uint64(1); seq <= 8; seq++ {
 		lane := low
 		if seq%2 == 0 {
@@ -96,16 +96,16 @@ func TestLedgerMerge(t *testing.T) {
 	}
 	receive(up, 9, id(1, 10), protocol.SeqRange{Boot: boot(1), From: 6, To: 7}, protocol.SeqRange{Boot: boot(1), From: 9, To: 9}) // 6 and 7 came nevertheless
 	receive(up, 10, id(1, 1))                                                                                                     // in both lanes
-	checkAccounts(t, ingest.Merge(up.Accounts(""), low.Accounts("")), []ingest.Account{{
+	checkAccounts(t, ledger.Merge(up.Accounts(""), low.Accounts("")), []ledger.Account{{
 		Vehicle: vid, Device: "tcu1", Boot: boot(1), Highest: 10, Crossed: 1,
-		Counts:   ingest.Counts{Stored: 9, Batches: 9, Samples: 45, Bytes: 90},
+		Counts:   ledger.Counts{Stored: 9, Batches: 9, Samples: 45, Bytes: 90},
 		Received: spans(1, 4, 6, 8, 10, 10), Evicted: spans(9, 9), Stayed: spans(6, 7), Gaps: spans(5, 5),
 	}})
 }
 
 func TestLedgerBounds(t *testing.T) {
 	t.Run("runs", func(t *testing.T) {
-		l := ingest.NewLedger(0, 10)
+		l := ledger.New(0, 10)
 		for seq := uint64(1); seq <= 41; seq += 2 {
 			receive(l, seq, id(1, seq))
 		}
@@ -113,16 +113,16 @@ func TestLedgerBounds(t *testing.T) {
 		if len(a.Received) > 10 || a.Settled == 0 || a.Stored != 21 || a.Highest != 41 {
 			t.Fatalf("got %+v, want at most 10 runs, 21 messages", a)
 		}
-		if got := l.Check(vid, id(1, a.Settled)); got != ingest.TooOld {
+		if got := l.Check(vid, id(1, a.Settled)); got != ledger.TooOld {
 			t.Errorf("settled: got verdict %d, want TooOld", got)
 		}
-		if got := l.Check(vid, id(1, a.Settled+1)); got != ingest.New {
-			t.Errorf("above settled: got verdict %d, want New", got)
+		if got := l.Check(vid, id(1, a.Settled+1)); got != ledger.Unseen {
+			t.Errorf("above settled: got verdict %d, want Unseen", got)
 		}
 		checkRestore(t, l)
 	})
 	t.Run("boots", func(t *testing.T) {
-		l := ingest.NewLedger(3, 0)
+		l := ledger.New(3, 0)
 		for b := byte(1); b <= 5; b++ {
 			receive(l, uint64(b), id(b, 1))
 			receive(l, uint64(b)+100, id(1, uint64(b)+1)) // boot 1 stays in use
@@ -138,16 +138,16 @@ func TestLedgerBounds(t *testing.T) {
 }
 
 func TestLedgerSnapshotRefused(t *testing.T) {
-	l := ingest.NewLedger(0, 0)
+	l := ledger.New(0, 0)
 	receive(l, 1, id(1, 1))
 	receive(l, 2, id(1, 7), protocol.SeqRange{Boot: boot(3), From: 1, To: 2})
 	whole := l.Snapshot()
 	for cut := 1; cut < len(whole); cut++ {
-		if err := ingest.NewLedger(0, 0).Restore(whole[:cut]); !errors.Is(err, ingest.ErrSnapshot) {
+		if err := ledger.New(0, 0).Restore(whole[:cut]); !errors.Is(err, ledger.ErrSnapshot) {
 			t.Fatalf("cut at %d: got %v, want ErrSnapshot", cut, err)
 		}
 	}
-	if err := l.Restore(append(bytes.Clone(whole), 0)); !errors.Is(err, ingest.ErrSnapshot) {
+	if err := l.Restore(append(bytes.Clone(whole), 0)); !errors.Is(err, ledger.ErrSnapshot) {
 		t.Errorf("byte too many: got %v, want ErrSnapshot", err)
 	}
 	if !bytes.Equal(l.Snapshot(), whole) {
@@ -163,7 +163,7 @@ func FuzzLedger(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 2, 0, 3, 1, 2, 2, 9, 3, 5})
 	f.Add([]byte{3, 0xff, 0, 9, 0, 7, 0, 9, 2, 8, 0, 8})
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		l := ingest.NewLedger(0, 0)
+		l := ledger.New(0, 0)
 		type set = map[uint64]bool
 		received, evicted, dead := set{}, set{}, set{}
 		var duplicates uint64
@@ -171,15 +171,15 @@ func FuzzLedger(f *testing.F) {
 			seq, at := uint64(ops[i+1]&63)+1, uint64(i+1)
 			switch ops[i] & 3 {
 			case 0, 1:
-				want := ingest.New
+				want := ledger.Unseen
 				if received[seq] {
-					want = ingest.Duplicate
+					want = ledger.Duplicate
 				}
 				got := l.Check(vid, id(1, seq))
 				if got != want {
 					t.Fatalf("sequence %d: got verdict %d, want %d", seq, got, want)
 				}
-				if got == ingest.Duplicate {
+				if got == ledger.Duplicate {
 					l.Repeat(vid, id(1, seq), at, false)
 					duplicates++
 					continue
@@ -192,7 +192,7 @@ func FuzzLedger(f *testing.F) {
 			case 3:
 				to := seq + uint64(ops[i+1]>>6)
 				l.Receive(vid, protocol.MessageID{Device: "tcu1", Boot: boot(2), Seq: at},
-					ingest.Receipt{Sequence: at, Evicted: []protocol.SeqRange{{Boot: boot(1), From: seq, To: to}}})
+					ledger.Receipt{Sequence: at, Evicted: []protocol.SeqRange{{Boot: boot(1), From: seq, To: to}}})
 				for ; seq <= to; seq++ {
 					evicted[seq] = true
 				}
@@ -220,13 +220,13 @@ func FuzzLedger(f *testing.F) {
 
 // FuzzSnapshot: what can be restored is written again as the same bytes.
 func FuzzSnapshot(f *testing.F) {
-	l := ingest.NewLedger(0, 0)
+	l := ledger.New(0, 0)
 	receive(l, 1, id(1, 1))
 	receive(l, 2, id(1, 7), protocol.SeqRange{Boot: boot(3), From: 1, To: 2})
 	f.Add(l.Snapshot())
 	f.Add([]byte{1, 0})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		l := ingest.NewLedger(0, 0)
+		l := ledger.New(0, 0)
 		if err := l.Restore(in); err != nil || len(in) == 0 {
 			return
 		}
@@ -236,7 +236,7 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
-func in(list []ingest.Span, seq uint64) bool {
+func in(list []ledger.Span, seq uint64) bool {
 	for _, s := range list {
 		if s.From <= seq && seq <= s.To {
 			return true
@@ -245,9 +245,9 @@ func in(list []ingest.Span, seq uint64) bool {
 	return false
 }
 
-func checkRestore(t *testing.T, l *ingest.Ledger) {
+func checkRestore(t *testing.T, l *ledger.Ledger) {
 	t.Helper()
-	again := ingest.NewLedger(0, 0)
+	again := ledger.New(0, 0)
 	if err := again.Restore(l.Snapshot()); err != nil {
 		t.Fatalf("restore: %v", err)
 	}
@@ -257,15 +257,15 @@ func checkRestore(t *testing.T, l *ingest.Ledger) {
 	}
 }
 
-func checkAccounts(t *testing.T, got, want []ingest.Account) {
+func checkAccounts(t *testing.T, got, want []ledger.Account) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("got %d accounts, want %d", len(got), len(want))
 	}
 	for i := range got {
 		g, w := got[i], want[i]
-		for _, a := range []*ingest.Account{&g, &w} {
-			for _, s := range []*[]ingest.Span{&a.Received, &a.Evicted, &a.Stayed, &a.Buried, &a.Gaps} {
+		for _, a := range []*ledger.Account{&g, &w} {
+			for _, s := range []*[]ledger.Span{&a.Received, &a.Evicted, &a.Stayed, &a.Buried, &a.Gaps} {
 				if len(*s) == 0 {
 					*s = nil
 				}
@@ -296,11 +296,11 @@ func TestDeclaredCost(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := ingest.NewLedger(0, 0)
+			l := ledger.New(0, 0)
 			began := time.Now()
 			const batches = 600
 			for n := range uint64(batches) {
-				r := ingest.Receipt{Sequence: n + 1}
+				r := ledger.Receipt{Sequence: n + 1}
 				for i := range uint64(1024) {
 					r.Evicted = append(r.Evicted, declare(n, i))
 				}
@@ -311,11 +311,11 @@ func TestDeclaredCost(t *testing.T) {
 				t.Errorf("%d batches of 1,024 ranges took %v", batches, took)
 			}
 			t.Logf("%v a batch", took/batches)
-			again := ingest.NewLedger(0, 0)
+			again := ledger.New(0, 0)
 			if err := again.Restore(l.Snapshot()); err != nil {
 				t.Fatal(err)
 			}
-			more := ingest.Receipt{Sequence: batches + 1}
+			more := ledger.Receipt{Sequence: batches + 1}
 			for i := range uint64(1024) {
 				more.Evicted = append(more.Evicted, declare(batches, i))
 			}
@@ -331,15 +331,15 @@ func TestDeclaredCost(t *testing.T) {
 
 // TestAccountsOfMany: 60,000 separate sequences in each lane are joined without taking their number squared.
 func TestAccountsOfMany(t *testing.T) {
-	up, low := ingest.NewLedger(0, 0), ingest.NewLedger(0, 0)
+	up, low := ledger.New(0, 0), ledger.New(0, 0)
 	for i := range uint64(60_000) {
 		id := protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{1}, Seq: 4*i + 1}
-		up.Receive("car1", id, ingest.Receipt{Sequence: i + 1})
+		up.Receive("car1", id, ledger.Receipt{Sequence: i + 1})
 		id.Seq += 2
-		low.Receive("car1", id, ingest.Receipt{Sequence: i + 1})
+		low.Receive("car1", id, ledger.Receipt{Sequence: i + 1})
 	}
 	began := time.Now()
-	all := ingest.Merge(up.Accounts("car1"), low.Accounts("car1"))
+	all := ledger.Merge(up.Accounts("car1"), low.Accounts("car1"))
 	took := time.Since(began)
 	if len(all) != 1 || len(all[0].Received) != 120_000 || len(all[0].Gaps) != 119_999 {
 		t.Errorf("got %d accounts, want one with 120,000 runs", len(all))

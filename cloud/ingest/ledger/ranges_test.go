@@ -1,37 +1,37 @@
-package ingest_test
+package ledger_test
 
 import (
 	"math/rand/v2"
 	"slices"
 	"testing"
 
-	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/ingest/ledger"
 )
 
 func TestRanges(t *testing.T) {
 	const top = ^uint64(0)
 	tests := []struct {
 		name string
-		do   func(r *ingest.Ranges)
-		want []ingest.Span
+		do   func(r *ledger.Ranges)
+		want []ledger.Span
 	}{
-		{"empty", func(*ingest.Ranges) {}, nil},
-		{"in order", func(r *ingest.Ranges) { add(r, 1, 1, 2, 2, 3, 3) }, spans(1, 3)},
-		{"gap", func(r *ingest.Ranges) { add(r, 1, 2, 5, 6) }, spans(1, 2, 5, 6)},
-		{"gap closed", func(r *ingest.Ranges) { add(r, 1, 2, 5, 6, 3, 4) }, spans(1, 6)},
-		{"before all", func(r *ingest.Ranges) { add(r, 5, 6, 1, 2) }, spans(1, 2, 5, 6)},
-		{"swallows", func(r *ingest.Ranges) { add(r, 2, 3, 6, 7, 9, 9, 1, 8) }, spans(1, 9)},
-		{"twice", func(r *ingest.Ranges) { add(r, 4, 8, 5, 6) }, spans(4, 8)},
-		{"zero and backwards ignored", func(r *ingest.Ranges) { add(r, 0, 3, 5, 4) }, nil},
-		{"to the top", func(r *ingest.Ranges) { add(r, 3, top, top, top, 1, 1) }, spans(1, 1, 3, top)},
-		{"remove splits", func(r *ingest.Ranges) { add(r, 1, 9); r.Remove(ingest.Span{From: 4, To: 5}) }, spans(1, 3, 6, 9)},
-		{"remove over many", func(r *ingest.Ranges) { add(r, 1, 2, 4, 5, 7, 9); r.Remove(ingest.Span{From: 2, To: 7}) }, spans(1, 1, 8, 9)},
-		{"remove absent", func(r *ingest.Ranges) { add(r, 1, 2); r.Remove(ingest.Span{From: 5, To: 9}) }, spans(1, 2)},
-		{"remove top", func(r *ingest.Ranges) { add(r, 1, top); r.Remove(ingest.Span{From: 3, To: top}) }, spans(1, 2)},
+		{"empty", func(*ledger.Ranges) {}, nil},
+		{"in order", func(r *ledger.Ranges) { add(r, 1, 1, 2, 2, 3, 3) }, spans(1, 3)},
+		{"gap", func(r *ledger.Ranges) { add(r, 1, 2, 5, 6) }, spans(1, 2, 5, 6)},
+		{"gap closed", func(r *ledger.Ranges) { add(r, 1, 2, 5, 6, 3, 4) }, spans(1, 6)},
+		{"before all", func(r *ledger.Ranges) { add(r, 5, 6, 1, 2) }, spans(1, 2, 5, 6)},
+		{"swallows", func(r *ledger.Ranges) { add(r, 2, 3, 6, 7, 9, 9, 1, 8) }, spans(1, 9)},
+		{"twice", func(r *ledger.Ranges) { add(r, 4, 8, 5, 6) }, spans(4, 8)},
+		{"zero and backwards ignored", func(r *ledger.Ranges) { add(r, 0, 3, 5, 4) }, nil},
+		{"to the top", func(r *ledger.Ranges) { add(r, 3, top, top, top, 1, 1) }, spans(1, 1, 3, top)},
+		{"remove splits", func(r *ledger.Ranges) { add(r, 1, 9); r.Remove(ledger.Span{From: 4, To: 5}) }, spans(1, 3, 6, 9)},
+		{"remove over many", func(r *ledger.Ranges) { add(r, 1, 2, 4, 5, 7, 9); r.Remove(ledger.Span{From: 2, To: 7}) }, spans(1, 1, 8, 9)},
+		{"remove absent", func(r *ledger.Ranges) { add(r, 1, 2); r.Remove(ledger.Span{From: 5, To: 9}) }, spans(1, 2)},
+		{"remove top", func(r *ledger.Ranges) { add(r, 1, top); r.Remove(ledger.Span{From: 3, To: top}) }, spans(1, 2)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var r ingest.Ranges
+			var r ledger.Ranges
 			tt.do(&r)
 			if got := r.Spans(); !slices.Equal(got, tt.want) {
 				t.Errorf("got %v, want %v", got, tt.want)
@@ -43,9 +43,9 @@ func TestRanges(t *testing.T) {
 func TestRangesMissing(t *testing.T) {
 	tests := []struct {
 		name string
-		in   []ingest.Span
+		in   []ledger.Span
 		from uint64
-		want []ingest.Span
+		want []ledger.Span
 	}{
 		{"empty", nil, 1, nil},
 		{"none", spans(1, 4), 1, nil},
@@ -56,7 +56,7 @@ func TestRangesMissing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var r ingest.Ranges
+			var r ledger.Ranges
 			for _, s := range tt.in {
 				r.Add(s)
 			}
@@ -68,15 +68,15 @@ func TestRangesMissing(t *testing.T) {
 	}
 }
 
-func add(r *ingest.Ranges, ends ...uint64) {
+func add(r *ledger.Ranges, ends ...uint64) {
 	for i := 0; i < len(ends); i += 2 {
-		r.Add(ingest.Span{From: ends[i], To: ends[i+1]})
+		r.Add(ledger.Span{From: ends[i], To: ends[i+1]})
 	}
 }
 
-func spans(ends ...uint64) (out []ingest.Span) {
+func spans(ends ...uint64) (out []ledger.Span) {
 	for i := 0; i < len(ends); i += 2 {
-		out = append(out, ingest.Span{From: ends[i], To: ends[i+1]})
+		out = append(out, ledger.Span{From: ends[i], To: ends[i+1]})
 	}
 	return out
 }
@@ -84,17 +84,17 @@ func spans(ends ...uint64) (out []ingest.Span) {
 // TestRangesOfMany: sets joined and taken out as a whole are what they are run by run.
 func TestRangesOfMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	some := func(n int) (r ingest.Ranges) {
+	some := func(n int) (r ledger.Ranges) {
 		for range n {
 			from := 1 + random.Uint64N(400)
-			r.Add(ingest.Span{From: from, To: from + random.Uint64N(6)})
+			r.Add(ledger.Span{From: from, To: from + random.Uint64N(6)})
 		}
 		return r
 	}
 	for range 500 {
 		a, b := some(random.IntN(60)), some(random.IntN(60))
 		if random.IntN(8) == 0 {
-			b.Add(ingest.Span{From: 300, To: ^uint64(0)})
+			b.Add(ledger.Span{From: 300, To: ^uint64(0)})
 		}
 		joined, rest := a.Clone(), a.Clone()
 		joined.AddAll(b)

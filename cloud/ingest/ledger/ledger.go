@@ -1,4 +1,9 @@
-package ingest
+// Package ledger accounts for the messages of one stream: which of each device and start
+// are stored, were declared evicted by the vehicle, wait among the dead letters, or are missing.
+//
+// It knows message ids and nothing of what messages hold, of streams or of files: cloud/ingest
+// feeds it, and keeps what it wrote with each commit of the lake.
+package ledger
 
 import (
 	"cmp"
@@ -28,7 +33,7 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	New       Verdict = iota // not stored yet
+	Unseen    Verdict = iota // not stored yet
 	Duplicate                // stored already
 	TooOld                   // below what is remembered: nobody knows
 )
@@ -111,8 +116,8 @@ func (c *Counts) add(o Counts) {
 	c.Dropped += o.Dropped
 }
 
-// NewLedger returns an empty ledger. Zero bounds mean MaxBoots and MaxSpans.
-func NewLedger(maxBoots, maxSpans int) *Ledger {
+// New returns an empty ledger. Zero bounds mean MaxBoots and MaxSpans.
+func New(maxBoots, maxSpans int) *Ledger {
 	if maxBoots <= 0 {
 		maxBoots = MaxBoots
 	}
@@ -128,21 +133,21 @@ func (l *Ledger) Check(vid protocol.VehicleID, id protocol.MessageID) Verdict {
 	defer l.mu.RUnlock()
 	d := l.devices[deviceKey{vid, id.Device}]
 	if d == nil {
-		return New
+		return Unseen
 	}
 	b := d.boots[id.Boot]
 	switch {
 	case b == nil:
-		return New
+		return Unseen
 	case id.Seq <= b.settled:
 		return TooOld
 	case b.received.Has(id.Seq):
 		return Duplicate
 	}
-	return New
+	return Unseen
 }
 
-// Receive notes that the message is stored. The caller has asked Check and got New.
+// Receive notes that the message is stored. The caller has asked Check and got Unseen.
 func (l *Ledger) Receive(vid protocol.VehicleID, id protocol.MessageID, r Receipt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,4 +1,4 @@
-package ingest
+package ledger
 
 import (
 	"slices"
@@ -26,6 +26,25 @@ func (r *Ranges) Spans() []Span { return r.spans }
 func (r *Ranges) Count() (n uint64) {
 	for _, s := range r.spans {
 		n += s.Len()
+	}
+	return n
+}
+
+// Min is the lowest sequence in the set, 0 when it is empty.
+func (r *Ranges) Min() uint64 {
+	if len(r.spans) == 0 {
+		return 0
+	}
+	return r.spans[0].From
+}
+
+// Empty says whether nothing is in the set.
+func (r *Ranges) Empty() bool { return len(r.spans) == 0 }
+
+// Within is the number of members in s.
+func (r *Ranges) Within(s Span) (n uint64) {
+	for i := r.at(s.From); i < len(r.spans) && r.spans[i].From <= s.To; i++ {
+		n += min(r.spans[i].To, s.To) - max(r.spans[i].From, s.From) + 1
 	}
 	return n
 }
