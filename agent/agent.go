@@ -22,6 +22,7 @@ import (
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/link"
 	"telltale.dev/agent/network"
+	"telltale.dev/agent/outbox"
 	"telltale.dev/agent/power"
 	"telltale.dev/agent/signals"
 	"telltale.dev/agent/storage"
@@ -86,6 +87,7 @@ type Agent struct {
 	campaign *campaign.Collector
 	batch    *batch.Sealer
 	config   *config.Keeper
+	outbox   *outbox.Outbox
 	link     *link.Link
 	power    *power.Keeper
 	network  *network.Watch
@@ -134,12 +136,13 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk,
 		Release: a.campaign.Release, Log: cfg.Log,
 	})
+	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Line: line{a}})
 	if len(cfg.Default) == 0 {
 		cfg.Default = []campaigns.Campaign{campaigns.Everything()}
 	}
 	a.config, err = config.Open(config.Config{
-		Dir: cfg.Data, Vehicle: cfg.Vehicle, Device: cfg.Device, Default: cfg.Default,
-		Campaigns: a.campaign, Report: a.buffer, UnknownSignal: campaign.ErrUnknownSignal, Replace: a.replace, Log: cfg.Log,
+		Dir: cfg.Data, Device: cfg.Device, Default: cfg.Default,
+		Campaigns: a.campaign, Outbox: a.outbox, UnknownSignal: campaign.ErrUnknownSignal, Replace: a.replace, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -215,7 +218,7 @@ func (a *Agent) guard() (err error) {
 		return err
 	}
 	a.storage = storage.New(storage.Config{
-		Note: a.cfg.StorageNote, Dir: a.cfg.Data, Vehicle: a.cfg.Vehicle, Device: a.cfg.Device, Report: a.buffer, Log: a.cfg.Log,
+		Note: a.cfg.StorageNote, Dir: a.cfg.Data, Device: a.cfg.Device, Outbox: a.outbox, Log: a.cfg.Log,
 	})
 	a.update, err = update.Open(a.firmware())
 	return err
@@ -224,8 +227,8 @@ func (a *Agent) guard() (err error) {
 // firmware completes the configuration of updates.
 func (a *Agent) firmware() update.Config {
 	c := a.cfg.Update
-	c.Dir, c.Vehicle, c.Device = filepath.Join(a.cfg.Data, "update"), a.cfg.Vehicle, a.cfg.Device
-	c.TLS, c.Report, c.Log = a.cfg.TLS, a.buffer, a.cfg.Log
+	c.Dir, c.Device = filepath.Join(a.cfg.Data, "update"), a.cfg.Device
+	c.TLS, c.Outbox, c.Log = a.cfg.TLS, a.outbox, a.cfg.Log
 	if c.Running.Version == "" {
 		c.Running.Version = a.cfg.Version
 	}

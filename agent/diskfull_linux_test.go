@@ -116,8 +116,8 @@ func TestFullDiskOpens(t *testing.T) {
 	if _, err := config.OpenSchemas(filepath.Join(dir, "schemas")); err != nil {
 		t.Error(err)
 	}
-	if _, err := update.Open(update.Config{Dir: filepath.Join(dir, "update"), Endpoints: []string{"x:1"}, Report: b, Log: quiet}); err != nil {
+	if _, err := update.Open(update.Config{Dir: filepath.Join(dir, "update"), Endpoints: []string{"x:1"}, Log: quiet}); err != nil {
 		t.Error(err)
 	}
-	storage.New(storage.Config{Note: filepath.Join(dir, "none"), Dir: dir, Report: b, Log: quiet})
+	storage.New(storage.Config{Note: filepath.Join(dir, "none"), Dir: dir, Log: quiet})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/link"
+	"telltale.dev/agent/outbox"
 	"telltale.dev/agent/power"
 	"telltale.dev/protocol"
 )
@@ -13,13 +14,22 @@ import (
 // long the cloud has to bring what it kept for us.
 const onlineAtLeast = 5 * time.Second
 
-// line is what agent/power needs of the other stages.
+// line is what agent/power and agent/outbox need of the other stages.
 type line struct{ a *Agent }
 
 var (
 	_ power.Line    = line{}
 	_ power.Flusher = line{}
+	_ outbox.Line   = line{}
 )
+
+// Send implements outbox.Line.
+func (l line) Send(m outbox.Message) {
+	l.a.link.Send(link.Message{
+		Topic: m.Topic, ContentType: m.ContentType, Class: m.Class, QoS: m.QoS,
+		Created: m.Created, TTL: m.TTL, Newest: m.Newest, Payload: m.Payload,
+	})
+}
 
 // Flush implements power.Flusher: the open batches, and what the cloud has acknowledged.
 func (l line) Flush(ctx context.Context) error {

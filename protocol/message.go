@@ -4,7 +4,7 @@ import "time"
 
 // Keys of MQTT 5 user properties. An absent key means its default.
 const (
-	PropPriority    = "pr" // Priority, for example "CS4"; default CS1
+	PropPriority    = "pr" // Priority, for example "CS4"; absent: that of its kind (package delivery)
 	PropMessageID   = "id" // MessageID
 	PropPurpose     = "pu" // the purpose under which the content was collected
 	PropConsent     = "cv" // revision of the consent document used

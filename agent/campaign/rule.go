@@ -10,6 +10,8 @@ import (
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/delivery"
+	"telltale.dev/protocol/topics"
 )
 
 // Rule is one collecting rule of a campaign, compiled against the vehicle's
@@ -84,7 +86,7 @@ func compile(plan *dbc.Plan, hashes [][32]byte, c *campaigns.Campaign) ([]*Rule,
 		limits := c.Spec.Encoding.Batch
 		r := &Rule{
 			Campaign: c.Metadata.ID, ID: doc.ID, Mode: doc.Mode(),
-			Class: c.Class(), Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), Bytes: limits.SizeLimit(),
+			Class: delivery.Of(topics.Topic{Kind: topics.Telemetry}).Class(c.Class()), Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), Bytes: limits.SizeLimit(),
 			interval: doc.Interval().Microseconds(), selected: selected,
 		}
 		for l, layout := range plan.Layouts() {

@@ -16,9 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
@@ -35,19 +33,18 @@ type Campaigns interface {
 	Prepare([]campaigns.Campaign) (apply func(), err error)
 }
 
-// Reports takes status messages; they are on disk when Append returns.
-type Reports interface {
-	Append(recs []buffer.Record, p buffer.Progress) error
+// Outbox takes status messages; they are on disk when Put returns.
+type Outbox interface {
+	Put(t topics.Topic, content any) error
 }
 
 // Config of a Keeper. Every field but Replace is required.
 type Config struct {
 	Dir       string // where documents are kept
-	Vehicle   protocol.VehicleID
 	Device    protocol.DeviceID
 	Default   []campaigns.Campaign // in force while no document says otherwise
 	Campaigns Campaigns
-	Report    Reports
+	Outbox    Outbox
 	// UnknownSignal is the error that Check wraps for signals that the vehicle lacks.
 	UnknownSignal error
 	// Replace puts a small file on disk; nil: durable.Replace.
@@ -300,18 +297,9 @@ func detail(err error) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
 }
 
-// statusTTL is how long a status is worth sending.
-const statusTTL = 24 * time.Hour
-
-// report puts the status into the buffer, in order with all other statuses.
+// report puts the status into the outbox, in order with all other statuses.
 func (k *Keeper) report(doc string, results []document.Result) error {
-	payload, err := document.Marshal(document.Status{Version: document.StatusVersion, Document: doc, Device: k.cfg.Device, Results: results})
-	if err != nil {
-		return err
-	}
-	topic := topics.Topic{Kind: topics.ConfigStatus, Vehicle: k.cfg.Vehicle, Name: doc}
-	return k.cfg.Report.Append([]buffer.Record{{
-		Topic: topic.String(), ContentType: protocol.ContentStatus, Priority: protocol.CS4, Ordered: true,
-		Created: time.Now(), TTL: statusTTL, Payload: payload,
-	}}, buffer.Progress{})
+	return k.cfg.Outbox.Put(topics.Topic{Kind: topics.ConfigStatus, Name: doc}, document.Status{
+		Version: document.StatusVersion, Document: doc, Device: k.cfg.Device, Results: results,
+	})
 }

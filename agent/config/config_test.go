@@ -13,7 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/config"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
@@ -58,22 +57,17 @@ type reports struct {
 	fail error
 }
 
-func (r *reports) Append(recs []buffer.Record, _ buffer.Progress) error {
+func (r *reports) Put(t topics.Topic, content any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.fail != nil {
 		return r.fail
 	}
-	for _, rec := range recs {
-		var s document.Status
-		if err := document.Unmarshal(rec.Payload, &s); err != nil {
-			return err
-		}
-		if !rec.Ordered || rec.Topic != "v1/car/up/config/campaigns/status" {
-			return fmt.Errorf("record %+v", rec)
-		}
-		r.got = append(r.got, s)
+	s, ok := content.(document.Status)
+	if want := (topics.Topic{Kind: topics.ConfigStatus, Name: campaigns.Document}); !ok || t != want {
+		return fmt.Errorf("document %+v on topic %+v", content, t)
 	}
+	r.got = append(r.got, s)
 	return nil
 }
 
@@ -113,8 +107,8 @@ var topic = topics.Topic{Kind: topics.Config, Vehicle: "car", Name: campaigns.Do
 func open(t *testing.T, dir string, e *engine, r *reports) *config.Keeper {
 	t.Helper()
 	k, err := config.Open(config.Config{
-		Dir: dir, Vehicle: "car", Device: "tcu", Default: []campaigns.Campaign{campaign("default", 1, "")},
-		Campaigns: e, Report: r, UnknownSignal: errUnknown, Log: slog.New(slog.DiscardHandler),
+		Dir: dir, Device: "tcu", Default: []campaigns.Campaign{campaign("default", 1, "")},
+		Campaigns: e, Outbox: r, UnknownSignal: errUnknown, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -16,9 +16,9 @@ func (l *Link) Hold(lowest protocol.Priority) {
 	}
 }
 
-// barred says whether an item is a record that is held now.
+// barred says whether an item is a record, or a message of the mailbox, that is held now.
 func (s *sender) barred(it *item) bool {
-	return it.kind == recordKind && it.priority < s.order.lowest
+	return (it.kind == recordKind || it.kind == messageKind) && it.priority < s.order.lowest
 }
 
 // heldBy is how many of a lane's records wait for something else than Hold.

@@ -16,9 +16,10 @@ const (
 	recordKind   kind = iota // a record of the buffer, at position
 	schemaKind               // a schema document
 	presenceKind             // birth or farewell
+	messageKind              // of the mailbox
 )
 
-// item is something to publish at QoS 1, from the moment it is taken until the
+// item is something to publish, from the moment it is taken until the
 // server has it, it is set aside, or the connection ends.
 type item struct {
 	kind     kind
@@ -33,6 +34,7 @@ type item struct {
 
 	topic, contentType, purpose string
 	priority                    protocol.Priority
+	qos                         byte
 	payload                     []byte
 
 	sent    time.Time     // last
@@ -49,7 +51,7 @@ func recordItem(e buffer.Entry) *item {
 	return &item{
 		kind: recordKind, position: e.Position, schema: r.Schema, id: r.ID, samples: r.Samples, ordered: r.Ordered,
 		created: r.Created, ttl: r.TTL, topic: r.Topic, contentType: r.ContentType, purpose: r.Purpose,
-		priority: r.Priority, payload: r.Payload,
+		priority: r.Priority, qos: 1, payload: r.Payload,
 	}
 }
 

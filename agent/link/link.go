@@ -50,6 +50,7 @@ type Link struct {
 	began     time.Time                                // before any record of this boot, by the monotonic clock, too
 	ends      [protocol.Priorities + 1]buffer.Position // what is behind it was made in this boot; by class
 
+	mailbox mailbox
 	absence absence
 	lowest  atomic.Uint32 // protocol.Priority: records below it are held
 	allowed chan struct{} // receives after a change of lowest; capacity 1
@@ -152,6 +153,7 @@ func (l *Link) attempt(ctx context.Context, e endpoint) (up bool, err error) {
 
 // connected logs and counts a new connection.
 func (l *Link) connected(c *connection) {
+	l.mailbox.open()
 	l.stats.add(func(s *Stats) {
 		s.Connected, s.Since, s.Guarantee = true, time.Now(), c.guarantee
 		s.Window, s.InFlight, s.SetAside = c.limits.window, 0, 0
@@ -168,6 +170,7 @@ func (l *Link) connected(c *connection) {
 }
 
 func (l *Link) disconnected(c *connection) {
+	l.mailbox.close()
 	l.stats.add(func(s *Stats) {
 		s.Connected, s.Since, s.InFlight = false, time.Now(), 0
 		s.WireBytesUp += c.wire.sent.Load()

@@ -42,7 +42,7 @@ func (l *Link) presenceItem(state protocol.PresenceState, n uint64, wakes time.T
 	}
 	return &item{
 		kind: presenceKind, topic: l.presenceTopic(), contentType: protocol.ContentPresence,
-		priority: protocol.CS2, payload: payload,
+		priority: protocol.CS2, qos: 1, payload: payload,
 	}, nil
 }
 

@@ -106,6 +106,9 @@ func (s *sender) pick(now time.Time) *item {
 		s.first = slices.Delete(s.first, 0, 1)
 		return it
 	}
+	if it := s.l.mailbox.next(s.order.lowest); it != nil {
+		return it
+	}
 	for lane := range s.lanes {
 		if it := s.pickHeld(lane, now); it != nil {
 			return it
@@ -202,7 +205,7 @@ func (s *sender) accept(it *item) bool {
 		topic := topics.Topic{Kind: topics.Schema, Vehicle: s.l.cfg.Vehicle, Schema: it.schema}
 		s.first = append(s.first, &item{
 			kind: schemaKind, schema: it.schema, topic: topic.String(), contentType: protocol.ContentSchema,
-			priority: it.priority, payload: packed,
+			priority: it.priority, qos: 1, payload: packed,
 		})
 	}
 	s.waiting[it.schema] = append(s.waiting[it.schema], it)
@@ -212,12 +215,15 @@ func (s *sender) accept(it *item) bool {
 
 // send publishes it, unless it is expired or too large for the server.
 func (s *sender) send(it *item, now time.Time) error {
+	if it.kind == messageKind && s.l.mailbox.superseded(it) {
+		return nil
+	}
 	if left, forever := it.remaining(now); !forever && left <= 0 {
 		s.expire(it)
 		return nil
 	}
 	p := &paho.Publish{
-		QoS: 1, Topic: it.topic, Retain: it.kind == presenceKind && s.server.retain,
+		QoS: it.qos, Topic: it.topic, Retain: it.kind == presenceKind && s.server.retain,
 		Properties: it.properties(now), Payload: it.payload,
 	}
 	if size := packetSize(p.Topic, p.Properties, len(p.Payload)); s.server.maxPacket > 0 && size > s.server.maxPacket {
@@ -235,6 +241,11 @@ func (s *sender) send(it *item, now time.Time) error {
 	}
 	if err := s.transmit(it, p); err != nil {
 		return err
+	}
+	if it.qos == 0 { // nobody answers
+		s.l.mailbox.settled(it)
+		s.l.stats.add(func(st *Stats) { st.Sent++; st.PayloadBytes += uint64(len(it.payload)) })
+		return nil
 	}
 	if s.inflight == 0 {
 		s.progress = now
@@ -308,6 +319,8 @@ func (s *sender) stored(it *item) {
 		s.held = append(s.held, s.waiting[it.schema]...) // their time is over: due is zero
 		delete(s.waiting, it.schema)
 	case presenceKind:
+	case messageKind:
+		s.l.mailbox.settled(it)
 	}
 }
 
@@ -369,11 +382,17 @@ func (s *sender) setAside(it *item, why string) {
 		}
 	case presenceKind:
 		s.l.cfg.Log.Warn("presence was not accepted", "reason", why)
+	case messageKind:
+		s.l.cfg.Log.Warn("message was not accepted", "reason", why, "bytes", len(it.payload))
 	}
 }
 
 // expire lets the buffer forget a record that is of no use any more.
 func (s *sender) expire(it *item) {
+	if it.kind == messageKind {
+		s.l.mailbox.settled(it)
+		return
+	}
 	if b, ok := s.l.cfg.Buffer.(Expirer); ok {
 		b.Expire(it.position)
 	} else {

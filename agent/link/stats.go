@@ -35,6 +35,7 @@ type Stats struct {
 	ExpiredSamples uint64 `json:"expired_samples"`
 	Schemas        uint64 `json:"schemas"`   // schema documents acknowledged
 	Documents      uint64 `json:"documents"` // received
+	Dropped        uint64 `json:"dropped"`   // messages that do not wait on disk, for want of a connection or of room
 	PayloadBytes   uint64 `json:"payload_bytes"`
 	WireBytesUp    uint64 `json:"wire_bytes_up"` // MQTT bytes, without TLS and TCP, of finished connections
 	WireBytesDown  uint64 `json:"wire_bytes_down"`
@@ -57,8 +58,10 @@ func (c *counters) add(change func(*Stats)) {
 // Stats gives a copy. It may be called at any time.
 func (l *Link) Stats() Stats {
 	l.stats.mu.Lock()
-	defer l.stats.mu.Unlock()
-	return l.stats.v
+	s := l.stats.v
+	l.stats.mu.Unlock()
+	s.Dropped = l.mailbox.lost()
+	return s
 }
 
 // printable makes a server's text fit for a log: one line, at most 128 bytes.

@@ -15,30 +15,27 @@ import (
 	"path/filepath"
 	"time"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/storage"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/events"
 	"telltale.dev/protocol/topics"
 )
 
-// Reports takes events; they are on disk when Append returns.
-type Reports interface {
-	Append(recs []buffer.Record, p buffer.Progress) error
+// Outbox takes events; they are on disk when Put returns.
+type Outbox interface {
+	Put(t topics.Topic, content any) error
 }
 
 // Config of a Teller. All but Note and Retry must be set.
 type Config struct {
 	// Note is the file that says what was lost; empty: nobody says, and nothing is told.
-	Note    string
-	Dir     string // that survives a restart, where the buffer is
-	Vehicle protocol.VehicleID
-	Device  protocol.DeviceID
-	Report  Reports
-	Retry   time.Duration // between tries of what the disk refused; zero means 5 s
-	Log     *slog.Logger
+	Note   string
+	Dir    string // that survives a restart, where the buffer is
+	Device protocol.DeviceID
+	Outbox Outbox
+	Retry  time.Duration // between tries of what the disk refused; zero means 5 s
+	Log    *slog.Logger
 }
 
 const defaultRetry = 5 * time.Second
@@ -100,15 +97,7 @@ func (t *Teller) tell(event *events.Storage) error {
 	if event.State.Lost() && t.told() == event.Loss {
 		return nil
 	}
-	payload, err := document.Marshal(event)
-	if err != nil {
-		return err
-	}
-	topic := topics.Topic{Kind: topics.Event, Vehicle: t.cfg.Vehicle, Name: events.TypeStorage}
-	err = t.cfg.Report.Append([]buffer.Record{{
-		Topic: topic.String(), ContentType: protocol.ContentStorage, Priority: protocol.CS5, Ordered: true,
-		Created: time.Now(), Payload: payload,
-	}}, buffer.Progress{})
+	err := t.cfg.Outbox.Put(topics.Topic{Kind: topics.Event, Name: events.TypeStorage}, event)
 	if err == nil && event.State.Lost() {
 		if err := durable.Replace(t.path(), []byte(event.Loss+"\n")); err != nil {
 			t.cfg.Log.Warn("a loss of data may be told again", "error", err)

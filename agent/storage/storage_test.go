@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/outbox"
 	"telltale.dev/agent/storage"
 	note "telltale.dev/hal/storage"
 	"telltale.dev/protocol"
@@ -52,7 +53,7 @@ func (d *device) fresh() {
 	d.t.Cleanup(func() { b.Close() })
 }
 
-// Append implements storage.Reports.
+// Append implements outbox.Buffer.
 func (d *device) Append(recs []buffer.Record, p buffer.Progress) error {
 	if d.refuse > 0 {
 		d.refuse--
@@ -72,7 +73,7 @@ func (d *device) leave(n note.Note) {
 func (d *device) start() {
 	d.t.Helper()
 	storage.New(storage.Config{
-		Note: d.note, Dir: d.data, Vehicle: "anna", Device: "tcu", Report: d, Retry: time.Millisecond,
+		Note: d.note, Dir: d.data, Device: "tcu", Outbox: outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: d}), Retry: time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(&d.log, nil)),
 	}).Run(d.t.Context())
 }
@@ -160,7 +161,7 @@ func TestRefusals(t *testing.T) {
 	d.refuse = 1 << 30
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	storage.New(storage.Config{Note: d.note, Dir: d.data, Vehicle: "anna", Device: "tcu", Report: d, Log: slog.New(slog.DiscardHandler)}).Run(ctx)
+	storage.New(storage.Config{Note: d.note, Dir: d.data, Device: "tcu", Outbox: outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: d}), Log: slog.New(slog.DiscardHandler)}).Run(ctx)
 	if ctx.Err() == nil {
 		t.Error("it gave up before the agent ended")
 	}

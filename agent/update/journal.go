@@ -9,10 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
-	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
 	"telltale.dev/protocol/topics"
@@ -121,7 +119,7 @@ func (u *Updater) move(edit func(*journal)) error {
 	return nil
 }
 
-// tell puts the newest feedback into the buffer, in order with all others. When the
+// tell puts the newest feedback into the outbox, in order with all others. When the
 // buffer refuses, Run tells it again.
 func (u *Updater) tell() {
 	f := updates.Feedback{
@@ -131,14 +129,7 @@ func (u *Updater) tell() {
 		f.Update, f.State, f.Sequence, f.Reason, f.Detail = j.Document.ID, j.State, j.Sequence, j.Reason, j.Detail
 		f.Bytes = u.have()
 	}
-	payload, err := document.Marshal(f)
-	if err == nil {
-		topic := topics.Topic{Kind: topics.UpdateFeedback, Vehicle: u.cfg.Vehicle, Device: u.cfg.Device}
-		err = u.cfg.Report.Append([]buffer.Record{{
-			Topic: topic.String(), ContentType: protocol.ContentFeedback, Priority: protocol.CS4, Ordered: true,
-			Created: time.Now(), Payload: payload,
-		}}, buffer.Progress{})
-	}
+	err := u.cfg.Outbox.Put(topics.Topic{Kind: topics.UpdateFeedback}, f)
 	if err != nil {
 		u.cfg.Log.Error("update feedback is not stored yet", "error", err)
 	}

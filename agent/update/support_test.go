@@ -21,12 +21,11 @@ import (
 
 	"go.uber.org/goleak"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/slotstest"
-	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/topics"
 	"telltale.dev/protocol/updates"
 
 	"telltale.dev/protocol/firmware"
@@ -99,27 +98,22 @@ func (b *bench) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Append implements update.Reports.
-func (b *bench) Append(recs []buffer.Record, _ buffer.Progress) error {
+// Put implements update.Outbox.
+func (b *bench) Put(t topics.Topic, content any) error {
 	do := func() error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.refuse {
 			return slotstest.ErrInjected
 		}
-		for _, r := range recs {
-			var f updates.Feedback
-			if err := document.Unmarshal(r.Payload, &f); err != nil {
-				b.t.Error(err)
-			}
-			if err := f.Validate(); err != nil {
-				b.t.Error(err)
-			}
-			if want := "v1/car/up/update/tcu/feedback"; r.Topic != want || !r.Ordered || r.ContentType != protocol.ContentFeedback {
-				b.t.Errorf("got record %+v", r)
-			}
-			b.said = append(b.said, f)
+		f, ok := content.(updates.Feedback)
+		if !ok || t != (topics.Topic{Kind: topics.UpdateFeedback}) {
+			b.t.Errorf("got document %+v on topic %+v", content, t)
 		}
+		if err := f.Validate(); err != nil {
+			b.t.Error(err)
+		}
+		b.said = append(b.said, f)
 		return nil
 	}
 	if b.onReport != nil {
@@ -170,9 +164,9 @@ func (b *bench) config() update.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(b.server.Certificate())
 	return update.Config{
-		Dir: b.dir, Vehicle: "car", Device: "tcu", Slots: b.slots, Keys: b.keys,
+		Dir: b.dir, Device: "tcu", Slots: b.slots, Keys: b.keys,
 		Running:   updates.Running{Version: "1.0", Release: b.release, Board: board},
-		Endpoints: []string{b.server.Listener.Addr().String()}, TLS: &tls.Config{RootCAs: roots}, Report: b,
+		Endpoints: []string{b.server.Listener.Addr().String()}, TLS: &tls.Config{RootCAs: roots}, Outbox: b,
 		Healthy:   func() error { b.mu.Lock(); defer b.mu.Unlock(); return b.unhealthy },
 		Connected: func() bool { b.mu.Lock(); defer b.mu.Unlock(); return !b.offline },
 		Timing: update.Timing{

@@ -11,12 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/topics"
 	"telltale.dev/protocol/updates"
 
 	"telltale.dev/protocol/firmware"
@@ -25,16 +25,15 @@ import (
 // ErrRestart is what Run returns when the machine has to be restarted.
 var ErrRestart = errors.New("the machine is to be restarted for the firmware update")
 
-// Reports takes feedback; it is on disk when Append returns.
-type Reports interface {
-	Append(recs []buffer.Record, p buffer.Progress) error
+// Outbox takes feedback; it is on disk when Put returns.
+type Outbox interface {
+	Put(t topics.Topic, content any) error
 }
 
 // Config of an Updater. All but Slots, Keys and Timing must be set.
 type Config struct {
-	Dir     string // for the journal and the file under way
-	Vehicle protocol.VehicleID
-	Device  protocol.DeviceID
+	Dir    string // for the journal and the file under way
+	Device protocol.DeviceID
 	// Slots; nil: a device without, which refuses documents.
 	Slots slots.Slots
 	// Running is the firmware that runs; its slot is asked for.
@@ -44,7 +43,7 @@ type Config struct {
 	// Endpoints are host:port of download servers, tried in turn, over TLS.
 	Endpoints []string
 	TLS       *tls.Config // it is cloned
-	Report    Reports
+	Outbox    Outbox
 	// Healthy says why the agent cannot do its work, nil when it can.
 	Healthy func() error
 	// Connected says whether the cloud is reached.

@@ -8,6 +8,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/delivery"
 	"telltale.dev/protocol/topics"
 )
 
@@ -88,7 +89,7 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 		return Publish{}, nil, codeTopicInvalid
 	case !mayPublish(c.client, topic):
 		return Publish{}, nil, codeNotAuthorized
-	case pk.FixedHeader.Retain && topic.Kind != topics.Presence:
+	case pk.FixedHeader.Retain && !delivery.Of(topic).Retained:
 		return Publish{}, nil, codeRetainNotSupported
 	}
 	properties, ok := userProperties(pk.Properties.User)

@@ -15,6 +15,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/delivery"
 	"telltale.dev/protocol/topics"
 )
 
@@ -167,8 +168,7 @@ func (f *Front) admit(u *Upload) byte {
 		f.stats.notActive.Add(1)
 		return CodeNotAuthorized
 	}
-	class, err := protocol.ParsePriority(u.Properties[protocol.PropPriority])
-	if !f.quotas.take(u.Vehicle, err == nil && class.Urgent(), len(u.Payload), u.Received) {
+	if !f.quotas.take(u.Vehicle, class(u).Urgent(), len(u.Payload), u.Received) {
 		f.stats.overQuota.Add(1)
 		return CodeQuotaExceeded
 	}
@@ -181,11 +181,18 @@ func (f *Front) Debit(vid protocol.VehicleID, urgent bool, samples int) {
 	f.quotas.debit(vid, urgent, samples, time.Now())
 }
 
+// class is the priority that counts: what the message claims, but never more than its kind
+// may have. What claims none, or none that is known, gets what its kind has then.
+func class(u *Upload) protocol.Priority {
+	asked, _ := protocol.ParsePriority(u.Properties[protocol.PropPriority])
+	return delivery.Of(u.Topic).Class(asked)
+}
+
 // subject names the lane: up.{stamp}.{vid}.{kind} or low.{part}.{vid}.{kind}.
-// A vehicle always has the same part. An absent or unknown priority is CS1.
+// A vehicle always has the same part.
 func (f *Front) subject(u *Upload) string {
 	prefix := f.hot
-	if p, err := protocol.ParsePriority(u.Properties[protocol.PropPriority]); err != nil || !p.Hot() {
+	if !class(u).Hot() {
 		prefix = f.bulk[part(u.Vehicle, len(f.bulk))]
 	}
 	return prefix + string(u.Vehicle) + f.kinds[u.Topic.Kind]

@@ -80,6 +80,41 @@ func TestFrontLanes(t *testing.T) {
 	}
 }
 
+// TestFrontCeilings: a vehicle gets no higher class than the kind of its message may have, whatever it
+// claims, and no share of the urgent quota by it.
+func TestFrontCeilings(t *testing.T) {
+	tests := []struct {
+		topic          topics.Topic
+		priority, lane string
+		urgent         bool
+	}{
+		{topics.Topic{Kind: topics.Health, Vehicle: "car1", Device: "tcu1"}, "CS6", "low", false},
+		{topics.Topic{Kind: topics.State, Vehicle: "car1"}, "CS6", "up", false},
+		{topics.Topic{Kind: topics.ConfigStatus, Vehicle: "car1", Name: "campaigns"}, "CS6", "up", true},
+		{topics.Topic{Kind: topics.Event, Vehicle: "car1", Name: "dtc"}, "", "up", true},
+		{topics.Topic{Kind: topics.Telemetry, Vehicle: "car1", Campaign: "c"}, "CS6", "up", true},
+	}
+	for _, tt := range tests {
+		f, l, _ := newFront(t, func(c *ingest.FrontConfig) {
+			c.Quota = ingest.Quota{Messages: 0.001, MessagesBurst: 2, Urgent: 0.5}
+		})
+		u := upload([]byte("x"), func(u *ingest.Upload) { u.Topic = tt.topic })
+		if tt.priority != "" {
+			u.Properties[protocol.PropPriority] = tt.priority
+		}
+		if code := publish(t, f, u); code != ingest.CodeStored || len(l[tt.lane].all()) != 1 {
+			t.Errorf("%s as %q: got code %#x and %d messages in lane %s, want one", tt.topic.Kind.Word(), tt.priority, code, len(l[tt.lane].all()), tt.lane)
+		}
+		var left int // of the common share
+		for publish(t, f, upload([]byte("x"))) == ingest.CodeStored {
+			left++
+		}
+		if want := map[bool]int{false: 1, true: 2}[tt.urgent]; left != want {
+			t.Errorf("%s as %q: the common share has %d left, want %d", tt.topic.Kind.Word(), tt.priority, left, want)
+		}
+	}
+}
+
 func TestFrontHeaders(t *testing.T) {
 	f, l, _ := newFront(t, nil)
 	u := upload([]byte("payload"), func(u *ingest.Upload) {

@@ -73,9 +73,7 @@ var upstream = map[string][]string{
 	"agent/campaign": {"agent/signals"},
 	"agent/batch":    {"agent/campaign", "agent/signals", "agent/buffer"},
 	"agent/link":     {"agent/buffer"},
-	"agent/config":   {"agent/buffer"},
-	"agent/update":   {"agent/buffer"},
-	"agent/storage":  {"agent/buffer"},
+	"agent/outbox":   {"agent/buffer"},
 }
 
 // common is what every room may use, the cloud's too: how files get onto a disk, by the standard library alone.
