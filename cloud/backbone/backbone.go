@@ -6,28 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"telltale.dev/hal/durable"
 )
-
-// The streams. A message's subject decides which one stores it.
-const (
-	Up   = "UP"   // up.{stamp}.{vid}.{kind}: urgent data of vehicles
-	Low  = "LOW"  // low.{part}.{vid}.{kind}: bulk data of vehicles
-	Dead = "DEAD" // dead.{stream}.{reason}: what could not be processed
-)
-
-// streams lists each stream with the first part of its subjects.
-func streams() map[string]string {
-	return map[string]string{"up": Up, "low": Low, "dead": Dead}
-}
 
 // Config of a Backbone. One of Dir and URL must be set.
 type Config struct {
@@ -39,8 +24,10 @@ type Config struct {
 	Credentials string
 	// Replicas of new streams and buckets on an existing cluster. Zero: 3 on a cluster, 1 elsewhere.
 	Replicas int
-	// Limits by name of stream. A missing one has no limits but the disk's.
+	// Limits of the streams Up, Low and Dead by their names. A missing one has no limits but the disk's.
 	Limits map[string]Limits
+	// Streams are further streams; Declare opens more of them later.
+	Streams []Stream
 	// MinFree is the space of the disk that streams never use, in bytes; buckets stop at half of it.
 	// Zero: 256 MiB; negative: no guard, so that a full disk is a failure that needs a restart, where a guarded
 	// backbone goes on by itself once there is room.
@@ -55,12 +42,6 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Limits of a stream. At MaxBytes new messages are refused (ErrFull): old ones are never deleted for them.
-type Limits struct {
-	MaxBytes int64         // of all messages with their overhead; zero: no limit
-	MaxAge   time.Duration // after which a message is deleted, read or not; zero: never
-}
-
 // defaultMinFree is the default of Config.MinFree.
 const defaultMinFree = 256 << 20
 
@@ -70,7 +51,11 @@ type Backbone struct {
 	server *embedded // nil for an external server
 	writer link      // publishes and commits
 	reader link      // everything else, so that a large read never delays an acknowledgement
-	lanes  map[string]*lane
+	// declared are the streams; declaring is held by who replaces it, and by who ends it.
+	declared  atomic.Pointer[table]
+	declaring sync.Mutex
+	ended     bool        // guarded by declaring: nothing more can be declared
+	runLane   func(*lane) // starts the group committer of a stream
 	// replicas of new buckets.
 	replicas int
 	// patience is how long a list waits for its next entry.
@@ -82,7 +67,6 @@ type Backbone struct {
 	running  sync.WaitGroup     // the lanes
 	rest     context.CancelFunc // ends the watching and mending
 	resting  sync.WaitGroup     // watch and mend
-	limits   map[string]Limits
 	refusing refusals
 
 	closing sync.Once
@@ -118,7 +102,8 @@ func Open(cfg Config) (*Backbone, error) {
 		cfg.StartTimeout = startTimeout
 	}
 	b := &Backbone{log: cfg.Log, patience: cfg.StartTimeout, fault: newFault(cfg.Log), outage: newOutage(), closed: make(chan struct{}), idle: map[string][]*Reader{},
-		limits: cfg.Limits, refusing: refusals{why: map[string]string{}}}
+		refusing: refusals{why: map[string]string{}}}
+	b.declared.Store(&table{})
 	b.fault.revive = cfg.Dir != "" && cfg.MinFree > 0
 	if err := b.open(cfg); err != nil {
 		b.shutdown()
@@ -152,142 +137,32 @@ func (b *Backbone) open(cfg Config) (err error) {
 	if err := b.checkRecovered(ctx); err != nil {
 		return err
 	}
-	for subject, stream := range streams() {
-		if err := b.makeStream(ctx, stream, subject, cfg.Limits[stream]); err != nil {
+	b.start(cfg)
+	b.declaring.Lock()
+	defer b.declaring.Unlock()
+	for _, s := range append(standing(cfg.Limits), cfg.Streams...) {
+		if err := b.declare(ctx, s); err != nil {
 			return err
 		}
 	}
-	if err := b.checkHoles(ctx); err != nil {
-		return err
-	}
-	b.startLanes(cfg)
 	return nil
 }
 
-// startLanes starts the group committer of each stream.
-func (b *Backbone) startLanes(cfg Config) {
+// start begins to watch over the storage and makes runLane start group committers.
+func (b *Backbone) start(cfg Config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
 	b.fault.on(func(why error) {
 		b.refuses("backbone", why.Error())
 		b.outage.happened()
 	}, cancel)
-	b.lanes = make(map[string]*lane)
-	for subject, stream := range streams() {
-		l := newLane(stream, b)
-		b.lanes[subject] = l
-		b.running.Go(func() { l.run(ctx) })
-	}
+	b.runLane = func(l *lane) { b.running.Go(func() { l.run(ctx) }) }
 	beside, rest := context.WithCancel(ctx)
 	b.rest = rest
 	b.resting.Go(func() { b.watch(beside, cfg.watchEvery) })
 	if b.server != nil {
 		b.resting.Go(func() { b.mend(beside, cfg) })
 	}
-}
-
-// makeStream makes the stream, or brings its limits up to date.
-func (b *Backbone) makeStream(ctx context.Context, name, subject string, limits Limits) error {
-	if limits.MaxBytes < 0 || limits.MaxAge < 0 {
-		return fmt.Errorf("limits of stream %s: expected no negative number", name)
-	}
-	settings := func(c jetstream.StreamConfig) jetstream.StreamConfig {
-		c.Name, c.Subjects = name, []string{subject + ".>"}
-		c.Retention, c.Discard, c.Storage = jetstream.LimitsPolicy, jetstream.DiscardNew, jetstream.FileStorage
-		c.MaxBytes, c.MaxAge, c.MaxMsgs, c.MaxConsumers = limits.MaxBytes, limits.MaxAge, -1, -1
-		if c.MaxBytes == 0 {
-			c.MaxBytes = -1
-		}
-		c.AllowAtomicPublish, c.AllowDirect = true, true
-		return c
-	}
-	have, err := b.writer.js.Stream(ctx, name)
-	switch {
-	case err == nil:
-		err = b.changeStream(ctx, have.CachedInfo().Config, settings) // with its replicas, which the operator of a cluster may have changed
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		_, err = b.writer.js.CreateStream(ctx, settings(jetstream.StreamConfig{Replicas: b.replicas}))
-	}
-	if err != nil {
-		return fmt.Errorf("open stream %s: %w", name, err)
-	}
-	return nil
-}
-
-// changeStream gives a stream other settings, if they differ.
-func (b *Backbone) changeStream(ctx context.Context, have jetstream.StreamConfig, settings func(jetstream.StreamConfig) jetstream.StreamConfig) error {
-	want := settings(have)
-	if reflect.DeepEqual(have, want) {
-		return nil
-	}
-	if b.server != nil {
-		if err := b.server.beginSettings(want.Name); err != nil {
-			return durable.Bare(err)
-		}
-	}
-	_, err := b.writer.js.UpdateStream(ctx, want)
-	return err
-}
-
-// checkHoles warns of messages missing inside a stream. Nothing here deletes
-// single messages, so a hole is damage of the block files that JetStream skipped.
-func (b *Backbone) checkHoles(ctx context.Context) error {
-	for _, stream := range streams() {
-		info, err := b.info(ctx, stream)
-		if err != nil {
-			return err
-		}
-		if missing := info.Last + 1 - info.First; info.Messages > 0 && missing > info.Messages {
-			b.log.Error("stream has lost messages: its files are damaged, restore them from a backup or another replica",
-				"stream", stream, "missing", missing-info.Messages, "first", info.First, "last", info.Last)
-		}
-	}
-	return nil
-}
-
-// StreamInfo is the extent of a stream.
-type StreamInfo struct {
-	First, Last uint64 // sequences; First is Last+1 when empty
-	Messages    uint64
-	Bytes       uint64 // with the overhead of storing
-}
-
-// Info asks for the extent of a stream.
-func (b *Backbone) Info(ctx context.Context, stream string) (StreamInfo, error) {
-	if err := b.usable(stream); err != nil {
-		return StreamInfo{}, err
-	}
-	return b.info(ctx, stream)
-}
-
-func (b *Backbone) info(ctx context.Context, stream string) (StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	s, err := b.reader.js.Stream(ctx, stream)
-	if err != nil {
-		return StreamInfo{}, fmt.Errorf("ask for stream %s: %w", stream, b.orClosed(err))
-	}
-	state := s.CachedInfo().State
-	info := StreamInfo{First: state.FirstSeq, Last: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes}
-	if info.Messages == 0 {
-		info.First = info.Last + 1
-	}
-	return info, nil
-}
-
-// usable wants a stream of ours and a backbone that is open.
-func (b *Backbone) usable(stream string) error {
-	select {
-	case <-b.closed:
-		return ErrClosed
-	default:
-	}
-	for _, name := range streams() {
-		if name == stream {
-			return nil
-		}
-	}
-	return fmt.Errorf("stream %q does not exist, expected %s, %s or %s: %w", stream, Up, Low, Dead, ErrInvalid)
 }
 
 // orClosed gives ErrClosed instead of what a closing connection says.
@@ -307,26 +182,35 @@ func (b *Backbone) orClosed(err error) error {
 // ErrInvalid, ErrRefused, ErrUnknown, ErrFailed, ErrClosed. done must not block: other messages
 // of the stream wait for it. m.Header is copied; m.Data must not change until done.
 func (b *Backbone) Publish(m Message, done func(seq uint64, err error)) {
-	if err := b.publish(m, done); err != nil {
+	if err := b.publish(m, done, nil); err != nil {
 		b.stats.refuse(err)
 		done(0, err)
 	}
 }
 
-func (b *Backbone) publish(m Message, done func(uint64, error)) error {
+// publish queues m; expects is the sequence that PublishExpecting demands, or nil.
+func (b *Backbone) publish(m Message, done func(uint64, error), expects *uint64) error {
 	if err := b.fault.refusal(); err != nil {
 		return err
 	}
 	if err := m.check(); err != nil {
 		return err
 	}
-	first, _, _ := strings.Cut(m.Subject, ".")
-	l := b.lanes[first]
-	if l == nil || len(first) == len(m.Subject) {
-		return fmt.Errorf("subject is of no stream, expected up.…, low.… or dead.…: %w", ErrInvalid)
+	declared := b.declared.Load()
+	l := declared.of(m.Subject)
+	if l == nil {
+		return noStream(declared)
 	}
 	msg, size := m.wire()
-	return l.add(item{msg: msg, size: size, done: done, since: time.Now()})
+	if expects != nil {
+		expect(msg, *expects)
+	}
+	return l.add(item{msg: msg, size: size, done: done, since: time.Now(), expects: expects})
+}
+
+// noStream says which subjects there are.
+func noStream(declared *table) error {
+	return fmt.Errorf("subject is of no stream, expected one that begins with %s: %w", expected(declared.prefixes), ErrInvalid)
 }
 
 // Failed is closed when a write to disk failed for good: nothing more can be stored until
@@ -350,9 +234,12 @@ func (b *Backbone) shutdown() {
 		b.rest()
 		b.resting.Wait()
 	}
-	for _, l := range b.lanes {
+	b.declaring.Lock() // what is being declared is closed with the rest
+	for _, l := range b.declared.Load().names {
 		l.close()
 	}
+	b.ended = true
+	b.declaring.Unlock()
 	if b.stop != nil {
 		defer time.AfterFunc(closeTimeout, b.stop).Stop()
 	}

@@ -34,7 +34,7 @@ type Entry struct {
 
 // Bucket opens the bucket of that name, made when missing. Names are letters, digits, - and _.
 func (b *Backbone) Bucket(name string) (*Bucket, error) {
-	if err := b.usable(Up); err != nil {
+	if err := b.alive(); err != nil {
 		return nil, err
 	}
 	if err := b.fault.err(); err != nil {

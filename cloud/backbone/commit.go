@@ -37,7 +37,7 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	defer cancel()
 	l.owner.outage.watch(ctx, cancel) // before the question, so that a failure after it is noticed
 	err := l.owner.fault.refusal()
-	if err == nil {
+	if err == nil && l.Storage == OnDisk {
 		err = l.owner.allow(size, 1)
 	}
 	if err != nil {
@@ -46,6 +46,10 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	}
 	if !l.owner.writer.conn.IsConnected() {
 		l.finishAll(batch, errNoConnection)
+		return
+	}
+	if batch[0].expects != nil {
+		l.commitSingly(ctx, batch)
 		return
 	}
 	start := time.Now()
@@ -119,7 +123,9 @@ func (l *lane) commitSingly(ctx context.Context, batch []item) {
 		if err == nil {
 			seq, err = await(ctx, answers[i])
 		}
-		if err != nil {
+		if conflict := l.owner.conflict(ctx, l, &batch[i], err); conflict != nil {
+			err = conflict
+		} else if err != nil {
 			err = l.owner.classify(ctx, err)
 		} else {
 			l.owner.stats.singles.Add(1)

@@ -5,7 +5,9 @@
 // any listening port, or an existing NATS server or cluster when a URL is
 // given. Nothing of NATS shows in the interface.
 //
+//	Declare     a stream: its subjects, bounds, and what happens at them
 //	Publish ──> queue of the stream ──> group committer ──> on disk ──> done(seq, nil)
+//	PublishExpecting  the same, if nothing else was published to the subject meanwhile (compare-and-set)
 //	Reader  <── from any sequence, in order
 //	Trim        what nobody needs any more, when a stream needs the room
 //	Bucket      Get, Put, Create, Update (compare-and-set), Delete, List, Watch
@@ -14,7 +16,7 @@
 //
 // A message whose done was called without an error, and a value whose Put,
 // Create, Update or Delete returned without one, is on disk: written and synced, so
-// that neither a killed process nor a power cut takes it away. Messages of one
+// that neither a killed process nor a power cut takes it away (but for streams declared InMemory). Messages of one
 // goroutine keep their order within a stream. A message may be stored without
 // its done having said so (see ErrUnknown, and a process that dies between the
 // two), so whoever publishes again must be told apart by its content: the

@@ -31,7 +31,8 @@ var (
 	ErrNotFound = errors.New("key not found")
 	// ErrExists: Create found a value.
 	ErrExists = errors.New("key exists")
-	// ErrConflict: Update or Delete found another revision than the caller had read. Read again and decide again.
+	// ErrConflict: Update or Delete found another revision than the caller had read, or PublishExpecting another
+	// message, see ConflictError. Read again and decide again.
 	ErrConflict = errors.New("revision conflict")
 )
 

@@ -42,7 +42,12 @@ func TestExternalServer(t *testing.T) {
 	if !strings.Contains(log.String(), "sync_interval: always") {
 		t.Errorf("log: got %q, want a loud word about sync_interval", log.String())
 	}
-	checkWorks(t, b)
+	checkExpecting(t, b)
+}
+
+func TestExternalServerWorks(t *testing.T) {
+	t.Parallel() // it mostly waits
+	checkWorks(t, open(t, backbone.Config{URL: natsServer(t, func(*server.Options) {}).ClientURL(), Log: slog.New(slog.DiscardHandler)}))
 }
 
 // checkWorks publishes, reads and writes a bucket.

@@ -17,13 +17,15 @@ type item struct {
 	size  int // bytes, about, in memory and on disk
 	done  func(uint64, error)
 	since time.Time
+	// expects is the sequence that PublishExpecting demands of the subject's newest message; nil: any.
+	expects *uint64
 }
 
 // lane is the group committer of one stream: while one commit is on its way to
 // the disk the next one collects. One commit at a time keeps the order of
 // each publisher even when a batch is refused and its messages go one by one.
 type lane struct {
-	stream string
+	Stream
 	owner  *Backbone
 	prefix string // of batch ids; owned by run
 	number uint64 // of the last batch; owned by run
@@ -40,8 +42,8 @@ type lane struct {
 	closed  bool
 }
 
-func newLane(stream string, owner *Backbone) *lane {
-	return &lane{stream: stream, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1)}
+func newLane(s Stream, owner *Backbone) *lane {
+	return &lane{Stream: s, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1)}
 }
 
 // add queues it, or says ErrBusy or ErrClosed.
@@ -52,7 +54,7 @@ func (l *lane) add(it item) error {
 	case l.closed:
 		return ErrClosed
 	case len(l.waiting) >= queueMessages, l.bytes+it.size > queueBytes:
-		return fmt.Errorf("stream %s: %d messages wait: %w", l.stream, len(l.waiting), ErrBusy)
+		return fmt.Errorf("stream %s: %d messages wait: %w", l.Name, len(l.waiting), ErrBusy)
 	}
 	l.waiting = append(l.waiting, it)
 	l.bytes += it.size
@@ -75,14 +77,22 @@ func (l *lane) signal() {
 	}
 }
 
-// take moves the next batch into buf: the oldest messages that fit, in order.
+// take moves the next batch into buf: the oldest messages that fit, in order. Conditional messages
+// are never together with others, nor with one of the same subject, whose outcome theirs depends on.
 // more is false when the lane is closed and empty.
 func (l *lane) take(buf []item) (batch []item, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, size := 0, 0
+	subjects := map[string]bool{} // of conditional messages
 	for n < len(l.waiting) && n < batchMessages && (n == 0 || size+l.waiting[n].size <= batchBytes) {
-		size += l.waiting[n].size
+		it := &l.waiting[n]
+		if conditional := it.expects != nil; conditional != (l.waiting[0].expects != nil) || conditional && subjects[it.msg.Subject] {
+			break
+		} else if conditional {
+			subjects[it.msg.Subject] = true
+		}
+		size += it.size
 		n++
 	}
 	batch = append(buf[:0], l.waiting[:n]...)

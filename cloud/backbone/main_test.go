@@ -1,6 +1,7 @@
 package backbone_test
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -15,6 +16,8 @@ func TestMain(m *testing.M) {
 	case roleHold:
 		holdChild()
 	default:
+		flag.Parse()
+		_ = flag.Set("test.parallel", "8") // those that run beside each other mostly wait, whatever the number of processors
 		goleak.VerifyTestMain(m)
 	}
 }

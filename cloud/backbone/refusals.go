@@ -65,7 +65,7 @@ func (b *Backbone) look(ctx context.Context) {
 			b.takes("disk")
 		}
 	}
-	for _, l := range b.lanes {
+	for _, l := range b.declared.Load().names {
 		if size := l.refusedSize.Load(); size > 0 && b.hasRoom(ctx, l, size) {
 			l.refusedSize.Store(0)
 			b.takes(l.name())
@@ -75,8 +75,8 @@ func (b *Backbone) look(ctx context.Context) {
 
 // hasRoom says whether a stream that refused so many bytes would take them now.
 func (b *Backbone) hasRoom(ctx context.Context, l *lane, size int64) bool {
-	limit := b.limits[l.stream].MaxBytes
-	info, err := b.info(ctx, l.stream)
+	limit := l.Limits.MaxBytes
+	info, err := b.info(ctx, l.Name)
 	return err == nil && (limit <= 0 || int64(info.Bytes)+size <= limit)
 }
 
@@ -108,7 +108,7 @@ func (b *Backbone) takes(what string) {
 }
 
 // name is how the lane is called where its refusals are said.
-func (l *lane) name() string { return "stream " + l.stream }
+func (l *lane) name() string { return "stream " + l.Name }
 
 // full notes that the stream's own limit refused a message.
 func (l *lane) full(size int, why error) {

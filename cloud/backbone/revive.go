@@ -113,14 +113,23 @@ func (b *Backbone) checkRevived(ctx context.Context) error {
 	if err := b.checkRecovered(deadline); err != nil {
 		return err
 	}
-	for _, l := range b.lanes {
-		info, err := b.info(deadline, l.stream)
+	for _, l := range b.declared.Load().names {
+		if l.Storage == InMemory {
+			if err := b.makeStream(deadline, &l.Stream); err != nil {
+				return err
+			}
+			continue
+		}
+		info, err := b.info(deadline, l.Name)
 		if err != nil {
 			return err
 		}
 		if acknowledged := l.acknowledged.Load(); info.Last < acknowledged {
-			return fmt.Errorf("stream %s ends at %d, expected %d: %w", l.stream, info.Last, acknowledged, errForgotten)
+			return fmt.Errorf("stream %s ends at %d, expected %d: %w", l.Name, info.Last, acknowledged, errForgotten)
+		}
+		if err := b.checkHoles(deadline, &l.Stream); err != nil {
+			return err
 		}
 	}
-	return b.checkHoles(deadline)
+	return nil
 }

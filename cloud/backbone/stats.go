@@ -17,6 +17,7 @@ type Stats struct {
 	Full        uint64 // … with ErrFull
 	Invalid     uint64 // … with ErrInvalid or ErrTooLarge
 	Refused     uint64 // … with any other error
+	Conflicts   uint64 // conditional messages whose condition did not hold
 	Queued      int    // messages that wait now, in all lanes
 	QueuedBytes int
 	// Latency is from Publish until on disk.
@@ -75,6 +76,7 @@ func class(d time.Duration) int {
 type counters struct {
 	batches, singles, fallbacks  atomic.Uint64
 	busy, full, invalid, refused atomic.Uint64
+	conflicts                    atomic.Uint64
 	sum                          atomic.Int64
 	classes                      [latencyClasses]atomic.Uint64
 }
@@ -94,6 +96,8 @@ func (c *counters) refuse(err error) {
 		c.full.Add(1)
 	case errors.Is(err, ErrInvalid), errors.Is(err, ErrTooLarge):
 		c.invalid.Add(1)
+	case errors.Is(err, ErrConflict):
+		c.conflicts.Add(1)
 	default:
 		c.refused.Add(1)
 	}
@@ -104,14 +108,14 @@ func (b *Backbone) Stats() Stats {
 	c := &b.stats
 	s := Stats{
 		Batches: c.batches.Load(), Singles: c.singles.Load(), Fallbacks: c.fallbacks.Load(),
-		Busy: c.busy.Load(), Full: c.full.Load(), Invalid: c.invalid.Load(), Refused: c.refused.Load(),
+		Busy: c.busy.Load(), Full: c.full.Load(), Invalid: c.invalid.Load(), Refused: c.refused.Load(), Conflicts: c.conflicts.Load(),
 	}
 	for i := range c.classes {
 		s.Latency.Counts[i] = c.classes[i].Load()
 	}
 	s.Latency.Sum = time.Duration(c.sum.Load())
 	s.Stored = s.Latency.Count()
-	for _, l := range b.lanes {
+	for _, l := range b.declared.Load().names {
 		messages, bytes := l.queued()
 		s.Queued += messages
 		s.QueuedBytes += bytes

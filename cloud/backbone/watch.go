@@ -33,7 +33,7 @@ var errEnough = errors.New("enough")
 // the newest value of a key comes, but a key that changes meanwhile may come twice.
 // each is called from one goroutine; a slow one delays the watch, up to 256 changes wait for it.
 func (k *Bucket) Watch(ctx context.Context, each func(Change) error) error {
-	if err := k.owner.usable(Up); err != nil {
+	if err := k.owner.alive(); err != nil {
 		return err
 	}
 	watcher, err := k.kv.WatchAll(ctx)
