@@ -27,18 +27,18 @@ const (
 // exceptions are the places above a ceiling, with the figure that each may have.
 // Most are one flat switch or one list of conditions, which a reader takes in at once.
 var exceptions = map[string]int{
-	"agent/batch/commit.go: Sealer.commit, cyclomatic complexity":        18,
-	"agent/check/bus.go: Bus.judge, cyclomatic complexity":               21,
-	"agent/dist/deb/deb.go: Package.check, cyclomatic complexity":        16,
-	"agent/link/verdict.go: codeText, cyclomatic complexity":             25,
-	"agent/update/boot.go: Updater.trial, cyclomatic complexity":         17,
-	"cloud/backbone/message.go: checkHeader, cyclomatic complexity":      17,
-	"cloud/ingest/headers.go: propertyHeader, cyclomatic complexity":     16,
-	"firmware-images/qemu/arguments.go: check, cyclomatic complexity":    16,
-	"firmware-images/runner/prepare.go: prepare, cyclomatic complexity":  19,
-	"firmware-images/runner/prepare.go: prepare, lines":                  61,
-	"firmware-images/settings/settings.go: Parse, cyclomatic complexity": 16,
-	"protocol/codec/inspect.go: inspectDocument, cyclomatic complexity":  19,
+	"agent/batch/commit.go: Sealer.commit, cyclomatic complexity":          18,
+	"agent/check/bus.go: Bus.judge, cyclomatic complexity":                 21,
+	"agent/dist/deb/deb.go: Package.check, cyclomatic complexity":          16,
+	"agent/link/verdict.go: codeText, cyclomatic complexity":               25,
+	"agent/update/boot.go: Updater.trial, cyclomatic complexity":           17,
+	"cloud/backbone/message.go: checkHeader, cyclomatic complexity":        17,
+	"cloud/ingest/headers.go: propertyHeader, cyclomatic complexity":       16,
+	"firmware-images/qemu/arguments.go: check, cyclomatic complexity":      16,
+	"firmware-images/runner/prepare.go: prepare, cyclomatic complexity":    19,
+	"firmware-images/runner/prepare.go: prepare, lines":                    61,
+	"firmware-images/settings/settings.go: Parse, cyclomatic complexity":   16,
+	"protocol/codec/inspect.go: inspectDocument, cyclomatic complexity":    19,
 	"protocol/updates/update.go: Feedback.Validate, cyclomatic complexity": 16,
 }
 
