@@ -122,10 +122,10 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	}
 	d := &Decoded{
 		Stream: p.cfg.Name, Sequence: m.Sequence, Vehicle: e.topic.Vehicle, Device: e.device,
-		Header: b.Header, Campaign: schema.Campaign, Schema: schema, Batch: b,
+		Header: b.Header, Campaign: schema.Campaign, Purpose: purpose(m), Schema: schema, Batch: b,
 		Samples: b.Samples(), Bytes: len(m.Data), Received: e.received,
 	}
-	if err := p.cfg.Lake.Append(d.Vehicle, d.Campaign, schema, b); err != nil {
+	if err := p.cfg.Lake.Append(d.Vehicle, d.Campaign, d.Purpose, d.Received, schema, b); err != nil {
 		return faultOf(reasons.ValidationFailed, "%w", err)
 	}
 	p.ledger.Receive(d.Vehicle, h.ID, ledger.Receipt{

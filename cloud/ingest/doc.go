@@ -112,6 +112,7 @@ type Decoded struct {
 	Device   protocol.DeviceID
 	Header   codec.Header
 	Campaign protocol.CampaignID
+	Purpose  string // under which it was collected; empty: none was given
 	Schema   *codec.Schema
 	Batch    *codec.Batch
 	Samples  int       // in the batch
@@ -147,13 +148,15 @@ type OtherSink interface {
 
 // Lake keeps samples for ever, in files that appear whole.
 //
-// Append takes the batch into memory, or refuses it for good because it cannot
-// be represented. Commit makes everything appended, the stream position last, which
+// Append takes the batch into memory, with the purpose under which it was collected, empty
+// if none was given, and when the broker received it; or it refuses the batch for good because
+// it cannot be represented. Commit makes everything appended, the stream position last, which
 // rises from commit to commit, and the ledger durable in one step; after an error it changes nothing that a
 // restart would see, and may be called again with the same arguments. Checkpoint
 // is what the last commit said, also across restarts.
 type Lake interface {
-	Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, schema *codec.Schema, b *codec.Batch) error
+	Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, purpose string, received time.Time,
+		schema *codec.Schema, b *codec.Batch) error
 	Commit(last uint64, ledger []byte) error
 	Checkpoint() (last uint64, ledger []byte)
 }

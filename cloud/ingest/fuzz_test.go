@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
@@ -12,7 +13,7 @@ import (
 // nowhere is a lake that keeps nothing but a count of batches.
 type nowhere struct{ batches, commits int }
 
-func (l *nowhere) Append(protocol.VehicleID, protocol.CampaignID, *codec.Schema, *codec.Batch) error {
+func (l *nowhere) Append(protocol.VehicleID, protocol.CampaignID, string, time.Time, *codec.Schema, *codec.Batch) error {
 	l.batches++
 	return nil
 }

@@ -135,6 +135,11 @@ func properties(h map[string]string) map[string]string {
 	return out
 }
 
+// purpose is the purpose under which the content was collected; empty: none was given.
+func purpose(m *Message) string {
+	return strings.ToValidUTF8(unescape(m.Header[HeaderProperty+protocol.PropPurpose]), "\uFFFD")
+}
+
 // received is when the broker took the message, or when it was stored if the header does not say.
 func received(m *Message) time.Time {
 	if us, err := strconv.ParseInt(m.Header[HeaderReceived], 10, 64); err == nil {

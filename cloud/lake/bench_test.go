@@ -64,7 +64,7 @@ func BenchmarkLake(b *testing.B) {
 	for b.Loop() {
 		last++
 		begin := time.Now()
-		if err := l.Append("car1", s.Campaign, s, batch); err != nil {
+		if err := l.Append("car1", s.Campaign, "", start, s, batch); err != nil {
 			b.Fatal(err)
 		}
 		appending += time.Since(begin)

@@ -13,7 +13,7 @@ import (
 	"telltale.dev/hal/durable"
 )
 
-// keepRows is how many rows of memory are kept between commits: 24 MB.
+// keepRows is how many rows of memory are kept between commits: 28 MB with their order.
 const keepRows = 1 << 20
 
 const microsPerDay = 24 * 3600 * 1_000_000
@@ -41,14 +41,15 @@ func (l *Lake) Commit(last uint64, ledger []byte) error {
 	l.last, l.ledger = last, slices.Clone(ledger)
 	l.nRows.Add(uint64(len(l.rows)))
 	l.nCommits.Add(1)
-	l.rows, l.batches = reuse(l.rows), l.batches[:0]
+	l.rows, l.batches, l.order = reuse(l.rows), l.batches[:0], reuse(l.order)
+	l.series.clear()
 	l.signals.trim()
 	return nil
 }
 
-// reuse empties rows for the next commit, unless a rare large batch made them so
-// long that the memory is better given back.
-func reuse(rows []row) []row {
+// reuse empties rows, or their order, for the next commit, unless a rare large batch
+// made them so long that the memory is better given back.
+func reuse[T any](rows []T) []T {
 	if cap(rows) > keepRows {
 		return nil
 	}
@@ -58,8 +59,10 @@ func reuse(rows []row) []row {
 func (l *Lake) commit(last uint64, ledger []byte) error {
 	name := partName(l.cfg.Stream, l.last+1, last)
 	days := l.splitDays()
+	ranks, places := l.series.ranks(l.signals.signals)
 	var size uint64
 	for _, d := range days {
+		l.order = arrange(d.rows, ranks, places, l.order)
 		n, err := l.writePart(d, filepath.Join(l.cfg.Dir, tmpDir, d.tmpName(name)))
 		if err != nil {
 			return err
@@ -119,7 +122,7 @@ func (l *Lake) splitDays() []day {
 	return days
 }
 
-// writePart writes and syncs one file, and gives its size in bytes.
+// writePart writes the rows of d in l.order to one file, syncs it, and gives its size in bytes.
 func (l *Lake) writePart(d day, name string) (size uint64, err error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
 	if err != nil {
@@ -130,7 +133,8 @@ func (l *Lake) writePart(d day, name string) (size uint64, err error) {
 			err = errors.Join(err, ignoreClosed(f.Close()))
 		}
 	}()
-	if err := l.part.write(f, d.rows, l.batches, l.signals.signals); err != nil {
+	rows := ordered{rows: d.rows, order: l.order, batches: l.batches, series: l.series.series, signals: l.signals.signals}
+	if err := l.part.write(f, &rows); err != nil {
 		return 0, err
 	}
 	if err := l.after("part written"); err != nil {

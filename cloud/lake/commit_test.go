@@ -70,7 +70,7 @@ func TestCommitFaults(t *testing.T) {
 				checkOnce(t, dir, 2)
 				if crash {
 					w = open(t, dir)
-				} else if err := w.Append("car1", s.Campaign, s, message(3)); !errors.Is(err, lake.ErrUncommitted) {
+				} else if err := w.Append("car1", s.Campaign, "", start, s, message(3)); !errors.Is(err, lake.ErrUncommitted) {
 					t.Fatalf("append between: got %v, want ErrUncommitted", err)
 				}
 				last, ledger := w.Checkpoint()

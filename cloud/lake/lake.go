@@ -19,10 +19,26 @@
 // and the stream is read again from there. After 3 everything has. When the stream
 // cannot be read again from there, the checkpoint is an older copy: Open refuses.
 //
-// The columns, in their order (rowType): time (source time, UTC, µs), vid, did, boot and
-// seq (which batch it came in), campaign, bus, message, signal, path (VSS; null until it has
-// one), value (physical), raw (as on the bus), text (of the value table; null without), unit.
-// Later versions may add columns, so readers of many parts go by name:
+// The columns, in their order (rowType):
+//
+//	time         source time: UTC, µs, in steps of the campaign's encoding.tick
+//	vid          vehicle
+//	did boot seq device, its start, and the number of the batch that the sample came in
+//	campaign     which collected it
+//	bus message signal
+//	path         in the Vehicle Signal Specification; null: none is assigned
+//	value        physical, in unit
+//	raw          as on the bus
+//	text         of the value table; null: it has none for raw
+//	unit         null: none
+//	purpose      under which it was collected; null: none was given
+//	received     when the cloud got it: UTC, µs
+//
+// The rows of a file are sorted by vid, bus, message, signal and time, which its row groups
+// declare, and samples of one time stay in the order in which they arrived. So one signal is
+// a run of rows, and cheap to keep and to find. Parts of earlier versions are sorted by
+// time, write a missing unit as an empty text, and lack the columns from purpose on. Later
+// versions may add columns, too, so readers of many parts go by name:
 //
 //	SELECT time, value, unit
 //	FROM read_parquet('lake/date=*/*.parquet', union_by_name=true) -- DuckDB
@@ -86,6 +102,9 @@ type Lake struct {
 	rows     []row
 	batches  []batchRef
 	signals  signalTable
+	series   seriesTable
+	members  []uint32 // memory of Append
+	order    []uint32 // memory of a commit
 	part     partWriter
 	retrying bool   // a commit failed half way
 	retry    uint64 // and was about this position
@@ -121,7 +140,8 @@ func (l *Lake) Checkpoint() (last uint64, ledger []byte) { return l.last, l.ledg
 
 // Close drops the rows that wait for a commit.
 func (l *Lake) Close() error {
-	l.rows, l.batches = nil, nil
+	l.rows, l.batches, l.order = nil, nil, nil
+	l.series.clear()
 	return nil
 }
 

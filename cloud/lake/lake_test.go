@@ -36,12 +36,22 @@ type sample struct {
 	Value    float64   `parquet:"value"`
 	Raw      int64     `parquet:"raw"`
 	Text     *string   `parquet:"text,optional"`
-	Unit     string    `parquet:"unit"`
+	Unit     *string   `parquet:"unit,optional"`
+	Purpose  *string   `parquet:"purpose,optional"`
+	// Received is null in old parts.
+	Received *time.Time `parquet:"received,optional,timestamp(microsecond)"`
 }
 
 func (s sample) String() string {
 	return fmt.Sprint(s.Time.UTC().Format(time.RFC3339Nano), " ", s.Vehicle, " ", s.Device, " ", s.Boot, " ", s.Seq, " ", s.Campaign, " ",
-		s.Bus, " ", s.Message, " ", s.Signal, " ", show(s.Path), " ", s.Value, " ", s.Raw, " ", show(s.Text), " ", s.Unit)
+		s.Bus, " ", s.Message, " ", s.Signal, " ", show(s.Path), " ", s.Value, " ", s.Raw, " ", show(s.Text), " ", show(s.Unit), " ", show(s.Purpose), " ", showTime(s.Received))
+}
+
+func showTime(t *time.Time) string {
+	if t == nil {
+		return "null"
+	}
+	return t.UTC().Format(time.TimeOnly)
 }
 
 func show(s *string) string {
@@ -102,7 +112,7 @@ func open(tb testing.TB, dir string) *lake.Lake {
 func appendAll(tb testing.TB, w *lake.Lake, s *codec.Schema, batches ...*codec.Batch) {
 	tb.Helper()
 	for _, b := range batches {
-		if err := w.Append("car1", s.Campaign, s, b); err != nil {
+		if err := w.Append("car1", s.Campaign, "", start, s, b); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -125,23 +135,30 @@ func parts(tb testing.TB, dir string) (out []string) {
 func read(tb testing.TB, dir string) (out []sample) {
 	tb.Helper()
 	for _, p := range parts(tb, dir) {
-		f, err := os.Open(filepath.Join(dir, p))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		r := parquet.NewGenericReader[sample](f)
-		rows := make([]sample, r.NumRows())
-		if n, err := r.Read(rows); n != len(rows) || err != nil && !errors.Is(err, io.EOF) {
-			tb.Fatalf("%s: read %d of %d rows: %v", p, n, len(rows), err)
-		}
-		out = append(out, rows...)
-		if err := errors.Join(r.Close(), f.Close()); err != nil {
-			tb.Fatal(err)
-		}
+		out = append(out, readPart(tb, filepath.Join(dir, p))...)
 	}
 	return out
 }
 
+func readPart(tb testing.TB, name string) []sample {
+	tb.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	r := parquet.NewGenericReader[sample](f)
+	rows := make([]sample, r.NumRows())
+	if n, err := r.Read(rows); n != len(rows) || err != nil && !errors.Is(err, io.EOF) {
+		tb.Fatalf("%s: read %d of %d rows: %v", filepath.Base(name), n, len(rows), err)
+	}
+	if err := r.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return rows
+}
+
+// TestRows: one row a sample, sorted by bus, message, signal and time.
 func TestRows(t *testing.T) {
 	dir, s := t.TempDir(), schema(t)
 	w := open(t, dir)
@@ -150,21 +167,32 @@ func TestRows(t *testing.T) {
 		{Group: 0, Time: []int64{start.UnixMicro() + 500, start.UnixMicro() + 1500}, Columns: [][]int64{{500, 65535}, {2, 9}}, Present: [][]uint64{nil, {1}}},
 	}}
 	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{0xab, 7: 0xcd}, Seq: 42}
-	appendAll(t, w, s, b)
+	if err := w.Append("car1", "everything", "research", start.Add(time.Minute), s, b); err != nil {
+		t.Fatal(err)
+	}
 	if got := w.Rows(); got != 5 {
 		t.Errorf("rows waiting: got %d, want 5", got)
 	}
 	if err := w.Commit(9, nil); err != nil {
 		t.Fatal(err)
 	}
-	const head, boot = " car1 tcu1 ", "ab000000000000cd 42 everything "
+	const head, boot, end = " car1 tcu1 ", "ab000000000000cd 42 everything ", " research 12:01:00"
 	want := []string{
-		"2026-11-23T12:00:00Z" + head + boot + "can1 Float Ratio Vehicle.Ratio -0.5 -4620693217682128896 null 1",
-		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Speed null 0 500 null km/h",
-		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Gear null 2 2 Größer ",
-		"2026-11-23T12:00:00.0015Z" + head + boot + "can0 Motion Speed null 650.35 65535 null km/h",
-		"2026-11-23T12:00:00.0015Z" + head + boot + "can1 Float Ratio Vehicle.Ratio NaN 9221120237041090561 null 1",
+		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Gear null 2 2 Größer null" + end,
+		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Speed null 0 500 null km/h" + end,
+		"2026-11-23T12:00:00.0015Z" + head + boot + "can0 Motion Speed null 650.35 65535 null km/h" + end,
+		"2026-11-23T12:00:00Z" + head + boot + "can1 Float Ratio Vehicle.Ratio -0.5 -4620693217682128896 null 1" + end,
+		"2026-11-23T12:00:00.0015Z" + head + boot + "can1 Float Ratio Vehicle.Ratio NaN 9221120237041090561 null 1" + end,
 	}
+	checkRows(t, dir, want)
+	if got, want := parts(t, dir), []string{"date=2026-11-23/part-UP-1-9.parquet"}; !slices.Equal(got, want) {
+		t.Errorf("parts: got %v, want %v", got, want)
+	}
+}
+
+// checkRows holds all rows of a lake against the given ones.
+func checkRows(t *testing.T, dir string, want []string) {
+	t.Helper()
 	var got []string
 	for _, r := range read(t, dir) {
 		got = append(got, r.String())
@@ -172,13 +200,10 @@ func TestRows(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if got, want := parts(t, dir), []string{"date=2026-11-23/part-UP-1-9.parquet"}; !slices.Equal(got, want) {
-		t.Errorf("parts: got %v, want %v", got, want)
-	}
 }
 
-// TestFooters: each column chunk of each part names its column, and none says
-// anything about the order of values that may not be numbers.
+// TestFooters: each column chunk of each part names its column, none says anything about the
+// order of values that may not be numbers, and each row group says how its rows are sorted.
 func TestFooters(t *testing.T) {
 	dir, s := t.TempDir(), schema(t)
 	l := open(t, dir)
@@ -198,6 +223,16 @@ func TestFooters(t *testing.T) {
 		p, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
 		if err != nil {
 			t.Fatal(err)
+		}
+		var order []string
+		for _, c := range p.Metadata().RowGroups[0].SortingColumns {
+			if c.Descending || c.NullsFirst {
+				t.Errorf("%s: got column %d descending or nulls first", part, c.ColumnIdx)
+			}
+			order = append(order, p.Schema().Columns()[c.ColumnIdx][0])
+		}
+		if want := []string{"vid", "bus", "message", "signal", "time"}; !slices.Equal(order, want) {
+			t.Errorf("%s: got rows sorted by %q, want %q", part, order, want)
 		}
 		for i, c := range p.Metadata().RowGroups[0].Columns {
 			want := p.Schema().Columns()[i]
@@ -256,7 +291,7 @@ func TestAppendRefuses(t *testing.T) {
 			w := open(t, t.TempDir())
 			b := batch(1, start, 3)
 			tt.edit(&b.Rows[0])
-			if err := w.Append("car1", "c", s, b); !errors.Is(err, lake.ErrUnfit) || w.Rows() != 0 {
+			if err := w.Append("car1", "c", "", start, s, b); !errors.Is(err, lake.ErrUnfit) || w.Rows() != 0 {
 				t.Errorf("got %v and %d rows, want ErrUnfit and none", err, w.Rows())
 			}
 		})

@@ -8,12 +8,12 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
-// rowType is a row as Parquet sees it; the fields give the columns their order.
-// Times are source times. A column that every row fills is required; path is
-// null until the vehicle's signal has a VSS path, and text when the value table
-// has none for raw. A value that is not a number is a NaN, never null.
+// rowType is a row as Parquet sees it; the fields give the columns their order, and the
+// package comment says what they mean. Columns are added at the end and stay of their type,
+// so that readers that go by name read old parts and new ones together. What every row has is
+// required, but for what older parts lack. A value that is not a number is a NaN, never null.
 type rowType struct {
-	Time     int64   `parquet:"time,timestamp(microsecond),delta"`
+	Time     int64   `parquet:"time,timestamp(microsecond)"` // plain: the times of a message are those of each of its signals
 	Vehicle  string  `parquet:"vid,dict"`
 	Device   string  `parquet:"did,dict"`
 	Boot     string  `parquet:"boot,dict"`
@@ -24,9 +24,11 @@ type rowType struct {
 	Signal   string  `parquet:"signal,dict"`
 	Path     *string `parquet:"path,optional,dict"`
 	Value    float64 `parquet:"value,dict"`
-	Raw      int64   `parquet:"raw,dict"`
+	Raw      int64   `parquet:"raw,delta"`
 	Text     *string `parquet:"text,optional,dict"`
-	Unit     string  `parquet:"unit,dict"`
+	Unit     *string `parquet:"unit,optional,dict"`
+	Purpose  *string `parquet:"purpose,optional,dict"`
+	Received *int64  `parquet:"received,optional,timestamp(microsecond),dict"`
 }
 
 // Places of the columns in rowType.
@@ -45,6 +47,8 @@ const (
 	colRaw
 	colText
 	colUnit
+	colPurpose
+	colReceived
 	columns
 )
 
@@ -60,7 +64,15 @@ func text(column int, s string) parquet.Value {
 	return parquet.ByteArrayValue([]byte(s)).Level(0, 0, column)
 }
 
+// optional is null for an empty text.
 func optional(column int, s string) parquet.Value {
+	if s == "" {
+		return null(column)
+	}
+	return given(column, s)
+}
+
+func given(column int, s string) parquet.Value {
 	return parquet.ByteArrayValue([]byte(s)).Level(0, 1, column)
 }
 
@@ -76,47 +88,57 @@ type partWriter struct {
 // Each file has a writer of its own: parquet-go v0.32's Reset wipes the names of
 // the columns from the footers of all later files, which readers that go by
 // these names refuse.
-func (p *partWriter) write(out io.Writer, rows []row, batches []batchRef, signals []signalRef) error {
+func (p *partWriter) write(out io.Writer, rows *ordered) error {
 	file := parquet.NewGenericWriter[rowType](out,
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
 		parquet.PageBufferSize(pageBytes),
 		parquet.DictionaryMaxBytes(maxDictionary),
 		parquet.SkipPageBounds("value"), // NaN has no place in an order
+		parquet.SortingWriterConfig(parquet.SortingColumns(sorting()...)),
 		parquet.CreatedBy("telltale", "1", ""),
 	)
-	for start := 0; start < len(rows); start += rowGroupRows {
-		if err := p.writeGroup(file, rows[start:min(start+rowGroupRows, len(rows))], batches, signals); err != nil {
+	for start := 0; start < len(rows.order); start += rowGroupRows {
+		if err := p.writeGroup(file, rows, rows.order[start:min(start+rowGroupRows, len(rows.order))]); err != nil {
 			return fmt.Errorf("row group: %w", err)
 		}
 	}
 	return file.Close()
 }
 
-func (p *partWriter) writeGroup(file *parquet.GenericWriter[rowType], rows []row, batches []batchRef, signals []signalRef) error {
+func (p *partWriter) writeGroup(file *parquet.GenericWriter[rowType], rows *ordered, order []uint32) error {
 	writers := file.ColumnWriters()
-	for len(rows) > 0 {
-		n := min(chunkRows, len(rows))
-		p.fill(rows[:n], batches, signals)
+	for len(order) > 0 {
+		n := min(chunkRows, len(order))
+		p.fill(rows, order[:n])
 		for c, w := range writers {
 			if _, err := w.WriteRowValues(p.values[c][:n]); err != nil {
 				return err
 			}
 		}
-		rows = rows[n:]
+		order = order[n:]
 	}
 	return file.Flush()
 }
 
+// ordered are rows in the order in which they are written, and what they refer to.
+type ordered struct {
+	rows    []row
+	order   []uint32 // places in rows
+	batches []batchRef
+	series  []series
+	signals []signalRef
+}
+
 // fill turns rows into columns.
-func (p *partWriter) fill(rows []row, batches []batchRef, signals []signalRef) {
+func (p *partWriter) fill(rows *ordered, order []uint32) {
 	if p.values[0] == nil {
 		for c := range p.values {
 			p.values[c] = make([]parquet.Value, chunkRows)
 		}
 	}
-	for i := range rows {
-		r := &rows[i]
-		b, s := &batches[r.batch], &signals[r.signal]
+	for i, place := range order {
+		r := &rows.rows[place]
+		b, s := &rows.batches[r.batch], &rows.signals[rows.series[r.series].signal]
 		p.values[colTime][i] = parquet.Int64Value(r.time).Level(0, 0, colTime)
 		p.values[colVehicle][i] = b.vid
 		p.values[colDevice][i] = b.did
@@ -127,16 +149,18 @@ func (p *partWriter) fill(rows []row, batches []batchRef, signals []signalRef) {
 		p.values[colMessage][i] = s.message
 		p.values[colSignal][i] = s.name
 		p.values[colPath][i] = s.path
-		p.values[colValue][i] = parquet.DoubleValue(s.signal.Physical(r.raw)).Level(0, 0, colValue)
+		p.values[colValue][i] = parquet.DoubleValue(s.number.Physical(r.raw)).Level(0, 0, colValue)
 		p.values[colRaw][i] = parquet.Int64Value(r.raw).Level(0, 0, colRaw)
 		p.values[colText][i] = s.text(r.raw)
 		p.values[colUnit][i] = s.unit
+		p.values[colPurpose][i] = b.purpose
+		p.values[colReceived][i] = b.received
 	}
 }
 
 // text is the value table's word for raw, or null.
 func (s *signalRef) text(raw int64) parquet.Value {
-	if key, ok := s.signal.Number().Key(raw); ok {
+	if key, ok := s.number.Key(raw); ok {
 		if v, ok := s.texts[key]; ok {
 			return v
 		}

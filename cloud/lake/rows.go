@@ -2,12 +2,13 @@ package lake
 
 import (
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/dbc"
 )
 
 // Bounds of a batch, so that a wrong clock costs a wrong date and not a file for
@@ -21,23 +22,24 @@ const (
 const maxSignals = 200_000
 
 // row is one sample on its way to a file: 24 bytes, so that a quarter of a
-// million wait in 6 MB.
+// million wait in 6 MB, and their order in another one.
 type row struct {
 	time   int64  // µs since the Unix epoch
 	raw    int64  // as on the bus
-	signal uint32 // in signalTable.signals
+	series uint32 // in seriesTable.series
 	batch  uint32 // in Lake.batches
 }
 
 // batchRef holds the columns that all rows of a batch share.
 type batchRef struct {
-	vid, did, boot, seq, campaign parquet.Value
+	vid, did, boot, seq, campaign, purpose, received parquet.Value
 }
 
 // signalRef holds the columns that all rows of a signal share.
 type signalRef struct {
 	bus, message, name, path, unit parquet.Value
 	signal                         *codec.Signal
+	number                         dbc.Number
 	texts                          map[int64]parquet.Value // of the value table, by dbc.Number.Key
 }
 
@@ -74,28 +76,27 @@ func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema) uint32 {
 func newSignalRef(s *codec.Signal) signalRef {
 	ref := signalRef{
 		signal:  s,
+		number:  s.Number(),
 		bus:     text(colBus, s.Bus),
 		message: text(colMessage, s.Message),
 		name:    text(colSignal, s.Name),
-		unit:    text(colUnit, s.Unit),
-		path:    null(colPath),
-	}
-	if s.VSS != "" {
-		ref.path = optional(colPath, s.VSS)
+		unit:    optional(colUnit, s.Unit),
+		path:    optional(colPath, s.VSS),
 	}
 	if len(s.Values) > 0 {
 		ref.texts = make(map[int64]parquet.Value, len(s.Values))
 		for raw, t := range s.Values {
-			ref.texts[raw] = optional(colText, t)
+			ref.texts[raw] = given(colText, t)
 		}
 	}
 	return ref
 }
 
-// Append takes the samples of a vehicle's batch as rows, sorted by time, and
-// keeps neither slice nor map of the batch. The error wraps ErrUnfit, and nothing
-// of the batch is taken then.
-func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, schema *codec.Schema, b *codec.Batch) error {
+// Append takes the samples of a vehicle's batch as rows, and keeps neither slice nor map of
+// the batch. The purpose is the one under which it was collected, empty: none was given;
+// received is when the cloud got it. The error wraps ErrUnfit, and nothing of the batch is taken then.
+func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, purpose string, received time.Time,
+	schema *codec.Schema, b *codec.Batch) error {
 	if l.retrying {
 		return fmt.Errorf("lake: append: %w", ErrUncommitted)
 	}
@@ -109,37 +110,29 @@ func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, 
 		boot:     text(colBoot, id.Boot.String()),
 		seq:      parquet.Int64Value(int64(id.Seq)).Level(0, 0, colSeq),
 		campaign: text(colCampaign, string(campaign)),
+		purpose:  optional(colPurpose, purpose),
+		received: parquet.Int64Value(received.UnixMicro()).Level(0, 1, colReceived),
 	})
-	start := len(l.rows)
 	base, batch := l.signals.place(b.Schema, schema), uint32(len(l.batches)-1)
 	for i := range b.Rows {
-		l.appendGroup(&b.Rows[i], schema, base, batch)
+		g := &b.Rows[i]
+		l.members = l.members[:0]
+		for _, member := range schema.Groups[g.Group] {
+			l.members = append(l.members, l.series.place(vehicle, base+member))
+		}
+		l.appendGroup(g, batch)
 	}
-	slices.SortStableFunc(l.rows[start:], compareRows)
 	return nil
 }
 
-// compareRows orders by time, rows of one time by signal, so that files do not
-// depend on the order of groups.
-func compareRows(a, b row) int {
-	switch {
-	case a.time < b.time:
-		return -1
-	case a.time > b.time:
-		return 1
-	}
-	return int(a.signal) - int(b.signal)
-}
-
-// appendGroup takes the samples of one group, row by row, which is nearly in order of time.
-func (l *Lake) appendGroup(g *codec.GroupRows, s *codec.Schema, base, batch uint32) {
-	members := s.Groups[g.Group]
+// appendGroup takes the samples of one group, row by row. l.members are the series of its columns.
+func (l *Lake) appendGroup(g *codec.GroupRows, batch uint32) {
 	for i, t := range g.Time {
-		for j, member := range members {
+		for j, series := range l.members {
 			if g.Present != nil && g.Present[j] != nil && g.Present[j][i/64]>>(i%64)&1 == 0 {
 				continue
 			}
-			l.rows = append(l.rows, row{time: t, raw: g.Columns[j][i], signal: base + member, batch: batch})
+			l.rows = append(l.rows, row{time: t, raw: g.Columns[j][i], series: series, batch: batch})
 		}
 	}
 }

@@ -246,38 +246,44 @@ type stored struct {
 	checksum   drive.Checksum
 }
 
-// scanStored reads the files. A batch's rows stand together in one file of each
-// date, in order of time; a second run of them is a duplicate.
+// scanStored reads the files. A batch's rows are in one file of each date: those in a second
+// one are a duplicate. So are rows of which each is there twice: then the parity of the batch in
+// its file is zero, whatever the order of the rows.
 func scanStored(lake, device string, mine map[string]bool) (*stored, error) {
 	s := &stored{batches: map[batch]map[string]bool{}, counts: map[batch]uint64{}}
 	keys := map[[3]string]uint64{}
-	var last batch
-	var lastFile string
-	var lastTime int64
+	parity := map[batch]drive.Checksum{} // of the file at hand
+	var inFile string
 	err := ScanLake(lake, func(file string, r *Row) error {
+		if file != inFile {
+			s.endFile(parity)
+			inFile = file
+		}
 		if r.DID != device || !mine[r.Boot] {
 			return nil
 		}
-		if b := (batch{r.Boot, uint64(r.Seq)}); b != last || file != lastFile || r.Time < lastTime {
-			last, lastFile = b, file
+		b := batch{r.Boot, uint64(r.Seq)}
+		if _, ok := parity[b]; !ok {
 			s.begin(b, filepath.Base(filepath.Dir(file)))
 		}
-		lastTime = r.Time
 		name := [3]string{r.Bus, r.Message, r.Signal}
 		key, ok := keys[name]
 		if !ok {
 			key = drive.SignalKey(r.Bus, r.Message, r.Signal)
 			keys[name] = key
 		}
+		sum := drive.SampleSum(key, floorMS(r.Time), r.Raw)
 		s.rows++
-		s.counts[last]++
-		s.checksum += drive.SampleSum(key, floorMS(r.Time), r.Raw)
+		s.counts[b]++
+		s.checksum += sum
+		parity[b] ^= sum
 		return nil
 	})
+	s.endFile(parity)
 	return s, err
 }
 
-// begin notes a run of rows of a batch.
+// begin notes that a file has rows of a batch.
 func (s *stored) begin(b batch, date string) {
 	dates := s.batches[b]
 	if dates == nil {
@@ -288,6 +294,16 @@ func (s *stored) begin(b batch, date string) {
 		s.duplicated++
 	}
 	dates[date] = true
+}
+
+// endFile counts the batches whose rows are all twice in the file, and forgets the file.
+func (s *stored) endFile(parity map[batch]drive.Checksum) {
+	for _, sum := range parity {
+		if sum == 0 {
+			s.duplicated++
+		}
+	}
+	clear(parity)
 }
 
 // floorMS cuts µs to whole milliseconds, the unit of batches.
