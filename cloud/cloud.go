@@ -15,7 +15,6 @@ package cloud
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -267,7 +266,7 @@ func (c *Cloud) openBroker(context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	c.broker, err = broker.New(broker.Config{
-		Listener: c.gateBroker(listener), TLS: tls, Identify: identify, Handler: handler{c}, Explain: c.explain,
+		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: handler{c}, Explain: c.explain,
 		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients,
 		MaxOperatorSessions: min(maxOperatorSessions, c.places.clients/operatorPart), Log: c.cfg.Log,
 	})
@@ -275,12 +274,6 @@ func (c *Cloud) openBroker(context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	return nil
-}
-
-// identify reads from a certificate who its holder is.
-func identify(cert *x509.Certificate) (broker.Client, error) {
-	id, err := provisioning.CertificateIdentity(cert)
-	return broker.Client{Vehicle: id.Vehicle, Device: id.Device, Operator: id.Operator}, err
 }
 
 // Operators share the connections with the vehicles: no more than this, and no more than a part of them.

@@ -209,14 +209,14 @@ func TestQuota(t *testing.T) {
 	car, other := s.device("car1", "tcu"), s.device("car2", "tcu2")
 	refused := 0
 	for range 10 {
-		if code := car.send("v1/car1/up/event/test", []byte("x")); code == ingest.CodeQuotaExceeded {
+		if code := car.send("v1/car1/up/event/storage", []byte("x")); code == ingest.CodeQuotaExceeded {
 			refused++
 		}
 	}
 	if refused < 4 || refused > 5 {
 		t.Errorf("got %d of 10 refused with 0x97, want 5", refused)
 	}
-	other.stored("v1/car2/up/event/test", []byte("x"))
+	other.stored("v1/car2/up/event/storage", []byte("x"))
 }
 
 // TestRestart: what was promised to be kept is kept, and what cannot be known is said to be unknown.

@@ -14,6 +14,7 @@ import (
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 	"telltale.dev/protocol/topics"
 )
 
@@ -27,7 +28,7 @@ const storeWait = 10 * time.Second
 
 // Connect implements broker.Handler.
 func (h handler) Connect(client broker.Client) error {
-	if client.Operator != "" {
+	if client.Kind != principal.Device {
 		return nil
 	}
 	err := h.registry.Active(client.Vehicle, client.Device)
@@ -64,7 +65,7 @@ func connectError(err error) error {
 // Publish implements broker.Handler. What operators publish is rare and done at
 // once, in the order in which they publish it.
 func (h handler) Publish(p broker.Publish, done func(code byte)) {
-	if p.Client.Operator != "" {
+	if p.Client.Kind != principal.Device {
 		done(h.operate(p))
 		return
 	}
@@ -131,7 +132,7 @@ func (h handler) operate(p broker.Publish) byte {
 	defer cancel()
 	var reply *campaign.Reply
 	if p.Reply != "" {
-		reply = &campaign.Reply{Topic: p.Reply, Correlation: p.Correlation, Operator: p.Client.Operator}
+		reply = &campaign.Reply{Topic: p.Reply, Correlation: p.Correlation}
 	}
 	if err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload, reply); err != nil {
 		h.cfg.Log.Error("campaign not stored", "err", err)
@@ -203,7 +204,7 @@ func (c *Cloud) deliverCampaign(m campaign.Message) {
 	c.broker.Deliver(campaignMessage(m))
 	if r := m.Reply; r != nil {
 		c.broker.Deliver(broker.Message{
-			Topic: r.Topic, Payload: m.Payload, ContentType: m.ContentType, Correlation: r.Correlation, Operator: r.Operator, QoS: 1,
+			Topic: r.Topic, Payload: m.Payload, ContentType: m.ContentType, Correlation: r.Correlation, QoS: 1,
 		})
 	}
 }

@@ -177,12 +177,12 @@ func TestExternalServer(t *testing.T) {
 		}
 		return ""
 	})
-	if code := car.send("v1/car1/up/event/test", []byte("x")); code < 0x80 {
+	if code := car.send("v1/car1/up/event/storage", []byte("x")); code < 0x80 {
 		t.Errorf("got PUBACK 0x%02X without a backbone, want a refusal", code)
 	}
 	natsServer(t, store, port)
 	s.eventually(func() string {
-		if code := car.send("v1/car1/up/event/test", []byte("x")); code != 0 {
+		if code := car.send("v1/car1/up/event/storage", []byte("x")); code != 0 {
 			return "messages are still refused"
 		}
 		return ""

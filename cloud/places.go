@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"telltale.dev/cloud/gate"
+	"telltale.dev/cloud/provisioning"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 )
 
 // Least sizes of settings, in bytes: below, a cloud would start and then refuse everything, or do nothing but
@@ -131,8 +133,8 @@ func (c *Cloud) gateDownloads(server *http.Server, l net.Listener) net.Listener 
 		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 			return "", false
 		}
-		vid, did, err := identifyDevice(r.TLS.PeerCertificates[0])
-		return string(vid) + "/" + string(did), err == nil
+		holder, err := provisioning.CertificateHolder(r.TLS.PeerCertificates[0])
+		return holder.URI(), err == nil && holder.Kind == principal.Device
 	})
 	return gated
 }

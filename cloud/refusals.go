@@ -26,6 +26,8 @@ func (c *Cloud) explain(code byte) string {
 		return "more than the vehicle's quota, or the cloud is busy; try again later"
 	case ingest.CodeNotAuthorized:
 		return "not for this client, or the vehicle may not send now"
+	case ingest.CodeTopicInvalid:
+		return "the topic is not in the topic tree"
 	case ingest.CodePayloadInvalid:
 		return "the payload is not what the topic says"
 	}

@@ -37,7 +37,6 @@ func TestDataLost(t *testing.T) {
 	other := events.Storage{Version: 1, Device: "ivi", State: events.StorageMemoryOnly, Loss: "x"}
 	car.stored("v1/car1/up/event/storage", marshal(t, other), "pr", "CS5") // is passed over, as this is
 	car.stored("v1/car1/up/event/storage", []byte("junk"), "pr", "CS5")
-	car.stored("v1/car1/up/event/braking", []byte("junk"), "pr", "CS5")
 
 	say(events.Storage{State: events.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
 	say(events.Storage{State: events.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})

@@ -3,7 +3,6 @@ package cloud
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +52,7 @@ func (c *Cloud) openDownloads(config *tls.Config) error {
 		return nil
 	}
 	server, err := update.NewServer(update.ServerConfig{
-		Listen: c.cfg.Download, Gate: c.gateDownloads, TLS: config, Updates: c.updates, Identify: identifyDevice, Active: c.registry.Active,
+		Listen: c.cfg.Download, Gate: c.gateDownloads, TLS: config, Updates: c.updates, Identify: provisioning.CertificateHolder, Active: c.registry.Active,
 		Log: c.cfg.Log,
 	})
 	if err != nil && c.cfg.Download == updates.DownloadEndpoint(c.cfg.MQTT) {
@@ -64,15 +63,6 @@ func (c *Cloud) openDownloads(config *tls.Config) error {
 	}
 	c.downloads = server
 	return nil
-}
-
-// identifyDevice reads from a certificate which device its holder is.
-func identifyDevice(cert *x509.Certificate) (protocol.VehicleID, protocol.DeviceID, error) {
-	id, err := provisioning.CertificateIdentity(cert)
-	if err == nil && id.Operator != "" {
-		err = errors.New("expected the certificate of a device, found that of an operator")
-	}
-	return id.Vehicle, id.Device, err
 }
 
 // DownloadAddr is where devices fetch update files; nil when they cannot.

@@ -22,6 +22,12 @@ func (r *recorder) HandleFunc(pattern string, handler func(http.ResponseWriter, 
 	r.ServeMux.HandleFunc(pattern, handler)
 }
 
+// Anybody and Permit are the way of a request to the access table.
+var (
+	Anybody = anybody
+	Permit  = permit
+)
+
 // Bounds of live events for tests.
 const (
 	WindowBytes = windowBytes

@@ -8,6 +8,9 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"telltale.dev/cloud/access"
+	"telltale.dev/protocol/principal"
 )
 
 // guard refuses requests that come by way of a web page: those that name this
@@ -29,6 +32,25 @@ func guard(allowed []string, next http.Handler) http.Handler {
 		}
 		if !loopback(host) {
 			problem(w, http.StatusForbidden, "expected localhost or a loopback address as host")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// anybody is who sends a request as long as nobody is asked for a name.
+func anybody(*http.Request) principal.Principal { return principal.Principal{Kind: principal.Local} }
+
+// permit refuses what the access table does not allow to who sends a request.
+func permit(who func(*http.Request) principal.Principal, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		verb := access.Change
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
+			verb = access.Read
+		}
+		if rule := access.Decide(who(r), verb, r.URL.Path); !rule.Allowed() {
+			problem(w, http.StatusForbidden, rule.Reason())
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -30,7 +30,7 @@ func BenchmarkIngest(b *testing.B) {
 	ended := make(chan error, clients)
 	for n := range clients {
 		vid := fmt.Sprintf("v%d", n)
-		go func(r *raw) { ended <- publishAll(r, "v1/"+vid+"/up/state", tokens, window) }(s.device(vid, "d"))
+		go func(r *raw) { ended <- publishAll(r, "v1/"+vid+"/up/telemetry/c", tokens, window) }(s.device(vid, "d"))
 	}
 	b.ReportAllocs()
 	before := cpu()
@@ -97,9 +97,9 @@ func BenchmarkFanOut(b *testing.B) {
 		for s.Stats().Queued > 4096 {
 			time.Sleep(100 * time.Microsecond)
 		}
-		s.Deliver(broker.Message{Topic: "v1/v/up/state", Payload: payload, QoS: 1})
+		s.Deliver(broker.Message{Topic: "v1/v/up/telemetry/c", Payload: payload, QoS: 1})
 	}
-	s.Deliver(broker.Message{Topic: "v1/v/up/state", Payload: []byte("end"), QoS: 1})
+	s.Deliver(broker.Message{Topic: "v1/v/up/telemetry/c", Payload: []byte("end"), QoS: 1})
 	for range receivers {
 		if err := <-done; err != nil {
 			b.Error(err)

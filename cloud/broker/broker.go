@@ -14,7 +14,9 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
+	"telltale.dev/cloud/access"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 	"telltale.dev/protocol/topics"
 )
 
@@ -26,14 +28,10 @@ var (
 	ErrBusy          = errors.New("busy")           // 0x89 server busy
 )
 
-// Client is who holds a connection: either a device of a vehicle, or an operator.
+// Client is who holds a connection.
 type Client struct {
-	Vehicle  protocol.VehicleID
-	Device   protocol.DeviceID
-	Operator string
-	// Connection numbers the connections of this broker, rising from 1. Zero in
-	// what Config.Identify returns.
-	Connection uint64
+	principal.Principal
+	Connection uint64 // numbers the connections of this broker, rising from 1
 }
 
 // Publish is one message of a client, authorised and with its topic resolved.
@@ -50,8 +48,8 @@ type Publish struct {
 	Response    string            // response topic as it was sent, to be forwarded and not followed
 	Expiry      time.Duration     // message expiry interval; 0: never
 	Received    time.Time
-	// Reply is where an operator wants the answer, below its own prefix (see MayReply);
-	// empty: nowhere, as for devices. Correlation belongs into the answer as it is.
+	// Reply is where an operator wants the answer, as access.Reply allows it; empty: nowhere,
+	// as for devices. Correlation belongs into the answer as it is.
 	Reply       string
 	Correlation []byte
 }
@@ -59,7 +57,7 @@ type Publish struct {
 // Property is one user property.
 type Property struct{ Key, Value string }
 
-// Message is one message to clients. Deliver does not change it and may keep
+// Message is one message to clients; those get it for whom access.Deliver allows its topic. Deliver does not change it and may keep
 // Payload and User until they are written to every receiver.
 type Message struct {
 	Topic       string
@@ -72,8 +70,6 @@ type Message struct {
 	Retain      bool          // told to subscribers that asked for retain-as-published
 	QoS         byte          // 0 or 1; a subscription may lower it
 	Correlation []byte        // correlation data, of a request or of what answers it
-	// Operator is the only one whose subscriptions get the message; empty: everybody's.
-	Operator string
 	// From is the Connection of the client that caused the message; subscriptions
 	// with no-local on it do not get the message. Zero: nobody.
 	From uint64
@@ -111,8 +107,10 @@ type Config struct {
 	// TLS must ask for and verify client certificates.
 	TLS *tls.Config
 	// Identify reads who a verified client certificate was issued to.
-	Identify func(*x509.Certificate) (Client, error)
-	Handler  Handler
+	Identify func(*x509.Certificate) (principal.Principal, error)
+	// Access is asked for each connection, publish, subscription and delivery, and must be quick; nil: access.Decide.
+	Access  func(p principal.Principal, verb access.Verb, object string) *access.Rule
+	Handler Handler
 	// Explain says in at most 256 bytes why publishes are refused with a code now, for the Reason String of
 	// their PUBACK; nil or "": nothing is said. It is called by the writers of connections and must be quick.
 	Explain func(code byte) string
@@ -242,7 +240,7 @@ func (b *Broker) shutDown() {
 func (b *Broker) Connected(vehicle protocol.VehicleID, device protocol.DeviceID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.sessions[deviceKey(vehicle, device)]
+	s := b.sessions[principal.OfDevice(vehicle, device).URI()]
 	return s != nil && s.attached
 }
 

@@ -1,15 +1,16 @@
 package broker
 
 import (
-	"crypto/x509"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
-	"telltale.dev/protocol"
+	"telltale.dev/cloud/access"
+	"telltale.dev/protocol/principal"
 )
 
 // admit checks a CONNECT and, when it is good, gives the connection its session.
@@ -17,18 +18,19 @@ import (
 func (b *Broker) admit(c *connection, pk packets.Packet) byte {
 	c.version, c.maxPacket = pk.ProtocolVersion, pk.Properties.MaximumPacketSize
 	c.explain = c.version == 5 && (!pk.Properties.RequestProblemInfoFlag || pk.Properties.RequestProblemInfo == 1)
-	client, code := b.identify(c)
+	holder, code := b.identify(c)
 	if code != codeSuccess {
 		return code
 	}
 	if pk.Properties.AuthenticationMethod != "" {
 		return codeAuthMethod
 	}
-	if !clientIDAllowed(client, pk.Connect.ClientIdentifier) {
-		return codeClientID
+	if code := b.clientIDCode(holder, pk.Connect.ClientIdentifier); code != codeSuccess {
+		return code
 	}
-	c.key = sessionKey(client, c.mochi.ID) // mochi has given an id to a client without
-	w, code := newWill(client, pk)
+	client := Client{Principal: holder}
+	c.key = sessionKey(holder, c.mochi.ID) // mochi has given an id to a client without
+	w, code := b.newWill(holder, pk)
 	if code != codeSuccess {
 		return code
 	}
@@ -52,19 +54,16 @@ func (b *Broker) admit(c *connection, pk packets.Packet) byte {
 }
 
 // identify reads the certificate of the connection, on resumed TLS sessions too.
-func (b *Broker) identify(c *connection) (Client, byte) {
-	var leaf *x509.Certificate
-	if chain := c.ConnectionState().PeerCertificates; len(chain) > 0 {
-		leaf = chain[0]
-	} else {
-		return Client{}, codeNotAuthorized
+func (b *Broker) identify(c *connection) (principal.Principal, byte) {
+	chain := c.ConnectionState().PeerCertificates
+	if len(chain) == 0 {
+		return principal.Principal{}, codeNotAuthorized
 	}
-	client, err := b.cfg.Identify(leaf)
-	device := client.Vehicle != "" && client.Device != ""
-	if err != nil || device == (client.Operator != "") {
-		return Client{}, codeNotAuthorized
+	holder, err := b.cfg.Identify(chain[0])
+	if err != nil || holder.URI() == "" {
+		return principal.Principal{}, codeNotAuthorized
 	}
-	return client, codeSuccess
+	return holder, codeSuccess
 }
 
 // number gives the connection its place in the order of connections.
@@ -80,30 +79,26 @@ func (b *Broker) number(c *connection, client Client) (uint64, byte) {
 	return b.lastConn, codeSuccess
 }
 
-// clientIDAllowed: a device is called by its device id; an operator may choose, or leave it to us.
-func clientIDAllowed(client Client, id string) bool {
-	if client.Operator == "" {
-		return id == string(client.Device)
+// clientIDCode says whether a client may have a client identifier: the access table names that
+// of a device, and who may choose one. To whom it gives none whatever it is, none is the reason.
+func (b *Broker) clientIDCode(holder principal.Principal, id string) byte {
+	fits := len(id) <= maxClientID && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f })
+	switch allowed := b.cfg.Access(holder, access.Connect, id).Allowed(); {
+	case !allowed && holder.Kind != principal.Device:
+		return codeNotAuthorized
+	case !allowed || !fits:
+		return codeClientID
 	}
-	for _, r := range id {
-		if r < ' ' || r == 0x7f {
-			return false
-		}
-	}
-	return len(id) <= maxClientID
+	return codeSuccess
 }
 
-// sessionKey tells sessions apart. The identity of the certificate is part of it, so
-// that no client can take over the session of another by its client id.
-func sessionKey(client Client, id string) string {
-	if client.Operator != "" {
-		return "ops/" + client.Operator + "/" + id
+// sessionKey tells sessions apart. The name in the certificate is part of it, so that no
+// client can take over the session of another by its client id; a device has one session.
+func sessionKey(holder principal.Principal, id string) string {
+	if holder.Kind == principal.Device {
+		return holder.URI()
 	}
-	return deviceKey(client.Vehicle, client.Device)
-}
-
-func deviceKey(vehicle protocol.VehicleID, device protocol.DeviceID) string {
-	return "dev/" + string(vehicle) + "/" + string(device)
+	return holder.URI() + "/" + id
 }
 
 func connectCode(err error) byte {

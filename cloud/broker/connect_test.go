@@ -280,7 +280,7 @@ func TestResumedTLSSessionsHaveAnIdentity(t *testing.T) {
 		if got := r.ConnectionState().DidResume; got != want {
 			t.Errorf("connection %d resumed: got %v, want %v", i, got, want)
 		}
-		if got := r.publish(1, "v1/v/up/state", "x"); got != 0 {
+		if got := r.publish(1, "v1/v/up/telemetry/c", "x"); got != 0 {
 			t.Errorf("connection %d publish: got %#x", i, got)
 		}
 		r.Close()

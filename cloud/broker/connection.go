@@ -9,6 +9,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"telltale.dev/cloud/access"
 )
 
 // connection is one TLS connection. It is the net.Conn that mochi reads from, and
@@ -60,6 +62,7 @@ type connection struct {
 type ack struct {
 	id   uint16
 	code byte
+	rule *access.Rule // of the table of access, that refuses; nil: none
 }
 
 const kickedBit = 1 << 8
@@ -218,18 +221,22 @@ func (c *connection) encodeAcks(buf *bytes.Buffer) {
 	for _, a := range acks {
 		encode(buf, &packets.Packet{
 			FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: a.id, ReasonCode: a.code,
-			Properties: packets.Properties{ReasonString: c.explanation(a.code)},
+			Properties: packets.Properties{ReasonString: c.explanation(a)},
 		}, c.version)
 	}
 }
 
 // explanation is the Reason String of a refusal. It is left out when the client does not want
 // it [MQTT-3.1.2-29], or when the packet would be larger than the client takes [MQTT-3.4.2-2].
-func (c *connection) explanation(code byte) string {
-	if code < refusedFrom || !c.explain || c.broker.cfg.Explain == nil {
+func (c *connection) explanation(a ack) (text string) {
+	switch {
+	case a.code < refusedFrom || !c.explain:
 		return ""
+	case a.rule != nil:
+		text = a.rule.Reason()
+	case c.broker.cfg.Explain != nil:
+		text = c.broker.cfg.Explain(a.code)
 	}
-	text := c.broker.cfg.Explain(code)
 	if len(text) > maxExplanation || c.maxPacket > 0 && int(c.maxPacket) < len(text)+pubackOverhead {
 		return ""
 	}

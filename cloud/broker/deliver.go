@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"telltale.dev/cloud/access"
 )
 
 // Deliver sends a message to every matching subscription, connected or with a
@@ -23,7 +25,7 @@ func (b *Broker) Deliver(m Message) {
 		if m.From != 0 && !how.local && s.holder() == m.From {
 			continue
 		}
-		if m.Operator != "" && s.client.Operator != m.Operator {
+		if !b.mayGet(s, m.Topic) {
 			continue
 		}
 		slices.Sort(how.ids)
@@ -35,6 +37,11 @@ func (b *Broker) Deliver(m Message) {
 			b.cut(s)
 		}
 	}
+}
+
+// mayGet says whether a session gets messages of a topic that its subscriptions cover.
+func (b *Broker) mayGet(s *session, topic string) bool {
+	return b.cfg.Access(s.client.Principal, access.Deliver, topic).Allowed()
 }
 
 // holder is the number of the connection that has the session, 0 for none.

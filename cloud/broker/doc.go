@@ -1,6 +1,6 @@
-// Package broker is the MQTT 5 door of the cloud: it says who may connect, what a
-// client may publish and subscribe, and it acknowledges a publish only after the
-// Handler has stored it.
+// Package broker is the MQTT 5 door of the cloud: it asks the table of cloud/access who
+// may connect, publish, subscribe and be given a message, and it acknowledges a publish
+// only after the Handler has stored it.
 //
 // mochi-mqtt serves as the codec and as the reader of each connection, unmodified.
 // Everything that must not go wrong is ours, because its own delivery stalls, loses
@@ -26,8 +26,8 @@
 // After a restart of the broker presence is unknown; the caller says so.
 //
 // What is special about this broker, for those who write clients: only presence is
-// retained, other retained publishes end the connection with 0x9A; QoS 2 and shared
-// subscriptions are not there; a client that sends beyond the receive maximum waits in its
+// retained, other retained publishes end the connection with 0x9A; a publish that nobody
+// would read is refused with 0x90; QoS 2 and shared subscriptions are not there; a client that sends beyond the receive maximum waits in its
 // socket instead of getting DISCONNECT 0x93, because it would come back and do the same.
 //
 // The package stores nothing, decodes no payload but presence, and knows no quota,

@@ -9,6 +9,29 @@ import (
 	"telltale.dev/cloud/broker"
 )
 
+// TestReasonOfARule: what the access table refuses is answered with the words of its row, not with those for the code.
+func TestReasonOfARule(t *testing.T) {
+	s := start(t, &cloud{}, func(c *broker.Config) { c.Explain = func(byte) string { return "for the code" } })
+	device, operator := s.device("v", "d"), s.operator("anna")
+	for topic, c := range map[string]struct {
+		who  *raw
+		code byte
+		want string
+	}{
+		"v1/v/up/event/crash":     {device, 0x90, "no reader: of events only those of type storage are taken"},
+		"v1/w/up/event/crash":     {device, 0x87, "not for this client"},
+		"v1/v/up/nothing":         {device, 0x90, "for the code"},
+		"v1/ops/config/policy/p":  {operator, 0x90, "no reader: of documents only those of kind campaign are taken"},
+		"v1/ops/config/a/b/c/d/e": {operator, 0x90, "for the code"},
+	} {
+		c.who.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: topic, Payload: []byte("x")})
+		ack, ok := c.who.read().Content.(*paho.Puback)
+		if !ok || ack.ReasonCode != c.code || ack.Properties == nil || ack.Properties.ReasonString != c.want {
+			t.Errorf("%s: got %+v, want 0x%02X, %q", topic, ack, c.code, c.want)
+		}
+	}
+}
+
 // TestReasonString: a refusal says why, unless the client does not want to know or takes no packet as large.
 func TestReasonString(t *testing.T) {
 	const why = "220 MiB free, 256 MiB are kept free: refusing"
@@ -33,7 +56,7 @@ func TestReasonString(t *testing.T) {
 			handler := &cloud{publish: func(_ broker.Publish, done func(byte)) { done(test.code) }}
 			s := start(t, handler, func(c *broker.Config) { c.Explain = test.explain })
 			r, _ := s.join(s.ca.client("urn:dev:v:d"), connectPacket("d", func(c *paho.Connect) { c.Properties = &test.properties }))
-			r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: "v1/v/up/state", Payload: []byte("x")})
+			r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: "v1/v/up/telemetry/c", Payload: []byte("x")})
 			ack, ok := r.read().Content.(*paho.Puback)
 			if !ok || ack.ReasonCode != test.code {
 				t.Fatalf("got %+v, want a PUBACK with 0x%02X", ack, test.code)

@@ -5,7 +5,9 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"telltale.dev/cloud/access"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 )
 
 // QuotaDelay is how long a refusal for quota waits.
@@ -31,8 +33,11 @@ func Tree(filterTexts []string, topic string) (matched []bool, left int) {
 	return matched, f.len() + len(f.root.children)
 }
 
-// FilterCode is what a subscription to filter is answered.
-func FilterCode(c Client, filter string) byte { return filterCode(c, filter) }
+// FilterCode is what a subscription of MQTT 5 to filter is answered.
+func FilterCode(p principal.Principal, filter string) byte {
+	b := &Broker{cfg: Config{Access: access.Decide}}
+	return b.subscribeCode(&connection{client: Client{Principal: p}, version: 5}, filter, 0)
+}
 
 // PresenceOrder tells a Handler of what connections of one device said: each step is a
 // connection that comes ("connect"), or a word of one.

@@ -105,8 +105,8 @@ func rawPackets() []rawPacket {
 		{"unknown property", publishWith("\x7f\x00"), malformed},
 		{"property 0", publishWith("\x00\x00"), malformed},
 		{"property of servers", publishWith("\x12\x00\x01a"), malformed},
-		{"retained outside presence", "\x33\x00\x0dv1/v/up/state\x00\x01\x00x", 0x9A},
-		{"retained outside presence, QoS 0", "\x31\x00\x0dv1/v/up/state\x00x", 0x9A},
+		{"retained outside presence", "\x33\x00\x13v1/v/up/telemetry/c\x00\x01\x00x", 0x9A},
+		{"retained outside presence, QoS 0", "\x31\x00\x13v1/v/up/telemetry/c\x00x", 0x9A},
 
 		{"PUBACK of nothing", "\x40\x00\x05", 0},
 		{"PUBACK with a reason", "\x40\x00\x05\x80", 0},
@@ -215,8 +215,8 @@ func TestGrammarOf311(t *testing.T) {
 		packet string
 		lives  bool
 	}{
-		"PUBLISH":                       {"\x32\x00\x0dv1/v/up/state\x00\x01x", true},
-		"PUBLISH of QoS 3":              {"\x36\x00\x0dv1/v/up/state\x00\x01x", false},
+		"PUBLISH":                       {"\x32\x00\x13v1/v/up/telemetry/c\x00\x01x", true},
+		"PUBLISH of QoS 3":              {"\x36\x00\x13v1/v/up/telemetry/c\x00\x01x", false},
 		"PUBLISH too large":             {"\x32" + strings.Repeat("\x00", 300_000), false},
 		"remaining length not shortest": {"!\xc0\x80\x00", true},
 		"SUBSCRIBE":                     {"\x82\x00\x01\x00\x01a\x01", true},
@@ -386,7 +386,7 @@ func TestPropertiesAreForwarded(t *testing.T) {
 	ops, device := s.operator("anna"), s.device("v", "d")
 	ops.subscribe(paho.SubOptions{Topic: "v1/v/up/#", QoS: 1})
 	for i, format := range []byte{0, 1} {
-		device.send(paho.PUBLISH, &paho.Publish{QoS: byte(i), PacketID: uint16(i), Topic: "v1/v/up/state", Payload: []byte("x"), Properties: &paho.Properties{
+		device.send(paho.PUBLISH, &paho.Publish{QoS: byte(i), PacketID: uint16(i), Topic: "v1/v/up/telemetry/c", Payload: []byte("x"), Properties: &paho.Properties{
 			PayloadFormat: &format, ContentType: "text/x", ResponseTopic: "v1/v/up/event/answer", CorrelationData: []byte{0, 0xff},
 			User: []paho.User{{Key: "b", Value: "1"}, {Key: "a", Value: "2"}, {Key: "b", Value: "3"}},
 		}})

@@ -14,7 +14,6 @@ import (
 	"math/big"
 	"net"
 	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +24,8 @@ import (
 	"telltale.dev/cloud/broker"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
+
+	"telltale.dev/protocol/principal"
 )
 
 // patience is how long a test waits for what must come; quiet how long for what must not.
@@ -101,19 +102,12 @@ func (a *authority) client(uri string) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{a.issue(uri)}, RootCAs: a.pool, ServerName: "localhost"}
 }
 
-// identify reads urn:dev:{vid}:{did} and urn:ops:{name}.
-func identify(cert *x509.Certificate) (broker.Client, error) {
+// identify reads the name in a certificate.
+func identify(cert *x509.Certificate) (principal.Principal, error) {
 	if len(cert.URIs) != 1 {
-		return broker.Client{}, errors.New("no identity")
+		return principal.Principal{}, errors.New("no identity")
 	}
-	parts := strings.Split(cert.URIs[0].String(), ":")
-	switch {
-	case len(parts) == 4 && parts[1] == "dev":
-		return broker.Client{Vehicle: protocol.VehicleID(parts[2]), Device: protocol.DeviceID(parts[3])}, nil
-	case len(parts) == 3 && parts[1] == "ops":
-		return broker.Client{Operator: parts[2]}, nil
-	}
-	return broker.Client{}, errors.New("no identity")
+	return principal.Parse(cert.URIs[0].String())
 }
 
 // presenceCall is one call of Handler.Presence.

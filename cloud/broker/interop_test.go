@@ -118,9 +118,9 @@ func TestMosquittoIsTold(t *testing.T) {
 		args []string
 		want string
 	}{
-		"publish":   {"urn:ops:anna", []string{"-V", "5", "-q", "1", "-t", "v1/v/up/state", "-m", "x"}, "Not authorized"},
+		"publish":   {"urn:ops:anna", []string{"-V", "5", "-q", "1", "-t", "v1/v/up/telemetry/c", "-m", "x"}, "Not authorized"},
 		"QoS 2":     {"urn:ops:anna", []string{"-V", "5", "-q", "2", "-t", "v1/ops/config/campaign/c", "-m", "x"}, ""},
-		"client id": {"urn:dev:v:d", []string{"-V", "5", "-i", "other", "-q", "1", "-t", "v1/v/up/state", "-m", "x"}, "Client identifier"},
+		"client id": {"urn:dev:v:d", []string{"-V", "5", "-i", "other", "-q", "1", "-t", "v1/v/up/telemetry/c", "-m", "x"}, "Client identifier"},
 	} {
 		args := append(s.mosquittoFlags(c.uri), c.args...)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -155,7 +155,7 @@ func TestPahoClient(t *testing.T) {
 			t.Fatalf("message %d: got %q, want %q", i, got, payload)
 		}
 	}
-	ack, err := publisher.Publish(ctx, &paho.Publish{Topic: "v1/v/up/state", QoS: 1})
+	ack, err := publisher.Publish(ctx, &paho.Publish{Topic: "v1/v/up/telemetry/c", QoS: 1})
 	if err == nil || ack == nil || ack.ReasonCode != 0x87 {
 		t.Errorf("foreign topic: got %v, %v, want 0x87", ack, err)
 	}

@@ -93,11 +93,11 @@ func TestLargestPacket(t *testing.T) {
 	handler := &cloud{}
 	s := start(t, handler, nil)
 	r := s.device("v", "d")
-	if got := r.publish(1, "v1/v/up/state", strings.Repeat("x", 256<<10-64)); got != 0 {
+	if got := r.publish(1, "v1/v/up/telemetry/c", strings.Repeat("x", 256<<10-64)); got != 0 {
 		t.Errorf("got %#x", got)
 	}
 	// The broker may close before it is all written.
-	_ = r.trySend(paho.PUBLISH, &paho.Publish{PacketID: 2, QoS: 1, Topic: "v1/v/up/state", Payload: make([]byte, 256<<10)})
+	_ = r.trySend(paho.PUBLISH, &paho.Publish{PacketID: 2, QoS: 1, Topic: "v1/v/up/telemetry/c", Payload: make([]byte, 256<<10)})
 	r.closed()
 	if got := len(handler.all()); got != 1 {
 		t.Errorf("the handler got %d publishes, want 1", got)
@@ -158,7 +158,7 @@ func TestMalformedPacketsEndOneConnection(t *testing.T) {
 func FuzzPackets(f *testing.F) {
 	f.Add([]byte("\x82\x06\x00\x01\x00\x00\x01a"))
 	f.Add([]byte("\x82\x1b\x00\x01\x00\x00\x15v1/v/down/config/camps\x01"))
-	f.Add([]byte("\x32\x12\x00\x0dv1/v/up/state\x00\x01\x00"))
+	f.Add([]byte("\x32\x18\x00\x13v1/v/up/telemetry/c\x00\x01\x00"))
 	f.Add([]byte("\xa2\x08\x00\x01\x00\x00\x03v/+"))
 	f.Add([]byte("\x40\x02\x00\x01\xc0\x00\xe0\x00"))
 	handler := &cloud{}
@@ -206,7 +206,7 @@ func TestStall(t *testing.T) {
 	for n := range publishers {
 		vid := fmt.Sprintf("v%d", n)
 		r := s.device(vid, "d")
-		group.Go(func() { feed(t, r, "v1/"+vid+"/up/state", each) })
+		group.Go(func() { feed(t, r, "v1/"+vid+"/up/telemetry/c", each) })
 	}
 	next := map[string]uint32{}
 	var acks bytes.Buffer
@@ -284,8 +284,8 @@ func TestLogsNameNobody(t *testing.T) {
 	s := start(t, handler, func(c *broker.Config) { c.Log = log; c.QueueMessages = 1 })
 	config := s.ca.client("urn:dev:vehicle-xyz:device-xyz")
 	r, _ := s.join(config, connectPacket("device-xyz", func(c *paho.Connect) { c.KeepAlive = 1 }))
-	r.publish(1, "v1/vehicle-xyz/up/state", "payload-xyz")
-	r.publish(2, "v1/other-xyz/up/state", "payload-xyz")
+	r.publish(1, "v1/vehicle-xyz/up/telemetry/c", "payload-xyz")
+	r.publish(2, "v1/other-xyz/up/telemetry/c", "payload-xyz")
 	r.subscribe(paho.SubOptions{Topic: "v1/vehicle-xyz/down/config/+", QoS: 1}, paho.SubOptions{Topic: "topic-xyz", QoS: 1})
 	for range 3 {
 		s.Deliver(broker.Message{Topic: "v1/vehicle-xyz/down/config/c", Payload: []byte("payload-xyz"), QoS: 1})

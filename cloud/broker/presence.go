@@ -6,9 +6,12 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"telltale.dev/cloud/access"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
+
+	"telltale.dev/protocol/principal"
 )
 
 const presenceVersion = 1
@@ -22,17 +25,16 @@ type will struct {
 
 // newWill checks the will of a CONNECT, nil when there is none. The only will there
 // is says that a device is lost, on its own presence topic, with QoS 1 and retained.
-func newWill(client Client, pk packets.Packet) (*will, byte) {
+func (b *Broker) newWill(holder principal.Principal, pk packets.Packet) (*will, byte) {
 	if !pk.Connect.WillFlag {
 		return nil, codeSuccess
 	}
 	topic, err := topics.Parse(pk.Connect.WillTopic)
-	own := err == nil && client.Device != "" &&
-		topic == topics.Topic{Kind: topics.Presence, Vehicle: client.Vehicle, Device: client.Device}
-	if !own || pk.Connect.WillQos != 1 || !pk.Connect.WillRetain {
+	allowed := err == nil && b.cfg.Access(holder, access.Will, pk.Connect.WillTopic).Allowed()
+	if !allowed || pk.Connect.WillQos != 1 || !pk.Connect.WillRetain {
 		return nil, codeNotAuthorized
 	}
-	presence, err := parsePresence(client, pk.Connect.WillPayload)
+	presence, err := parsePresence(holder.Device, pk.Connect.WillPayload)
 	if err != nil || presence.State != protocol.PresenceLost {
 		return nil, codePayloadFormat
 	}
@@ -64,8 +66,8 @@ func (w *will) event(s *session) *presenceEvent {
 	return e
 }
 
-// parsePresence reads a presence of the client's own device.
-func parsePresence(client Client, payload []byte) (protocol.Presence, error) {
+// parsePresence reads a presence of a device.
+func parsePresence(device protocol.DeviceID, payload []byte) (protocol.Presence, error) {
 	var p protocol.Presence
 	if len(payload) > maxPresence {
 		return protocol.Presence{}, fmt.Errorf("presence: %d bytes, expected at most %d", len(payload), maxPresence)
@@ -77,7 +79,7 @@ func parsePresence(client Client, payload []byte) (protocol.Presence, error) {
 	switch {
 	case p.Version != presenceVersion:
 		return protocol.Presence{}, fmt.Errorf("presence: version %d, expected %d", p.Version, presenceVersion)
-	case p.Device != client.Device:
+	case p.Device != device:
 		return protocol.Presence{}, fmt.Errorf("presence: names another device than the certificate")
 	}
 	switch p.State {

@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"telltale.dev/cloud/access"
 	"telltale.dev/protocol"
 )
 
@@ -63,6 +64,9 @@ const (
 const maxPacket = protocol.MaxPacket
 
 func (c *Config) setDefaults() {
+	if c.Access == nil {
+		c.Access = access.Decide
+	}
 	orInt(&c.ReceiveMaximum, defaultReceiveMaximum)
 	orInt(&c.MaxInflight, defaultMaxInflight)
 	orInt(&c.MaxInflightBytes, defaultMaxInflightBytes)

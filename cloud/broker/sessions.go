@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 )
 
 // attach gives a connection its session: the one that waits under its key, or a new
@@ -19,7 +20,7 @@ func (b *Broker) attach(c *connection, w *will, settings sessionSettings) byte {
 	if old != nil {
 		b.schedule.clear(old)
 	}
-	if c.client.Device != "" {
+	if c.client.Kind == principal.Device {
 		b.presence.connect(c.key, c.client.Connection, due)
 	}
 	if old != nil && old != s {

@@ -12,7 +12,7 @@ func (b *Broker) subscribe(c *connection, pk packets.Packet) {
 	var wanted []wantedSnapshot
 	s.beginSnapshot()
 	for i, f := range pk.Filters {
-		codes[i] = subscribeCode(c.client, c.version, f.Filter, f.Qos)
+		codes[i] = b.subscribeCode(c, f.Filter, f.Qos)
 		if codes[i] >= refusedFrom {
 			b.counters.subscriptions[codes[i]].Add(1)
 			continue
@@ -32,7 +32,7 @@ func (b *Broker) subscribe(c *connection, pk packets.Packet) {
 	c.sendControl(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Suback}, PacketID: pk.PacketID, ReasonCodes: codes,
 	})
-	s.endSnapshot(b.snapshot(wanted))
+	s.endSnapshot(b.snapshot(s, wanted))
 }
 
 type wantedSnapshot struct {
@@ -41,10 +41,13 @@ type wantedSnapshot struct {
 }
 
 // snapshot asks the handler for the retained messages of new subscriptions.
-func (b *Broker) snapshot(wanted []wantedSnapshot) []entry {
+func (b *Broker) snapshot(s *session, wanted []wantedSnapshot) []entry {
 	var entries []entry
 	for _, w := range wanted {
 		for _, m := range b.cfg.Handler.Retained(w.filter) {
+			if !b.mayGet(s, m.Topic) {
+				continue
+			}
 			e := entry{outgoing: newOutgoing(m), qos: min(m.QoS, w.sub.qos), retain: true, snapshot: true}
 			if w.sub.id > 0 {
 				e.ids = []int{w.sub.id}

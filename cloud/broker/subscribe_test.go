@@ -8,6 +8,7 @@ import (
 	paho "github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/cloud/broker"
+	"telltale.dev/protocol/principal"
 )
 
 func TestWhoMaySubscribe(t *testing.T) {
@@ -95,7 +96,7 @@ func TestUnsubscribe(t *testing.T) {
 	if ack.PacketID != 4 || ack.Reasons[0] != 0 || ack.Reasons[1] != 0x11 {
 		t.Errorf("unsuback: got %v", ack)
 	}
-	s.Deliver(broker.Message{Topic: "v1/v/up/state", QoS: 1})
+	s.Deliver(broker.Message{Topic: "v1/v/up/telemetry/c", QoS: 1})
 	r.silent()
 	if got := s.Subscriptions(); got != 0 {
 		t.Errorf("subscriptions: got %d, want 0", got)
@@ -224,19 +225,19 @@ func TestNoLocal(t *testing.T) {
 func TestOverlappingSubscriptionsDeliverOnce(t *testing.T) {
 	s := start(t, &cloud{}, nil)
 	r := s.operator("anna")
-	for i, o := range []paho.SubOptions{{Topic: "v1/+/up/#", QoS: 0}, {Topic: "v1/v/up/state", QoS: 1}} {
+	for i, o := range []paho.SubOptions{{Topic: "v1/+/up/#", QoS: 0}, {Topic: "v1/v/up/telemetry/c", QoS: 1}} {
 		r.send(paho.SUBSCRIBE, &paho.Subscribe{PacketID: 1, Subscriptions: []paho.SubOptions{o},
 			Properties: &paho.Properties{SubscriptionIdentifier: ptr(i + 1)}})
 		r.read()
 	}
-	s.Deliver(broker.Message{Topic: "v1/v/up/state", QoS: 1})
+	s.Deliver(broker.Message{Topic: "v1/v/up/telemetry/c", QoS: 1})
 	p := r.message()
 	if p.QoS != 1 || p.Properties.SubscriptionIdentifier == nil {
 		t.Errorf("got QoS %d, identifier %v, want QoS 1 and an identifier", p.QoS, p.Properties.SubscriptionIdentifier)
 	}
 	r.acknowledge(p.PacketID)
 	r.alive()
-	s.Deliver(broker.Message{Topic: "v1/v/up/checkin/d", QoS: 1})
+	s.Deliver(broker.Message{Topic: "v1/v/up/presence/d", QoS: 1})
 	if p := r.message(); p.QoS != 0 || *p.Properties.SubscriptionIdentifier != 1 {
 		t.Errorf("got QoS %d, identifier %d, want 0 and 1", p.QoS, *p.Properties.SubscriptionIdentifier)
 	}
@@ -256,7 +257,7 @@ func matchPlain(filter, topic []string) bool {
 }
 
 func FuzzTree(f *testing.F) {
-	f.Add("v1/+/up/#\nv1/v/up/state\nv1/ops/#", "v1/v/up/state")
+	f.Add("v1/+/up/#\nv1/v/up/telemetry/c\nv1/ops/#", "v1/v/up/telemetry/c")
 	f.Add("#\n+\n+/#\na/+", "a")
 	f.Add("a/#\na/b/#\na\n/+", "a/b")
 	f.Fuzz(func(t *testing.T, text, topic string) {
@@ -290,7 +291,7 @@ func FuzzFilter(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, filter string) {
-		if broker.FilterCode(broker.Client{Vehicle: "v", Device: "d"}, filter) != 0 {
+		if broker.FilterCode(principal.OfDevice("v", "d"), filter) != 0 {
 			return
 		}
 		if !strings.HasPrefix(filter, "v1/v/down/") || strings.Contains(filter, "#") || matchPlain(strings.Split(filter, "/"), strings.Split("v1/w/down/fetch", "/")) {
@@ -306,7 +307,7 @@ func TestAnswersGoToTheirOperator(t *testing.T) {
 	for _, r := range []*raw{anna, ben} {
 		r.subscribe(paho.SubOptions{Topic: "v1/ops/#", QoS: 1})
 	}
-	s.Deliver(broker.Message{Topic: "v1/ops/reply/anna/7", Payload: []byte("x"), Correlation: []byte{0, 7}, Operator: "anna", QoS: 1})
+	s.Deliver(broker.Message{Topic: "v1/ops/reply/anna/7", Payload: []byte("x"), Correlation: []byte{0, 7}, QoS: 1})
 	if p := anna.message(); p.Topic != "v1/ops/reply/anna/7" || string(p.Properties.CorrelationData) != "\x00\x07" {
 		t.Errorf("got %v, want the answer with its correlation data", p)
 	}

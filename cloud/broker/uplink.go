@@ -7,8 +7,10 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"telltale.dev/cloud/access"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/delivery"
+	"telltale.dev/protocol/principal"
 	"telltale.dev/protocol/topics"
 )
 
@@ -18,6 +20,7 @@ type upload struct {
 	id         uint16 // packet identifier; 0 for QoS 0
 	size       int64
 	presence   *presenceEvent // of a presence topic
+	rule       *access.Rule   // that refuses it; nil: none
 	called     atomic.Bool    // done was called
 
 	finished bool // guarded by connection.mu
@@ -39,7 +42,7 @@ func (b *Broker) precheck(c *connection, pk packets.Packet) (packets.Packet, err
 	if pk.Properties.TopicAliasFlag {
 		return refused(c, pk, codeTopicInvalid) // else the alias would keep its old topic
 	}
-	b.refuse(c, &pk, codeTopicInvalid)
+	b.refuse(c, &pk, refusal{code: codeTopicInvalid})
 	return ignored(), nil
 }
 
@@ -52,14 +55,15 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 		c.hangUp(codeAliasInvalid)
 		return
 	}
-	p, presence, code := b.check(c, pk)
-	if code == codeRetainNotSupported { // no PUBACK has this code
-		c.why.Store(&fault{code, "only presence is retained"})
-		c.hangUp(code)
+	p, presence, no := b.check(c, pk)
+	switch no.code {
+	case codeSuccess:
+	case codeRetainNotSupported: // no PUBACK has this code
+		c.why.Store(&fault{no.code, "only presence is retained"})
+		c.hangUp(no.code)
 		return
-	}
-	if code != codeSuccess {
-		b.refuse(c, pk, code)
+	default:
+		b.refuse(c, pk, no)
 		return
 	}
 	c.arrivals++
@@ -68,7 +72,7 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 		u.presence = &presenceEvent{publish: p, presence: *presence, arrival: c.arrivals}
 	}
 	if !b.reserve(u.size) {
-		b.refuse(c, pk, codeQuota)
+		b.refuse(c, pk, refusal{code: codeQuota})
 		return
 	}
 	if !c.enqueue(u) {
@@ -81,20 +85,28 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 	b.cfg.Handler.Publish(p, u.done)
 }
 
+// refusal is why a publish is not taken: the code of its PUBACK, and the rule when one says so.
+type refusal struct {
+	code byte
+	rule *access.Rule // nil: none
+}
+
 // check turns a packet into a Publish, if the client may send it.
-func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Presence, byte) {
+func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Presence, refusal) {
 	topic, err := topics.Parse(pk.TopicName)
+	if err != nil {
+		return Publish{}, nil, refusal{code: codeTopicInvalid}
+	}
+	rule := b.cfg.Access(c.client.Principal, access.Publish, pk.TopicName)
 	switch {
-	case err != nil:
-		return Publish{}, nil, codeTopicInvalid
-	case !mayPublish(c.client, topic):
-		return Publish{}, nil, codeNotAuthorized
+	case !rule.Allowed():
+		return Publish{}, nil, refusal{refusedCode(rule), rule}
 	case pk.FixedHeader.Retain && !delivery.Of(topic).Retained:
-		return Publish{}, nil, codeRetainNotSupported
+		return Publish{}, nil, refusal{code: codeRetainNotSupported}
 	}
 	properties, ok := userProperties(pk.Properties.User)
 	if !ok {
-		return Publish{}, nil, codeQuota
+		return Publish{}, nil, refusal{code: codeQuota}
 	}
 	p := Publish{
 		Client: c.client, Topic: topic, Retain: pk.FixedHeader.Retain, QoS: pk.FixedHeader.Qos, Payload: pk.Payload,
@@ -102,30 +114,35 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 		Expiry: time.Duration(pk.Properties.MessageExpiryInterval) * time.Second,
 	}
 	p.setForwarded(&pk.Properties)
-	if c.client.Operator != "" {
-		return p, nil, p.setReply(pk)
+	if c.client.Kind != principal.Device {
+		return p, nil, b.setReply(&p, pk.Properties.ResponseTopic)
 	}
 	if topic.Kind != topics.Presence {
-		return p, nil, codeSuccess
+		return p, nil, refusal{}
 	}
-	presence, err := parsePresence(c.client, pk.Payload)
+	presence, err := parsePresence(c.client.Device, pk.Payload)
 	if err != nil || presence.State == protocol.PresenceLost { // only a will says lost
-		return Publish{}, nil, codePayloadFormat
+		return Publish{}, nil, refusal{code: codePayloadFormat}
 	}
-	return p, &presence, codeSuccess
+	return p, &presence, refusal{}
 }
 
-// setReply takes response topic and correlation data of an operator's publish, or gives
-// the code that refuses them.
-func (p *Publish) setReply(pk *packets.Packet) byte {
-	p.Reply = pk.Properties.ResponseTopic
-	switch {
-	case p.Reply != "" && !MayReply(p.Client.Operator, p.Reply):
-		return codeNotAuthorized
-	case len(p.Correlation) > maxCorrelation:
-		return codeQuota
+// setReply takes the response topic of a publish that asks for an answer, or gives the
+// refusal of it, or of its correlation data.
+func (b *Broker) setReply(p *Publish, topic string) refusal {
+	p.Reply = topic
+	if topic != "" {
+		if rule := b.cfg.Access(p.Client.Principal, access.Reply, topic); !rule.Allowed() {
+			return refusal{codeNotAuthorized, rule}
+		}
 	}
-	return codeSuccess
+	switch {
+	case tooDeep(topic):
+		return refusal{code: codeNotAuthorized}
+	case len(p.Correlation) > maxCorrelation:
+		return refusal{code: codeQuota}
+	}
+	return refusal{}
 }
 
 // setForwarded takes the properties that subscribers get as they are [MQTT-3.3.2-4]
@@ -208,14 +225,14 @@ func (c *connection) enqueue(u *upload) bool {
 
 // refuse acknowledges a publish with a code, in its turn. MQTT 3.1.1 knows no
 // refusal, so its client is disconnected; a QoS 0 publish is dropped.
-func (b *Broker) refuse(c *connection, pk *packets.Packet, code byte) {
-	b.counters.refused[code].Add(1)
+func (b *Broker) refuse(c *connection, pk *packets.Packet, no refusal) {
+	b.counters.refused[no.code].Add(1)
 	if pk.FixedHeader.Qos == 0 {
 		return
 	}
-	u := &upload{connection: c, id: pk.PacketID}
+	u := &upload{connection: c, id: pk.PacketID, rule: no.rule}
 	if c.enqueue(u) {
-		c.answer(u, code)
+		c.answer(u, no.code)
 	}
 }
 
@@ -279,7 +296,7 @@ func (c *connection) releaseAcks() (released bool, cut byte) {
 			cut = head.code
 			break
 		}
-		c.acks = append(c.acks, ack{head.id, head.code})
+		c.acks = append(c.acks, ack{head.id, head.code, head.rule})
 		n++
 	}
 	left := copy(c.uploads, c.uploads[n:])

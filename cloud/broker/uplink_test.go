@@ -32,7 +32,7 @@ func TestAcknowledgementsAreOrderedAndDoNotSerialise(t *testing.T) {
 	r := s.device("v", "d")
 	begin := time.Now()
 	for id := uint16(1); id <= n; id++ {
-		r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/state", Payload: []byte("x")})
+		r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/telemetry/c", Payload: []byte("x")})
 	}
 	for want := uint16(1); want <= n; want++ {
 		if got, code := r.puback(); got != want || code != 0 {
@@ -81,7 +81,7 @@ func TestHandlerCodesAreTold(t *testing.T) {
 	s := start(t, handler, nil)
 	r := s.device("v", "d")
 	for i, code := range []byte{0x00, 0x97, 0x83, 0x00, 0x87, 0x99} {
-		if got := r.publish(uint16(i+1), "v1/v/up/state", string([]byte{code})); got != code {
+		if got := r.publish(uint16(i+1), "v1/v/up/telemetry/c", string([]byte{code})); got != code {
 			t.Errorf("publish %d: got %#x, want %#x", i, got, code)
 		}
 	}
@@ -102,11 +102,12 @@ func TestWhoMayPublish(t *testing.T) {
 		topic string
 		want  byte
 	}{
-		{device, "v1/v/up/state", 0},
 		{device, "v1/v/up/telemetry/c", 0},
-		{device, "v1/v/up/health/d", 0},
+		{device, "v1/v/up/event/storage", 0},
+		{device, "v1/v/up/health/d", 0x90},
+		{device, "v1/v/up/state", 0x90},
 		{device, "v1/v/up/health/other", 0x87},
-		{device, "v1/other/up/state", 0x87},
+		{device, "v1/other/up/telemetry/c", 0x87},
 		{device, "v1/v/down/config/campaigns", 0x87},
 		{device, "v1/v/down/fetch", 0x87},
 		{device, "v1/ops/config/campaign/c", 0x87},
@@ -114,12 +115,13 @@ func TestWhoMayPublish(t *testing.T) {
 		{device, "v1/v/up/nonsense/x", 0x90},
 		{device, "v1/v/up/state/deeper", 0x90},
 		{device, "$SYS/broker/version", 0x90},
-		{device, "$share/g/v1/v/up/state", 0x90},
-		{device, "v1//up/state", 0x90},
+		{device, "$share/g/v1/v/up/telemetry/c", 0x90},
+		{device, "v1//up/telemetry/c", 0x90},
 		{device, strings.Repeat("a/", 3000), 0x90},
 		{operator, "v1/ops/config/campaign/c", 0},
+		{operator, "v1/ops/config/policy/c", 0x90},
 		{operator, "v1/ops/config/campaign/c/result", 0x87},
-		{operator, "v1/v/up/state", 0x87},
+		{operator, "v1/v/up/telemetry/c", 0x87},
 		{operator, "v1/v/up/presence/d", 0x87},
 		{operator, "v1/v/down/config/campaigns", 0x87},
 		{operator, "$SYS/broker/version", 0x90},
@@ -160,9 +162,9 @@ func TestAliasSmuggle(t *testing.T) {
 	s := start(t, handler, nil)
 	t.Run("smuggle", func(t *testing.T) {
 		r := s.device("v", "d2")
-		aliased(r, 1, 1, "v1/v/up/state")
+		aliased(r, 1, 1, "v1/v/up/telemetry/c")
 		answered(r, 1, 0)
-		aliased(r, 2, 1, "v1/other/up/state")
+		aliased(r, 2, 1, "v1/other/up/telemetry/c")
 		answered(r, 2, 0x87)
 		before := len(handler.all())
 		aliased(r, 3, 1, "")
@@ -173,7 +175,7 @@ func TestAliasSmuggle(t *testing.T) {
 	})
 	t.Run("smuggle by $SYS", func(t *testing.T) {
 		r := s.device("v", "d3")
-		aliased(r, 1, 1, "v1/v/up/state")
+		aliased(r, 1, 1, "v1/v/up/telemetry/c")
 		answered(r, 1, 0)
 		aliased(r, 2, 1, "$SYS/x")
 		if got := r.closed(); got != 0x90 {
@@ -185,7 +187,7 @@ func TestAliasSmuggle(t *testing.T) {
 func TestTopicAliases(t *testing.T) {
 	var revoked atomic.Bool
 	handler := &cloud{publish: func(p broker.Publish, done func(byte)) {
-		if revoked.Load() && p.Topic.Kind == topics.State {
+		if revoked.Load() && p.Topic.Kind == topics.Telemetry {
 			done(0x87)
 			return
 		}
@@ -194,18 +196,18 @@ func TestTopicAliases(t *testing.T) {
 	s := start(t, handler, nil)
 	t.Run("resolved", func(t *testing.T) {
 		r := s.device("v", "d1")
-		aliased(r, 1, 32, "v1/v/up/state")
+		aliased(r, 1, 32, "v1/v/up/telemetry/c")
 		answered(r, 1, 0)
 		aliased(r, 2, 32, "")
 		answered(r, 2, 0)
 		all := handler.all()
-		if got := all[len(all)-1].Topic.Kind; got != topics.State {
+		if got := all[len(all)-1].Topic.Kind; got != topics.Telemetry {
 			t.Errorf("topic: got %v, want state", got)
 		}
 	})
 	t.Run("revoke while aliased", func(t *testing.T) {
 		r := s.device("v", "d4")
-		aliased(r, 1, 1, "v1/v/up/state")
+		aliased(r, 1, 1, "v1/v/up/telemetry/c")
 		answered(r, 1, 0)
 		revoked.Store(true)
 		defer revoked.Store(false)
@@ -227,7 +229,7 @@ func TestQoS2IsRefused(t *testing.T) {
 	handler := &cloud{}
 	s := start(t, handler, nil)
 	r := s.device("v", "d")
-	r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 2, Topic: "v1/v/up/state", Payload: []byte("x")})
+	r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 2, Topic: "v1/v/up/telemetry/c", Payload: []byte("x")})
 	if got := r.closed(); got != 0x9B {
 		t.Errorf("disconnect: got %#x, want 0x9b", got)
 	}
@@ -240,8 +242,8 @@ func TestQoS0IsHandedOn(t *testing.T) {
 	handler := &cloud{}
 	s := start(t, handler, nil)
 	r := s.device("v", "d")
-	r.send(paho.PUBLISH, &paho.Publish{Topic: "v1/v/up/health/d", Payload: []byte("x")})
-	r.send(paho.PUBLISH, &paho.Publish{Topic: "v1/other/up/health/d", Payload: []byte("x")})
+	r.send(paho.PUBLISH, &paho.Publish{Topic: "v1/v/up/telemetry/c", Payload: []byte("x")})
+	r.send(paho.PUBLISH, &paho.Publish{Topic: "v1/other/up/telemetry/c", Payload: []byte("x")})
 	r.alive()
 	if got := len(handler.all()); got != 1 {
 		t.Errorf("the handler got %d publishes, want 1", got)
@@ -287,7 +289,7 @@ func TestReceiveMaximumOfOneClient(t *testing.T) {
 	r := s.device("v", "d")
 	send := func() {
 		for id := uint16(1); id <= 20; id++ {
-			r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/state"})
+			r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/telemetry/c"})
 		}
 	}
 	send()
@@ -323,11 +325,11 @@ func TestBoundOverAllClients(t *testing.T) {
 			s := start(t, h, change)
 			r := s.device("v", "d")
 			for id := uint16(1); id <= 3; id++ {
-				r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/state", Payload: []byte("x")})
+				r.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/v/up/telemetry/c", Payload: []byte("x")})
 			}
 			other := s.device("w", "e")
 			eventually(t, "three in flight", func() bool { return h.len() == 3 })
-			if got := other.publish(1, "v1/w/up/state", "x"); got != 0x97 {
+			if got := other.publish(1, "v1/w/up/telemetry/c", "x"); got != 0x97 {
 				t.Errorf("got %#x, want 0x97", got)
 			}
 			h.release()
@@ -352,7 +354,7 @@ func TestVersion3ClientIsCutOnRefusal(t *testing.T) {
 	if got := readBytes(t, r.Conn, 4); got != "\x20\x02\x00\x00" {
 		t.Fatalf("connack: got %x", got)
 	}
-	publish := "\x32\x11\x00\x0dv1/v/up/state\x00\x01"
+	publish := "\x32\x17\x00\x13v1/v/up/telemetry/c\x00\x01"
 	if _, err := r.Write([]byte(publish)); err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +379,7 @@ func TestVersion3ClientWaits(t *testing.T) {
 	}
 	readBytes(t, r.Conn, 4)
 	for id := byte(1); id <= 5; id++ {
-		if _, err := r.Write(append([]byte("\x32\x11\x00\x0dv1/v/up/state\x00"), id)); err != nil {
+		if _, err := r.Write(append([]byte("\x32\x17\x00\x13v1/v/up/telemetry/c\x00"), id)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -429,8 +431,8 @@ func TestFloodIsHeldBack(t *testing.T) {
 				t.Fatalf("puback: got id %d code %#x, want id %d code 0x97", got, code, id-window)
 			}
 		}
-		flood.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/flood/up/state", Payload: []byte("x")})
-		if code := other.publish(id, "v1/v/up/state", "x"); code != 0 {
+		flood.send(paho.PUBLISH, &paho.Publish{PacketID: id, QoS: 1, Topic: "v1/flood/up/telemetry/c", Payload: []byte("x")})
+		if code := other.publish(id, "v1/v/up/telemetry/c", "x"); code != 0 {
 			t.Errorf("other: got code %#x, want 0", code)
 		}
 	}
@@ -475,7 +477,7 @@ func TestReplyTopics(t *testing.T) {
 		got = broker.Publish{}
 		to := "v1/ops/config/campaign/c"
 		if c.who == device {
-			to = "v1/v/up/state"
+			to = "v1/v/up/telemetry/c"
 		}
 		c.who.send(paho.PUBLISH, &paho.Publish{PacketID: uint16(i + 1), QoS: 1, Topic: to, Payload: []byte("x"),
 			Properties: &paho.Properties{ResponseTopic: c.topic, CorrelationData: make([]byte, c.data)}})

@@ -48,7 +48,6 @@ type Message struct {
 type Reply struct {
 	Topic       string
 	Correlation []byte
-	Operator    string
 }
 
 // Config of a Campaigns. Every field is required.

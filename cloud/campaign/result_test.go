@@ -226,7 +226,7 @@ func TestRejectedRevisionHidesNothing(t *testing.T) {
 // TestReply: what became of a push goes to who pushed it, until another push is accepted.
 func TestReply(t *testing.T) {
 	s := start(t)
-	olga, otto := &campaign.Reply{Topic: "v1/ops/reply/olga", Operator: "olga"}, &campaign.Reply{Topic: "v1/ops/reply/otto", Operator: "otto"}
+	olga, otto := &campaign.Reply{Topic: "v1/ops/reply/olga"}, &campaign.Reply{Topic: "v1/ops/reply/otto"}
 	last := func(want *campaign.Reply, state document.State, what string) {
 		t.Helper()
 		if r := s.answer("c"); r.State != state {

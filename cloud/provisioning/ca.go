@@ -11,12 +11,12 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"telltale.dev/hal/durable"
+	"telltale.dev/protocol/principal"
 )
 
 // authorityFile holds certificate and private key of the authority in one file, so
@@ -37,10 +37,10 @@ const (
 // CA is a development certificate authority (ECDSA P-256). Methods may be called
 // from several goroutines once Status is set.
 type CA struct {
-	// Status says whether an identity may connect now; an error refuses the TLS
+	// Status says whether a holder may connect now; an error refuses the TLS
 	// handshake, on resumed sessions too. Nil accepts every certificate of the
 	// authority. Set it before ServerTLS.
-	Status func(Identity) error
+	Status func(principal.Principal) error
 
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -207,6 +207,3 @@ func withoutPath(err error) error {
 	}
 	return err
 }
-
-// uri turns an identity into what x509 wants.
-func (i Identity) uri() (*url.URL, error) { return url.Parse(i.String()) }

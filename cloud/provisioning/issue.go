@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 )
 
 // serverValidity is the life of the broker's certificate, which is made anew at each start.
@@ -27,20 +28,20 @@ func (ca *CA) IssueDevice(vid protocol.VehicleID, did protocol.DeviceID, validit
 	if _, err := protocol.ParseDeviceID(string(did)); err != nil {
 		return Credentials{}, fmt.Errorf("issuing a device certificate: %w", err)
 	}
-	return ca.issue(Identity{Vehicle: vid, Device: did}, string(did), validity)
+	return ca.issue(principal.OfDevice(vid, did), string(did), validity)
 }
 
 // IssueOperator makes a key and a client certificate for an operator, named by the
 // same rules as a device, good for validity from now.
 func (ca *CA) IssueOperator(name string, validity time.Duration) (Credentials, error) {
-	identity, err := ParseIdentity(operatorPrefix + name)
-	if err != nil {
-		return Credentials{}, fmt.Errorf("issuing an operator certificate: %w", err)
+	operator := principal.OfOperator(name)
+	if _, err := principal.Parse(operator.URI()); err != nil {
+		return Credentials{}, fmt.Errorf("issuing an operator certificate: %w: %w", err, ErrIdentity)
 	}
-	return ca.issue(identity, name, validity)
+	return ca.issue(operator, name, validity)
 }
 
-func (ca *CA) issue(identity Identity, commonName string, validity time.Duration) (Credentials, error) {
+func (ca *CA) issue(holder principal.Principal, commonName string, validity time.Duration) (Credentials, error) {
 	if validity <= 0 {
 		return Credentials{}, fmt.Errorf("issuing a certificate: validity is %v, expected more than zero", validity)
 	}
@@ -48,7 +49,7 @@ func (ca *CA) issue(identity Identity, commonName string, validity time.Duration
 	if err != nil {
 		return Credentials{}, fmt.Errorf("issuing a certificate: %w", err)
 	}
-	uri, err := identity.uri()
+	uri, err := url.Parse(holder.URI())
 	if err != nil {
 		return Credentials{}, fmt.Errorf("issuing a certificate: %w", err)
 	}
@@ -124,13 +125,13 @@ func (ca *CA) ServerTLS(names []string) (*tls.Config, error) {
 }
 
 // verify refuses a client whose certificate names no identity, or one that may not connect now.
-func verify(state tls.ConnectionState, status func(Identity) error) error {
+func verify(state tls.ConnectionState, status func(principal.Principal) error) error {
 	if len(state.PeerCertificates) == 0 {
 		return fmt.Errorf("no client certificate was sent: %w", ErrIdentity)
 	}
-	identity, err := CertificateIdentity(state.PeerCertificates[0])
+	holder, err := CertificateHolder(state.PeerCertificates[0])
 	if err != nil || status == nil {
 		return err
 	}
-	return status(identity)
+	return status(holder)
 }

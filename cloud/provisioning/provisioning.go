@@ -3,10 +3,7 @@
 // For now it holds the development certificate authority: one key on the disk of
 // the machine that runs the cloud, made at first start, so that a newcomer has
 // mutual TLS without a ceremony. Every certificate names its holder in exactly one
-// URI of the subject alternative name, and nowhere else:
-//
-//	urn:dev:{vid}:{did}   a telematics device of a vehicle
-//	urn:ops:{name}        a person or program that operates the fleet
+// URI of the subject alternative name, and nowhere else; protocol/principal says how.
 //
 // The common name repeats the device id because some tools print it; it is never
 // read back. Factory import, enrolment and rotation have their place here and come
@@ -15,12 +12,12 @@
 package provisioning
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 )
 
 // ErrIdentity is wrapped by every error about a certificate that does not name
@@ -31,54 +28,20 @@ var ErrIdentity = errors.New("certificate names no identity")
 // they should be. They are never overwritten: certificates in the field hang on them.
 var ErrDamaged = errors.New("certificate authority is damaged")
 
-const (
-	devicePrefix   = "urn:dev:"
-	operatorPrefix = "urn:ops:"
-)
-
-// Identity is who a certificate was issued to: a device (Vehicle and Device are
-// set) or an operator (Operator is set), never both.
-type Identity struct {
-	Vehicle  protocol.VehicleID
-	Device   protocol.DeviceID
-	Operator string
-}
-
-// String writes the URI of the identity.
-func (i Identity) String() string {
-	if i.Operator != "" {
-		return operatorPrefix + i.Operator
-	}
-	return devicePrefix + string(i.Vehicle) + ":" + string(i.Device)
-}
-
-// ParseIdentity reads what Identity.String writes and nothing else: no other case,
-// no escapes, no query, no further parts. The error wraps ErrIdentity and does not
-// repeat s.
-func ParseIdentity(s string) (Identity, error) {
-	if name, ok := strings.CutPrefix(s, operatorPrefix); ok {
-		// Operators follow the same rules of spelling as devices.
-		if _, err := protocol.ParseDeviceID(name); err != nil {
-			return Identity{}, fmt.Errorf("operator name: %w: %w", err, ErrIdentity)
-		}
-		return Identity{Operator: name}, nil
-	}
-	vehicle, device, err := protocol.ParseDeviceURN(s)
-	if err != nil {
-		return Identity{}, fmt.Errorf("expected a URI %s{vid}:{did} or %s{name}: %w: %w", devicePrefix, operatorPrefix, err, ErrIdentity)
-	}
-	return Identity{Vehicle: vehicle, Device: device}, nil
-}
-
-// CertificateIdentity reads the identity from the subject alternative name of
-// cert: exactly one URI, and that of this package. The common name is never
-// trusted. The error wraps ErrIdentity. The caller has verified the chain.
-func CertificateIdentity(cert *x509.Certificate) (Identity, error) {
+// CertificateHolder reads whom a certificate was issued to from its subject alternative name:
+// exactly one URI, one that names a principal. The common name is never trusted. The error wraps
+// ErrIdentity. The caller has verified the chain.
+func CertificateHolder(cert *x509.Certificate) (principal.Principal, error) {
 	if cert == nil {
-		return Identity{}, fmt.Errorf("no client certificate was sent: %w", ErrIdentity)
+		return principal.Principal{}, fmt.Errorf("no client certificate was sent: %w", ErrIdentity)
 	}
 	if n := len(cert.URIs); n != 1 {
-		return Identity{}, fmt.Errorf("certificate has %d URIs as alternative names, expected exactly one: %w", n, ErrIdentity)
+		return principal.Principal{}, fmt.Errorf("certificate has %d URIs as alternative names, expected exactly one: %w", n, ErrIdentity)
 	}
-	return ParseIdentity(cert.URIs[0].String())
+	holder, err := principal.Parse(cert.URIs[0].String())
+	if err != nil {
+		return principal.Principal{}, fmt.Errorf("%w: %w", err, ErrIdentity)
+	}
+	holder.Certificate = principal.Certificate{Fingerprint: sha256.Sum256(cert.Raw), NotAfter: cert.NotAfter.Unix()}
+	return holder, nil
 }

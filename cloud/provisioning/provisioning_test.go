@@ -2,6 +2,7 @@ package provisioning_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -19,6 +20,7 @@ import (
 
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 )
 
 const authorityFile = "development-ca.pem"
@@ -143,17 +145,20 @@ func TestIssue(t *testing.T) {
 	cases := []struct {
 		name string
 		got  provisioning.Credentials
-		want provisioning.Identity
+		want principal.Principal
 	}{
-		{"device", device, provisioning.Identity{Vehicle: "veh-1", Device: "tcu-a"}},
-		{"operator", operator, provisioning.Identity{Operator: "anna"}},
+		{"device", device, principal.OfDevice("veh-1", "tcu-a")},
+		{"operator", operator, principal.OfOperator("anna")},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			certificate := parse(t, c.got)
-			got, err := provisioning.CertificateIdentity(certificate)
-			if err != nil || got != c.want {
-				t.Errorf("identity: got %v, %v, want %v", got, err, c.want)
+			got, err := provisioning.CertificateHolder(certificate)
+			if err != nil || !got.Same(c.want) {
+				t.Errorf("holder: got %v, %v, want %v", got, err, c.want)
+			}
+			if want := (principal.Certificate{Fingerprint: sha256.Sum256(certificate.Raw), NotAfter: certificate.NotAfter.Unix()}); got.Certificate != want {
+				t.Errorf("certificate: got %+v, want %+v", got.Certificate, want)
 			}
 			roots := x509.NewCertPool()
 			roots.AppendCertsFromPEM(c.got.CAPEM)
@@ -200,7 +205,7 @@ func TestIssueRefuses(t *testing.T) {
 	}
 }
 
-func TestCertificateIdentityRefuses(t *testing.T) {
+func TestCertificateHolderRefuses(t *testing.T) {
 	cases := map[string][]string{
 		"none":             nil,
 		"two":              {"urn:dev:v:d", "urn:ops:anna"},
@@ -229,31 +234,13 @@ func TestCertificateIdentityRefuses(t *testing.T) {
 			}
 			certificate.URIs = append(certificate.URIs, uri)
 		}
-		if got, err := provisioning.CertificateIdentity(certificate); !errors.Is(err, provisioning.ErrIdentity) {
+		if got, err := provisioning.CertificateHolder(certificate); !errors.Is(err, provisioning.ErrIdentity) {
 			t.Errorf("%s: got %v, %v, want ErrIdentity", name, got, err)
 		}
 	}
-	if _, err := provisioning.CertificateIdentity(nil); !errors.Is(err, provisioning.ErrIdentity) {
+	if _, err := provisioning.CertificateHolder(nil); !errors.Is(err, provisioning.ErrIdentity) {
 		t.Errorf("nil: got %v, want ErrIdentity", err)
 	}
-}
-
-func FuzzParseIdentity(f *testing.F) {
-	for _, s := range []string{"urn:dev:v:d", "urn:ops:anna", "urn:dev:v:d:e", "URN:dev:v:d", "urn:dev:v%20:d", ""} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		identity, err := provisioning.ParseIdentity(s)
-		if err != nil {
-			return
-		}
-		if got := identity.String(); got != s {
-			t.Errorf("String: got %q, want %q", got, s)
-		}
-		if (identity.Operator == "") == (identity.Device == "" || identity.Vehicle == "") {
-			t.Errorf("%+v is neither a device nor an operator alone", identity)
-		}
-	})
 }
 
 // TestStatusIsAskedOnResumption dials twice with a session cache; the second
@@ -264,7 +251,7 @@ func TestStatusIsAskedOnResumption(t *testing.T) {
 			ca := openCA(t)
 			var suspended atomic.Bool
 			var asked atomic.Int32
-			ca.Status = func(id provisioning.Identity) error {
+			ca.Status = func(principal.Principal) error {
 				asked.Add(1)
 				if suspended.Load() {
 					return errors.New("suspended")

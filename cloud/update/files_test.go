@@ -24,6 +24,7 @@ import (
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/principal"
 	"telltale.dev/protocol/updates"
 )
 
@@ -155,14 +156,17 @@ func server(t *testing.T, u *update.Updates, edit ...func(*update.ServerConfig))
 	own := issue("server")
 	cfg := update.ServerConfig{
 		Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAnyClientCert}, Updates: u,
-		Identify: func(c *x509.Certificate) (protocol.VehicleID, protocol.DeviceID, error) {
-			if c.Subject.CommonName == "ops" {
-				return "", "", errors.New("no device")
+		Identify: func(c *x509.Certificate) (principal.Principal, error) {
+			switch name := c.Subject.CommonName; name {
+			case "nobody":
+				return principal.Principal{}, errors.New("no identity")
+			case "ops":
+				return principal.OfOperator("ops"), nil
+			case "ivi":
+				return principal.OfDevice("bus", "ivi"), nil
+			default:
+				return principal.OfDevice("car", protocol.DeviceID(name)), nil
 			}
-			if c.Subject.CommonName == "ivi" {
-				return "bus", "ivi", nil
-			}
-			return "car", protocol.DeviceID(c.Subject.CommonName), nil
 		},
 		Active: func(_ protocol.VehicleID, did protocol.DeviceID) error {
 			if did == "suspended" {
@@ -244,6 +248,7 @@ func TestDownload(t *testing.T) {
 		want      int
 	}{
 		"an operator":     {"ops", path, http.StatusForbidden},
+		"nobody":          {"nobody", path, http.StatusForbidden},
 		"another device":  {"ivi", path, http.StatusForbidden},
 		"suspended":       {"suspended", path, http.StatusForbidden},
 		"another file":    {"tcu", updates.DownloadPath(hashOf(other)), http.StatusForbidden},

@@ -12,7 +12,9 @@ import (
 	"os"
 	"time"
 
+	"telltale.dev/cloud/access"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 	"telltale.dev/protocol/updates"
 )
 
@@ -31,8 +33,9 @@ type ServerConfig struct {
 	Gate    func(*http.Server, net.Listener) net.Listener
 	TLS     *tls.Config
 	Updates *Updates
-	// Identify reads from a verified certificate who its holder is; an error for everybody but devices.
-	Identify func(*x509.Certificate) (protocol.VehicleID, protocol.DeviceID, error)
+	// Identify reads from a verified certificate who its holder is. What devices may have, and nobody
+	// else, the access table says.
+	Identify func(*x509.Certificate) (principal.Principal, error)
 	// Active says why a device may not take part now.
 	Active func(protocol.VehicleID, protocol.DeviceID) error
 	// BlockWait is how long a device may take for 16 KiB; zero means 15 s.
@@ -133,20 +136,24 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // permit says who asks, or why the file is not for it.
-func (s *Server) permit(r *http.Request, hash updates.FileHash) (holder, error) {
+func (s *Server) permit(r *http.Request, hash updates.FileHash) (who principal.Principal, err error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return holder{}, errors.New("no client certificate")
+		return who, errors.New("no client certificate")
 	}
-	vid, did, err := s.cfg.Identify(r.TLS.PeerCertificates[0])
+	who, err = s.cfg.Identify(r.TLS.PeerCertificates[0])
 	if err != nil {
-		return holder{}, err
+		return who, err
 	}
-	if err := s.cfg.Active(vid, did); err != nil {
-		return holder{}, err
+	if rule := access.Decide(who, access.Download, r.URL.Path); !rule.Allowed() {
+		return who, errors.New(rule.Reason())
 	}
-	e := s.cfg.Updates.record(vid).Execution
-	if e == nil || e.Device != did || e.File.Hash != hash || e.State.Ended() && e.State != updates.TimedOut {
-		return holder{}, errors.New("no update with this file is under way for this device")
+	if err := s.cfg.Active(who.Vehicle, who.Device); err != nil {
+		return who, err
 	}
-	return holder{vid, did}, nil
+	e := s.cfg.Updates.record(who.Vehicle).Execution
+	if e == nil || e.Device != who.Device || e.File.Hash != hash || e.State.Ended() && e.State != updates.TimedOut {
+		return who, errors.New("no update with this file is under way for this device")
+	}
+	who.Certificate = principal.Certificate{}
+	return who, nil
 }

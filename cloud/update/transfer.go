@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"telltale.dev/protocol"
+	"telltale.dev/protocol/principal"
 )
 
 // Bounds of downloads. A place costs an open file and a goroutine.
@@ -24,21 +24,15 @@ const (
 // errReplaced ends a download in favour of a newer one of the same device.
 var errReplaced = errors.New("a newer download of the device has begun")
 
-// holder is whose download it is.
-type holder struct {
-	vehicle protocol.VehicleID
-	device  protocol.DeviceID
-}
-
 // transfers are the downloads under way.
 type transfers struct {
-	mu       sync.Mutex             // guards the rest
-	byHolder map[holder][]*transfer // oldest first
+	mu       sync.Mutex                          // guards the rest
+	byHolder map[principal.Principal][]*transfer // oldest first; without the certificate, which may be renewed
 	total    int
 }
 
 // begin takes a place for t; false when there is none.
-func (d *transfers) begin(who holder, t *transfer) bool {
+func (d *transfers) begin(who principal.Principal, t *transfer) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	own := d.byHolder[who]
@@ -52,14 +46,14 @@ func (d *transfers) begin(who holder, t *transfer) bool {
 		d.total++
 	}
 	if d.byHolder == nil {
-		d.byHolder = map[holder][]*transfer{}
+		d.byHolder = map[principal.Principal][]*transfer{}
 	}
 	d.byHolder[who] = append(own[:len(own):len(own)], t)
 	return true
 }
 
 // end gives the place of t back, unless a newer download of the holder has it.
-func (d *transfers) end(who holder, t *transfer) {
+func (d *transfers) end(who principal.Principal, t *transfer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	own := d.byHolder[who]

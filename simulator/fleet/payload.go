@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,8 +11,10 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
 )
 
@@ -26,35 +29,59 @@ type payloads interface {
 
 func newPayloads(random int) (payloads, error) {
 	if random > 0 {
-		return newNoise(random), nil
+		return newNoise(random)
 	}
 	return newBatches()
 }
 
-// noise are random bytes under an event topic: nobody tries to decode them.
+// noise are random bytes in a status of a document that no campaign is: the cloud reads the status and has nothing to
+// do with it, so that storing is what is measured.
 type noise struct {
-	size  int
-	block []byte
+	status []byte // the payload, but for its random bytes
+	random int    // where in status they begin
+	block  []byte
 }
 
 // noiseVariety is how many different payloads there are.
 const noiseVariety = 4096
 
-func newNoise(size int) *noise {
-	n := &noise{size: size, block: make([]byte, size+noiseVariety)}
+// noisyStatus is a status with a field that readers pass over.
+type noisyStatus struct {
+	document.Status
+	Noise []byte `cbor:"noise"`
+}
+
+// newNoise makes payloads of a size in bytes, or the least that a status takes.
+func newNoise(size int) (*noise, error) {
+	said := noisyStatus{Status: document.Status{Version: document.StatusVersion, Document: "load", Results: []document.Result{}}}
+	least, err := document.Marshal(said)
+	if err != nil {
+		return nil, fmt.Errorf("noise: %w", err)
+	}
+	const head = 4 // more bytes for the length of a large field, at most
+	n := &noise{}
+	count := max(size-len(least)-head, 1)
+	said.Noise = bytes.Repeat([]byte{0xaa}, count)
+	if n.status, err = document.Marshal(said); err != nil {
+		return nil, fmt.Errorf("noise: %w", err)
+	}
+	n.random = bytes.Index(n.status, said.Noise)
+	n.block = make([]byte, count+noiseVariety)
 	seeded := rand.NewChaCha8([32]byte{}) // the same in each run
 	_, _ = seeded.Read(n.block)           // never fails
-	return n
+	return n, nil
 }
 
 func (n *noise) template(v Identity) *packets.ControlPacket {
-	topic := topics.Topic{Kind: topics.Event, Vehicle: v.Vehicle, Name: "load"}
+	topic := topics.Topic{Kind: topics.ConfigStatus, Vehicle: v.Vehicle, Name: campaigns.Document}
 	return publish(topic.String(), "", packets.User{Key: protocol.PropPriority, Value: protocol.CS5.String()})
 }
 
 func (n *noise) fill(p *packets.Publish, id protocol.MessageID, buf []byte) ([]byte, error) {
 	from := int(id.Seq * 31 % noiseVariety)
-	p.Payload = n.block[from : from+n.size]
+	buf = append(buf[:0], n.status...)
+	copy(buf[n.random:], n.block[from:from+len(n.block)-noiseVariety])
+	p.Payload = buf
 	return buf, nil
 }
 

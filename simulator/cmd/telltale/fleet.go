@@ -28,7 +28,7 @@ type fleetCommand struct {
 	Prefix string        `default:"fleet" help:"Names are PREFIX-00001 and so on."`
 	Rate   float64       `default:"1" help:"Messages a second of each vehicle; 0: as fast as they are acknowledged."`
 	Window int           `default:"8" help:"Unacknowledged publishes of each vehicle; the broker may allow less."`
-	Random bool          `help:"Publish random bytes as events; else batches of a synthetic schema."`
+	Random bool          `help:"Publish random bytes in statuses of documents; else batches of a synthetic schema."`
 	Size   string        `placeholder:"BYTES" help:"With --random: the payload. Default: 1KiB."`
 	Time   time.Duration `default:"30s" help:"How long to publish, once all are connected; 0: until Ctrl-C."`
 	Flood  int           `placeholder:"K" help:"So many of the vehicles ignore rate and window."`
