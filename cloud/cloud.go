@@ -36,7 +36,7 @@ import (
 	"telltale.dev/cloud/state"
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // Config of a Cloud.
@@ -55,7 +55,7 @@ type Config struct {
 	// Flush bounds how long a sample may wait for its Parquet file; zero means the processor's default.
 	Flush time.Duration
 	// UpdateKeys are whose update files are taken; none: anybody's, since devices check for themselves.
-	UpdateKeys firmware.Keys
+	UpdateKeys signed.Keys
 	// MaxUpdate bounds an update file, in bytes; zero means what a document may speak of.
 	MaxUpdate int64
 	Quota     ingest.Quota // of each vehicle; zero fields mean the defaults

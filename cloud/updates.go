@@ -23,6 +23,7 @@ import (
 	"telltale.dev/protocol/updates"
 
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // openUpdates joins the room of firmware updates.
@@ -222,8 +223,8 @@ func refusal(err error) error {
 		{update.ErrWhichDevice, http.StatusUnprocessableEntity}, {update.ErrRequest, http.StatusUnprocessableEntity},
 		{update.ErrTooLarge, http.StatusRequestEntityTooLarge}, {update.ErrNoSpace, http.StatusInsufficientStorage},
 		{update.ErrBusy, http.StatusServiceUnavailable},
-		{firmware.ErrNotUpdate, http.StatusUnprocessableEntity}, {firmware.ErrWrongKey, http.StatusUnprocessableEntity},
-		{firmware.ErrSignature, http.StatusUnprocessableEntity}, {firmware.ErrTruncated, http.StatusUnprocessableEntity},
+		{firmware.ErrNotUpdate, http.StatusUnprocessableEntity}, {signed.ErrWrongKey, http.StatusUnprocessableEntity},
+		{signed.ErrSignature, http.StatusUnprocessableEntity}, {firmware.ErrTruncated, http.StatusUnprocessableEntity},
 		{firmware.ErrCorrupt, http.StatusUnprocessableEntity},
 	} {
 		if errors.Is(err, known.err) {

@@ -12,6 +12,7 @@ import (
 	"telltale.dev/protocol/updates"
 
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // begin says which slot is going to be written.
@@ -82,8 +83,8 @@ func reasonOf(err error) reasons.Reason {
 		reason reasons.Reason
 	}{
 		{firmware.ErrNotUpdate, reasons.NotUpdate},
-		{firmware.ErrWrongKey, reasons.WrongKey},
-		{firmware.ErrSignature, reasons.Signature},
+		{signed.ErrWrongKey, reasons.WrongKey},
+		{signed.ErrSignature, reasons.Signature},
 		{firmware.ErrWrongBoard, reasons.WrongBoard},
 		{firmware.ErrOlder, reasons.Older},
 		{firmware.ErrTruncated, reasons.Truncated},

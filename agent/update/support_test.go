@@ -29,6 +29,7 @@ import (
 	"telltale.dev/protocol/updates"
 
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,7 +46,7 @@ type bench struct {
 	slots     slots.Slots
 	fake      *slotstest.Fake
 	key       *ecdsa.PrivateKey
-	keys      firmware.Keys
+	keys      signed.Keys
 	server    *httptest.Server
 	mu        sync.Mutex // guards what follows
 	files     map[string][]byte
@@ -74,7 +75,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.keys, err = firmware.ParseKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})); err != nil {
+	if b.keys, err = signed.ParseKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})); err != nil {
 		t.Fatal(err)
 	}
 	b.server = httptest.NewTLSServer(http.HandlerFunc(b.serve))

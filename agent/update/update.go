@@ -19,7 +19,7 @@ import (
 	"telltale.dev/protocol/topics"
 	"telltale.dev/protocol/updates"
 
-	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // ErrRestart is what Run returns when the machine has to be restarted.
@@ -39,7 +39,7 @@ type Config struct {
 	// Running is the firmware that runs; its slot is asked for.
 	Running updates.Running
 	// Keys are whose updates are trusted; none: nobody's.
-	Keys firmware.Keys
+	Keys signed.Keys
 	// Endpoints are host:port of download servers, tried in turn, over TLS.
 	Endpoints []string
 	TLS       *tls.Config // it is cloned

@@ -53,7 +53,7 @@ type File struct {
 
 func fileOf(h *firmware.Header, hash updates.FileHash, size int64, at time.Time) File {
 	m := h.Manifest
-	return File{Hash: hash, Size: size, Board: m.Board, Version: m.Version, Release: m.Release, Key: h.Key.String(), Uploaded: at.UnixMilli()}
+	return File{Hash: hash, Size: size, Board: m.Board, Version: m.Version, Release: m.Release, Key: h.Key().String(), Uploaded: at.UnixMilli()}
 }
 
 // loadFiles lists the kept files, and removes what an upload left that was cut short.

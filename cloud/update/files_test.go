@@ -25,6 +25,7 @@ import (
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/firmware"
 	"telltale.dev/protocol/principal"
+	"telltale.dev/protocol/signed"
 	"telltale.dev/protocol/updates"
 )
 
@@ -100,7 +101,7 @@ func TestUploadRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := firmware.ParseKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	keys, err := signed.ParseKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestUploadRefuses(t *testing.T) {
 		"damaged":    {nil, bytes.NewReader(damaged), firmware.ErrCorrupt},
 		"longer":     {nil, bytes.NewReader(append(bytes.Clone(file), 0)), firmware.ErrCorrupt},
 		"too large":  {func(c *update.Config) { c.MaxFile = 100 }, bytes.NewReader(file), update.ErrTooLarge},
-		"wrong key":  {func(c *update.Config) { c.Keys = keys }, bytes.NewReader(file), firmware.ErrWrongKey},
+		"wrong key":  {func(c *update.Config) { c.Keys = keys }, bytes.NewReader(file), signed.ErrWrongKey},
 		"broken off": {nil, io.MultiReader(bytes.NewReader(file[:500]), iotest.ErrReader(cut)), cut},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"telltale.dev/protocol/topics"
 	"telltale.dev/protocol/updates"
 
-	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // Errors that callers branch on.
@@ -61,7 +61,7 @@ type Config struct {
 	Deliver func(Message) // must not block
 	Now     func() time.Time
 	// Keys are whose files are taken; none: anybody's, since each device checks for itself.
-	Keys    firmware.Keys
+	Keys    signed.Keys
 	MaxFile int64 // bytes; zero means updates.MaxFile
 	// Free gives the free bytes of the disk with Dir; nil asks the disk.
 	Free func(dir string) (int64, error)

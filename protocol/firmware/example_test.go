@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // Who builds firmware signs it; a device that trusts the key reads the payload.
@@ -30,7 +31,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	keys, err := firmware.ParseKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
+	keys, err := signed.ParseKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
 	if err != nil {
 		panic(err)
 	}

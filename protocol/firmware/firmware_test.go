@@ -15,6 +15,7 @@ import (
 	"testing/iotest"
 
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 const board = "qemu-arm64"
@@ -54,7 +55,7 @@ func read(file []byte, p firmware.Policy) ([]byte, *firmware.Update, error) {
 func TestRoundTrip(t *testing.T) {
 	first, firstPEM := newKey(t)
 	_, secondPEM := newKey(t)
-	keys, err := firmware.ParseKeys(append(bytes.Clone(secondPEM), '\n'), firstPEM)
+	keys, err := signed.ParseKeys(append(bytes.Clone(secondPEM), '\n'), firstPEM)
 	if err != nil || len(keys) != 2 {
 		t.Fatalf("got %d keys, %v", len(keys), err)
 	}
@@ -88,7 +89,7 @@ func TestRoundTrip(t *testing.T) {
 func TestRefused(t *testing.T) {
 	key, keyPEM := newKey(t)
 	other, _ := newKey(t)
-	keys, err := firmware.ParseKeys(keyPEM)
+	keys, err := signed.ParseKeys(keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,9 +116,9 @@ func TestRefused(t *testing.T) {
 		"no payload":        {file[:len(file)+payloadAt], policy, firmware.ErrTruncated},
 		"bytes follow":      {append(bytes.Clone(file), 0), policy, firmware.ErrCorrupt},
 		"payload bit":       {edit(-1, 1), policy, firmware.ErrCorrupt},
-		"signature bit":     {edit(payloadAt-1, 1), policy, firmware.ErrSignature},
-		"no key":            {file, firmware.Policy{Board: board}, firmware.ErrWrongKey},
-		"other key":         {sign(t, other, 7, []byte("payload")), policy, firmware.ErrWrongKey},
+		"signature bit":     {edit(payloadAt-1, 1), policy, signed.ErrSignature},
+		"no key":            {file, firmware.Policy{Board: board}, signed.ErrWrongKey},
+		"other key":         {sign(t, other, 7, []byte("payload")), policy, signed.ErrWrongKey},
 		"other board":       {file, firmware.Policy{Keys: keys, Board: "rpi-cm4"}, firmware.ErrWrongBoard},
 		"older":             {file, firmware.Policy{Keys: keys, Board: board, Release: 8}, firmware.ErrOlder},
 		"older, allowed":    {file, firmware.Policy{Keys: keys, Board: board, Release: 8, AllowDowngrade: true}, nil},
@@ -134,7 +135,7 @@ func TestRefused(t *testing.T) {
 // TestNeverWhole: who reads as many bytes as announced and no more gets less than those when they are not the signed ones.
 func TestNeverWhole(t *testing.T) {
 	key, keyPEM := newKey(t)
-	keys, err := firmware.ParseKeys(keyPEM)
+	keys, err := signed.ParseKeys(keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestNeverWhole(t *testing.T) {
 // TestEveryByteCounts flips each byte of the header: nothing of it can be changed.
 func TestEveryByteCounts(t *testing.T) {
 	key, keyPEM := newKey(t)
-	keys, err := firmware.ParseKeys(keyPEM)
+	keys, err := signed.ParseKeys(keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,29 +196,6 @@ func TestSignRefuses(t *testing.T) {
 		var out bytes.Buffer
 		if _, err := firmware.Sign(&out, m, strings.NewReader(c.payload), c.key); err == nil || !strings.HasPrefix(err.Error(), want) || out.Len() > 0 {
 			t.Errorf("got %v and %d bytes, want %q", err, out.Len(), want)
-		}
-	}
-}
-
-func TestParseKeysRefuses(t *testing.T) {
-	_, good := newKey(t)
-	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(p384.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string][]byte{
-		"nothing":     nil,
-		"text":        []byte("hello"),
-		"private key": []byte(strings.ReplaceAll(string(good), "PUBLIC", "EC PRIVATE")),
-		"bad DER":     pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1, 2}}),
-		"other curve": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
-	} {
-		if keys, err := firmware.ParseKeys(text); err == nil || !strings.HasPrefix(err.Error(), "update key: ") {
-			t.Errorf("%s: got %v, %v", name, keys, err)
 		}
 	}
 }

@@ -8,9 +8,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/veraison/go-cose"
-
 	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/signed"
 )
 
 // Limits of what is written and read.
@@ -27,10 +26,6 @@ const layoutVersion = 1
 var (
 	// ErrNotUpdate says that the bytes do not begin like an update file, or that its header has another form.
 	ErrNotUpdate = errors.New("not an update file")
-	// ErrWrongKey says that no trusted key has the key id of the signature.
-	ErrWrongKey = errors.New("not signed by a trusted key")
-	// ErrSignature says that the signature does not fit the header, though its key is trusted.
-	ErrSignature = errors.New("signature does not fit")
 	// ErrWrongBoard says that the update is for other hardware.
 	ErrWrongBoard = errors.New("update is for another board")
 	// ErrOlder says that the release is older than the one running.
@@ -47,8 +42,8 @@ const magic = "TELLTALE"
 // prefixSize is how many bytes come before the header.
 const prefixSize = len(magic) + 4
 
-// external is the additional authenticated data of the signature.
-const external = "telltale.dev/firmware/update/v1"
+// context says what the signature is for.
+const context = "telltale.dev/firmware/update/v1"
 
 // Manifest says what the payload is.
 type Manifest struct {
@@ -102,10 +97,15 @@ func checkText(what, s, marks string) error {
 // Header is the signed part of an update file. What it says is to be believed
 // only after Verify.
 type Header struct {
-	Manifest  Manifest
-	Key       KeyID
-	signature []byte
+	Manifest Manifest
+	message  *signed.Message
 }
+
+// Key names the key that signed.
+func (h *Header) Key() signed.KeyID { return h.message.Key }
+
+// Verify returns nil when a trusted key signed the header, else signed.ErrWrongKey or signed.ErrSignature.
+func (h *Header) Verify(keys signed.Keys) error { return h.message.Verify(context, keys) }
 
 // Size is how many bytes of the file come before the payload; FileSize how many it has in all.
 func (h *Header) Size() (int, error) {
@@ -151,23 +151,18 @@ func readError(what string, err error) error {
 
 // parse reads the COSE_Sign1.
 func parse(data []byte) (*Header, error) {
-	message := cose.NewSign1Message()
-	if err := message.UnmarshalCBOR(data); err != nil {
-		return nil, fmt.Errorf("header: expected a COSE_Sign1: %w", ErrNotUpdate)
+	message, err := signed.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("header: %w: %w", err, ErrNotUpdate)
 	}
-	kid, _ := message.Headers.Protected[cose.HeaderLabelKeyID].([]byte)
-	h := &Header{signature: message.Signature}
-	if len(kid) != len(h.Key) {
-		return nil, fmt.Errorf("header: key id: expected %d bytes: %w", len(h.Key), ErrNotUpdate)
-	}
-	copy(h.Key[:], kid)
 	var m wireManifest
-	if err := document.Unmarshal(message.Payload, &m); err != nil {
+	if err := document.Unmarshal(message.Content, &m); err != nil {
 		return nil, fmt.Errorf("manifest: %w: %w", ErrNotUpdate, err)
 	}
 	if m.Layout != layoutVersion {
 		return nil, fmt.Errorf("manifest: expected layout version %d, found %d: %w", layoutVersion, m.Layout, ErrNotUpdate)
 	}
+	h := &Header{message: message}
 	if len(m.SHA256) != len(h.Manifest.SHA256) {
 		return nil, fmt.Errorf("manifest: SHA-256: expected %d bytes: %w", len(h.Manifest.SHA256), ErrNotUpdate)
 	}
@@ -176,35 +171,17 @@ func parse(data []byte) (*Header, error) {
 		return nil, fmt.Errorf("manifest: %w: %w", err, ErrNotUpdate)
 	}
 	// One form only: else one signed update would have many files.
-	if again, err := h.Bytes(); err != nil || !bytes.Equal(again[prefixSize:], data) {
-		return nil, fmt.Errorf("header: expected deterministic CBOR without further fields: %w", ErrNotUpdate)
+	if again, err := document.Marshal(m); err != nil || !bytes.Equal(again, message.Content) {
+		return nil, fmt.Errorf("manifest: expected deterministic CBOR without further fields: %w", ErrNotUpdate)
 	}
 	return h, nil
 }
 
-// message is the COSE_Sign1 of h, with the signature that h has.
-func (h *Header) message() (*cose.Sign1Message, error) {
-	m := &h.Manifest
-	content, err := document.Marshal(wireManifest{layoutVersion, m.Board, m.Version, m.Release, uint64(m.Size), m.SHA256[:]})
-	if err != nil {
-		return nil, err
-	}
-	message := cose.NewSign1Message()
-	message.Headers.Protected.SetAlgorithm(cose.AlgorithmES256)
-	message.Headers.Protected[cose.HeaderLabelKeyID] = h.Key[:]
-	message.Payload, message.Signature = content, h.signature
-	return message, nil
-}
-
 // Bytes gives the file up to its payload.
 func (h *Header) Bytes() ([]byte, error) {
-	message, err := h.message()
+	data, err := h.message.Bytes()
 	if err != nil {
-		return nil, err
-	}
-	data, err := message.MarshalCBOR()
-	if err != nil {
-		return nil, fmt.Errorf("write header: %w", err)
+		return nil, fmt.Errorf("header: %w", err)
 	}
 	if len(data) > MaxHeader {
 		return nil, fmt.Errorf("write header: expected at most %d bytes, found %d", MaxHeader, len(data))

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	"telltale.dev/protocol/signed"
 )
 
 // Policy is what a device accepts.
 type Policy struct {
-	Keys           Keys
+	Keys           signed.Keys
 	Board          string // its own
 	Release        uint64 // the one running; zero: unknown, every release is new
 	AllowDowngrade bool

@@ -11,7 +11,7 @@ import (
 	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 	"telltale.dev/protocol/updates"
 )
 
@@ -48,7 +48,7 @@ const unknownVersion = "unknown"
 const maxKey = 1 << 20
 
 // trusted reads the keys; a folder without any would trust nobody.
-func (c *Firmware) trusted() (firmware.Keys, error) {
+func (c *Firmware) trusted() (signed.Keys, error) {
 	names, err := filepath.Glob(filepath.Join(c.UpdateKeys, "*.pem"))
 	if err != nil || len(names) == 0 {
 		return nil, fmt.Errorf("expected at least one public key *.pem in %s", c.UpdateKeys)
@@ -59,7 +59,7 @@ func (c *Firmware) trusted() (firmware.Keys, error) {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 		}
 	}
-	return firmware.ParseKeys(files...)
+	return signed.ParseKeys(files...)
 }
 
 // openSlots opens what --slots names; nil for none.

@@ -142,7 +142,7 @@ func TestRefusals(t *testing.T) {
 		"--max-update: size \"5KiB\": expected at least 64 KiB": {"--data", filepath.Join(data, "g"), "--max-update", "5KiB"},
 		"flush: -1s: expected a time above zero":                {"--data", filepath.Join(data, "g"), "--flush=-1s"},
 		"--max-update: size":                                    {"--data", filepath.Join(data, "e"), "--max-update", "large"},
-		"--update-key: update key: expected a new public key":   {"--data", filepath.Join(data, "f"), "--update-key", file},
+		"--update-key: public key: expected a new one":          {"--data", filepath.Join(data, "f"), "--update-key", file},
 		"expected a loopback address":                           {"--data", filepath.Join(data, "d"), "--mqtt", "127.0.0.1:0", "--http", ":0"},
 	} {
 		if len(args) < 5 {

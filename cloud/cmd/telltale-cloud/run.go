@@ -14,7 +14,7 @@ import (
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 	"telltale.dev/protocol/updates"
 )
 
@@ -104,7 +104,7 @@ func (c *runCommand) download() string {
 }
 
 // updateKeys reads the keys of --update-key.
-func (c *runCommand) updateKeys() (firmware.Keys, error) {
+func (c *runCommand) updateKeys() (signed.Keys, error) {
 	files := make([][]byte, len(c.UpdateKey))
 	for i, name := range c.UpdateKey {
 		var err error
@@ -112,7 +112,7 @@ func (c *runCommand) updateKeys() (firmware.Keys, error) {
 			return nil, err
 		}
 	}
-	return firmware.ParseKeys(files...)
+	return signed.ParseKeys(files...)
 }
 
 type openapiCommand struct {

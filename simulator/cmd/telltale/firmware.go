@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 type firmwareCommand struct {
@@ -87,7 +88,7 @@ func (c *firmwareSignCommand) Run() (err error) {
 	if err := os.Rename(tmp, c.Out); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %s, release %d, for %s, %d bytes, key %s\n", c.Out, c.Version, c.Release, c.Board, h.Manifest.Size, h.Key)
+	fmt.Printf("%s: %s, release %d, for %s, %d bytes, key %s\n", c.Out, c.Version, c.Release, c.Board, h.Manifest.Size, h.Key())
 	return nil
 }
 
@@ -131,7 +132,7 @@ func (c *firmwareShowCommand) Run() error {
 		return err
 	}
 	m := h.Manifest
-	fmt.Printf("board    %s\nversion  %s\nrelease  %d\npayload  %d bytes, sha256 %x\nkey      %s\n", m.Board, m.Version, m.Release, m.Size, m.SHA256, h.Key)
+	fmt.Printf("board    %s\nversion  %s\nrelease  %d\npayload  %d bytes, sha256 %x\nkey      %s\n", m.Board, m.Version, m.Release, m.Size, m.SHA256, h.Key())
 	if len(c.Trust) == 0 {
 		fmt.Println("signature not checked: --trust names the key")
 	} else {
@@ -141,7 +142,7 @@ func (c *firmwareShowCommand) Run() error {
 				return err
 			}
 		}
-		keys, err := firmware.ParseKeys(files...)
+		keys, err := signed.ParseKeys(files...)
 		if err != nil {
 			return fmt.Errorf("--trust: %w", err)
 		}
