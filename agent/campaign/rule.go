@@ -31,6 +31,7 @@ type Rule struct {
 	doc      []byte
 	base     protocol.SchemaHash // before any extension
 	interval int64               // grid in µs, 0: none
+	tick     int64               // step of times in µs
 	layouts  []int               // group → layout
 	groups   []int32             // layout → group, or one of the constants below
 	buses    []int               // group → bus of the plan
@@ -87,7 +88,7 @@ func compile(plan *dbc.Plan, hashes [][32]byte, c *campaigns.Campaign) ([]*Rule,
 		r := &Rule{
 			Campaign: c.Metadata.ID, ID: doc.ID, Mode: doc.Mode(),
 			Class: delivery.Of(topics.Topic{Kind: topics.Telemetry}).Class(c.Class()), Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), Bytes: limits.SizeLimit(),
-			interval: doc.Interval().Microseconds(), selected: selected,
+			interval: doc.Interval().Microseconds(), tick: c.Spec.Encoding.TickOf().Microseconds(), selected: selected,
 		}
 		for l, layout := range plan.Layouts() {
 			if !layout.Short && r.takes(layout) {
@@ -118,6 +119,7 @@ const maxSchema = protocol.MaxPacket - 1<<10
 // build makes schema and tables from r.layouts.
 func (r *Rule) build(plan *dbc.Plan, hashes [][32]byte) (err error) {
 	r.Schema, r.take = codec.SchemaOf(plan, r.Campaign, r.ID, r.Mode, hashes, r.layouts, func(s int) bool { return r.selected[s] })
+	r.Schema.Tick = r.tick
 	if r.doc, r.Hash, err = r.Schema.Encode(); err != nil {
 		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
 	}

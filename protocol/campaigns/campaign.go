@@ -5,6 +5,7 @@ package campaigns
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,9 +81,13 @@ type Rule struct {
 	Signals []string `yaml:"signals,omitempty" cbor:"signals,omitempty" json:"signals,omitempty"`
 }
 
-// Encoding bounds batches.
+// Encoding bounds batches and says how exact their times are.
 type Encoding struct {
 	Batch BatchLimits `yaml:"batch,omitempty" cbor:"batch,omitempty" json:"batch,omitempty"`
+	// Tick is the step of times, cut downwards: one of Ticks, "1ms" by default. Finer steps cost
+	// bytes, because the jitter of times is noise: of four recordings 8 to 17 % more for 100us,
+	// 19 to 46 % for 10us, 28 to 66 % for 1us.
+	Tick string `yaml:"tick,omitempty" cbor:"tick,omitempty" json:"tick,omitempty"`
 }
 
 // BatchLimits closes a batch at an age in source time or at a size, whichever comes first.
@@ -134,6 +139,27 @@ func (r *Rule) Mode() protocol.Mode {
 func (r *Rule) Interval() time.Duration {
 	d, _ := time.ParseDuration(r.Every)
 	return d
+}
+
+// Ticks are the steps that times may have.
+func Ticks() []string { return []string{"1us", "10us", "100us", "1ms"} }
+
+// DefaultTick is the step of times when a campaign names none.
+const DefaultTick = time.Millisecond
+
+// TickOf is the step of times with its default. The campaign must have passed Validate.
+func (e Encoding) TickOf() time.Duration {
+	if d, err := time.ParseDuration(e.Tick); err == nil {
+		return d
+	}
+	return DefaultTick
+}
+
+func (e Encoding) validate() error {
+	if e.Tick != "" && !slices.Contains(Ticks(), e.Tick) {
+		return invalid("spec.encoding.tick", "expected one of "+strings.Join(Ticks(), ", "))
+	}
+	return e.Batch.validate()
 }
 
 // AgeLimit is the batch age with its default.
@@ -212,7 +238,7 @@ func (s *Spec) validate() error {
 			return invalid("spec.purpose", err.Error())
 		}
 	}
-	return s.Encoding.Batch.validate()
+	return s.Encoding.validate()
 }
 
 func (s *Spec) validateRules() error {
@@ -276,15 +302,3 @@ func (b BatchLimits) validate() error {
 	}
 	return nil
 }
-
-func invalid(field, expected string) error {
-	return &campaignError{field + ": " + expected}
-}
-
-// campaignError is an error that wraps ErrInvalid without saying it: its text goes to
-// operators, who know that it is their campaign.
-type campaignError struct{ text string }
-
-func (e *campaignError) Error() string { return e.text }
-
-func (e *campaignError) Unwrap() error { return ErrInvalid }

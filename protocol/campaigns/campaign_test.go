@@ -45,6 +45,7 @@ func TestValidate(t *testing.T) {
 		{"", func(c *campaigns.Campaign) { c.Spec.Collect[1].Every = "24h" }},
 		{"", func(c *campaigns.Campaign) {
 			c.Spec.Encoding.Batch = campaigns.BatchLimits{Age: "100ms", Bytes: "192KiB"}
+			c.Spec.Encoding.Tick = "10us"
 		}},
 		{"apiVersion", func(c *campaigns.Campaign) { c.APIVersion = "campaigns.v2" }},
 		{"kind", func(c *campaigns.Campaign) { c.Kind = "campaign" }},
@@ -66,6 +67,9 @@ func TestValidate(t *testing.T) {
 		{"spec.collect[1].signals", func(c *campaigns.Campaign) { c.Spec.Collect[1].Signals = []string{"spede"} }},
 		{"spec.priority", func(c *campaigns.Campaign) { c.Spec.Priority = "high" }},
 		{"spec.purpose", func(c *campaigns.Campaign) { c.Spec.Purpose = "to know\nmore" }},
+		{"spec.encoding.tick", func(c *campaigns.Campaign) { c.Spec.Encoding.Tick = "2us" }},
+		{"spec.encoding.tick", func(c *campaigns.Campaign) { c.Spec.Encoding.Tick = "1000us" }},
+		{"spec.encoding.tick", func(c *campaigns.Campaign) { c.Spec.Encoding.Tick = "1" }},
 		{"spec.encoding.batch.age", func(c *campaigns.Campaign) { c.Spec.Encoding.Batch.Age = "99ms" }},
 		{"spec.encoding.batch.age", func(c *campaigns.Campaign) { c.Spec.Encoding.Batch.Age = "61m" }},
 		{"spec.encoding.batch.bytes", func(c *campaigns.Campaign) { c.Spec.Encoding.Batch.Bytes = "1023" }},

@@ -20,14 +20,14 @@ import (
 // bytes, YAML or CBOR, told by its first byte: a CBOR map begins with a byte
 // that UTF-8 text never begins with. Unknown and duplicate fields are refused,
 // and what was read is validated. The error wraps ErrInvalid,
-// document.ErrMalformed or document.ErrLimit, and names the line (YAML) or field.
+// document.ErrMalformed or document.ErrLimit, and names the line (YAML) and field.
 func Parse(doc []byte) (*Campaign, error) {
 	c, err := readCampaign(doc)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.Validate(); err != nil {
-		return nil, fmt.Errorf("campaign: %w", err)
+		return nil, fmt.Errorf("campaign: %w", locate(doc, err))
 	}
 	return c, nil
 }
@@ -44,7 +44,7 @@ func ParseChange(doc []byte) (*Campaign, error) {
 		check = c.ValidateRemoval
 	}
 	if err := check(); err != nil {
-		return nil, fmt.Errorf("campaign: %w", err)
+		return nil, fmt.Errorf("campaign: %w", locate(doc, err))
 	}
 	return c, nil
 }
