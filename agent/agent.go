@@ -21,6 +21,7 @@ import (
 	"telltale.dev/agent/config"
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/link"
+	"telltale.dev/agent/link/downlink"
 	"telltale.dev/agent/network"
 	"telltale.dev/agent/outbox"
 	"telltale.dev/agent/power"
@@ -151,7 +152,8 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		Endpoints: cfg.Endpoints, TLS: cfg.TLS, Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Version: cfg.Version,
 		KeepAlive: cfg.Timing.KeepAlive, SessionExpiry: cfg.Timing.SessionExpiry, WillDelay: cfg.Timing.WillDelay,
 		Window: cfg.Timing.Window, BackoffMin: cfg.Timing.BackoffMin, BackoffMax: cfg.Timing.BackoffMax,
-		Buffer: a.buffer, Schemas: schemas, OnDocument: a.apply, Log: cfg.Log,
+		Buffer: a.buffer, Schemas: schemas, Log: cfg.Log,
+		Routes: a.routes(), Inbox: filepath.Join(cfg.Data, "inbox"), Write: a.replace,
 	})
 	if err != nil {
 		return err
@@ -180,30 +182,12 @@ func (a *Agent) squeeze(bytes int, write func() error) error {
 	return err
 }
 
-// retryDocuments is how often a document is tried again that could not be kept.
-const retryDocuments = 10 * time.Second
-
-// retry gives documents that the disk refused another chance, until ctx ends.
-func (a *Agent) retry(ctx context.Context) {
-	tick := time.NewTicker(retryDocuments)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			a.config.Retry()
-		}
+// routes say who takes what the cloud sends.
+func (a *Agent) routes() []downlink.Route {
+	return []downlink.Route{
+		{Kind: topics.Config, Name: campaigns.Document, Take: func(ctx context.Context, m downlink.Message) { a.config.Take(ctx, m.Payload) }},
+		{Kind: topics.Config, Name: updates.Document, Take: func(ctx context.Context, m downlink.Message) { a.update.Take(ctx, m.Payload) }},
 	}
-}
-
-// apply hands a document to who keeps its kind; false when nobody does.
-func (a *Agent) apply(t topics.Topic, payload []byte) (taken bool) {
-	if t.Kind == topics.Config && t.Name == updates.Document {
-		a.update.Apply(payload)
-		return true
-	}
-	return a.config.Apply(t, payload)
 }
 
 // guard makes the stages that watch supply, link and data partition, and the one that changes the firmware.
@@ -288,7 +272,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	var guards errgroup.Group
 	guards.Go(func() error { defer stop(); return a.power.Run(ctx) })  // ignition → flush, upload, sleep
 	guards.Go(func() error { a.network.Run(ctx); return nil })         // link → what may be uploaded
-	guards.Go(func() error { a.retry(ctx); return nil })               // documents that the disk refused
 	guards.Go(func() error { a.storage.Run(ctx); return nil })         // note of the start → what became of the data
 	guards.Go(func() error { defer stop(); return a.update.Run(ctx) }) // document → download, slot, restart
 

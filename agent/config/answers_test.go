@@ -17,11 +17,9 @@ func TestFloodOfDocuments(t *testing.T) {
 		defer k.Close()
 		const flood = 10_000
 		for i := range flood {
-			if !k.Apply(topic, []byte(fmt.Sprint("nonsense ", i))) {
-				t.Fatal("got refused, want answered")
-			}
+			k.Take(t.Context(), []byte(fmt.Sprint("nonsense ", i)))
 		}
-		k.Apply(topic, setDocument(t, 5, campaign("last", 5, "")))
+		k.Take(t.Context(), setDocument(t, 5, campaign("last", 5, "")))
 		if got := len(r.take()); got > 16 {
 			t.Errorf("got %d answers at once, want at most 16", got)
 		}
@@ -30,22 +28,22 @@ func TestFloodOfDocuments(t *testing.T) {
 		equal(t, "the newest", r.take(), []string{"last@5 ACTIVE"})
 
 		for i := range 100 { // again, and the answer cannot be stored
-			k.Apply(topic, []byte(fmt.Sprint("more nonsense ", i)))
+			k.Take(t.Context(), []byte(fmt.Sprint("more nonsense ", i)))
 		}
 		r.take()
 		r.fail = errors.New("disk")
 		good := setDocument(t, 6, campaign("last", 6, ""))
-		k.Apply(topic, good)
+		k.Take(t.Context(), good)
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		r.fail = nil
-		k.Apply(topic, good)
+		k.Take(t.Context(), good)
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		equal(t, "when it comes again", r.take(), []string{"last@6 ACTIVE"})
 
 		for i := range 100 {
-			k.Apply(topic, []byte(fmt.Sprint("nonsense at the end ", i)))
+			k.Take(t.Context(), []byte(fmt.Sprint("nonsense at the end ", i)))
 		}
 		r.take()
 		k.Close()

@@ -7,7 +7,7 @@
 package config
 
 import (
-	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
@@ -58,7 +59,6 @@ type Keeper struct {
 	mu       sync.Mutex // guards the fields below and the file
 	set      campaigns.Set
 	reported [sha256.Size]byte // of the last document that was reported on since the start
-	later    *later            // the newest document, when this vehicle could not do it; else nil
 	answers  *answers
 }
 
@@ -114,15 +114,26 @@ func (k *Keeper) inForce(set campaigns.Set) []campaigns.Campaign {
 	return set.Campaigns
 }
 
-// Apply takes a document from its topic. What is wrong with it goes into the
-// report, not to the caller. The same document again, as a broker sends it
-// after each reconnect, is reported on once in the life of the agent.
-// It is false for a document of a kind that this agent does not know.
-func (k *Keeper) Apply(t topics.Topic, payload []byte) (taken bool) {
-	if t.Kind != topics.Config || t.Name != campaigns.Document {
-		k.cfg.Log.Warn("document of a kind that this agent does not know is refused", "document", t.Name)
-		return false
+// retryEvery is how often a document is tried again that this vehicle could not do, as on a full disk.
+const retryEvery = 10 * time.Second
+
+// Take looks into a campaign document, puts in force what is good of it and reports what became of it. What
+// is wrong with it goes into the report, not to the caller. The same document again, as a broker sends it after
+// each reconnect, is reported on once in the life of the agent. Take returns when the report is on disk or waits
+// behind others. While this vehicle cannot do what the document says, or cannot report it, it tries
+// again until ctx ends. It is to be called by one goroutine at a time, and not after Close.
+func (k *Keeper) Take(ctx context.Context, payload []byte) {
+	for told := false; !k.try(payload, &told); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryEvery):
+		}
 	}
+}
+
+// try is one try; false when another one is needed. That a document was not applied is told once.
+func (k *Keeper) try(payload []byte, told *bool) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	sum := sha256.Sum256(payload)
@@ -130,19 +141,21 @@ func (k *Keeper) Apply(t topics.Topic, payload []byte) (taken bool) {
 		return true
 	}
 	results, err := k.applyCampaigns(payload)
-	k.later = nil
 	if err != nil {
-		k.later = &later{topic: t, payload: bytes.Clone(payload)}
-		k.cfg.Log.Error("document not applied; it is tried again", "document", t.Name, "error", err)
+		k.cfg.Log.Error("document not applied; it is tried again", "document", campaigns.Document, "error", err)
+		if *told {
+			return false
+		}
 	}
 	if reportErr := k.answers.give(k.withRunning(results), k.unreported); reportErr != nil {
-		k.cfg.Log.Error("document handled but not reported", "document", t.Name, "error", reportErr)
-		return true
+		k.cfg.Log.Error("document handled but not reported; it is tried again", "document", campaigns.Document, "error", reportErr)
+		return false
 	}
+	*told = true
 	if err == nil {
 		k.reported = sum
 	}
-	return true
+	return err == nil
 }
 
 // unreported lets a document be reported when it comes again, whose answer had to wait and was not stored then.

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"telltale.dev/agent/config"
 	"telltale.dev/protocol"
@@ -71,6 +74,13 @@ func (r *reports) Put(t topics.Topic, content any) error {
 	return nil
 }
 
+// refuse lets reports fail, or be taken again (nil).
+func (r *reports) refuse(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = err
+}
+
 // take gives the reports so far, each result as "id@revision state reason".
 func (r *reports) take() (list []string) {
 	r.mu.Lock()
@@ -102,8 +112,6 @@ func setDocument(t *testing.T, revision uint64, list ...campaigns.Campaign) []by
 	return doc
 }
 
-var topic = topics.Topic{Kind: topics.Config, Vehicle: "car", Name: campaigns.Document}
-
 func open(t *testing.T, dir string, e *engine, r *reports) *config.Keeper {
 	t.Helper()
 	k, err := config.Open(config.Config{
@@ -114,6 +122,14 @@ func open(t *testing.T, dir string, e *engine, r *reports) *config.Keeper {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// take gives a document to k, for one try.
+func take(t *testing.T, k *config.Keeper, doc []byte) {
+	t.Helper()
+	once, cancel := context.WithCancel(t.Context())
+	cancel()
+	k.Take(once, doc)
 }
 
 func equal(t *testing.T, what string, got, want []string) {
@@ -173,7 +189,7 @@ func TestDocuments(t *testing.T) {
 		}
 		e.refuse = s.refuse
 		if s.doc != nil {
-			k.Apply(topic, s.doc)
+			take(t, k, s.doc)
 		}
 		e.refuse = nil
 		equal(t, s.name+": in force", e.inForce, s.inForce)
@@ -204,57 +220,61 @@ func mustMarshal(v any) []byte {
 	return data
 }
 
-// TestUnreported: what could not be reported is reported when the document comes again.
+// TestUnreported: what could not be reported is reported when the disk takes it.
 func TestUnreported(t *testing.T) {
-	e, r := &engine{}, &reports{fail: errors.New("disk")}
-	k := open(t, t.TempDir(), e, r)
-	doc := setDocument(t, 1, campaign("a", 1, ""))
-	k.Apply(topic, doc)
-	r.fail = nil
-	k.Apply(topic, doc)
-	equal(t, "reported", r.take(), []string{"a@1 ACTIVE"})
-	for _, other := range []topics.Topic{
-		{Kind: topics.Config, Vehicle: "car", Name: "consents"}, {Kind: topics.Fetch, Vehicle: "car"}, {},
-	} {
-		if k.Apply(other, doc) {
-			t.Errorf("%v: got taken, want refused", other)
-		}
-	}
-	equal(t, "another document", r.take(), nil)
+	synctest.Test(t, func(t *testing.T) {
+		e, r := &engine{}, &reports{}
+		r.refuse(errors.New("disk"))
+		k := open(t, t.TempDir(), e, r)
+		go k.Take(t.Context(), setDocument(t, 1, campaign("a", 1, "")))
+		time.Sleep(time.Minute)
+		equal(t, "in force", e.inForce, []string{"a@1"})
+		r.refuse(nil)
+		time.Sleep(11 * time.Second)
+		equal(t, "reported", r.take(), []string{"a@1 ACTIVE"})
+	})
 }
 
-// TestFullDisk: a set that cannot be kept is not put in force, and no path gets out.
+// TestFullDisk: a set that cannot be kept is not put in force, and no path gets out. It is tried
+// again until it can be kept, or until a newer document takes its place.
 func TestFullDisk(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	e, r := &engine{}, &reports{}
-	k := open(t, dir, e, r)
-	if err := os.Remove(dir); err != nil {
-		t.Fatal(err)
-	}
-	k.Apply(topic, setDocument(t, 1, campaign("a", 1, "")))
-	equal(t, "in force", e.inForce, []string{"default@1"})
-	if d := r.got[0].Results[0]; d.Reason != reasons.Internal || !strings.Contains(d.Detail, "campaigns.cbor") || strings.Contains(d.Detail, dir) {
-		t.Errorf("got %+v, want the file's base name and the reason", d)
-	}
-	r.got = nil
-	k.Retry()
-	equal(t, "tried again without room", r.take(), nil)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	r.fail = errors.New("no")
-	k.Retry()
-	r.fail = nil
-	for range 2 {
-		k.Retry()
-	}
-	equal(t, "in force with room again", e.inForce, []string{"a@1"})
-	equal(t, "reported once", r.take(), []string{"a@1 ACTIVE"})
-	k.Apply(topic, setDocument(t, 1, campaign("a", 1, "")))
-	equal(t, "the same again", r.take(), nil)
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		e, r := &engine{}, &reports{}
+		k := open(t, dir, e, r)
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		newer, cancel := context.WithCancel(t.Context())
+		go k.Take(newer, setDocument(t, 1, campaign("b", 1, "")))
+		synctest.Wait()
+		equal(t, "in force", e.inForce, []string{"default@1"})
+		if d := r.got[0].Results[0]; d.Reason != reasons.Internal || !strings.Contains(d.Detail, "campaigns.cbor") || strings.Contains(d.Detail, dir) {
+			t.Errorf("got %+v, want the file's base name and the reason", d)
+		}
+		r.take()
+		cancel()
+		doc := setDocument(t, 2, campaign("a", 1, ""))
+		go k.Take(t.Context(), doc)
+		synctest.Wait()
+		r.take()
+		time.Sleep(time.Minute)
+		equal(t, "tried again without room", r.take(), nil)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r.refuse(errors.New("no"))
+		time.Sleep(11 * time.Second)
+		r.refuse(nil)
+		time.Sleep(21 * time.Second)
+		equal(t, "in force with room again", e.inForce, []string{"a@1"})
+		equal(t, "reported once", r.take(), []string{"a@1 ACTIVE"})
+		k.Take(t.Context(), doc)
+		equal(t, "the same again", r.take(), nil)
+	})
 }
 
 // TestDamagedFile: the default applies, and the agent starts.
@@ -270,7 +290,7 @@ func TestDamagedFile(t *testing.T) {
 			e, r := &engine{}, &reports{}
 			k := open(t, dir, e, r)
 			equal(t, "in force", e.inForce, []string{"default@1"})
-			k.Apply(topic, setDocument(t, 1, campaign("a", 1, "")))
+			take(t, k, setDocument(t, 1, campaign("a", 1, "")))
 			equal(t, "in force", e.inForce, []string{"a@1"})
 		})
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/link/downlink"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/topics"
 )
 
 // Buffer is what the link needs of agent/buffer. All methods may be called
@@ -78,27 +78,27 @@ type Config struct {
 
 	Buffer  Buffer
 	Schemas Schemas
-	// OnDocument takes documents of down/config/+, one at a time, in order. The
-	// server is told what became of a document when OnDocument returns: success when
-	// it has taken it, else 0x83, so that nobody believes what nobody has read. Nil takes none.
-	OnDocument func(topics.Topic, []byte) (taken bool)
+	// Routes say who takes what the cloud sends; what no route matches is refused. Inbox is the folder in which it
+	// waits; it must be set when there are routes. Write puts a small file there; nil: durable.Replace.
+	Routes []downlink.Route
+	Inbox  string
+	Write  func(path string, data []byte) error
 	// Log; nil means slog.Default.
 	Log *slog.Logger
 }
 
 // Queue sizes and limits.
 const (
-	defaultWindow  = 16
-	maxWindow      = 64
-	windowBytes    = 256 << 10 // payload bytes under way; one record more is always allowed
-	readRecords    = 16        // records read ahead per class, at most, and
-	readBytes      = 64 << 10  // bytes of them
-	documentsQueue = 16        // documents waiting for OnDocument; our receive maximum. Full: the server waits
-	maxAliases     = 32        // topic aliases of ours, when the server allows as many
-	maxHeld        = 32        // records per lane that wait for a retry or a schema; full: the lane waits
-	maxTries       = 8         // tries of a record refused with 0x80 or 0x83 before it is set aside
-	sendBuffer     = 64 << 10  // bytes in the kernel: what is there can be overtaken by nothing urgent
-	maxInbound     = protocol.MaxPacket
+	defaultWindow = 16
+	maxWindow     = 64
+	windowBytes   = 256 << 10 // payload bytes under way; one record more is always allowed
+	readRecords   = 16        // records read ahead per class, at most, and
+	readBytes     = 64 << 10  // bytes of them
+	maxAliases    = 32        // topic aliases of ours, when the server allows as many
+	maxHeld       = 32        // records per lane that wait for a retry or a schema; full: the lane waits
+	maxTries      = 8         // tries of a record refused with 0x80 or 0x83 before it is set aside
+	sendBuffer    = 64 << 10  // bytes in the kernel: what is there can be overtaken by nothing urgent
+	maxInbound    = protocol.MaxPacket
 )
 
 // Waits that are no settings.
@@ -169,9 +169,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
-	}
-	if c.OnDocument == nil {
-		c.OnDocument = func(topics.Topic, []byte) bool { return false }
 	}
 	return c
 }

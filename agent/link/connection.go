@@ -12,7 +12,6 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/topics"
 )
 
 // Our cloud says in a user property of CONNACK what its PUBACK is worth.
@@ -240,25 +239,26 @@ func (c *connection) transmit(it *item, p *paho.Publish) error {
 	return err
 }
 
-// subscribe asks for the vehicle's documents.
+// subscribe asks for what the routes take.
 func (c *connection) subscribe(ctx context.Context) {
-	filter := topics.Topic{Kind: topics.Config, Vehicle: c.l.cfg.Vehicle, Name: "+"}.String()
-	suback, err := c.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
+	filters := c.l.down.Filters()
+	if len(filters) == 0 {
+		return
+	}
+	var wanted paho.Subscribe
+	for _, filter := range filters {
+		wanted.Subscriptions = append(wanted.Subscriptions, paho.SubscribeOptions{Topic: filter, QoS: 1})
+	}
+	suback, err := c.client.Subscribe(ctx, &wanted)
 	switch {
 	case err == nil:
 	case suback != nil && len(suback.Reasons) > 0:
-		c.l.cfg.Log.Warn("server refuses the subscription of documents", "code", codeText(suback.Reasons[0]))
+		for i, code := range suback.Reasons {
+			if code >= codeUnspecified && i < len(filters) {
+				c.l.cfg.Log.Warn("server refuses a subscription", "number", i, "code", codeText(code))
+			}
+		}
 	case errors.Is(err, context.DeadlineExceeded):
 		c.wire.fail(errNoSuback)
 	}
-}
-
-// received queues a document; paho calls it from one goroutine. The server's
-// receive maximum keeps the queue short.
-func (c *connection) received(p paho.PublishReceived) (bool, error) {
-	select {
-	case c.l.documents <- inbound{session: c.session, publish: p.Packet.Packet()}:
-	case <-c.wire.closed:
-	}
-	return true, nil
 }

@@ -11,16 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	vid = protocol.VehicleID("veh-1")

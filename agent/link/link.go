@@ -1,5 +1,5 @@
-// Package link carries what waits in the buffer to the cloud, and documents
-// back, over MQTT v5.
+// Package link carries what waits in the buffer to the cloud, and what the cloud
+// sends back, over MQTT v5.
 //
 // Each connection begins with a will ("lost"), a birth ("online") with the
 // same connection number, and the subscription of the vehicle's documents. Then a
@@ -9,7 +9,7 @@
 // unacknowledged records are sent again, and the cloud de-duplicates.
 //
 // The package does not store, number, encode or judge the content of records
-// (buffer, batch, codec), and it does not apply documents (config). It does not
+// (buffer, batch, codec). What comes from the cloud goes to package downlink. It does not
 // use paho's own session state, queue or connection manager: they would resend,
 // store or drop on their own account; see session.go.
 //
@@ -26,11 +26,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/eclipse/paho.golang/packets"
-
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/link/downlink"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/topics"
 )
 
 // ticketsKept is how many TLS session tickets are kept, for all endpoints.
@@ -45,7 +43,7 @@ type Link struct {
 	cfg       Config
 	endpoints []endpoint
 	tickets   tls.ClientSessionCache
-	documents chan inbound
+	down      *downlink.Downlink
 	stats     counters
 	began     time.Time                                // before any record of this boot, by the monotonic clock, too
 	ends      [protocol.Priorities + 1]buffer.Position // what is behind it was made in this boot; by class
@@ -63,13 +61,7 @@ type Link struct {
 	worth    map[string]string                       // the guarantee that was logged last
 }
 
-// document is a message from the cloud that waits for OnDocument.
-type inbound struct {
-	session *pahoSession // the connection it came on
-	publish *packets.Publish
-}
-
-// New checks the settings. It opens nothing.
+// New checks the settings, and reads what the inbox holds of a former run.
 func New(cfg Config) (*Link, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -81,11 +73,15 @@ func New(cfg Config) (*Link, error) {
 	}
 	l := &Link{
 		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
-		began: time.Now(), documents: make(chan inbound, documentsQueue), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
+		began: time.Now(), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
 		schemas: map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
 	}
 	for class := protocol.CS0; class <= protocol.CS6; class++ {
 		l.ends[class] = cfg.Buffer.End(class)
+	}
+	l.down, err = downlink.Open(downlink.Config{Dir: cfg.Inbox, Vehicle: cfg.Vehicle, Routes: cfg.Routes, Write: cfg.Write, Log: cfg.Log})
+	if err != nil {
+		return nil, fmt.Errorf("link: %w", err)
 	}
 	for _, e := range endpoints {
 		l.schemas[e.address] = map[protocol.SchemaHash]bool{}
@@ -97,9 +93,9 @@ func New(cfg Config) (*Link, error) {
 // for publishes under way, says goodbye (offline, or asleep) and returns nil.
 // It must be called once.
 func (l *Link) Run(ctx context.Context) error {
-	var applying sync.WaitGroup
-	applying.Go(func() { l.applyDocuments(ctx) })
-	defer applying.Wait()
+	var taking sync.WaitGroup
+	taking.Go(func() { l.down.Run(ctx) }) // also while there is no connection: what a former run has left waits
+	defer taking.Wait()
 
 	for ctx.Err() == nil {
 		present, cancel := l.absence.present(ctx)
@@ -209,38 +205,6 @@ func (l *Link) complain(e endpoint, what, hint string, err error) {
 		args = append(args, "hint", hint)
 	}
 	l.cfg.Log.Warn(what, args...)
-}
-
-// applyDocuments hands documents over, one at a time, and tells the server when
-// it is done. It runs beside the connection, so that a slow OnDocument delays no
-// PUBACK of ours and no reconnect.
-func (l *Link) applyDocuments(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case d := <-l.documents:
-			code := l.take(d.publish)
-			if d.publish.QoS > 0 {
-				d.session.puback(d.publish.PacketID, code)
-			}
-		}
-	}
-}
-
-// take hands a message over, if it is a document of this vehicle, and gives the reason
-// code of its PUBACK: below 0x80 only for what somebody has taken.
-func (l *Link) take(p *packets.Publish) byte {
-	topic, err := topics.Parse(p.Topic)
-	if err != nil || topic.Kind != topics.Config || topic.Vehicle != l.cfg.Vehicle {
-		l.cfg.Log.Warn("message that is no document of this vehicle is refused", "bytes", len(p.Payload))
-		return codeTopicInvalid
-	}
-	l.stats.add(func(s *Stats) { s.Documents++ })
-	if !l.cfg.OnDocument(topic, p.Payload) {
-		return codeImplementation
-	}
-	return 0
 }
 
 // sleep waits for d; false when ctx ended first.

@@ -15,6 +15,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
+	"telltale.dev/agent/link/downlink"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/topics"
 )
@@ -299,66 +300,6 @@ func TestClockSetForward(t *testing.T) {
 	}
 }
 
-// TestNobodyTakesDocuments: without OnDocument no document is acknowledged with success.
-func TestNobodyTakesDocuments(t *testing.T) {
-	s := serve(t, &server{subscribed: func(c *serverConn) {
-		c.send(&packets.Publish{Topic: "v1/veh-1/down/config/campaigns", QoS: 1, PacketID: 1, Properties: &packets.Properties{}})
-	}}, nil)
-	start(t, newMemory(), func(c *link.Config) { c.Endpoints = []string{"mqtt://" + s.addr} })
-	acks := func() []puback {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.Clone(s.pubacks)
-	}
-	eventually(t, "acknowledged", func() bool { return len(acks()) == 1 })
-	if got := acks()[0]; got.code != 0x83 {
-		t.Errorf("got %#x, want 0x83", got.code)
-	}
-}
-
-func TestDocumentsAreAcknowledgedWhenApplied(t *testing.T) {
-	release, applied := make(chan struct{}), make(chan string, 10)
-	s := serve(t, &server{subscribed: func(c *serverConn) {
-		for i, topic := range []string{"v1/veh-1/down/config/campaigns", "v1/other/down/config/campaigns", "v1/veh-1/down/config/policy",
-			"v1/veh-1/down/command/doors.unlock/e1/request", "v1/veh-1/down/fetch", "v1/veh-1/up/state", "nonsense"} {
-			c.send(&packets.Publish{Topic: topic, QoS: 1, PacketID: uint16(i + 1), Payload: []byte(topic), Properties: &packets.Properties{}})
-		}
-	}}, nil)
-	buf := newMemory()
-	r := start(t, buf, func(c *link.Config) {
-		c.Endpoints = []string{"mqtt://" + s.addr}
-		c.OnDocument = func(topic topics.Topic, doc []byte) bool {
-			<-release
-			applied <- topic.Name
-			return topic.Name == "campaigns"
-		}
-	})
-	acks := func() []puback {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.Clone(s.pubacks)
-	}
-	eventually(t, "document arrives", func() bool { return r.Stats().Documents == 1 })
-	buf.add(numbered("r", 5, protocol.CS3)...)
-	eventually(t, "records pass while a document is applied", func() bool { return buf.left() == 0 })
-	if got := acks(); len(got) != 0 {
-		t.Errorf("acknowledged before OnDocument returned: %v", got)
-	}
-	close(release)
-	// Success only for what somebody took: 0x83 for an unknown document, 0x90 for what is none.
-	want := []puback{{1, 0}, {2, 0x90}, {3, 0x83}, {4, 0x90}, {5, 0x90}, {6, 0x90}, {7, 0x90}}
-	eventually(t, "acknowledged", func() bool { return len(acks()) == len(want) })
-	if got := acks(); !slices.Equal(got, want) {
-		t.Errorf("acknowledgements: got %v, want %v", got, want)
-	}
-	if a, b := <-applied, <-applied; a != "campaigns" || b != "policy" || len(applied) != 0 {
-		t.Errorf("applied: got %q, %q and %d more", a, b, len(applied))
-	}
-	if !slices.Equal(s.filters, []string{"v1/veh-1/down/config/+"}) {
-		t.Errorf("subscribed: got %v", s.filters)
-	}
-}
-
 // What a server must not send ends the connection with a clear word, and never more.
 func TestBadServers(t *testing.T) {
 	t.Parallel()
@@ -380,7 +321,7 @@ func TestBadServers(t *testing.T) {
 		{"a length of five bytes", []byte{0x30, 0x80, 0x80, 0x80, 0x80, 0x01}, "malformed"},
 		{"packet type 0", []byte{0x00, 0x00}, ""},
 		{"QoS 2", publish(1, 2), "quality of service"},
-		{"beyond our receive maximum", flood, "more documents"},
+		{"beyond our receive maximum", flood, "more messages"},
 		{"DISCONNECT: taken over", []byte{0xe0, 0x02, 0x8e, 0x00}, "taken over"},
 		{"acknowledgements of nothing", bytes.Repeat([]byte{0x40, 0x02, 0x12, 0x34}, 1000), "-"},
 	} {
@@ -397,12 +338,13 @@ func TestBadServers(t *testing.T) {
 			defer close(hold)
 			r := start(t, buf, func(cfg *link.Config) {
 				cfg.Endpoints = []string{"mqtt://" + s.addr}
-				cfg.OnDocument = func(topics.Topic, []byte) bool {
+				takes(t, cfg, func(downlink.Message) {})
+				cfg.Write = func(string, []byte) error {
 					select {
 					case <-hold:
 					case <-time.After(300 * time.Millisecond):
 					}
-					return true
+					return nil
 				}
 			})
 			if c.want == "-" {

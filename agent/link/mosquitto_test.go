@@ -17,8 +17,8 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
+	"telltale.dev/agent/link/downlink"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/topics"
 )
 
 // mosquitto runs the real broker with TLS and client certificates, and gives its address.
@@ -151,7 +151,7 @@ func TestPlainMosquitto(t *testing.T) {
 		c.Timeout = 500 * time.Millisecond
 		c.WillDelay = time.Nanosecond // a second on the wire
 		c.TLS = &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.leaf(-day, day)}}
-		c.OnDocument = func(topic topics.Topic, doc []byte) bool { applied <- topic.Name + "=" + string(doc); return true }
+		takes(t, c, func(m downlink.Message) { applied <- m.Topic.Name + "=" + string(m.Payload) })
 	})
 	eventually(t, "all acknowledged", func() bool { return buf.left() == 0 })
 	eventually(t, "all arrive", func() bool { return len(o.payloads("/telemetry/")) == records })

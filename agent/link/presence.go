@@ -6,6 +6,7 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
+	"telltale.dev/agent/link/downlink"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
@@ -60,7 +61,7 @@ func (l *Link) connectPacket(n uint64) (*paho.Connect, error) {
 		CleanStart: false,
 		Properties: &paho.ConnectProperties{
 			SessionExpiryInterval: seconds(l.cfg.SessionExpiry),
-			ReceiveMaximum:        paho.Uint16(documentsQueue),
+			ReceiveMaximum:        paho.Uint16(downlink.ReceiveMaximum),
 			MaximumPacketSize:     paho.Uint32(maxInbound),
 			RequestProblemInfo:    true,
 		},

@@ -15,7 +15,7 @@ import (
 
 // Errors about a server that breaks the rules.
 var (
-	errReceiveMaximum = errors.New("the server sent more documents at once than we allow")
+	errReceiveMaximum = errors.New("the server sent more messages at once than we allow")
 	errDeliveryQoS    = errors.New("the server delivered with a quality of service or packet id that is not allowed")
 )
 
@@ -137,18 +137,18 @@ func (s *pahoSession) underWay() []*item {
 	return slices.Collect(maps.Values(s.pending))
 }
 
-// puback tells the server what became of a document. On an old connection it does nothing.
-func (s *pahoSession) puback(id uint16, code byte) {
+// puback tells the server what became of a message, and why. On an old connection it does nothing.
+func (s *pahoSession) puback(id uint16, code byte, reason string) {
 	s.mu.Lock()
 	ended := s.ended
 	s.mu.Unlock()
 	if ended {
 		return
 	}
-	_, _ = (&packets.Puback{Properties: &packets.Properties{}, PacketID: id, ReasonCode: code}).WriteTo(s.wire)
+	_, _ = (&packets.Puback{Properties: &packets.Properties{ReasonString: reason}, PacketID: id, ReasonCode: code}).WriteTo(s.wire)
 }
 
-// Ack does nothing: paho calls it when the document is queued, and puback answers when it is applied.
+// Ack does nothing: paho calls it when the document is queued, and puback answers when it is on disk.
 func (s *pahoSession) Ack(*packets.Publish) error { return nil }
 
 // ConAckReceived implements session.SessionManager; there is nothing to send again.

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode"
 
+	"telltale.dev/agent/link/downlink"
 	"telltale.dev/protocol"
 )
 
@@ -33,14 +34,15 @@ type Stats struct {
 	Expired       uint64 `json:"expired"`   // records dropped since their time was over,
 	// ExpiredSamples: and the samples in them.
 	ExpiredSamples uint64 `json:"expired_samples"`
-	Schemas        uint64 `json:"schemas"`   // schema documents acknowledged
-	Documents      uint64 `json:"documents"` // received
-	Dropped        uint64 `json:"dropped"`   // messages that do not wait on disk, for want of a connection or of room
+	Schemas        uint64 `json:"schemas"` // schema documents acknowledged
+	Dropped        uint64 `json:"dropped"` // messages that do not wait on disk, for want of a connection or of room
 	PayloadBytes   uint64 `json:"payload_bytes"`
 	WireBytesUp    uint64 `json:"wire_bytes_up"` // MQTT bytes, without TLS and TCP, of finished connections
 	WireBytesDown  uint64 `json:"wire_bytes_down"`
 	Losses         uint64 `json:"losses"`     // connections that ended without our wish
 	LastError      string `json:"last_error"` // of the last failed attempt or lost connection
+	// Down is what came from the cloud.
+	Down downlink.Stats `json:"down"`
 }
 
 // counters is Stats with its lock.
@@ -60,7 +62,7 @@ func (l *Link) Stats() Stats {
 	l.stats.mu.Lock()
 	s := l.stats.v
 	l.stats.mu.Unlock()
-	s.Dropped = l.mailbox.lost()
+	s.Dropped, s.Down = l.mailbox.lost(), l.down.Stats()
 	return s
 }
 

@@ -7,3 +7,6 @@ func (u *Updater) OnWrite(around func(write func() error) error) {
 		return around(func() error { return write(path, data) })
 	}
 }
+
+// Offer gives a document to Run and does not wait for what it makes of it.
+func (u *Updater) Offer(payload []byte) { u.accept(payload) }

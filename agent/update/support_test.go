@@ -189,7 +189,7 @@ func (b *bench) start(ctx context.Context, docs ...updates.Update) (*update.Upda
 		u.OnWrite(b.onWrite)
 	}
 	for _, doc := range docs {
-		u.Apply(encode(b.t, doc))
+		u.Offer(encode(b.t, doc))
 	}
 	done := make(chan error, 1)
 	go func() { done <- u.Run(ctx) }()

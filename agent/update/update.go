@@ -83,14 +83,14 @@ func (t Timing) withDefaults() Timing {
 
 const defaultMaxBytes = 1 << 30
 
-// Updater is the one that works on updates. Apply may be called from any
+// Updater is the one that works on updates. Take may be called from any
 // goroutine; all else is owned by Run.
 type Updater struct {
 	cfg    Config
 	client *http.Client
 
 	mu        sync.Mutex // guards the three below
-	newest    *updates.Update
+	newest    *arrival
 	current   updates.ID // of the journal
 	interrupt func()     // ends a download; nil while there is none
 	arrived   chan struct{}
@@ -135,8 +135,27 @@ func Open(cfg Config) (*Updater, error) {
 	return u, nil
 }
 
-// Apply takes a document from down/config/update. It never blocks.
-func (u *Updater) Apply(payload []byte) {
+// arrival is a document that waits to be looked at.
+type arrival struct {
+	document *updates.Update
+	decided  chan struct{} // closed when the journal has what is to be done about it
+}
+
+// Take looks into a document from down/config/update, and returns when the journal says what is done about it, or
+// when ctx ends. A document that comes while a slot is being written has to wait for the end of that.
+func (u *Updater) Take(ctx context.Context, payload []byte) {
+	a := u.accept(payload)
+	if a == nil {
+		return
+	}
+	select {
+	case <-a.decided:
+	case <-ctx.Done():
+	}
+}
+
+// accept queues a document for Run, in place of an older one; nil when there is nothing to do about it.
+func (u *Updater) accept(payload []byte) *arrival {
 	doc := new(updates.Update)
 	err := document.UnmarshalOpen(payload, doc)
 	if err == nil {
@@ -145,17 +164,17 @@ func (u *Updater) Apply(payload []byte) {
 	switch {
 	case err != nil:
 		u.cfg.Log.Error("update document is unusable", "error", err)
-		return
+		return nil
 	case doc.Device != u.cfg.Device:
-		return
+		return nil
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.newest != nil && u.newest.Revision > doc.Revision ||
-		doc.ID == u.current && !doc.Cancel && (u.newest == nil || u.newest.ID == doc.ID) {
-		return // the same again, as after each connect
+	if u.newest != nil && u.newest.document.Revision > doc.Revision ||
+		doc.ID == u.current && !doc.Cancel && (u.newest == nil || u.newest.document.ID == doc.ID) {
+		return nil // the same again, as after each connect
 	}
-	u.newest = doc
+	u.newest = &arrival{document: doc, decided: make(chan struct{})}
 	if u.interrupt != nil {
 		u.interrupt()
 	}
@@ -163,6 +182,7 @@ func (u *Updater) Apply(payload []byte) {
 	case u.arrived <- struct{}{}:
 	default:
 	}
+	return u.newest
 }
 
 // Run works until ctx ends, or gives ErrRestart when the machine has to be restarted.
@@ -238,64 +258,66 @@ func (u *Updater) waiting() bool {
 	return u.newest != nil
 }
 
-func (u *Updater) take() *updates.Update {
+func (u *Updater) take() *arrival {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	doc := u.newest
+	a := u.newest
 	u.newest = nil
-	return doc
+	return a
 }
 
 // putBack keeps a document for later, unless a newer one has arrived.
-func (u *Updater) putBack(doc *updates.Update) {
+func (u *Updater) putBack(a *arrival) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.newest == nil {
-		u.newest = doc
+		u.newest = a
 	}
 }
 
-// adopt looks at the newest document. After an error it will be looked at again.
+// adopt looks at the newest document. After an error, or while a slot is under way, it will be looked at again.
 func (u *Updater) adopt() error {
-	doc := u.take()
-	if doc == nil {
+	a := u.take()
+	if a == nil {
 		return nil
 	}
-	err := u.decide(doc)
-	if err != nil {
-		u.putBack(doc)
+	later, err := u.decide(a.document)
+	if err != nil || later {
+		u.putBack(a)
+	} else {
+		close(a.decided)
 	}
 	return err
 }
 
-func (u *Updater) decide(doc *updates.Update) error {
+// decide begins or ends what a document asks for; later says that it has to wait.
+func (u *Updater) decide(doc *updates.Update) (later bool, err error) {
 	j := &u.j
 	same := doc.ID == j.Document.ID
 	cancelable := j.State.Next(updates.Canceled)
 	switch {
 	case doc.Revision < j.Document.Revision:
 		u.cfg.Log.Warn("update document is older than the one in force", "revision", doc.Revision)
-		return nil
+		return false, nil
 	case same && !doc.Cancel:
-		return nil
+		return false, nil
 	case same && cancelable:
-		return u.end(updates.Canceled, reasons.CanceledByRequest, "")
+		return false, u.end(updates.Canceled, reasons.CanceledByRequest, "")
 	case same: // too late: how it stands is said once more
-		return u.move(func(*journal) {})
+		return false, u.move(func(*journal) {})
 	case j.active() && !cancelable:
-		u.putBack(doc) // a slot is under way; this one comes afterwards
-		return nil
+		return true, nil // a slot is under way; this one comes afterwards
 	case j.active():
 		if err := u.end(updates.Canceled, reasons.Superseded, ""); err != nil {
-			return err
+			return false, err
 		}
 	}
 	u.again, u.exact, u.refusals = false, false, 0
 	u.j = journal{Version: journalVersion, Document: *doc, State: updates.Pending, Sequence: doc.After}
 	if doc.Cancel {
-		return u.end(updates.Canceled, reasons.CanceledByRequest, "nothing had begun")
+		return false, u.end(updates.Canceled, reasons.CanceledByRequest, "nothing had begun")
 	}
-	return u.move(func(j *journal) { j.State = updates.Delivered })
+	return false, u.move(func(j *journal) { j.State = updates.Delivered })
 }
 
 // step does what comes next in the state that the journal has.

@@ -229,14 +229,14 @@ func TestCancelAndSupersede(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	u, done := b.start(ctx, updateDocument("u1", 1, first))
 	waitFor(t, func() bool { return b.last().State == updates.Downloading })
-	u.Apply(encode(t, updateDocument("u2", 2, second)))
+	u.Offer(encode(t, updateDocument("u2", 2, second)))
 	waitFor(t, func() bool { return b.last().Update == "u2" && b.last().State == updates.Downloading })
 	if got := b.path("u1"); got != "DELIVERED DOWNLOADING CANCELED" {
 		t.Errorf("got %s", got)
 	}
 	gone := updateDocument("u2", 3, second)
 	gone.Cancel = true
-	u.Apply(encode(t, gone))
+	u.Offer(encode(t, gone))
 	waitFor(t, func() bool { return b.last().State == updates.Canceled })
 	if got := b.last(); got.Update != "u2" || got.Reason != reasons.CanceledByRequest {
 		t.Errorf("got %+v", got)
@@ -244,7 +244,7 @@ func TestCancelAndSupersede(t *testing.T) {
 	// A cancel of what this device never saw is answered, too.
 	unseen := updateDocument("u3", 4, first)
 	unseen.Cancel, unseen.After = true, 41
-	u.Apply(encode(t, unseen))
+	u.Offer(encode(t, unseen))
 	waitFor(t, func() bool { return b.last().Update == "u3" })
 	if got := b.last(); got.State != updates.Canceled || got.Sequence <= 41 {
 		t.Errorf("got %+v", got)
@@ -253,7 +253,7 @@ func TestCancelAndSupersede(t *testing.T) {
 	other := updateDocument("u5", 9, first)
 	other.Device = "another"
 	for _, doc := range [][]byte{encode(t, stale), encode(t, other), []byte("junk")} {
-		u.Apply(doc)
+		u.Offer(doc)
 	}
 	time.Sleep(20 * time.Millisecond)
 	cancel()

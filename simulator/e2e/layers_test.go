@@ -72,7 +72,7 @@ var upstream = map[string][]string{
 	"agent/signals":  {"agent/frames"},
 	"agent/campaign": {"agent/signals"},
 	"agent/batch":    {"agent/campaign", "agent/signals", "agent/buffer"},
-	"agent/link":     {"agent/buffer"},
+	"agent/link":     {"agent/buffer", "agent/link/downlink"},
 	"agent/outbox":   {"agent/buffer"},
 }
 

@@ -1,0 +1,39 @@
+package link
+
+import (
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+
+	"telltale.dev/agent/link/downlink"
+	"telltale.dev/protocol/topics"
+)
+
+// received hands a message to the downlink; paho calls it from one goroutine. The server's
+// receive maximum keeps the queue short.
+func (c *connection) received(p paho.PublishReceived) (bool, error) {
+	publish := p.Packet.Packet()
+	c.l.down.Receive(downlink.Arrival{
+		Message: messageOf(publish, time.Now()),
+		Answer:  func(code byte, reason string) { c.session.puback(publish.PacketID, code, reason) },
+	}, c.wire.closed)
+	return true, nil
+}
+
+// messageOf gives a PUBLISH with its properties [MQTT-3.3.2.3]. A topic that is not one of ours is the zero one, which nobody takes.
+func messageOf(p *packets.Publish, now time.Time) downlink.Message {
+	topic, _ := topics.Parse(p.Topic)
+	m := downlink.Message{Topic: topic, Payload: p.Payload, QoS: p.QoS, Retained: p.Retain, Received: now}
+	if p.Properties == nil {
+		return m
+	}
+	m.ContentType, m.Correlation, m.Response = p.Properties.ContentType, p.Properties.CorrelationData, p.Properties.ResponseTopic
+	for _, u := range p.Properties.User {
+		m.User = append(m.User, downlink.Property{Key: u.Key, Value: u.Value})
+	}
+	if e := p.Properties.MessageExpiry; e != nil {
+		m.Expires, m.Expiry = true, time.Duration(*e)*time.Second
+	}
+	return m
+}
