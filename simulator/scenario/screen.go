@@ -9,13 +9,14 @@ import (
 	"unicode/utf8"
 
 	"telltale.dev/simulator/ledger"
+	"telltale.dev/simulator/terminal"
 )
 
 // Screen shows a running scenario: a calm block that is redrawn in place on a
 // terminal, plain lines elsewhere.
 type Screen struct {
 	out      io.Writer
-	terminal *Terminal // nil: none
+	terminal *terminal.Terminal // nil: none
 
 	mu     sync.Mutex // guards all below
 	drawn  []int      // lines of the block on the terminal now, in characters
@@ -41,7 +42,7 @@ type View struct {
 }
 
 // NewScreen writes to out, which is terminal; nil: it is none, or one without cursor escapes.
-func NewScreen(out io.Writer, terminal *Terminal) *Screen {
+func NewScreen(out io.Writer, terminal *terminal.Terminal) *Screen {
 	return &Screen{out: out, terminal: terminal}
 }
 
@@ -115,7 +116,7 @@ const barWidth = 56
 
 // draw replaces the block by one that fits the terminal's present size.
 func (s *Screen) draw() {
-	columns, rows := s.terminal.size()
+	columns, rows := s.terminal.Now()
 	lines := s.block(columns)
 	lines = lines[:min(len(lines), max(1, rows-1))] // the cursor's line is below them
 	var b strings.Builder
@@ -129,7 +130,7 @@ func (s *Screen) draw() {
 	s.drawn, s.width = make([]int, len(lines)), columns
 	b.WriteString("\x1b[?7l") // characters of double width must not make one line two
 	for i, line := range lines {
-		line = Cut(squeeze(line, columns), columns)
+		line = terminal.Cut(squeeze(line, columns), columns)
 		s.drawn[i] = utf8.RuneCountInString(line)
 		b.WriteString("\r\x1b[K" + line + "\n")
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"telltale.dev/simulator/scenario"
+	"telltale.dev/simulator/terminal"
 )
 
 // emulator is a terminal that understands what the screen uses: \r, \n, cursor up, erase to the
@@ -114,7 +115,7 @@ func (e *emulator) count(want map[string]int) {
 // stay one block, and what is said must stand above it, in order.
 func TestScreenLive(t *testing.T) {
 	e := newEmulator(t, 100)
-	s := scenario.NewScreen(e, &scenario.Terminal{Size: e.size})
+	s := scenario.NewScreen(e, &terminal.Terminal{Size: e.size})
 	s.Say("  %s", "first")
 	s.Show(scenario.View{Name: "trip", Share: 0.25, Frames: 12345, Presence: "online", Powered: true, Now: "first"})
 	s.Say("second")
@@ -145,7 +146,7 @@ func TestScreenResized(t *testing.T) {
 	for _, cuts := range []bool{false, true} {
 		e := newEmulator(t, 120)
 		e.cuts = cuts
-		s := scenario.NewScreen(e, &scenario.Terminal{Size: e.size, Cuts: cuts})
+		s := scenario.NewScreen(e, &terminal.Terminal{Size: e.size, Cuts: cuts})
 		s.Say("said")
 		s.Show(view)
 		s.Say("said")
@@ -175,7 +176,7 @@ func TestScreenResized(t *testing.T) {
 // TestScreenLow wants the block no higher than the terminal, because the cursor cannot go back to what has scrolled away.
 func TestScreenLow(t *testing.T) {
 	e, rows := newEmulator(t, 80), 24
-	s := scenario.NewScreen(e, &scenario.Terminal{Size: func() (int, int) { return 80, rows }})
+	s := scenario.NewScreen(e, &terminal.Terminal{Size: func() (int, int) { return 80, rows }})
 	for _, c := range []struct{ rows, want int }{{24, 9}, {5, 5}, {1, 2}, {0, 9}, {8, 8}} {
 		rows = c.rows
 		s.Show(scenario.View{Name: "trip"})

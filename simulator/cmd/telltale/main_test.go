@@ -104,8 +104,8 @@ func gone(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// keys are those that the issue promises, in its order.
-var keys = []string{
+// ledgerKeys are what the ledger tells, in its order.
+var ledgerKeys = []string{
 	"frames_sent", "frames_received", "frames_unpowered", "frames_dropped", "frames_decoded", "frames_unknown",
 	"samples_collected", "samples_unpowered", "samples_evicted", "samples_stored", "lost", "duplicated",
 	"batches_stored", "payload_bytes", "wire_bytes", "bytes_per_sample", "seconds",
@@ -116,13 +116,13 @@ func sums(ts *testscript.TestScript, _ bool, args []string) {
 	lines := bytes.Split(bytes.TrimSpace([]byte(ts.ReadFile(args[0]))), []byte("\n"))
 	var l map[string]float64
 	ts.Check(json.Unmarshal(lines[len(lines)-1], &l))
-	for _, key := range keys {
+	for _, key := range ledgerKeys {
 		if _, ok := l[key]; !ok {
 			ts.Fatalf("the ledger has no %s", key)
 		}
 	}
-	if len(l) != len(keys) {
-		ts.Fatalf("got %d keys, want %d", len(l), len(keys))
+	if len(l) != len(ledgerKeys) {
+		ts.Fatalf("got %d keys, want %d", len(l), len(ledgerKeys))
 	}
 	if l["frames_sent"] != l["frames_received"]+l["frames_unpowered"]+l["frames_dropped"] ||
 		l["frames_received"] != l["frames_decoded"]+l["frames_unknown"] ||

@@ -1,0 +1,2 @@
+// Package keys has the commands that make certificates and keys: cert and firmware.
+package keys
