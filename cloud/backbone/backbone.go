@@ -26,6 +26,8 @@ type Config struct {
 	Replicas int
 	// Limits of the streams Up, Low and Dead by their names. A missing one has no limits but the disk's.
 	Limits map[string]Limits
+	// Timers bounds the timers.
+	Timers TimerLimits
 	// Streams are further streams; Declare opens more of them later.
 	Streams []Stream
 	// MinFree is the space of the disk that streams never use, in bytes; buckets stop at half of it.
@@ -38,6 +40,8 @@ type Config struct {
 	// What tests replace: the question for the free bytes of a disk, and how often refusals and passing failures are looked at.
 	free                    func(string) (int64, error)
 	watchEvery, reviveEvery time.Duration
+	clock                   clock         // of timers
+	timerTick               time.Duration // how often they look at it
 	// Log receives the server's warnings and errors. Nil: none.
 	Log *slog.Logger
 }
@@ -56,6 +60,12 @@ type Backbone struct {
 	declaring sync.Mutex
 	ended     bool        // guarded by declaring: nothing more can be declared
 	runLane   func(*lane) // starts the group committer of a stream
+	// book has the timers once there are any; opening is held by who reads them.
+	book        atomic.Pointer[timerBook]
+	opening     sync.Mutex
+	clock       clock
+	timerLimits TimerLimits
+	timerTick   time.Duration
 	// replicas of new buckets.
 	replicas int
 	// patience is how long a list waits for its next entry.
@@ -98,11 +108,14 @@ func Open(cfg Config) (*Backbone, error) {
 		cfg.free = freeBytes
 	}
 	cfg.watchEvery, cfg.reviveEvery = cmp.Or(cfg.watchEvery, watchEvery), cmp.Or(cfg.reviveEvery, reviveEvery)
+	if cfg.clock.wall == nil {
+		cfg.clock = systemClock()
+	}
 	if cfg.StartTimeout <= 0 {
 		cfg.StartTimeout = startTimeout
 	}
 	b := &Backbone{log: cfg.Log, patience: cfg.StartTimeout, fault: newFault(cfg.Log), outage: newOutage(), closed: make(chan struct{}), idle: map[string][]*Reader{},
-		refusing: refusals{why: map[string]string{}}}
+		clock: cfg.clock, timerLimits: cfg.Timers, timerTick: cmp.Or(cfg.timerTick, timerTick), refusing: refusals{why: map[string]string{}}}
 	b.declared.Store(&table{})
 	b.fault.revive = cfg.Dir != "" && cfg.MinFree > 0
 	if err := b.open(cfg); err != nil {

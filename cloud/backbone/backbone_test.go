@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +22,10 @@ func open(t testing.TB, cfg backbone.Config) *backbone.Backbone {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	// A child process that another test is starting has the lock of a directory for a moment, too.
+	syscall.ForkLock.RLock()
+	//lint:ignore SA2001 it only waits
+	syscall.ForkLock.RUnlock()
 	b, err := backbone.Open(cfg)
 	if err != nil {
 		t.Fatalf("Open: %v", err)

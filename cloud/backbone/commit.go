@@ -38,7 +38,7 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	l.owner.outage.watch(ctx, cancel) // before the question, so that a failure after it is noticed
 	err := l.owner.fault.refusal()
 	if err == nil && l.Storage == OnDisk {
-		err = l.owner.allow(size, 1)
+		err = l.owner.allow(size, l.part())
 	}
 	if err != nil {
 		l.finishAll(batch, err)

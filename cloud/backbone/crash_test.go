@@ -23,6 +23,7 @@ const (
 	roleVariable = "BACKBONE_TEST_ROLE"
 	roleCrash    = "crash"
 	roleHold     = "hold"
+	roleTimers   = "timers"
 	dirVariable  = "BACKBONE_TEST_DIR"
 	runVariable  = "BACKBONE_TEST_RUN"
 )

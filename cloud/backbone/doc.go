@@ -8,6 +8,7 @@
 //	Declare     a stream: its subjects, bounds, and what happens at them
 //	Publish ──> queue of the stream ──> group committer ──> on disk ──> done(seq, nil)
 //	PublishExpecting  the same, if nothing else was published to the subject meanwhile (compare-and-set)
+//	Timers      Schedule, Cancel: what fires at a time, after a restart, too
 //	Reader  <── from any sequence, in order
 //	Trim        what nobody needs any more, when a stream needs the room
 //	Bucket      Get, Put, Create, Update (compare-and-set), Delete, List, Watch
@@ -21,6 +22,13 @@
 // its done having said so (see ErrUnknown, and a process that dies between the
 // two), so whoever publishes again must be told apart by its content: the
 // vehicles' sequence numbers do that, not this package.
+//
+// A timer that Schedule took fires at least once, also when the process is killed before, while or after. Whoever
+// handles it makes its effect happen once, with compare-and-set.
+//
+// The timers are records in a stream of their own, which this process fires itself. JetStream has schedules, too, but none in a
+// stream that refuses what is beyond its bound: there, one timer more would silently delete the oldest one. It looks at
+// the clock when it arms one, so that a clock set forward is noticed late; and it has no bound by owner.
 //
 // # What it is not for
 //

@@ -36,6 +36,9 @@ var (
 	ErrConflict = errors.New("revision conflict")
 )
 
+// ErrFired: the timer's handler runs, or ran already, so that it is too late to cancel it.
+var ErrFired = errors.New("timer has fired")
+
 // Errors of Open. Each says in its text what to do.
 var (
 	// ErrLocked: another process uses the data directory.

@@ -18,6 +18,13 @@ func WithFree(cfg Config, free func(string) (int64, error)) Config {
 // Hurried makes a backbone look after itself more often, so that a test need not wait for it.
 func Hurried(cfg Config) Config {
 	cfg.watchEvery, cfg.reviveEvery = 10*time.Millisecond, 50*time.Millisecond
+	cfg.timerTick = 10 * time.Millisecond
+	return cfg
+}
+
+// SetClock is a clock for timers: the time of day and the time since the start.
+func SetClock(cfg Config, wall func() time.Time, elapsed func() time.Duration) Config {
+	cfg.clock = clock{wall, elapsed}
 	return cfg
 }
 

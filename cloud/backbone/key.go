@@ -32,28 +32,58 @@ func encodeKey(key string) (string, error) {
 	return b.String(), nil
 }
 
-// decodeKey is the inverse; it refuses what encodeKey never writes.
+// encodeWord gives the form of a text of any kind as one part of a subject: also dots are escaped.
+func encodeWord(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		if c := text[i]; plainKeyByte(c) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// decodeKey is the inverse of encodeKey; it refuses what that never writes.
 func decodeKey(form string) (string, error) {
-	key := make([]byte, 0, len(form))
+	key, err := unescape(form)
+	if err != nil {
+		return "", err
+	}
+	if again, err := encodeKey(key); err != nil || again != form {
+		return "", fmt.Errorf("key in the bucket is not of this program: %w", ErrInvalid)
+	}
+	return key, nil
+}
+
+// decodeWord is the inverse of encodeWord; it refuses what that never writes.
+func decodeWord(form string) (string, error) {
+	text, err := unescape(form)
+	if err == nil && encodeWord(text) != form {
+		err = fmt.Errorf("part of a subject is not of this program: %w", ErrInvalid)
+	}
+	return text, err
+}
+
+func unescape(form string) (string, error) {
+	text := make([]byte, 0, len(form))
 	for i := 0; i < len(form); i++ {
 		if form[i] != '=' {
-			key = append(key, form[i])
+			text = append(text, form[i])
 			continue
 		}
 		if i+3 > len(form) {
-			return "", fmt.Errorf("key in the bucket ends within an escape: %w", ErrInvalid)
+			return "", fmt.Errorf("key ends within an escape: %w", ErrInvalid)
 		}
 		c, err := hex.DecodeString(form[i+1 : i+3])
 		if err != nil {
-			return "", fmt.Errorf("key in the bucket has a malformed escape: %w", ErrInvalid)
+			return "", fmt.Errorf("key has a malformed escape: %w", ErrInvalid)
 		}
-		key = append(key, c[0])
+		text = append(text, c[0])
 		i += 2
 	}
-	if again, err := encodeKey(string(key)); err != nil || again != form {
-		return "", fmt.Errorf("key in the bucket is not of this program: %w", ErrInvalid)
-	}
-	return string(key), nil
+	return string(text), nil
 }
 
 func plainKeyByte(c byte) bool {

@@ -127,6 +127,14 @@ func (l *lane) queued() (messages, bytes int) {
 	return len(l.waiting), l.bytes
 }
 
+// part is which part of the reserve of free space is kept from the stream: 1 all of it, 2 the half.
+func (l *lane) part() int64 {
+	if l.vital {
+		return bucketPart
+	}
+	return 1
+}
+
 // finish tells one publisher.
 func (l *lane) finish(it *item, seq uint64, err error) {
 	if err != nil {

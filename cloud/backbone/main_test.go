@@ -13,6 +13,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {
 	case roleCrash:
 		crashChild()
+	case roleTimers:
+		timersChild()
 	case roleHold:
 		holdChild()
 	default:

@@ -18,6 +18,9 @@ type Stats struct {
 	Invalid     uint64 // … with ErrInvalid or ErrTooLarge
 	Refused     uint64 // … with any other error
 	Conflicts   uint64 // conditional messages whose condition did not hold
+	Timers      int    // scheduled and not fired to the end, of all kinds; zero until the first Backbone.Timers
+	Fired       uint64 // timers whose handler returned without an error
+	FireFailed  uint64 // calls of a handler that returned an error
 	Queued      int    // messages that wait now, in all lanes
 	QueuedBytes int
 	// Latency is from Publish until on disk.
@@ -76,7 +79,7 @@ func class(d time.Duration) int {
 type counters struct {
 	batches, singles, fallbacks  atomic.Uint64
 	busy, full, invalid, refused atomic.Uint64
-	conflicts                    atomic.Uint64
+	conflicts, fired, fireFailed atomic.Uint64
 	sum                          atomic.Int64
 	classes                      [latencyClasses]atomic.Uint64
 }
@@ -109,6 +112,10 @@ func (b *Backbone) Stats() Stats {
 	s := Stats{
 		Batches: c.batches.Load(), Singles: c.singles.Load(), Fallbacks: c.fallbacks.Load(),
 		Busy: c.busy.Load(), Full: c.full.Load(), Invalid: c.invalid.Load(), Refused: c.refused.Load(), Conflicts: c.conflicts.Load(),
+		Fired: c.fired.Load(), FireFailed: c.fireFailed.Load(),
+	}
+	if book := b.book.Load(); book != nil {
+		s.Timers = book.scheduled()
 	}
 	for i := range c.classes {
 		s.Latency.Counts[i] = c.classes[i].Load()

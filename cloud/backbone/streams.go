@@ -35,6 +35,8 @@ type Stream struct {
 	// Deletes says that single messages are deleted from the stream. Of any other one, unless Limits.PerSubject does the
 	// same, a message that is missing inside is damage, and Open says so.
 	Deletes bool
+	// vital streams may use half of the reserve of free space, as buckets do.
+	vital bool
 }
 
 // Limits of a stream. Zero fields mean no limit but the disk's.
