@@ -28,6 +28,7 @@ import (
 	"telltale.dev/agent/signals"
 	"telltale.dev/agent/storage"
 	"telltale.dev/agent/update"
+	"telltale.dev/hal/clock"
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
@@ -66,7 +67,9 @@ type Config struct {
 	StorageNote string
 	// Update says which firmware runs and how another one gets here; New fills what concerns other stages.
 	Update update.Config
-	Log    *slog.Logger
+	// Clock says how far the system's clock can be trusted; nil asks the kernel.
+	Clock clock.Clock
+	Log   *slog.Logger
 }
 
 // Timing are the settings of the connection and of commits; zero means the defaults.
@@ -135,7 +138,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	a.batch = batch.New(batch.Config{
 		Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Store: a.buffer,
 		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk,
-		Release: a.campaign.Release, Log: cfg.Log,
+		Release: a.campaign.Release, TimeQuality: timeQuality(cfg.Clock), Log: cfg.Log,
 	})
 	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Line: line{a}})
 	if len(cfg.Default) == 0 {

@@ -61,7 +61,9 @@ type Config struct {
 	// CommitUrgent and CommitBulk bound what a power cut costs; zero means the defaults.
 	CommitUrgent, CommitBulk time.Duration
 	Release                  func(*campaign.Block)
-	Log                      *slog.Logger
+	// TimeQuality says how far the clock that stamps rows can be trusted now; nil: nobody knows.
+	TimeQuality func() codec.TimeQuality
+	Log         *slog.Logger
 }
 
 // Stats are the counters of a Sealer.
@@ -103,12 +105,13 @@ type open struct {
 	rule      *campaign.Rule
 	enc       *codec.Encoder
 	topic     string
-	interval  int64  // the longest that a sample may wait for a commit, µs
-	seq       uint64 // 0 until the first commit
-	committed int    // samples in its last checkpoint
-	cells     int    // values, absent ones included
-	far       bool   // some rows are far apart
-	due       int64  // source time of the next commit, µs
+	interval  int64             // the longest that a sample may wait for a commit, µs
+	seq       uint64            // 0 until the first commit
+	committed int               // samples in its last checkpoint
+	cells     int               // values, absent ones included
+	far       bool              // some rows are far apart
+	quality   codec.TimeQuality // the worst that its times have had
+	due       int64             // source time of the next commit, µs
 }
 
 // New makes a Sealer.
@@ -118,6 +121,9 @@ func New(cfg Config) *Sealer {
 	}
 	if cfg.CommitBulk == 0 {
 		cfg.CommitBulk = CommitBulk
+	}
+	if cfg.TimeQuality == nil {
+		cfg.TimeQuality = func() codec.TimeQuality { return codec.TimeUnknown }
 	}
 	return &Sealer{cfg: cfg, next: 1, flush: make(chan chan error), alive: make(chan struct{}), ended: make(chan struct{})}
 }
@@ -187,6 +193,9 @@ func (s *Sealer) Add(ctx context.Context, b *campaign.Block) error {
 		o := s.open[row.Rule]
 		if o.enc.Samples() == o.committed {
 			o.due = row.Time + o.interval
+		}
+		if o.enc.Rows() == 0 {
+			o.quality = s.cfg.TimeQuality()
 		}
 		if bits := b.Bitmap(row); bits != nil {
 			o.enc.AddChanged(int(row.Group), row.Time, b.Values(row), bits)

@@ -81,9 +81,11 @@ func (c *commitment) take(seq uint64) {
 }
 
 func (s *Sealer) header(o *open, seq uint64) codec.Header {
+	o.quality = o.quality.Worse(s.cfg.TimeQuality())
 	return codec.Header{
-		Schema: o.rule.Hash.ID(),
-		ID:     protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: seq},
+		Schema:      o.rule.Hash.ID(),
+		ID:          protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: seq},
+		TimeQuality: o.quality,
 	}
 }
 

@@ -148,7 +148,7 @@ func (p *Processor) place(ctx context.Context, m *Message, e *envelope, b *codec
 	if first > last || first < 0 { // the lake says what is wrong with it
 		return nil
 	}
-	if f := p.cfg.Times.check(m, e.received, first, last); f != nil {
+	if f := p.cfg.Times.check(m, b.TimeQuality, e.received, first, last); f != nil {
 		if e.origin == "" {
 			p.stats.aside.Add(1)
 		}

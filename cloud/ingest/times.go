@@ -14,22 +14,26 @@ import (
 // its own, which can be read, and stored by a replay once the bounds allow it. The zero
 // value has no bounds, for recordings that are played with the times they were made at.
 type Times struct {
-	// Ahead is how far in the future rows may be; 0: as far as they like, and unsynced ones too.
+	// Ahead is how far in the future rows may be; 0: as far as they like.
 	Ahead time.Duration `default:"5m" help:"How far in the future the times of data may be; what is beyond is set aside among the dead letters. 0: no bound."`
 	// Late is how far in the past rows may be, beyond the time for which the vehicle keeps
 	// a record of their class; 0: as far as they like.
 	Late time.Duration `default:"24h" help:"How far in the past they may be, beyond the time for which a vehicle keeps its data. 0: no bound."`
+	// UnsyncedAside sets data of clocks that nothing has set aside, too, wherever its times are.
+	// Without it such data is stored and marked: many a machine whose clock is right has nobody who says so.
+	UnsyncedAside bool `help:"Set data aside whose vehicle says that nothing has set its clock. Default: it is stored, with the time_quality unsynced."`
 }
 
-// StrictTimes are for vehicles on the road.
-func StrictTimes() Times { return Times{Ahead: 5 * time.Minute, Late: 24 * time.Hour} }
-
-// timeUnsynced is the value of protocol.PropTimeQuality of a vehicle whose clock was not set.
-const timeUnsynced = "unsynced"
+// StrictTimes are for vehicles on the road whose clocks are all set by something.
+func StrictTimes() Times {
+	return Times{Ahead: 5 * time.Minute, Late: 24 * time.Hour, UnsyncedAside: true}
+}
 
 // check says why a message whose rows are from first to last, in µs, is set aside; nil when it is not.
-func (t Times) check(m *Message, received time.Time, first, last int64) *fault {
-	if t.Ahead > 0 && m.Header[HeaderProperty+protocol.PropTimeQuality] == timeUnsynced {
+// The vehicle's word on its clock is in the batch, or in the message's properties.
+func (t Times) check(m *Message, quality codec.TimeQuality, received time.Time, first, last int64) *fault {
+	unsynced := codec.TimeUnsynced.String()
+	if t.UnsyncedAside && (quality == codec.TimeUnsynced || m.Header[HeaderProperty+protocol.PropTimeQuality] == unsynced) {
 		return faultOf(reasons.Unsynced, "the vehicle's clock was not set")
 	}
 	if t.Ahead > 0 && last > received.Add(t.Ahead).UnixMicro() {

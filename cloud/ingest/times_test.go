@@ -103,6 +103,29 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestUnsynced: a batch of a clock that nothing has set is stored and marked, or set aside where that is asked for.
+func TestUnsynced(t *testing.T) {
+	for _, aside := range []bool{false, true} {
+		bounds := ingest.StrictTimes()
+		bounds.UnsyncedAside = aside
+		b := newBench(t)
+		b.config = func(c *ingest.ProcessorConfig) { c.Times = bounds }
+		b.up.Publish(b.maker.message(b.maker.payload(1, func(h *codec.Header) { h.TimeQuality = codec.TimeUnsynced }), ""), func(uint64, error) {})
+		p, stop := b.start()
+		b.flush(p)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		letters := b.dead.all()
+		if got := len(stored(t, b.dir)); (got == 0) != aside || (len(letters) == 1) != aside {
+			t.Errorf("aside %v: got %d batches in the lake and %d dead letters", aside, got, len(letters))
+		}
+		if aside && letters[0].Header[ingest.HeaderReason] != string(reasons.Unsynced) {
+			t.Errorf("got the reason %s, want %s", letters[0].Header[ingest.HeaderReason], reasons.Unsynced)
+		}
+	}
+}
+
 // TestSetAsideIsReplayable: with the bounds opened a replay stores what was set aside.
 func TestSetAsideIsReplayable(t *testing.T) {
 	b := newBench(t)

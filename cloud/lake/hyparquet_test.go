@@ -147,7 +147,7 @@ func expected(s *codec.Schema, b *codec.Batch) (out []string) {
 					strconv.FormatInt(at, 10), "car1", string(b.ID.Device), b.ID.Boot.String(), strconv.FormatUint(b.ID.Seq, 10),
 					string(s.Campaign), sig.Bus, sig.Message, sig.Name, orNull(sig.VSS, sig.VSS != ""),
 					number(sig.Physical(raw)), strconv.FormatInt(raw, 10), orNull(sig.Text(raw)), orNull(sig.Unit, sig.Unit != ""),
-					`\N`, strconv.FormatInt(start.UnixMicro(), 10),
+					`\N`, `\N`, strconv.FormatInt(start.UnixMicro(), 10),
 				}, "\t"))
 			}
 		}

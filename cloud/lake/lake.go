@@ -32,6 +32,7 @@
 //	text         of the value table; null: it has none for raw
 //	unit         null: none
 //	purpose      under which it was collected; null: none was given
+//	time_quality of the vehicle's clock: gnss, ntp, rtc or unsynced; null: it did not say
 //	received     when the cloud got it: UTC, µs
 //
 // The rows of a file are sorted by vid, bus, message, signal and time, which its row groups

@@ -38,13 +38,14 @@ type sample struct {
 	Text     *string   `parquet:"text,optional"`
 	Unit     *string   `parquet:"unit,optional"`
 	Purpose  *string   `parquet:"purpose,optional"`
+	Quality  *string   `parquet:"time_quality,optional"`
 	// Received is null in old parts.
 	Received *time.Time `parquet:"received,optional,timestamp(microsecond)"`
 }
 
 func (s sample) String() string {
 	return fmt.Sprint(s.Time.UTC().Format(time.RFC3339Nano), " ", s.Vehicle, " ", s.Device, " ", s.Boot, " ", s.Seq, " ", s.Campaign, " ",
-		s.Bus, " ", s.Message, " ", s.Signal, " ", show(s.Path), " ", s.Value, " ", s.Raw, " ", show(s.Text), " ", show(s.Unit), " ", show(s.Purpose), " ", showTime(s.Received))
+		s.Bus, " ", s.Message, " ", s.Signal, " ", show(s.Path), " ", s.Value, " ", s.Raw, " ", show(s.Text), " ", show(s.Unit), " ", show(s.Purpose), " ", show(s.Quality), " ", showTime(s.Received))
 }
 
 func showTime(t *time.Time) string {
@@ -167,6 +168,7 @@ func TestRows(t *testing.T) {
 		{Group: 0, Time: []int64{start.UnixMicro() + 500, start.UnixMicro() + 1500}, Columns: [][]int64{{500, 65535}, {2, 9}}, Present: [][]uint64{nil, {1}}},
 	}}
 	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{0xab, 7: 0xcd}, Seq: 42}
+	b.TimeQuality = codec.TimeNTP
 	if err := w.Append("car1", "everything", "research", start.Add(time.Minute), s, b); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +178,7 @@ func TestRows(t *testing.T) {
 	if err := w.Commit(9, nil); err != nil {
 		t.Fatal(err)
 	}
-	const head, boot, end = " car1 tcu1 ", "ab000000000000cd 42 everything ", " research 12:01:00"
+	const head, boot, end = " car1 tcu1 ", "ab000000000000cd 42 everything ", " research ntp 12:01:00"
 	want := []string{
 		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Gear null 2 2 Größer null" + end,
 		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Speed null 0 500 null km/h" + end,

@@ -28,6 +28,7 @@ type rowType struct {
 	Text     *string `parquet:"text,optional,dict"`
 	Unit     *string `parquet:"unit,optional,dict"`
 	Purpose  *string `parquet:"purpose,optional,dict"`
+	Quality  *string `parquet:"time_quality,optional,dict"`
 	Received *int64  `parquet:"received,optional,timestamp(microsecond),dict"`
 }
 
@@ -48,6 +49,7 @@ const (
 	colText
 	colUnit
 	colPurpose
+	colTimeQuality
 	colReceived
 	columns
 )
@@ -154,6 +156,7 @@ func (p *partWriter) fill(rows *ordered, order []uint32) {
 		p.values[colText][i] = s.text(r.raw)
 		p.values[colUnit][i] = s.unit
 		p.values[colPurpose][i] = b.purpose
+		p.values[colTimeQuality][i] = b.quality
 		p.values[colReceived][i] = b.received
 	}
 }

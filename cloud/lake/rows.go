@@ -32,7 +32,7 @@ type row struct {
 
 // batchRef holds the columns that all rows of a batch share.
 type batchRef struct {
-	vid, did, boot, seq, campaign, purpose, received parquet.Value
+	vid, did, boot, seq, campaign, purpose, quality, received parquet.Value
 }
 
 // signalRef holds the columns that all rows of a signal share.
@@ -111,6 +111,7 @@ func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, 
 		seq:      parquet.Int64Value(int64(id.Seq)).Level(0, 0, colSeq),
 		campaign: text(colCampaign, string(campaign)),
 		purpose:  optional(colPurpose, purpose),
+		quality:  optional(colTimeQuality, b.TimeQuality.String()),
 		received: parquet.Int64Value(received.UnixMicro()).Level(0, 1, colReceived),
 	})
 	base, batch := l.signals.place(b.Schema, schema), uint32(len(l.batches)-1)

@@ -11,9 +11,10 @@
 //
 //	payload = batch / one zstd frame of it (RFC 8878), whichever is shorter
 //	batch = [
-//	  1,                                  ; layout version
+//	  1 / 2,                              ; layout version
 //	  schema: bstr .size 8,               ; start of the schema document's SHA-256
 //	  did: tstr, boot: bstr .size 8, seq: uint,
+//	  ? {* uint => int / bstr / tstr},    ; version 2: extensions, see extension.go
 //	  ? evicted: [+ [boot, from, to]],    ; sequences that the vehicle's buffer had to drop
 //	  t0: int,                            ; in units of the schema's tick since the Unix epoch
 //	  [* group],

@@ -7,8 +7,12 @@ import (
 	"telltale.dev/protocol/document"
 )
 
-// BatchVersion is the layout version of batches, their first element.
-const BatchVersion = 1
+// Layout versions of batches, their first element. Version 1 has no extensions; it is written
+// when there are none, so that a cloud of before takes it, too.
+const (
+	batchVersion1 = 1
+	BatchVersion  = 2
+)
 
 // Header is what a ledger needs to know of a batch.
 type Header struct {
@@ -18,6 +22,8 @@ type Header struct {
 	Evicted []protocol.SeqRange
 	// Drops is the number of frames lost on the bus since the last batch.
 	Drops uint64
+	// TimeQuality is that of the times of the batch's rows.
+	TimeQuality TimeQuality
 }
 
 func (h *Header) validate() error {
@@ -47,12 +53,20 @@ func (h *Header) append(dst []byte) []byte {
 	if h.Drops > 0 {
 		elements += 2
 	}
+	version := uint64(batchVersion1)
+	if h.TimeQuality != TimeUnknown {
+		version = BatchVersion
+		elements++
+	}
 	dst = appendHead(dst, majorArray, uint64(elements))
-	dst = appendHead(dst, majorUint, BatchVersion)
+	dst = appendHead(dst, majorUint, version)
 	dst = appendBytes(dst, h.Schema[:])
 	dst = append(appendHead(dst, majorText, uint64(len(h.ID.Device))), h.ID.Device...)
 	dst = appendBytes(dst, h.ID.Boot[:])
 	dst = appendHead(dst, majorUint, h.ID.Seq)
+	if version == BatchVersion {
+		dst = h.appendExtensions(dst)
+	}
 	if len(h.Evicted) > 0 {
 		dst = appendHead(dst, majorArray, uint64(len(h.Evicted)))
 		for i := range h.Evicted {
@@ -76,7 +90,7 @@ func (h *Header) appendTail(dst []byte) []byte {
 
 // header reads what append wrote, and says whether a tail follows the groups.
 func (r *reader) header() (h Header, tail bool, err error) {
-	elements, err := r.array(10, "an array of at most 10 elements")
+	elements, err := r.array(11, "an array of at most 11 elements")
 	if err != nil {
 		return h, false, err
 	}
@@ -84,8 +98,8 @@ func (r *reader) header() (h Header, tail bool, err error) {
 	if err != nil {
 		return h, false, err
 	}
-	if version != BatchVersion {
-		return h, false, fmt.Errorf("version %d, expected %d: %w", version, BatchVersion, ErrVersion)
+	if version < batchVersion1 || version > BatchVersion {
+		return h, false, fmt.Errorf("version %d, expected %d or %d: %w", version, batchVersion1, BatchVersion, ErrVersion)
 	}
 	if err := r.exactly(h.Schema[:], "a schema id"); err != nil {
 		return h, false, err
@@ -94,6 +108,12 @@ func (r *reader) header() (h Header, tail bool, err error) {
 		return h, false, err
 	}
 	used := 7
+	if version == BatchVersion {
+		used++
+		if err := r.extensions(&h); err != nil {
+			return h, false, err
+		}
+	}
 	if major, _, err := r.peek(); err == nil && major == majorArray {
 		used++
 		if h.Evicted, err = r.evicted(); err != nil {

@@ -107,7 +107,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nothing", nil, document.ErrMalformed},
 		{"a map", []byte{0xA0}, document.ErrMalformed},
 		{"text", []byte("VERSION"), document.ErrMalformed},
-		{"another version", array(t, 2, make([]byte, 8), "a", make([]byte, 8), 1, 0, []any{}), codec.ErrVersion},
+		{"another version", array(t, 3, make([]byte, 8), "a", make([]byte, 8), 1, 0, []any{}), codec.ErrVersion},
 		{"a short schema id", array(t, 1, make([]byte, 7), "a", make([]byte, 8), 1, 0, []any{}), document.ErrMalformed},
 		{"a bad device", array(t, 1, make([]byte, 8), "a/b", make([]byte, 8), 1, 0, []any{}), document.ErrMalformed},
 		{"sequence 0", array(t, 1, make([]byte, 8), "a", make([]byte, 8), 0, 0, []any{}), document.ErrMalformed},

@@ -198,6 +198,7 @@ type (
 		Seq     uint64      `json:"seq"`
 		Evicted []rangeView `json:"evicted,omitempty"`
 		Drops   uint64      `json:"drops,omitempty"`
+		Quality string      `json:"time_quality,omitempty"`
 		Start   string      `json:"start,omitempty"`
 		Note    string      `json:"note,omitempty"`
 		Groups  any         `json:"groups"`
@@ -238,6 +239,7 @@ func inspectBatch(plain []byte, schema func(protocol.SchemaID) (*Schema, bool)) 
 	}
 	view := batchView{
 		Schema: h.Schema.String(), Device: string(h.ID.Device), Boot: h.ID.Boot.String(), Seq: h.ID.Seq,
+		Quality: h.TimeQuality.String(),
 	}
 	for _, e := range h.Evicted {
 		view.Evicted = append(view.Evicted, rangeView{e.Boot.String(), e.From, e.To})
