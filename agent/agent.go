@@ -48,7 +48,6 @@ type Config struct {
 	// Inputs are the buses, in the order of the plan's.
 	Inputs []frames.Input
 	Plan   *dbc.Plan
-	Hashes [][32]byte // SHA-256 of the DBC files
 	// Default is collected while the cloud has not said otherwise; empty means everything.
 	Default []campaigns.Campaign
 	// Endpoints are the brokers, tried in turn.
@@ -133,7 +132,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	a.frames = frames.New(frames.Config{Inputs: cfg.Inputs, Log: cfg.Log})
 	a.signals = signals.New(cfg.Plan, names, a.frames.Release)
 	a.campaign = campaign.New(campaign.Config{
-		Plan: cfg.Plan, Hashes: cfg.Hashes, Save: a.saver(schemas), Release: a.signals.Release, Interest: a.narrow, Log: cfg.Log,
+		Catalogue: cfg.Plan.Catalogue(), Save: a.saver(schemas), Release: a.signals.Release, Interest: a.narrow, Log: cfg.Log,
 	})
 	a.batch = batch.New(batch.Config{
 		Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Store: a.buffer,
@@ -235,8 +234,8 @@ func (a *Agent) firmware() update.Config {
 }
 
 // narrow lets the drivers keep away what no campaign wants. Inputs are in the order of the plan's buses.
-func (a *Agent) narrow(buses []campaign.Interest) {
-	for i, wanted := range buses {
+func (a *Agent) narrow(wanted []bool) {
+	for i, wanted := range signals.Interests(a.cfg.Plan, wanted) {
 		switch {
 		case wanted.Everything:
 			a.frames.SetFilters(i, nil)

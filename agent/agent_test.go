@@ -24,9 +24,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // configOf is an agent of the RAV4 whose broker does not answer.
 func configOf(t *testing.T, data string, hub *virtual.Hub) agent.Config {
 	t.Helper()
-	p, hashes := plan(t, rav4)
+	p := plan(t, rav4)
 	cfg := agent.Config{
-		Data: data, Vehicle: "car", Device: "tcu", Version: "test", Plan: p, Hashes: hashes,
+		Data: data, Vehicle: "car", Device: "tcu", Version: "test", Plan: p,
 		Endpoints: []string{"mqtt://127.0.0.1:1"}, Drain: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
 		Timing: agent.Timing{BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond},
 	}
@@ -61,7 +61,7 @@ func TestStopOffline(t *testing.T) {
 	go func() { ended <- a.Run(ctx) }()
 	wait(t, func() bool { return a.Status().Attached == 2 })
 
-	p, _ := plan(t, rav4)
+	p := plan(t, rav4)
 	raw := make([]int64, p.MaxSignals())
 	var sent, decoded, samples uint64
 	for _, b := range blocks(t, "rav4.log.zst", []string{"can0", "can1"}) {

@@ -32,10 +32,9 @@ type source struct {
 var rav4 = []source{{"can0", "toyota_new_mc_pt.dbc", false}, {"can1", "toyota_adas.dbc", false}}
 
 // plan compiles DBC files of the recordings.
-func plan(t testing.TB, sources []source) (*dbc.Plan, [][32]byte) {
+func plan(t testing.TB, sources []source) *dbc.Plan {
 	t.Helper()
 	var in []dbc.Source
-	var hashes [][32]byte
 	for _, s := range sources {
 		text, err := os.ReadFile(filepath.Join(recordings, s.file))
 		if err != nil {
@@ -46,13 +45,12 @@ func plan(t testing.TB, sources []source) (*dbc.Plan, [][32]byte) {
 			t.Fatal(err)
 		}
 		in = append(in, dbc.Source{Bus: s.bus, Files: []*dbc.File{f}, J1939: s.j1939})
-		hashes = append(hashes, f.Hash)
 	}
 	p, _, err := dbc.Compile(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p, hashes
+	return p
 }
 
 // blocks reads a recording as the driver would hand it on: blocks of one bus, in the order of time.
@@ -111,12 +109,12 @@ func (discard) PendingEvicted() []protocol.SeqRange                  { return ni
 // zstd. Times go on from drive to drive. The figure is CPU of the process per sample.
 func BenchmarkPipeline(b *testing.B) {
 	buses := []string{"can0", "can1"}
-	p, hashes := plan(b, rav4)
+	p := plan(b, rav4)
 	list := blocks(b, "rav4.log.zst", buses)
 	log := slog.New(slog.DiscardHandler)
 	free := make(chan *frames.Block, framesQueue)
 	decoder := signals.New(p, buses, func(f *frames.Block) { free <- f })
-	collector := campaign.New(campaign.Config{Plan: p, Hashes: hashes, Log: log, Release: decoder.Release,
+	collector := campaign.New(campaign.Config{Catalogue: p.Catalogue(), Log: log, Release: decoder.Release,
 		Save: func(protocol.SchemaHash, []byte) error { return nil }})
 	apply, err := collector.Prepare([]campaigns.Campaign{campaigns.Everything()})
 	if err != nil {

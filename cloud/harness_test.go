@@ -25,6 +25,7 @@ import (
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/signal"
 )
 
 // patience is how long a test waits for what must come.
@@ -331,8 +332,8 @@ func newTelemetry(t *testing.T, campaign protocol.CampaignID) *telemetry {
 	s := &codec.Schema{
 		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: codec.DefaultTick, Mode: protocol.ModeAll,
 		Signals: []codec.Signal{
-			{Name: "SPEED", Unit: "km/h", Message: "SPEED", Bus: "can0", ID: 0xb4, Start: 0, Length: 16, Scale: "0.01"},
-			{Name: "GEAR", Message: "SPEED", Bus: "can0", ID: 0xb4, Start: 16, Length: 4, Values: map[int64]string{3: "D"}},
+			{Name: "SPEED", Unit: "km/h", Message: "SPEED", Bus: "can0", CAN: &signal.Bits{ID: 0xb4, Start: 0, Length: 16}, Scale: "0.01"},
+			{Name: "GEAR", Message: "SPEED", Bus: "can0", CAN: &signal.Bits{ID: 0xb4, Start: 16, Length: 4}, Values: map[int64]string{3: "D"}},
 		},
 		Groups: [][]uint32{{0, 1}},
 	}

@@ -23,6 +23,7 @@ import (
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/signal"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,7 +37,7 @@ const start = int64(1_700_000_000_000_000)
 func ruleOf(id string, width int, class protocol.Priority, age time.Duration) *campaign.Rule {
 	s := &codec.Schema{Version: 1, Campaign: "c", Rule: id, Tick: 1000, Mode: protocol.ModeAll, Groups: [][]uint32{nil}}
 	for i := range width {
-		s.Signals = append(s.Signals, codec.Signal{Name: "s", Message: "M", Bus: "can0", Start: i, Length: 1, Scale: "1", Offset: "0"})
+		s.Signals = append(s.Signals, codec.Signal{Name: "s", Message: "M", Bus: "can0", CAN: &signal.Bits{Start: i, Length: 1}, Scale: "1", Offset: "0"})
 		s.Groups[0] = append(s.Groups[0], uint32(i))
 	}
 	_, hash, err := s.Encode()

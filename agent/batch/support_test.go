@@ -53,7 +53,6 @@ func pages(n int, start int64) (list []can.Frame) {
 // recording is the RAV4's drive: its plan, and its frames by bus.
 type recording struct {
 	plan   *dbc.Plan
-	hashes [][32]byte
 	frames [][]can.Frame
 	all    []numbered // in the order of the log
 }
@@ -76,7 +75,6 @@ var rav4 = sync.OnceValue(func() *recording {
 			panic(err)
 		}
 		sources = append(sources, dbc.Source{Bus: inputs[i], Files: []*dbc.File{f}})
-		r.hashes = append(r.hashes, f.Hash)
 	}
 	f, _, err := dbc.Parse("made-up.dbc", []byte(madeUp))
 	if err != nil {
@@ -148,7 +146,7 @@ func newPipeline(t testing.TB, r *recording, add func(*campaign.Block)) *pipelin
 	}
 	p.decoder = signals.New(r.plan, inputs, func(*frames.Block) {})
 	p.collector = campaign.New(campaign.Config{
-		Plan: r.plan, Hashes: r.hashes, Release: p.decoder.Release, Log: slog.New(slog.DiscardHandler),
+		Catalogue: r.plan.Catalogue(), Release: p.decoder.Release, Log: slog.New(slog.DiscardHandler),
 		Save: func(h protocol.SchemaHash, doc []byte) error {
 			if sha256.Sum256(doc) != h {
 				return fmt.Errorf("schema has another hash")

@@ -17,7 +17,7 @@ import (
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
-	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
 // ErrUnknownSignal is wrapped when a campaign asks for signals that the vehicle does not have.
@@ -65,13 +65,13 @@ func (b *Block) add(rule, group int32, t int64, raw []int64, take []int) {
 
 // Config of a Collector. Every field but Interest is required.
 type Config struct {
-	Plan   *dbc.Plan
-	Hashes [][32]byte // SHA-256 of the DBC files, for the schemas
+	Catalogue *signal.Catalogue
 	// Save keeps a schema document on disk before the first batch that needs it.
 	Save    func(protocol.SchemaHash, []byte) error
 	Release func(*signals.Block)
-	// Interest is told what is wanted of each bus of the plan whenever a set is put in force; nil: nobody asks.
-	Interest func([]Interest)
+	// Interest is told, by position in the catalogue, which signals are wanted whenever a set is put in force. It gets
+	// nil when there is no rule at all; the slice is not to be changed. nil: nobody asks.
+	Interest func(signals []bool)
 	Log      *slog.Logger
 }
 
@@ -107,7 +107,7 @@ func (c *Collector) Stats() Stats { return Stats{LeftOut: c.leftOut.Load()} }
 // Check compiles one campaign without putting it in force. The error says what
 // does not fit the vehicle; it wraps ErrUnknownSignal or campaigns.ErrInvalid.
 func (c *Collector) Check(doc *campaigns.Campaign) error {
-	_, err := compile(c.cfg.Plan, c.cfg.Hashes, doc)
+	_, err := compile(c.cfg.Catalogue, doc)
 	return err
 }
 
@@ -116,7 +116,7 @@ func (c *Collector) Check(doc *campaigns.Campaign) error {
 // old set has too go on undisturbed. On an error nothing has changed. Sets may
 // be prepared and put in force from any goroutine, one at a time.
 func (c *Collector) Prepare(set []campaigns.Campaign) (apply func(), err error) {
-	rules, err := compileSet(c.cfg.Plan, c.cfg.Hashes, set)
+	rules, err := compileSet(c.cfg.Catalogue, set)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (c *Collector) Prepare(set []campaigns.Campaign) (apply func(), err error) 
 			return nil, err
 		}
 	}
-	wanted := interests(c.cfg.Plan, rules)
+	wanted := wantedSignals(c.cfg.Catalogue, rules)
 	return func() {
 		select {
 		case <-c.changes: // a set that Run has not seen yet is superseded
@@ -214,7 +214,7 @@ func (c *Collector) adopt(rules []*Rule, b *Block) {
 		if j := slices.IndexFunc(c.rules, r.same); j >= 0 {
 			rules[i], states[i] = c.rules[j], c.state[j]
 		} else {
-			states[i] = newState(r, len(c.cfg.Plan.Buses()))
+			states[i] = newState(r, len(c.cfg.Catalogue.Sources))
 		}
 	}
 	for j, s := range c.state {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
 // extend handles a truncated frame with signals that rule k wants: the rule is
@@ -19,12 +19,12 @@ func (c *Collector) extend(ctx context.Context, k int, layout int32) bool {
 		c.leftOut.Add(1)
 		return false
 	}
-	next, err := r.extend(c.cfg.Plan, c.cfg.Hashes, layout)
+	next, err := r.extend(c.cfg.Catalogue, layout)
 	if err == nil {
 		err = c.save(ctx, next)
 	}
 	if err != nil {
-		c.cfg.Log.Error("truncated frames are left out", "rule", r.ID, "message", c.cfg.Plan.MessageName(int(layout)), "error", err)
+		c.cfg.Log.Error("truncated frames are left out", "rule", r.ID, "message", c.cfg.Catalogue.MessageOf(int(layout)), "error", err)
 		if s.refused == nil {
 			s.refused = make([]bool, len(r.groups))
 		}
@@ -67,16 +67,16 @@ func (c *Collector) save(ctx context.Context, r *Rule) error {
 
 // extend makes the rule that also takes the short layouts of layout's message,
 // which come into the schema only when a truncated frame was really seen.
-func (r *Rule) extend(plan *dbc.Plan, hashes [][32]byte, layout int32) (*Rule, error) {
+func (r *Rule) extend(cat *signal.Catalogue, layout int32) (*Rule, error) {
 	next := *r
 	next.layouts = append([]int(nil), r.layouts...)
-	message := plan.Layouts()[layout].Message
-	for l, other := range plan.Layouts() {
+	message := cat.Groups[layout].Message
+	for l, other := range cat.Groups {
 		if other.Short && other.Message == message && r.takes(other) {
 			next.layouts = append(next.layouts, l)
 		}
 	}
-	if err := next.build(plan, hashes); err != nil {
+	if err := next.build(cat); err != nil {
 		return nil, err
 	}
 	if len(next.Schema.Signals) != len(r.Schema.Signals) {

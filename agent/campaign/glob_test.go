@@ -28,7 +28,7 @@ func TestSlashInName(t *testing.T) {
 	}
 	for path, want := range map[string]int{"*.*.*": 2, "can0.Battery.*Power*": 1, "*.*.Battery Potential / Power Input ?": 1} {
 		c := campaign.New(campaign.Config{
-			Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
+			Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
 			Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
 		})
 		doc := campaigns.Everything()

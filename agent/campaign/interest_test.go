@@ -43,13 +43,13 @@ func fleet(t testing.TB) *dbc.Plan {
 }
 
 // interest puts campaigns in force, one for each list of paths; a nil list is one of all signals.
-func interest(t testing.TB, plan *dbc.Plan, lists ...[]string) []campaign.Interest {
+func interest(t testing.TB, plan *dbc.Plan, lists ...[]string) []signals.Interest {
 	t.Helper()
-	var got []campaign.Interest
+	var got []signals.Interest
 	c := campaign.New(campaign.Config{
-		Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
+		Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
 		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
-		Interest: func(list []campaign.Interest) { got = list },
+		Interest: func(wanted []bool) { got = signals.Interests(plan, wanted) },
 	})
 	var set []campaigns.Campaign
 	for i, paths := range lists {
@@ -150,11 +150,11 @@ func TestInterestLosesNothing(t *testing.T) {
 }
 
 // interestOf is interest for one campaign inside a rapid check.
-func interestOf(t *rapid.T, plan *dbc.Plan, paths []string) (got []campaign.Interest) {
+func interestOf(t *rapid.T, plan *dbc.Plan, paths []string) (got []signals.Interest) {
 	c := campaign.New(campaign.Config{
-		Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
+		Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
 		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
-		Interest: func(list []campaign.Interest) { got = list },
+		Interest: func(wanted []bool) { got = signals.Interests(plan, wanted) },
 	})
 	doc := campaigns.Everything()
 	doc.Spec.Signals = map[string]campaigns.SignalSelector{}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
 // Bounds of the search for near names: it is made once for each campaign that asks for a
@@ -18,7 +18,7 @@ const (
 
 // near gives the "bus.message.signal" of the plan that a pattern may have meant, the
 // nearest first: those that differ in at most a quarter of its letters, or two.
-func near(plan *dbc.Plan, pattern string) []string {
+func near(cat *signal.Catalogue, pattern string) []string {
 	type candidate struct {
 		name     string
 		distance int
@@ -28,11 +28,11 @@ func near(plan *dbc.Plan, pattern string) []string {
 	limit := max(2, len(strings.Trim(want, "*"))/4)
 	compared := 0
 	var rows [2][]int
-	for i := range plan.Signals() {
+	for i := range cat.Signals {
 		if compared++; compared > maxCompared {
 			break
 		}
-		s := &plan.Signals()[i]
+		s := &cat.Signals[i]
 		name := s.Bus + "." + s.Message + "." + s.Name
 		if d := distance(want, strings.ToLower(name[:min(len(name), maxNearLength)]), limit, &rows); d <= limit {
 			found = append(found, candidate{name, d})

@@ -27,7 +27,7 @@ func collector(t *testing.T, text string) *campaign.Collector {
 		t.Fatal(err)
 	}
 	return campaign.New(campaign.Config{
-		Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
+		Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
 		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/codec"
-	"telltale.dev/protocol/dbc"
 	"telltale.dev/protocol/delivery"
+	"telltale.dev/protocol/signal"
 	"telltale.dev/protocol/topics"
 )
 
@@ -56,7 +56,7 @@ func (r *Rule) same(o *Rule) bool {
 const maxSetRules = 64
 
 // compileSet makes the rules of campaigns that are in force together.
-func compileSet(plan *dbc.Plan, hashes [][32]byte, set []campaigns.Campaign) (rules []*Rule, err error) {
+func compileSet(cat *signal.Catalogue, set []campaigns.Campaign) (rules []*Rule, err error) {
 	ids := make(map[protocol.CampaignID]bool, len(set))
 	for i := range set {
 		id := set[i].Metadata.ID
@@ -64,7 +64,7 @@ func compileSet(plan *dbc.Plan, hashes [][32]byte, set []campaigns.Campaign) (ru
 			return nil, fmt.Errorf("campaign %s: expected once: %w", id, campaigns.ErrInvalid)
 		}
 		ids[id] = true
-		compiled, err := compile(plan, hashes, &set[i])
+		compiled, err := compile(cat, &set[i])
 		if err != nil {
 			return nil, fmt.Errorf("campaign %s: %w", id, err)
 		}
@@ -76,11 +76,11 @@ func compileSet(plan *dbc.Plan, hashes [][32]byte, set []campaigns.Campaign) (ru
 }
 
 // compile makes the rules of one campaign. The error names the rule or signal that does not fit the vehicle.
-func compile(plan *dbc.Plan, hashes [][32]byte, c *campaigns.Campaign) ([]*Rule, error) {
+func compile(cat *signal.Catalogue, c *campaigns.Campaign) ([]*Rule, error) {
 	var rules []*Rule
 	for i := range c.Spec.Collect {
 		doc := &c.Spec.Collect[i]
-		selected, err := selectSignals(plan, c, doc)
+		selected, err := selectSignals(cat, c, doc)
 		if err != nil {
 			return nil, err
 		}
@@ -90,12 +90,12 @@ func compile(plan *dbc.Plan, hashes [][32]byte, c *campaigns.Campaign) ([]*Rule,
 			Class: delivery.Of(topics.Topic{Kind: topics.Telemetry}).Class(c.Class()), Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), Bytes: limits.SizeLimit(),
 			interval: doc.Interval().Microseconds(), tick: c.Spec.Encoding.TickOf().Microseconds(), selected: selected,
 		}
-		for l, layout := range plan.Layouts() {
+		for l, layout := range cat.Groups {
 			if !layout.Short && r.takes(layout) {
 				r.layouts = append(r.layouts, l)
 			}
 		}
-		if err := r.build(plan, hashes); err != nil {
+		if err := r.build(cat); err != nil {
 			return nil, err
 		}
 		r.base = r.Hash
@@ -104,7 +104,7 @@ func compile(plan *dbc.Plan, hashes [][32]byte, c *campaigns.Campaign) ([]*Rule,
 	return rules, nil
 }
 
-func (r *Rule) takes(layout dbc.Layout) bool {
+func (r *Rule) takes(layout signal.Group) bool {
 	for _, s := range layout.Signals {
 		if r.selected[s] {
 			return true
@@ -117,8 +117,8 @@ func (r *Rule) takes(layout dbc.Layout) bool {
 const maxSchema = protocol.MaxPacket - 1<<10
 
 // build makes schema and tables from r.layouts.
-func (r *Rule) build(plan *dbc.Plan, hashes [][32]byte) (err error) {
-	r.Schema, r.take = codec.SchemaOf(plan, r.Campaign, r.ID, r.Mode, hashes, r.layouts, func(s int) bool { return r.selected[s] })
+func (r *Rule) build(cat *signal.Catalogue) (err error) {
+	r.Schema, r.take = codec.SchemaOf(cat, r.Campaign, r.ID, r.Mode, r.layouts, func(s int) bool { return r.selected[s] })
 	r.Schema.Tick = r.tick
 	if r.doc, r.Hash, err = r.Schema.Encode(); err != nil {
 		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
@@ -131,15 +131,15 @@ func (r *Rule) build(plan *dbc.Plan, hashes [][32]byte) (err error) {
 		return fmt.Errorf("rule %s: the schema of %d signals has %d bytes, expected at most %d: choose fewer signals in spec.signals: %w",
 			r.ID, len(r.Schema.Signals), len(wire), maxSchema, campaigns.ErrInvalid)
 	}
-	return r.index(plan)
+	return r.index(cat)
 }
 
 // maxRow is the widest row, so that a block of them fits into a batch.
 const maxRow = 4096
 
 // index makes the tables by layout and by group.
-func (r *Rule) index(plan *dbc.Plan) error {
-	all := plan.Layouts()
+func (r *Rule) index(cat *signal.Catalogue) error {
+	all := cat.Groups
 	r.groups = make([]int32, len(all))
 	for l, layout := range all {
 		r.groups[l] = notTaken
@@ -151,9 +151,9 @@ func (r *Rule) index(plan *dbc.Plan) error {
 	carriers := make([]int, len(r.Schema.Signals))
 	for g, l := range r.layouts {
 		r.groups[l] = int32(g)
-		r.buses[g] = plan.Messages()[all[l].Message].Bus
+		r.buses[g] = cat.SourceOf(l)
 		if len(r.take[g]) > maxRow {
-			return fmt.Errorf("rule %s: message %s has %d signals, expected at most %d: %w", r.ID, plan.MessageName(l), len(r.take[g]), maxRow, campaigns.ErrInvalid)
+			return fmt.Errorf("rule %s: message %s has %d signals, expected at most %d: %w", r.ID, cat.MessageOf(l), len(r.take[g]), maxRow, campaigns.ErrInvalid)
 		}
 		if len(r.take[g]) == len(all[l].Signals) {
 			r.take[g] = nil
@@ -168,15 +168,29 @@ func (r *Rule) index(plan *dbc.Plan) error {
 	return nil
 }
 
+// wantedSignals says which signals of the catalogue rules want, nil when there is no rule.
+func wantedSignals(cat *signal.Catalogue, rules []*Rule) []bool {
+	if len(rules) == 0 {
+		return nil
+	}
+	wanted := make([]bool, len(cat.Signals))
+	for _, r := range rules {
+		for s, selected := range r.selected {
+			wanted[s] = wanted[s] || selected
+		}
+	}
+	return wanted
+}
+
 // selectSignals says for each global signal whether the rule collects it.
-func selectSignals(plan *dbc.Plan, c *campaigns.Campaign, rule *campaigns.Rule) ([]bool, error) {
+func selectSignals(cat *signal.Catalogue, c *campaigns.Campaign, rule *campaigns.Rule) ([]bool, error) {
 	names := slices.Clone(rule.Signals)
 	if len(names) == 0 {
 		for name := range c.Spec.Signals {
 			names = append(names, name)
 		}
 	}
-	selected := make([]bool, len(plan.Signals()))
+	selected := make([]bool, len(cat.Signals))
 	if len(names) == 0 {
 		for i := range selected {
 			selected[i] = true
@@ -185,8 +199,8 @@ func selectSignals(plan *dbc.Plan, c *campaigns.Campaign, rule *campaigns.Rule) 
 	}
 	slices.Sort(names) // so that of several wrong ones always the same is named
 	for _, name := range names {
-		if !choose(plan, c.Spec.Signals[name].Path, selected) {
-			return nil, unknownSignal(plan, name, c.Spec.Signals[name].Path)
+		if !choose(cat, c.Spec.Signals[name].Path, selected) {
+			return nil, unknownSignal(cat, name, c.Spec.Signals[name].Path)
 		}
 	}
 	return selected, nil
@@ -196,9 +210,9 @@ func selectSignals(plan *dbc.Plan, c *campaigns.Campaign, rule *campaigns.Rule) 
 const maxRepeated = 100
 
 // unknownSignal says which path matches nothing, and what it may have meant.
-func unknownSignal(plan *dbc.Plan, alias, path string) error {
+func unknownSignal(cat *signal.Catalogue, alias, path string) error {
 	text := fmt.Sprintf("spec.signals.%.64s.path: no signal of this vehicle matches %.*s", alias, maxRepeated, path)
-	if names := near(plan, path); len(names) > 0 {
+	if names := near(cat, path); len(names) > 0 {
 		text += "; near it: " + strings.Join(names, ", ")
 	}
 	return &unknownSignalError{text}
@@ -212,18 +226,18 @@ func (e *unknownSignalError) Error() string { return e.text }
 func (e *unknownSignalError) Unwrap() error { return ErrUnknownSignal }
 
 // choose marks the signals that match "bus.message.signal"; false when there is none.
-func choose(plan *dbc.Plan, pattern string, selected []bool) (found bool) {
+func choose(cat *signal.Catalogue, pattern string, selected []bool) (found bool) {
 	parts := strings.SplitN(pattern, ".", 3)
 	if len(parts) != 3 {
 		return false
 	}
-	for _, m := range plan.Messages() {
-		if !glob(parts[0], plan.Buses()[m.Bus]) || !glob(parts[1], m.Name) {
+	for _, m := range cat.Messages {
+		if !glob(parts[0], cat.Sources[m.Source].Name) || !glob(parts[1], m.Name) {
 			continue
 		}
-		for i, s := range m.Signals {
-			if glob(parts[2], s.Name) {
-				selected[m.First+i], found = true, true
+		for i := m.First; i < m.First+m.Count; i++ {
+			if glob(parts[2], cat.Signals[i].Name) {
+				selected[i], found = true, true
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func TestFirstBlock(t *testing.T) {
 	}
 	for range 100 { // a choice between two that are ready is random
 		c := campaign.New(campaign.Config{
-			Plan: plan, Save: func(protocol.SchemaHash, []byte) error { return nil },
+			Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
 			Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
 		})
 		apply, err := c.Prepare([]campaigns.Campaign{campaigns.Everything()})

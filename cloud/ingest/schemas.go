@@ -7,6 +7,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
 )
 
@@ -59,6 +60,9 @@ func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (*codec.Sc
 func parseSchema(doc []byte, id protocol.SchemaID) (s *codec.Schema, f *fault) {
 	defer guard(&f)
 	s, err := codec.ParseSchema(doc)
+	if errors.Is(err, document.ErrNotSupported) || errors.Is(err, codec.ErrVersion) { // of a later version, not damaged
+		return nil, faultOf(reasons.NotSupported, "schema %s: %w", id, err)
+	}
 	if err != nil {
 		return nil, faultOf(reasons.Undecodable, "schema %s: %w", id, err)
 	}

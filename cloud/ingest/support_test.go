@@ -25,6 +25,7 @@ import (
 	"telltale.dev/cloud/lake"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/signal"
 	"telltale.dev/protocol/topics"
 )
 
@@ -175,8 +176,8 @@ func testSchema(tb testing.TB, campaign protocol.CampaignID) (doc []byte, hash p
 	s := codec.Schema{
 		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
 		Signals: []codec.Signal{
-			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", ID: 0x100, Length: 16, Scale: "0.01"},
-			{Name: "Gear", Message: "Motion", Bus: "can0", ID: 0x100, Start: 16, Length: 4},
+			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Length: 16}, Scale: "0.01"},
+			{Name: "Gear", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Start: 16, Length: 4}},
 		},
 		Groups: [][]uint32{{0, 1}},
 	}

@@ -7,6 +7,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/signal"
 )
 
 // drive is like ten seconds of a car: 60 messages of 12 signals, 100 or 10 rows a second each.
@@ -20,7 +21,7 @@ func drive(tb testing.TB) (*codec.Schema, *codec.Batch) {
 		for k := range 12 {
 			sig := codec.Signal{
 				Name: fmt.Sprintf("SIGNAL_%d_%d", m, k), Unit: "km/h", Message: fmt.Sprintf("MESSAGE_%d", m), Bus: "can0",
-				ID: 0x100, Start: k, Length: 12, Scale: "0.01", Offset: "-10",
+				CAN: &signal.Bits{ID: 0x100, Start: k, Length: 12}, Scale: "0.01", Offset: "-10",
 			}
 			if k == 0 {
 				sig.Values = map[int64]string{0: "off", 1: "on"}

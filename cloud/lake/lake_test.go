@@ -19,6 +19,7 @@ import (
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/signal"
 )
 
 // sample is a row as a reader sees it.
@@ -68,9 +69,9 @@ func schema(tb testing.TB) *codec.Schema {
 	s := codec.Schema{
 		Version: codec.SchemaVersion, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
 		Signals: []codec.Signal{
-			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", ID: 0x100, Length: 16, Scale: "0.01", Offset: "-5"},
-			{Name: "Gear", Message: "Motion", Bus: "can0", ID: 0x100, Start: 16, Length: 4, Values: map[int64]string{1: "Drive", 2: "Größer"}},
-			{Name: "Ratio", Unit: "1", Message: "Float", Bus: "can1", ID: can.Extended | 0x200, Length: 64, IEEE: 64, VSS: "Vehicle.Ratio"},
+			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Length: 16}, Scale: "0.01", Offset: "-5"},
+			{Name: "Gear", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Start: 16, Length: 4}, Values: map[int64]string{1: "Drive", 2: "Größer"}},
+			{Name: "Ratio", Unit: "1", Message: "Float", Bus: "can1", CAN: &signal.Bits{ID: can.Extended | 0x200, Length: 64}, IEEE: 64, VSS: "Vehicle.Ratio"},
 		},
 		Groups: [][]uint32{{0, 1}, {2}},
 	}

@@ -8,7 +8,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
-	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
 // Bounds of a batch, so that a wrong clock costs a wrong date and not a file for
@@ -39,8 +39,8 @@ type batchRef struct {
 type signalRef struct {
 	bus, message, name, path, unit parquet.Value
 	signal                         *codec.Signal
-	number                         dbc.Number
-	texts                          map[int64]parquet.Value // of the value table, by dbc.Number.Key
+	number                         signal.Number
+	texts                          map[int64]parquet.Value // of the value table, by signal.Number.Key
 }
 
 // signalTable gives the signals of each schema consecutive places.

@@ -21,12 +21,12 @@ const recordings = "../../simulator/recordings"
 // rav4 gives the recorded car's signals in batches of the given age, decoded as the processor does.
 func rav4(b *testing.B, age time.Duration) (*codec.Schema, []*codec.Batch) {
 	b.Helper()
-	plan, hashes := plan(b, "toyota_new_mc_pt.dbc", "toyota_adas.dbc")
+	plan := plan(b, "toyota_new_mc_pt.dbc", "toyota_adas.dbc")
 	layouts := make([]int, len(plan.Layouts()))
 	for i := range layouts {
 		layouts[i] = i
 	}
-	s, _ := codec.SchemaOf(plan, "everything", "all", protocol.ModeAll, hashes, layouts, func(int) bool { return true })
+	s, _ := codec.SchemaOf(plan.Catalogue(), "everything", "all", protocol.ModeAll, layouts, func(int) bool { return true })
 	_, hash, err := s.Encode()
 	if err != nil {
 		b.Fatal(err)
@@ -60,10 +60,9 @@ func rav4(b *testing.B, age time.Duration) (*codec.Schema, []*codec.Batch) {
 	return s, batches
 }
 
-func plan(b *testing.B, files ...string) (*dbc.Plan, [][32]byte) {
+func plan(b *testing.B, files ...string) *dbc.Plan {
 	b.Helper()
 	var in []dbc.Source
-	var hashes [][32]byte
 	for i, name := range files {
 		text, err := os.ReadFile(filepath.Join(recordings, name))
 		if err != nil {
@@ -74,13 +73,12 @@ func plan(b *testing.B, files ...string) (*dbc.Plan, [][32]byte) {
 			b.Fatal(err)
 		}
 		in = append(in, dbc.Source{Bus: "can" + string(rune('0'+i)), Files: []*dbc.File{f}})
-		hashes = append(hashes, f.Hash)
 	}
 	plan, _, err := dbc.Compile(in)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return plan, hashes
+	return plan
 }
 
 func frames(b *testing.B, each func(bus string, f *can.Frame)) {

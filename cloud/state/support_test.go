@@ -12,6 +12,7 @@ import (
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/signal"
 )
 
 const car protocol.VehicleID = "car1"
@@ -27,7 +28,7 @@ func schema(n int) *codec.Schema {
 	var all []uint32
 	for i := range n {
 		s.Signals = append(s.Signals, codec.Signal{
-			Name: "s" + strconv.Itoa(i), Message: "M", Bus: "can0", Unit: "km/h", Scale: "0.5", Length: 16,
+			Name: "s" + strconv.Itoa(i), Message: "M", Bus: "can0", Unit: "km/h", Scale: "0.5", CAN: &signal.Bits{Length: 16},
 			Values: map[int64]string{3: "three"},
 		})
 		all = append(all, uint32(i))

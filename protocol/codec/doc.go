@@ -4,8 +4,9 @@
 // mean is in a schema document, which is known by its SHA-256 and never
 // changes. Everything that
 // is read is bounded and read strictly: no indefinite lengths, no duplicate
-// keys, no unknown fields, no bytes left over, and no more memory than a small
-// multiple of what the limits in limits.go allow.
+// keys, no bytes left over, and no more memory than a small multiple of what the
+// limits in limits.go allow. Fields that are not known are refused, but in
+// documents that have room for extension (document.UnmarshalOpen, schemas of version 2).
 //
 // A batch on the wire is
 //
@@ -25,6 +26,27 @@
 //
 // A trigger and trouble codes have their places in the design and are refused
 // until they mean something.
+//
+// A schema document is
+//
+//	schema = {
+//	  "v": 2, "campaign": tstr, "rule": tstr,
+//	  "tick": uint,                       ; µs for each unit of time
+//	  "mode": "all" / "grid" / "onchange",
+//	  ? "files": [* bstr .size 32],       ; hashes of the files that describe the signals
+//	  "signals": [* signal],
+//	  "groups": [* [+ uint]],             ; signals that arrive together, by their place in signals
+//	  ? "must": [* tstr],                 ; fields that a reader must not pass over
+//	}
+//	signal = {
+//	  "n": tstr, "bus": tstr, "msg": tstr, ? "u": tstr, ? "vss": tstr,
+//	  ? "signed": true, ? "ieee": 32 / 64, ? "scale": tstr, ? "offset": tstr, ? "val": {* int => tstr},
+//	  ("can": {"id": uint, ? "ext": true, ? "j1939": true, "start": uint, "len": uint, ? "be": true} //
+//	   "kind": tstr)                      ; gnss, workload, diagnostics, or of a later version
+//	}
+//
+// Version 1 has "dbc" instead of "files", the members of "can" in the signal
+// itself and no "kind"; it is written as long as it can say it, and read strictly.
 //
 // The package knows no topics, queues or files, asks no clock and starts no
 // goroutine. How frames become raw values is the business of protocol/dbc.

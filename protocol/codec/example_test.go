@@ -5,13 +5,14 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/signal"
 )
 
 // A vehicle writes rows of raw values; a cloud that knows the schema's document reads them.
 func Example() {
 	schema := &codec.Schema{
 		Version: codec.SchemaVersion, Campaign: "everything", Rule: "all", Tick: codec.DefaultTick, Mode: protocol.ModeAll,
-		Signals: []codec.Signal{{Name: "SPEED", Unit: "km/h", Message: "SPEED", Bus: "can0", ID: 0xB4, Length: 16, Scale: "0.01", Offset: "0"}},
+		Signals: []codec.Signal{{Name: "SPEED", Unit: "km/h", Message: "SPEED", Bus: "can0", CAN: &signal.Bits{ID: 0xB4, Length: 16}, Scale: "0.01", Offset: "0"}},
 		Groups:  [][]uint32{{0}},
 	}
 	doc, hash, err := schema.Encode()

@@ -16,6 +16,7 @@ const (
 	MaxSchemaSize = 4 << 20 // bytes of a schema document
 	MaxGroups     = 1 << 15 // groups of a schema
 	maxName       = 512     // bytes of a name, unit or value text in a schema
+	maxKind       = 32      // bytes of a signal's kind
 	maxDecimal    = 64      // bytes of a scale or offset in a schema
 	maxTick       = 60_000_000
 	maxTime       = 1 << 61 // µs before and after the Unix epoch; differences cannot overflow

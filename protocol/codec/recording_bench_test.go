@@ -223,7 +223,7 @@ func (r *recording) grid(t testing.TB, n int) (*codec.Schema, []row) {
 	random := rand.New(rand.NewPCG(4, 4))
 	random.Shuffle(len(pool), func(i, j int) { pool[i], pool[j] = pool[j], pool[i] })
 	pool = pool[:min(n, len(pool))]
-	s, take := codec.SchemaOf(r.plan, "grid", "slow", protocol.ModeGrid, r.hashes, r.layouts, func(signal int) bool {
+	s, take := codec.SchemaOf(r.plan.Catalogue(), "grid", "slow", protocol.ModeGrid, r.layouts, func(signal int) bool {
 		return slices.Contains(pool, int32(signal))
 	})
 	group := map[int]int{} // of a layout's position

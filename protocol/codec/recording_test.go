@@ -22,7 +22,6 @@ const recordings = "../../simulator/recordings"
 // recording is a real log, decoded.
 type recording struct {
 	plan    *dbc.Plan
-	hashes  [][32]byte
 	layouts []int
 	rows    []row
 	samples int
@@ -68,7 +67,6 @@ func load(t testing.TB, name string) *recording {
 			t.Fatal(err)
 		}
 		in = append(in, dbc.Source{Bus: s.bus, Files: []*dbc.File{f}, J1939: s.j1939})
-		r.hashes = append(r.hashes, f.Hash)
 		bus[s.bus] = i
 	}
 	plan, _, err := dbc.Compile(in)
@@ -132,7 +130,7 @@ func (r *recording) read(t testing.TB, path string, bus map[string]int) {
 // schema gives the schema of everything; its groups are r.layouts.
 func (r *recording) schema(t testing.TB, mode protocol.Mode) (*codec.Schema, protocol.SchemaID) {
 	t.Helper()
-	s, positions := codec.SchemaOf(r.plan, "everything", "all", mode, r.hashes, r.layouts, func(int) bool { return true })
+	s, positions := codec.SchemaOf(r.plan.Catalogue(), "everything", "all", mode, r.layouts, func(int) bool { return true })
 	if len(positions) != len(r.layouts) {
 		t.Fatalf("got %d groups, want %d", len(positions), len(r.layouts))
 	}

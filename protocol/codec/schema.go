@@ -1,21 +1,27 @@
 package codec
 
 import (
-	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/signal"
 )
 
-// SchemaVersion is the layout version of schema documents.
-const SchemaVersion = 1
+// Versions of schema documents. The lowest one that can say what a schema says is written, so that readers of before
+// take it.
+const (
+	// SchemaVersion is that of schemas whose signals all come from CAN. It is read strictly: unknown fields are refused.
+	SchemaVersion = 1
+	// SchemaVersion2 knows signals of other kinds, and has room for extension: unknown fields are passed over, but for
+	// those that the document lists in "must" (see document.UnmarshalOpen).
+	SchemaVersion2 = 2
+)
 
 // DefaultTick is the time unit of batches in µs: one millisecond.
 const DefaultTick = 1000
@@ -23,46 +29,14 @@ const DefaultTick = 1000
 // Schema says what the groups and columns of batches mean. Its document is kept
 // for ever under its hash, so a Schema never changes once batches refer to it.
 type Schema struct {
-	Version  int // SchemaVersion
+	Version  int // SchemaVersion or SchemaVersion2
 	Campaign protocol.CampaignID
 	Rule     string // the campaign's rule that the batches belong to
 	Tick     int64  // µs per time unit of a batch, 1 to 60,000,000
 	Mode     protocol.Mode
-	DBC      [][32]byte // SHA-256 of the source DBC files, in bus order
+	Files    [][32]byte // SHA-256 of the files that describe the signals, such as DBC files, in the order of the sources
 	Signals  []Signal
 	Groups   [][]uint32 // groups of signals that arrive together: indices into Signals
-}
-
-// schemaDoc is the document; the short names are the wire's.
-type schemaDoc struct {
-	Version  int                 `cbor:"v"`
-	Campaign protocol.CampaignID `cbor:"campaign"`
-	Rule     string              `cbor:"rule"`
-	Tick     int64               `cbor:"tick"`
-	Mode     protocol.Mode       `cbor:"mode"`
-	DBC      [][]byte            `cbor:"dbc"`
-	Signals  []signalDoc         `cbor:"signals"`
-	Groups   [][]uint32          `cbor:"groups"`
-}
-
-// signalDoc leaves out what has its zero value, for there are many of them.
-type signalDoc struct {
-	Name      string           `cbor:"n"`
-	Unit      string           `cbor:"u,omitempty"`
-	Message   string           `cbor:"msg"`
-	Bus       string           `cbor:"bus"`
-	ID        uint32           `cbor:"id"`
-	Extended  bool             `cbor:"ext,omitempty"`
-	J1939     bool             `cbor:"j1939,omitempty"`
-	Start     int              `cbor:"start"`
-	Length    int              `cbor:"len"`
-	BigEndian bool             `cbor:"be,omitempty"`
-	Signed    bool             `cbor:"signed,omitempty"`
-	IEEE      int              `cbor:"ieee,omitempty"`
-	Scale     string           `cbor:"scale,omitempty"`
-	Offset    string           `cbor:"offset,omitempty"`
-	Values    map[int64]string `cbor:"val,omitempty"`
-	VSS       string           `cbor:"vss,omitempty"`
 }
 
 // Encode writes the document, which is deterministic, and its SHA-256. The
@@ -81,96 +55,71 @@ func (s *Schema) Encode() (doc []byte, hash protocol.SchemaHash, err error) {
 	return doc, sha256.Sum256(doc), nil
 }
 
-func (s *Schema) document() *schemaDoc {
-	d := &schemaDoc{
-		Version: s.Version, Campaign: s.Campaign, Rule: s.Rule, Tick: s.Tick, Mode: s.Mode,
-		DBC: make([][]byte, len(s.DBC)), Signals: make([]signalDoc, len(s.Signals)), Groups: make([][]uint32, len(s.Groups)),
-	}
-	for i := range s.DBC {
-		d.DBC[i] = s.DBC[i][:]
-	}
-	for i := range s.Signals {
-		d.Signals[i] = s.Signals[i].document()
-	}
-	copy(d.Groups, s.Groups)
-	return d
-}
-
-func (s *Signal) document() signalDoc {
-	return signalDoc{
-		Name: s.Name, Unit: s.Unit, Message: s.Message, Bus: s.Bus,
-		ID: s.ID.Number(), Extended: s.ID.IsExtended(), J1939: s.J1939,
-		Start: s.Start, Length: s.Length, BigEndian: s.BigEndian, Signed: s.Signed, IEEE: s.IEEE,
-		Scale: omit(s.Scale, "1"), Offset: omit(s.Offset, "0"), Values: s.Values, VSS: s.VSS,
-	}
-}
-
-// omit gives the empty text, which is not written, for what a reader assumes without it.
-func omit(text, assumed string) string {
-	if text == assumed {
-		return ""
-	}
-	return text
-}
-
-// ParseSchema reads a schema document, also one that Pack compressed. Only the
-// bytes that Encode would write are accepted, so that a document has one hash.
-// The error wraps document.ErrMalformed, document.ErrLimit or ErrVersion.
+// ParseSchema reads a schema document of any version, also one that Pack compressed. Its hash is that of the bytes that
+// were received, after Unpack: they must be deterministic CBOR, fields that are not known included, and are to be kept
+// as they are. The error wraps document.ErrMalformed, document.ErrLimit, ErrVersion, or document.ErrNotSupported when a
+// field that is not known must be understood.
 func ParseSchema(doc []byte) (*Schema, error) {
+	s, err := parseSchema(doc)
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return s, nil
+}
+
+func parseSchema(doc []byte) (*Schema, error) {
 	doc, err := Unpack(doc, MaxSchemaSize)
 	if err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
+		return nil, err
 	}
-	var d schemaDoc
-	if err := document.Unmarshal(doc, &d); err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
+	if err := checkCanonical(doc); err != nil {
+		return nil, err
 	}
-	s, err := d.schema()
+	version, err := schemaVersion(doc)
 	if err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
+		return nil, err
 	}
-	again, _, err := s.Encode()
+	var s *Schema
+	switch version {
+	case SchemaVersion:
+		var d schemaDoc
+		if err := document.Unmarshal(doc, &d); err != nil {
+			return nil, err
+		}
+		s, err = d.schema()
+	case SchemaVersion2:
+		var d schemaDoc2
+		if err := document.UnmarshalOpen(doc, &d); err != nil {
+			return nil, err
+		}
+		s, err = d.schema()
+	default:
+		err = versionError(version)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
+		return nil, err
 	}
-	if !bytes.Equal(again, doc) {
-		return nil, fmt.Errorf("schema: expected deterministic CBOR: %w", document.ErrMalformed)
-	}
-	return s, nil
+	return s, s.validate()
 }
 
-func (d *schemaDoc) schema() (*Schema, error) {
-	s := &Schema{
-		Version: d.Version, Campaign: d.Campaign, Rule: d.Rule, Tick: d.Tick, Mode: d.Mode,
-		DBC: make([][32]byte, len(d.DBC)), Signals: make([]Signal, len(d.Signals)), Groups: d.Groups,
+// schemaVersion reads the version alone.
+func schemaVersion(doc []byte) (int, error) {
+	var d struct {
+		Version int `cbor:"v"`
 	}
-	for i, hash := range d.DBC {
-		if copy(s.DBC[i][:], hash) != len(hash) || len(hash) != 32 {
-			return nil, malformed("dbc["+strconv.Itoa(i)+"]", "expected 32 bytes")
-		}
+	if err := document.UnmarshalKnown(doc, &d); err != nil {
+		return 0, fmt.Errorf("v: %w: %w", err, document.ErrMalformed)
 	}
-	for i := range d.Signals {
-		in := &d.Signals[i]
-		id := can.ID(in.ID)
-		if id.IsExtended() {
-			return nil, malformed(member("signals", i, "id"), "expected the identifier without its format bit")
-		}
-		if in.Extended {
-			id |= can.Extended
-		}
-		s.Signals[i] = Signal{
-			Name: in.Name, Unit: in.Unit, Message: in.Message, Bus: in.Bus, ID: id, J1939: in.J1939,
-			Start: in.Start, Length: in.Length, BigEndian: in.BigEndian, Signed: in.Signed, IEEE: in.IEEE,
-			Scale: cmp.Or(in.Scale, "1"), Offset: cmp.Or(in.Offset, "0"), Values: in.Values, VSS: in.VSS,
-		}
-		s.Signals[i].prepare()
-	}
-	return s, nil
+	return d.Version, nil
+}
+
+func versionError(v int) error {
+	return fmt.Errorf("v is %d, expected %d or %d: %w", v, SchemaVersion, SchemaVersion2, ErrVersion)
 }
 
 func (s *Schema) validate() error {
-	if s.Version != SchemaVersion {
-		return fmt.Errorf("v is %d, expected %d: %w", s.Version, SchemaVersion, ErrVersion)
+	if s.Version != SchemaVersion && s.Version != SchemaVersion2 {
+		return versionError(s.Version)
 	}
 	if _, err := protocol.ParseCampaignID(string(s.Campaign)); err != nil {
 		return malformed("campaign", err.Error())
@@ -186,12 +135,12 @@ func (s *Schema) validate() error {
 	default:
 		return malformed("mode", "expected all, grid or onchange")
 	}
-	if len(s.Signals) > MaxColumns || len(s.Groups) > MaxGroups || len(s.DBC) > MaxColumns {
+	if len(s.Signals) > MaxColumns || len(s.Groups) > MaxGroups || len(s.Files) > MaxColumns {
 		return fmt.Errorf("%d signals in %d groups, expected at most %d in %d: %w",
 			len(s.Signals), len(s.Groups), MaxColumns, MaxGroups, document.ErrLimit)
 	}
 	for i := range s.Signals {
-		if err := s.Signals[i].validate(i); err != nil {
+		if err := checkSignal(&s.Signals[i], i, s.Version); err != nil {
 			return err
 		}
 	}
@@ -219,7 +168,7 @@ func (s *Schema) validateGroups() error {
 	return nil
 }
 
-func (s *Signal) validate(i int) error {
+func checkSignal(s *Signal, i, version int) error {
 	for _, text := range [...]struct{ field, s string }{
 		{"n", s.Name}, {"u", s.Unit}, {"msg", s.Message}, {"bus", s.Bus}, {"vss", s.VSS},
 	} {
@@ -230,10 +179,11 @@ func (s *Signal) validate(i int) error {
 	switch {
 	case s.Name == "":
 		return malformed(member("signals", i, "n"), "expected a name")
-	case s.Start < 0 || s.Start >= 8*math.MaxUint16 || s.Length < 1 || s.Length > 64:
-		return malformed(member("signals", i, "len"), "expected 1 to 64 bits within the frame")
 	case s.IEEE != 0 && s.IEEE != 32 && s.IEEE != 64:
 		return malformed(member("signals", i, "ieee"), "expected 32 or 64")
+	}
+	if err := checkPlace(s, i, version); err != nil {
+		return err
 	}
 	if err := checkDecimal(member("signals", i, "scale"), s.Scale); err != nil {
 		return err
@@ -247,6 +197,30 @@ func (s *Signal) validate(i int) error {
 		}
 	}
 	return nil
+}
+
+// checkPlace holds the kind of a signal against what is said of where it is.
+func checkPlace(s *Signal, i, version int) error {
+	place := s.CAN
+	switch {
+	case !validKind(s.Kind):
+		return malformed(member("signals", i, "kind"), "expected a word of at most 32 lower-case letters, digits and hyphens")
+	case onCAN(s) != (place != nil):
+		return malformed(member("signals", i, "can"), "expected a place on the bus for signals of kind can, and for no others")
+	case place == nil && version == SchemaVersion:
+		return fmt.Errorf("%s: only version %d knows other kinds than can: %w", member("signals", i, "kind"), SchemaVersion2, ErrVersion)
+	case place != nil && (place.Start < 0 || place.Start >= 8*math.MaxUint16 || place.Length < 1 || place.Length > 64):
+		return malformed(member("signals", i, "len"), "expected 1 to 64 bits within the frame")
+	}
+	return nil
+}
+
+func onCAN(s *Signal) bool { return s.Kind == "" || s.Kind == signal.CAN }
+
+// validKind says whether a kind is spelt like one, known or not.
+func validKind(k signal.Kind) bool {
+	spelt := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }
+	return len(k) <= maxKind && !strings.ContainsFunc(string(k), func(r rune) bool { return !spelt(r) })
 }
 
 func checkText(field, s string, limit int) error {

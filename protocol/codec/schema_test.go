@@ -20,13 +20,13 @@ func TestPhysical(t *testing.T) {
 		raw    int64
 		want   float64
 	}{
-		{"scaled", codec.Signal{Length: 8, Scale: "0.5", Offset: "-40"}, 100, 10},
-		{"nothing said", codec.Signal{Length: 8}, 7, 7},
-		{"negative", codec.Signal{Length: 16, Signed: true, Scale: "2", Offset: "0"}, -3, -6},
-		{"unsigned 64 bits", codec.Signal{Length: 64, Scale: "1", Offset: "0"}, -1, 1 << 64},
-		{"signed 64 bits", codec.Signal{Length: 64, Signed: true, Scale: "1", Offset: "0"}, -1, -1},
-		{"two roundings", codec.Signal{Length: 10, Scale: "0.244", Offset: "-125"}, 510, -0.5600000000000023},
-		{"double", codec.Signal{Length: 64, IEEE: 64, Scale: "10", Offset: "1"}, int64(math.Float64bits(0.25)), 3.5},
+		{"scaled", codec.Signal{Scale: "0.5", Offset: "-40"}, 100, 10},
+		{"nothing said", codec.Signal{}, 7, 7},
+		{"negative", codec.Signal{Signed: true, Scale: "2", Offset: "0"}, -3, -6},
+		{"unsigned 64 bits", codec.Signal{Scale: "1", Offset: "0"}, -1, 1 << 64},
+		{"signed 64 bits", codec.Signal{Signed: true, Scale: "1", Offset: "0"}, -1, -1},
+		{"two roundings", codec.Signal{Scale: "0.244", Offset: "-125"}, 510, -0.5600000000000023},
+		{"double", codec.Signal{IEEE: 64, Scale: "10", Offset: "1"}, int64(math.Float64bits(0.25)), 3.5},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestPhysical(t *testing.T) {
 
 // TestTextOfFloat: a value table is looked up by the number, also that of a float.
 func TestTextOfFloat(t *testing.T) {
-	s := codec.Signal{Length: 32, IEEE: 32, Values: map[int64]string{-1: "none", 0: "off", 1: "on"}}
+	s := codec.Signal{IEEE: 32, Values: map[int64]string{-1: "none", 0: "off", 1: "on"}}
 	for number, want := range map[float64]string{0: "off", 1: "on", -1: "none", 1.5: "", 2: "", math.Inf(1): ""} {
 		if got, ok := s.Text(int64(math.Float64bits(number))); got != want || ok != (want != "") {
 			t.Errorf("%v: got %q %v, want %q", number, got, ok, want)
@@ -77,7 +77,7 @@ func TestSchemaOfSelected(t *testing.T) {
 	r := load(t, "rav4")
 	infos, layouts := r.plan.Signals(), r.plan.Layouts()
 	odd := func(signal int) bool { return signal%2 == 1 }
-	s, positions := codec.SchemaOf(r.plan, "odd", "all", protocol.ModeAll, r.hashes, r.layouts, odd)
+	s, positions := codec.SchemaOf(r.plan.Catalogue(), "odd", "all", protocol.ModeAll, r.layouts, odd)
 	if len(s.Groups) != len(positions) || len(s.Groups) == 0 {
 		t.Fatalf("got %d groups and %d rows of positions", len(s.Groups), len(positions))
 	}
@@ -137,7 +137,7 @@ func TestSchemaRefuses(t *testing.T) {
 		place  string
 		want   error
 	}{
-		{"another version", func(s *codec.Schema) { s.Version = 2 }, "v is 2", codec.ErrVersion},
+		{"another version", func(s *codec.Schema) { s.Version = 3 }, "v is 3", codec.ErrVersion},
 		{"a bad campaign", func(s *codec.Schema) { s.Campaign = "a/b" }, "campaign", document.ErrMalformed},
 		{"no tick", func(s *codec.Schema) { s.Tick = 0 }, "tick", document.ErrMalformed},
 		{"a long tick", func(s *codec.Schema) { s.Tick = 1 << 40 }, "tick", document.ErrMalformed},
@@ -149,7 +149,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"no name", func(s *codec.Schema) { s.Signals[1].Name = "" }, "signals[1].n", document.ErrMalformed},
 		{"a long name", func(s *codec.Schema) { s.Signals[1].Name = strings.Repeat("n", 600) }, "signals[1].n", document.ErrLimit},
 		{"no UTF-8", func(s *codec.Schema) { s.Signals[1].Unit = "\xB0C" }, "signals[1].u", document.ErrMalformed},
-		{"65 bits", func(s *codec.Schema) { s.Signals[1].Length = 65 }, "signals[1].len", document.ErrMalformed},
+		{"65 bits", func(s *codec.Schema) { s.Signals[1].CAN.Length = 65 }, "signals[1].len", document.ErrMalformed},
 		{"a half float", func(s *codec.Schema) { s.Signals[1].IEEE = 16 }, "signals[1].ieee", document.ErrMalformed},
 		{"scale in words", func(s *codec.Schema) { s.Signals[1].Scale = "one" }, "signals[1].scale", document.ErrMalformed},
 		{"endless offset", func(s *codec.Schema) { s.Signals[1].Offset = "Inf" }, "signals[1].offset", document.ErrMalformed},

@@ -4,35 +4,37 @@ import (
 	"strings"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
-// SchemaOf makes the schema of a campaign's rule on a vehicle. The given
-// layouts of the plan become groups, in that order, each with those of its
-// signals for which selected is true; a layout without any is left out. The
-// second result gives for each group the positions of its signals in the
-// layout's raw values. Signals are in the schema once, in the order of their
+// SchemaOf makes the schema of a campaign's rule on a vehicle. The given groups
+// of the catalogue become groups of the schema, in that order, each with those of its
+// signals for which selected is true; a group without any is left out. The
+// second result gives for each group of the schema the positions of its signals in the
+// raw values of the catalogue's. Signals are in the schema once, in the order of their
 // first group.
-func SchemaOf(plan *dbc.Plan, campaign protocol.CampaignID, rule string, mode protocol.Mode, dbcHashes [][32]byte,
-	layouts []int, selected func(signal int) bool) (*Schema, [][]int) {
+func SchemaOf(catalogue *signal.Catalogue, campaign protocol.CampaignID, rule string, mode protocol.Mode,
+	groups []int, selected func(signal int) bool) (*Schema, [][]int) {
 	s := &Schema{
-		Version: SchemaVersion, Campaign: campaign, Rule: rule, Tick: DefaultTick, Mode: mode, DBC: dbcHashes,
+		Version: SchemaVersion, Campaign: campaign, Rule: rule, Tick: DefaultTick, Mode: mode, Files: catalogue.Files(),
 	}
-	all, infos := plan.Layouts(), plan.Signals()
-	index := make(map[int32]uint32) // by global signal
+	index := make(map[int32]uint32) // by position in the catalogue
 	var rows [][]int
-	for _, l := range layouts {
+	for _, g := range groups {
 		var members []uint32
 		var positions []int
-		for at, signal := range all[l].Signals {
-			if !selected(int(signal)) {
+		for at, n := range catalogue.Groups[g].Signals {
+			if !selected(int(n)) {
 				continue
 			}
-			i, ok := index[signal]
+			i, ok := index[n]
 			if !ok {
 				i = uint32(len(s.Signals))
-				index[signal] = i
-				s.Signals = append(s.Signals, signalOf(&infos[signal]))
+				index[n] = i
+				s.Signals = append(s.Signals, shortened(&catalogue.Signals[n]))
+				if s.Signals[i].CAN == nil {
+					s.Version = SchemaVersion2
+				}
 			}
 			members = append(members, i)
 			positions = append(positions, at)
@@ -45,21 +47,19 @@ func SchemaOf(plan *dbc.Plan, campaign protocol.CampaignID, rule string, mode pr
 	return s, rows
 }
 
-// signalOf copies what a schema keeps of a signal of a DBC file. Text that is
-// longer than a schema allows is cut.
-func signalOf(in *dbc.SignalInfo) Signal {
-	out := Signal{
-		Name: cut(in.Name), Unit: cut(in.Unit), Message: cut(in.Message), Bus: cut(in.Bus), ID: in.Frame, J1939: in.J1939,
-		Start: in.Start, Length: in.Length, BigEndian: in.BigEndian, Signed: in.Signed, IEEE: in.IEEE,
-		Scale: in.Scale, Offset: in.Offset,
-	}
-	if len(in.Values) > 0 {
-		out.Values = make(map[int64]string, len(in.Values))
-		for _, v := range in.Values {
-			out.Values[v.Raw] = cut(v.Text)
+// shortened gives the signal with text that is no longer than a schema allows.
+func shortened(in *Signal) Signal {
+	out := *in
+	out.Name, out.Unit, out.Message, out.Bus, out.VSS = cut(in.Name), cut(in.Unit), cut(in.Message), cut(in.Bus), cut(in.VSS)
+	for _, text := range in.Values {
+		if cut(text) != text {
+			out.Values = make(map[int64]string, len(in.Values))
+			for raw, text := range in.Values {
+				out.Values[raw] = cut(text)
+			}
+			break
 		}
 	}
-	out.prepare()
 	return out
 }
 

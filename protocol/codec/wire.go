@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -51,11 +52,12 @@ func appendBytes(dst, data []byte) []byte {
 type reader struct {
 	data []byte
 	pos  int
+	of   string // what data is, for errors; empty: a batch
 }
 
 // fail names the place of an error; data is not repeated, for it may be private.
 func (r *reader) fail(expected string) error {
-	return fmt.Errorf("byte %d of the batch: expected %s: %w", r.pos, expected, document.ErrMalformed)
+	return fmt.Errorf("byte %d of the %s: expected %s: %w", r.pos, cmp.Or(r.of, "batch"), expected, document.ErrMalformed)
 }
 
 // peek gives the next item's major type and whether it is null.

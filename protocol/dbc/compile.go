@@ -27,9 +27,17 @@ func Compile(sources []Source) (*Plan, []Problem, error) {
 			return nil, nil, fmt.Errorf("source %d: expected each bus once, got %q again", i, s.Bus)
 		}
 		c.plan.buses = append(c.plan.buses, s.Bus)
+		c.plan.files = append(c.plan.files, hashes(s.Files))
 		c.source(i, s)
 	}
 	return c.plan, c.all(), nil
+}
+
+func hashes(files []*File) (list [][32]byte) {
+	for _, f := range files {
+		list = append(list, f.Hash)
+	}
+	return list
 }
 
 // compiler builds a plan.

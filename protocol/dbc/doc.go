@@ -7,9 +7,12 @@
 // Compile lays the messages of all buses out as a Plan, and Plan.Decode takes
 // the signals out of a frame without allocating and without a Go map.
 //
-// The package reads no files and no buses, writes no DBC, reassembles no
-// transport protocol (ISO-TP, J1939-21 TP) and knows nothing of vehicle
-// catalogues; campaigns and columns are the business of other packages.
+// Plan.Catalogue gives the signals to those who need not know of frames, as one
+// source of protocol/signal's catalogue.
+//
+// The package reads no files and no buses, writes no DBC and reassembles no
+// transport protocol (ISO-TP, J1939-21 TP); campaigns and columns are the
+// business of other packages.
 //
 // # Where a signal's bits are
 //

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/signal"
 )
 
 // File is what one DBC file says. It is not changed after Parse and may be shared.
@@ -79,7 +80,9 @@ type Value struct {
 }
 
 // Number says how the signal's raw values are to be read.
-func (s *Signal) Number() Number { return Number{s.IEEE, s.Signed, s.Factor, s.Shift} }
+func (s *Signal) Number() signal.Number {
+	return signal.Number{IEEE: s.IEEE, Signed: s.Signed, Factor: s.Factor, Shift: s.Shift}
+}
 
 // Physical gives the physical value, in Unit, of a raw value as Decode gives it. It never clamps.
 func (s *Signal) Physical(raw int64) float64 { return s.Number().Physical(raw) }

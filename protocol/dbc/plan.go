@@ -51,7 +51,8 @@ const (
 // Plan decodes the frames of several buses. It is not changed after Compile and may be used by many goroutines.
 type Plan struct {
 	buses      []string
-	lookups    []lookup // by bus
+	files      [][][32]byte // by bus: hashes of its files
+	lookups    []lookup     // by bus
 	messages   []MessageInfo
 	signals    []SignalInfo
 	layouts    []Layout

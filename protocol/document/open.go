@@ -84,7 +84,12 @@ func known(t reflect.Type, path []string) bool {
 	}
 	for field := range t.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("cbor"), ",")
-		if name == path[0] {
+		switch {
+		case field.Anonymous && name == "": // its fields count as the struct's own
+			if known(field.Type, path) {
+				return true
+			}
+		case name == path[0]:
 			return known(field.Type, path[1:])
 		}
 	}

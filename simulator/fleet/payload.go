@@ -15,6 +15,7 @@ import (
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/signal"
 	"telltale.dev/protocol/topics"
 )
 
@@ -130,8 +131,8 @@ func syntheticSchema() *codec.Schema {
 	for i := range batchSignals {
 		s.Groups[0][i] = uint32(i)
 		s.Signals = append(s.Signals, codec.Signal{
-			Name: fmt.Sprintf("synthetic_%d", i+1), Unit: "1", Message: "synthetic", Bus: "can0", ID: can.ID(0x100),
-			Start: 16 * i, Length: 16, Scale: "0.1", Offset: "0",
+			Name: fmt.Sprintf("synthetic_%d", i+1), Unit: "1", Message: "synthetic", Bus: "can0",
+			CAN: &signal.Bits{ID: can.ID(0x100), Start: 16 * i, Length: 16}, Scale: "0.1", Offset: "0",
 		})
 	}
 	return s

@@ -96,14 +96,14 @@ func (c *checkCommand) settings() check.Line {
 	quiet := slog.New(slog.DiscardHandler)
 	err := errors.Join(c.bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg))
 	if err == nil {
-		collector := campaign.New(campaign.Config{Plan: cfg.Plan, Hashes: cfg.Hashes, Save: func(protocol.SchemaHash, []byte) error { return nil }})
+		collector := campaign.New(campaign.Config{Catalogue: cfg.Plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil }})
 		_, err = collector.Prepare(cfg.Default)
 	}
 	if err != nil {
 		return check.Failure("settings", "mend it in the configuration, or on the command line", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	text := fmt.Sprintf("%d buses, %d signals in %d DBC files, %d campaigns until the cloud says otherwise",
-		len(cfg.Inputs), len(cfg.Plan.Signals()), len(cfg.Hashes), len(cfg.Default))
+		len(cfg.Inputs), len(cfg.Plan.Signals()), len(c.DBC), len(cfg.Default))
 	if len(cfg.Plan.Signals()) == 0 {
 		return check.Warning("settings", "name DBC files for the buses: nothing can be decoded", "%s", text)
 	}

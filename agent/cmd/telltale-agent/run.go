@@ -159,7 +159,6 @@ func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 			log.Warn("dbc", "problem", p.String())
 		}
 		sources[i].Files = append(sources[i].Files, parsed)
-		cfg.Hashes = append(cfg.Hashes, parsed.Hash)
 	}
 	plan, problems, err := dbc.Compile(sources)
 	if err != nil {

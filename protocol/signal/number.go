@@ -1,9 +1,9 @@
-package dbc
+package signal
 
 import "math"
 
-// Number says how a raw value, as Decode gives it, stands for a physical one. It is the only place where physical
-// values are computed and texts looked up: decode, the cloud's state and its lake all come here.
+// Number says how a raw value stands for a physical one. It is the only place where physical values are computed and
+// keys of value tables are made, whatever brings the signal: decode, the cloud's state and its lake all come here.
 type Number struct {
 	IEEE          int     // 32 or 64: the raw value holds the bits of a float64; 0: it is an integer
 	Signed        bool    // of an integer; else an unsigned one of 64 bits is kept as two's complement

@@ -1,4 +1,4 @@
-package dbc_test
+package signal_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"os/exec"
 	"testing"
 
-	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
 // TestPhysicalRoundsTwice compares with the product and the sum as exact numbers, each rounded to a float64.
@@ -18,10 +18,10 @@ func TestPhysicalRoundsTwice(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	differ := 0
 	for i := range 100_000 {
-		n := dbc.Number{Factor: float64(1+random.IntN(2000)) / 1000, Shift: -float64(random.IntN(200_000)) / 1000}
+		n := signal.Number{Factor: float64(1+random.IntN(2000)) / 1000, Shift: -float64(random.IntN(200_000)) / 1000}
 		raw := int64(random.IntN(1 << 16))
 		if i == 0 {
-			n, raw = dbc.Number{Factor: 0.244, Shift: -125}, 510
+			n, raw = signal.Number{Factor: 0.244, Shift: -125}, 510
 		}
 		product, _ := new(big.Float).Mul(exact(float64(raw)), exact(n.Factor)).Float64()
 		want, _ := new(big.Float).Add(exact(product), exact(n.Shift)).Float64()
@@ -32,7 +32,7 @@ func TestPhysicalRoundsTwice(t *testing.T) {
 			differ++
 		}
 	}
-	if got := (dbc.Number{Factor: 0.244, Shift: -125}).Physical(510); got != -0.5600000000000023 {
+	if got := (signal.Number{Factor: 0.244, Shift: -125}).Physical(510); got != -0.5600000000000023 {
 		t.Errorf("got %v, want -0.5600000000000023", got)
 	}
 	if differ == 0 {
@@ -50,7 +50,7 @@ func TestNotFused(t *testing.T) {
 	}
 	seen := false
 	for line := range bytes.Lines(listing) {
-		if !bytes.Contains(line, []byte("physical.go:")) {
+		if !bytes.Contains(line, []byte("number.go:")) {
 			continue
 		}
 		seen = seen || bytes.Contains(line, []byte("FMULD"))

@@ -1,4 +1,4 @@
-package campaign
+package signals
 
 import (
 	"slices"
@@ -7,25 +7,23 @@ import (
 	"telltale.dev/protocol/dbc"
 )
 
-// Interest is what the rules in force want of one bus of the plan. It never
-// wants less than they take.
+// Interest is what is wanted of one bus of the plan. It never wants less than
+// the frames that carry the wanted signals.
 type Interest struct {
 	// Everything: all frames, also those that no DBC file knows, so that they are
-	// counted. A bus is narrowed only when some message of it is wanted by no rule.
+	// counted. A bus is narrowed only when some message of it is wanted by nobody.
 	Everything bool
 	// Filters let the frames of the wanted messages through; without Everything and without filters no frame is wanted.
 	Filters []can.Filter
 }
 
-// interests says what rules want, by bus of the plan.
-func interests(plan *dbc.Plan, rules []*Rule) []Interest {
-	wanted := make([]bool, len(plan.Signals()))
-	for _, r := range rules {
-		for s, selected := range r.selected {
-			wanted[s] = wanted[s] || selected
-		}
+// Interests says what is wanted of each bus of the plan, when of each of its
+// signals it is known whether somebody wants it. nil: nobody wants anything.
+func Interests(plan *dbc.Plan, wanted []bool) []Interest {
+	all := wanted != nil && !slices.Contains(wanted, false)
+	if wanted == nil {
+		wanted = make([]bool, len(plan.Signals()))
 	}
-	all := !slices.Contains(wanted, false) && len(rules) > 0
 	list := make([]Interest, len(plan.Buses()))
 	known := make([]bool, len(list)) // the bus has a message with signals
 	left := make([]bool, len(list))  // some of them is wanted by nobody
