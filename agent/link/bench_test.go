@@ -76,23 +76,3 @@ func acknowledge(ln net.Listener) {
 		}
 	}
 }
-
-// FuzzEndpoint: what New takes as an endpoint it must be able to dial, and what it refuses it must name.
-func FuzzEndpoint(f *testing.F) {
-	for _, s := range []string{"localhost:8883", "mqtts://[::1]:8883", "mqtt://h", "ssl://a.b/", "://", "mqtt://u:p@h", "h:99999", "[::1", "mqtt://h?x", "mqtt://h#f", "h:"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		cfg := link.Config{Endpoints: []string{s}, TLS: &tls.Config{}, Vehicle: vid, Device: did, Boot: boot, Buffer: newMemory(), Schemas: schemas{}, PowerJitter: -1, Log: slog.New(slog.DiscardHandler)}
-		if _, err := link.New(cfg); err != nil {
-			return
-		}
-		host, port, err := link.Address(s)
-		if err != nil || host == "" {
-			t.Fatalf("%q was taken: host %q, port %q: %v", s, host, port, err)
-		}
-		if n, err := net.LookupPort("tcp", port); err != nil || n < 1 {
-			t.Errorf("%q was taken with port %q", s, port)
-		}
-	})
-}

@@ -6,43 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link/downlink"
+	"telltale.dev/agent/link/session"
+	"telltale.dev/agent/link/uplink"
 	"telltale.dev/protocol"
 )
-
-// Buffer is what the link needs of agent/buffer. All methods may be called
-// while others append. What End gives for a class is never less than what it
-// gave before, and Read gives records in the order of their positions.
-type Buffer interface {
-	// Read gives the oldest unacknowledged records of class behind after (zero:
-	// all), at most maxRecords, and more than maxBytes of payload only for the first.
-	Read(after buffer.Position, class protocol.Priority, maxRecords, maxBytes int) ([]buffer.Entry, error)
-	// End is the position of the newest record of class; zero when there never was one.
-	End(class protocol.Priority) buffer.Position
-	// Ack says that the record may be forgotten. Repeating it does no harm.
-	Ack(buffer.Position)
-	// Appended receives after appends. The link is its only reader.
-	Appended() <-chan struct{}
-}
-
-// Expirer is an ability that a Buffer may have: to forget a record whose time is
-// over and to declare its sequence as dropped, so that it does not look lost.
-// Without it such a record is acknowledged away.
-type Expirer interface {
-	Expire(buffer.Position)
-}
-
-// Schemas gives schema documents by hash; false when there is none.
-type Schemas interface {
-	Schema(protocol.SchemaHash) ([]byte, bool)
-}
 
 // Config of a Link. Endpoints, Vehicle, Device, Boot, Buffer and Schemas must be set.
 type Config struct {
@@ -76,8 +46,8 @@ type Config struct {
 	// DrainTime is how long a graceful stop waits for publishes under way; zero means 2 s.
 	DrainTime time.Duration
 
-	Buffer  Buffer
-	Schemas Schemas
+	Buffer  uplink.Buffer
+	Schemas uplink.Schemas
 	// Routes say who takes what the cloud sends; what no route matches is refused. Inbox is the folder in which it
 	// waits; it must be set when there are routes. Write puts a small file there; nil: durable.Replace.
 	Routes []downlink.Route
@@ -87,66 +57,13 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Queue sizes and limits.
+// Limits and waits that are no settings.
 const (
 	defaultWindow = 16
 	maxWindow     = 64
-	windowBytes   = 256 << 10 // payload bytes under way; one record more is always allowed
-	readRecords   = 16        // records read ahead per class, at most, and
-	readBytes     = 64 << 10  // bytes of them
-	maxAliases    = 32        // topic aliases of ours, when the server allows as many
-	maxHeld       = 32        // records per lane that wait for a retry or a schema; full: the lane waits
-	maxTries      = 8         // tries of a record refused with 0x80 or 0x83 before it is set aside
-	sendBuffer    = 64 << 10  // bytes in the kernel: what is there can be overtaken by nothing urgent
-	maxInbound    = protocol.MaxPacket
+	farewellTime  = time.Second     // wait for the acknowledgement of the last presence
+	writerGrace   = 2 * time.Second // longest a stuck write may delay a graceful stop, beyond DrainTime
 )
-
-// Waits that are no settings.
-const (
-	maxRetryWait = time.Minute     // longest wait between tries of one record
-	readRetry    = time.Second     // wait after an error of the buffer
-	farewellTime = time.Second     // wait for the acknowledgement of the last presence
-	writerGrace  = 2 * time.Second // longest a stuck write may delay a graceful stop, beyond DrainTime
-)
-
-// endpoint is one server.
-type endpoint struct {
-	address string // host:port
-	host    string
-	tls     bool
-}
-
-// parseEndpoint reads one of Config.Endpoints.
-func parseEndpoint(s string) (endpoint, error) {
-	e := endpoint{tls: true}
-	port, rest := "8883", s
-	if scheme, after, ok := strings.Cut(s, "://"); ok {
-		switch scheme {
-		case "mqtts", "ssl", "tls":
-		case "mqtt", "tcp":
-			e.tls, port = false, "1883"
-		default:
-			return e, fmt.Errorf("endpoint %q: scheme %q, expected mqtts or mqtt", s, scheme)
-		}
-		rest = strings.TrimSuffix(after, "/")
-	}
-	u, err := url.Parse("//" + rest)
-	if err != nil || u.Hostname() == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return e, fmt.Errorf("endpoint %q: expected host:port or mqtts://host:port", s)
-	}
-	if u.Port() != "" {
-		port = u.Port()
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return e, fmt.Errorf("endpoint %q: port %q, expected 1 to 65535", s, port)
-	}
-	e.host = u.Hostname()
-	e.address = net.JoinHostPort(e.host, port)
-	if _, _, err := net.SplitHostPort(e.address); err != nil {
-		return e, fmt.Errorf("endpoint %q: expected host:port or mqtts://host:port", s)
-	}
-	return e, nil
-}
 
 // withDefaults fills zero fields.
 func (c Config) withDefaults() Config {
@@ -206,18 +123,18 @@ func (c Config) checkTimes() error {
 }
 
 // parseEndpoints reads all endpoints; those over TLS need TLS settings.
-func (c Config) parseEndpoints() ([]endpoint, error) {
+func (c Config) parseEndpoints() ([]session.Endpoint, error) {
 	if len(c.Endpoints) == 0 {
 		return nil, errors.New("endpoints: expected at least one")
 	}
-	all := make([]endpoint, len(c.Endpoints))
+	all := make([]session.Endpoint, len(c.Endpoints))
 	for i, s := range c.Endpoints {
-		e, err := parseEndpoint(s)
+		e, err := session.ParseEndpoint(s)
 		if err != nil {
 			return nil, err
 		}
-		if e.tls && c.TLS == nil {
-			return nil, fmt.Errorf("endpoint %q: expected TLS settings (write mqtt://%s for a connection without)", s, e.address)
+		if e.TLS && c.TLS == nil {
+			return nil, fmt.Errorf("endpoint %q: expected TLS settings (write mqtt://%s for a connection without)", s, e.Address)
 		}
 		all[i] = e
 	}

@@ -13,6 +13,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link"
+	"telltale.dev/agent/link/uplink"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
@@ -25,7 +26,7 @@ const (
 
 var boot = protocol.BootID{1, 2, 3, 4, 5, 6, 7, 8}
 
-// memory is a link.Buffer in memory, which counts what is acknowledged.
+// memory is a uplink.Buffer in memory, which counts what is acknowledged.
 type memory struct {
 	mu       sync.Mutex
 	classes  map[protocol.Priority][]buffer.Entry
@@ -36,7 +37,7 @@ type memory struct {
 	handed   map[buffer.Position]bool  // positions that Read gave
 }
 
-var _ link.Buffer = (*memory)(nil)
+var _ uplink.Buffer = (*memory)(nil)
 
 func newMemory() *memory {
 	return &memory{classes: map[protocol.Priority][]buffer.Entry{}, acked: map[buffer.Position]int{}, count: map[protocol.Priority]int{}, handed: map[buffer.Position]bool{}, appended: make(chan struct{}, 1)}
@@ -138,7 +139,7 @@ func (m *memory) left() int {
 	return n
 }
 
-// schemas is a link.Schemas.
+// schemas is a uplink.Schemas.
 type schemas map[protocol.SchemaHash][]byte
 
 func (s schemas) Schema(h protocol.SchemaHash) ([]byte, bool) {

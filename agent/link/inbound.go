@@ -4,21 +4,15 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
-	"github.com/eclipse/paho.golang/paho"
 
 	"telltale.dev/agent/link/downlink"
+	"telltale.dev/agent/link/session"
 	"telltale.dev/protocol/topics"
 )
 
-// received hands a message to the downlink; paho calls it from one goroutine. The server's
-// receive maximum keeps the queue short.
-func (c *connection) received(p paho.PublishReceived) (bool, error) {
-	publish := p.Packet.Packet()
-	c.l.down.Receive(downlink.Arrival{
-		Message: messageOf(publish, time.Now()),
-		Answer:  func(code byte, reason string) { c.session.puback(publish.PacketID, code, reason) },
-	}, c.wire.closed)
-	return true, nil
+// receive hands a message to the downlink, in the order of arrival.
+func (l *Link) receive(s *session.Session, p *packets.Publish, answer func(code byte, reason string)) {
+	l.down.Receive(downlink.Arrival{Message: messageOf(p, time.Now()), Answer: answer}, s.Lost())
 }
 
 // messageOf gives a PUBLISH with its properties [MQTT-3.3.2.3]. A topic that is not one of ours is the zero one, which nobody takes.

@@ -8,31 +8,26 @@
 // is remembered beyond a connection but the buffer itself: after a loss its
 // unacknowledged records are sent again, and the cloud de-duplicates.
 //
-// The package does not store, number, encode or judge the content of records
-// (buffer, batch, codec). What comes from the cloud goes to package downlink. It does not
-// use paho's own session state, queue or connection manager: they would resend,
-// store or drop on their own account; see session.go.
+// It joins three rooms below it: session is one connection, uplink decides what goes
+// next and what the server's answers mean, downlink brings to its taker what comes in.
 //
-// Read link.go for the life of the link, connection.go for that of one
-// connection, sender.go for the window, and order.go for what goes first.
+// The package does not store, number, encode or judge the content of records
+// (buffer, batch, codec).
+//
+// Read link.go for the life of the link and connection.go for that of one connection.
 package link
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link/downlink"
+	"telltale.dev/agent/link/session"
+	"telltale.dev/agent/link/uplink"
 	"telltale.dev/protocol"
 )
-
-// ticketsKept is how many TLS session tickets are kept, for all endpoints.
-const ticketsKept = 8
 
 // settledAfter: a connection that lasted so many times BackoffMin was a good one: the
 // back-off begins anew, at the same endpoint. A shorter one counts as a failed attempt.
@@ -41,24 +36,17 @@ const settledAfter = 10
 // Link is the device's connection to the cloud.
 type Link struct {
 	cfg       Config
-	endpoints []endpoint
-	tickets   tls.ClientSessionCache
+	endpoints []session.Endpoint
+	dialer    *session.Dialer
+	up        *uplink.Uplink
 	down      *downlink.Downlink
 	stats     counters
-	began     time.Time                                // before any record of this boot, by the monotonic clock, too
-	ends      [protocol.Priorities + 1]buffer.Position // what is behind it was made in this boot; by class
-
-	mailbox mailbox
-	absence absence
-	lowest  atomic.Uint32 // protocol.Priority: records below it are held
-	allowed chan struct{} // receives after a change of lowest; capacity 1
+	absence   absence
 
 	// Owned by Run.
-	number   uint64                                  // of the last attempt to connect
-	strikes  map[buffer.Position]int                 // see suspects.go
-	schemas  map[string]map[protocol.SchemaHash]bool // acknowledged in this boot, by endpoint
-	failures map[string]string                       // what was logged last about an endpoint
-	worth    map[string]string                       // the guarantee that was logged last
+	number   uint64            // of the last attempt to connect
+	failures map[string]string // what was logged last about an endpoint
+	worth    map[string]string // the guarantee that was logged last
 }
 
 // New checks the settings, and reads what the inbox holds of a former run.
@@ -71,23 +59,30 @@ func New(cfg Config) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link: %w", err)
 	}
-	l := &Link{
-		cfg: cfg, endpoints: endpoints, tickets: tls.NewLRUClientSessionCache(ticketsKept),
-		began: time.Now(), allowed: make(chan struct{}, 1), strikes: map[buffer.Position]int{},
-		schemas: map[string]map[protocol.SchemaHash]bool{}, failures: map[string]string{}, worth: map[string]string{},
-	}
-	for class := protocol.CS0; class <= protocol.CS6; class++ {
-		l.ends[class] = cfg.Buffer.End(class)
-	}
+	l := &Link{cfg: cfg, endpoints: endpoints, failures: map[string]string{}, worth: map[string]string{}}
+	l.dialer = session.NewDialer(session.Config{
+		TLS: cfg.TLS, Device: cfg.Device, KeepAlive: cfg.KeepAlive, SessionExpiry: cfg.SessionExpiry, Timeout: cfg.Timeout,
+		WriteTimeout: cfg.AckTimeout, Grace: cfg.DrainTime, Window: cfg.Window, ReceiveMaximum: downlink.ReceiveMaximum, Receive: l.receive,
+	})
+	l.up = uplink.New(uplink.Config{
+		Vehicle: cfg.Vehicle, Buffer: cfg.Buffer, Schemas: cfg.Schemas,
+		BackoffMin: cfg.BackoffMin, BackoffMax: cfg.BackoffMax, AckTimeout: cfg.AckTimeout, Log: cfg.Log,
+	})
 	l.down, err = downlink.Open(downlink.Config{Dir: cfg.Inbox, Vehicle: cfg.Vehicle, Routes: cfg.Routes, Write: cfg.Write, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("link: %w", err)
 	}
-	for _, e := range endpoints {
-		l.schemas[e.address] = map[protocol.SchemaHash]bool{}
-	}
 	return l, nil
 }
+
+// Hold keeps records of the classes below lowest in the buffer: see uplink.Uplink.Hold.
+func (l *Link) Hold(lowest protocol.Priority) { l.up.Hold(lowest) }
+
+// Message is what goes to the cloud without waiting on disk.
+type Message = uplink.Message
+
+// Send hands a message over: see uplink.Uplink.Send.
+func (l *Link) Send(m Message) { l.up.Send(m) }
 
 // Run keeps the device connected until ctx ends, except between Leave and Return. Then it waits DrainTime at most
 // for publishes under way, says goodbye (offline, or asleep) and returns nil.
@@ -108,8 +103,8 @@ func (l *Link) Run(ctx context.Context) error {
 
 // stay keeps the device connected until ctx ends.
 func (l *Link) stay(ctx context.Context) {
-	wait := backoff{min: l.cfg.BackoffMin, max: l.cfg.BackoffMax, first: l.cfg.PowerJitter}
-	for at := 0; sleep(ctx, wait.next()); {
+	wait := session.Backoff{Min: l.cfg.BackoffMin, Max: l.cfg.BackoffMax, First: l.cfg.PowerJitter}
+	for at := 0; sleep(ctx, wait.Next()); {
 		began := time.Now()
 		up, err := l.attempt(ctx, l.endpoints[at])
 		if ctx.Err() != nil {
@@ -117,7 +112,7 @@ func (l *Link) stay(ctx context.Context) {
 		}
 		l.failed(l.endpoints[at], up, err)
 		if up && time.Since(began) >= settledAfter*l.cfg.BackoffMin {
-			wait.reset()
+			wait.Reset()
 			continue
 		}
 		at = (at + 1) % len(l.endpoints)
@@ -126,66 +121,59 @@ func (l *Link) stay(ctx context.Context) {
 
 // attempt connects once and stays until the connection ends. up is true when
 // there was one; err says why there is none any more, nil after a graceful stop.
-func (l *Link) attempt(ctx context.Context, e endpoint) (up bool, err error) {
+func (l *Link) attempt(ctx context.Context, e session.Endpoint) (up bool, err error) {
 	l.number++
-	l.stats.add(func(s *Stats) { s.Endpoint, s.Connection = e.address, l.number })
-	var o offer
-	w, err := l.dial(ctx, e, &o)
+	l.stats.add(func(s *Stats) { s.Endpoint, s.Connection = e.Address, l.number })
+	will, err := l.will(l.number)
 	if err != nil {
-		return false, &attemptError{err: err, offer: &o}
+		return false, err
 	}
-	c, err := l.open(ctx, e, w)
+	s, err := l.dialer.Connect(ctx, e, will)
 	if err != nil {
-		return false, &attemptError{err: err, offer: &o}
+		return false, err
 	}
+	c := &connection{l: l, endpoint: e, session: s, sender: l.up.Connect(e.Address, s.Limits, s.Publish)}
 	l.connected(c)
 	err = c.serve(ctx)
 	l.disconnected(c)
-	if err != nil {
-		err = &attemptError{err: err, offer: &o}
-	}
 	return true, err
 }
 
 // connected logs and counts a new connection.
 func (l *Link) connected(c *connection) {
-	l.mailbox.open()
-	l.stats.add(func(s *Stats) {
-		s.Connected, s.Since, s.Guarantee = true, time.Now(), c.guarantee
-		s.Window, s.InFlight, s.SetAside = c.limits.window, 0, 0
-	})
-	delete(l.failures, c.endpoint.address)
-	l.cfg.Log.Info("connected", "endpoint", c.endpoint.address, "connection", l.number, "window", c.limits.window, "topic_aliases", c.limits.aliases)
-	if worth, told := l.worth[c.endpoint.address]; told && worth == c.guarantee {
+	address, guarantee := c.endpoint.Address, c.session.Guarantee
+	l.stats.add(func(s *Stats) { s.Connected, s.Since, s.Guarantee = true, time.Now(), guarantee })
+	delete(l.failures, address)
+	l.cfg.Log.Info("connected", "endpoint", address, "connection", l.number, "window", c.session.Limits.Window, "topic_aliases", c.session.Limits.Aliases)
+	if worth, told := l.worth[address]; told && worth == guarantee {
 		return
 	}
-	l.worth[c.endpoint.address] = c.guarantee
-	if c.guarantee != guaranteeStored {
-		l.cfg.Log.Warn("the server does not promise to store: the guarantee ends at this broker", "endpoint", c.endpoint.address)
+	l.worth[address] = guarantee
+	if guarantee != session.GuaranteeStored {
+		l.cfg.Log.Warn("the server does not promise to store: the guarantee ends at this broker", "endpoint", address)
 	}
 }
 
 func (l *Link) disconnected(c *connection) {
-	l.mailbox.close()
+	up, down := c.session.Bytes()
 	l.stats.add(func(s *Stats) {
-		s.Connected, s.Since, s.InFlight = false, time.Now(), 0
-		s.WireBytesUp += c.wire.sent.Load()
-		s.WireBytesDown += c.wire.received.Load()
+		s.Connected, s.Since = false, time.Now()
+		s.WireBytesUp += up
+		s.WireBytesDown += down
 	})
 }
 
-// failed logs and counts why there is no connection.
-func (l *Link) failed(e endpoint, up bool, err error) {
-	var a *attemptError
-	if !errors.As(err, &a) {
+// failed logs and counts why there is no connection; nil after a graceful stop.
+func (l *Link) failed(e session.Endpoint, up bool, err error) {
+	if err == nil {
 		return
 	}
-	text, hint := explain(a.err, a.offer, time.Now())
+	text, hint := session.Explain(err, time.Now())
 	what := "cannot connect: " + text
 	if up {
 		what = "connection lost: " + text
 	}
-	l.complain(e, what, hint, a.err)
+	l.complain(e.Address, what, hint, err)
 	l.stats.add(func(s *Stats) {
 		s.LastError = text
 		if up {
@@ -195,12 +183,12 @@ func (l *Link) failed(e endpoint, up bool, err error) {
 }
 
 // complain logs a failure: once per kind of failure, not per attempt.
-func (l *Link) complain(e endpoint, what, hint string, err error) {
-	if l.failures[e.address] == what {
+func (l *Link) complain(address, what, hint string, err error) {
+	if l.failures[address] == what {
 		return
 	}
-	l.failures[e.address] = what
-	args := []any{"endpoint", e.address, "connection", l.number, "error", err}
+	l.failures[address] = what
+	args := []any{"endpoint", address, "connection", l.number, "error", err}
 	if hint != "" {
 		args = append(args, "hint", hint)
 	}

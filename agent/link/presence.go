@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/eclipse/paho.golang/paho"
-
-	"telltale.dev/agent/link/downlink"
+	"telltale.dev/agent/link/session"
+	"telltale.dev/agent/link/uplink"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/delivery"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
 )
@@ -36,45 +36,18 @@ func (l *Link) presenceTopic() string {
 }
 
 // presenceItem is a presence as a publish.
-func (l *Link) presenceItem(state protocol.PresenceState, n uint64, wakes time.Time) (*item, error) {
+func (l *Link) presenceItem(state protocol.PresenceState, n uint64, wakes time.Time) (*uplink.Item, error) {
 	payload, err := l.presence(state, n, time.Now(), wakes)
 	if err != nil {
 		return nil, err
 	}
-	return &item{
-		kind: presenceKind, topic: l.presenceTopic(), contentType: protocol.ContentPresence,
-		priority: protocol.CS2, qos: 1, payload: payload,
-	}, nil
+	p := delivery.Of(topics.Topic{Kind: topics.Presence})
+	return uplink.Word(l.presenceTopic(), p.ContentType, p.Default, payload), nil
 }
 
-// connectPacket is the CONNECT of connection n, with the will that belongs to it. The
-// will has no expiry and is retained, so that it stands until the next birth. Its
-// time is unknown (0): nobody knows when it will be needed.
-func (l *Link) connectPacket(n uint64) (*paho.Connect, error) {
-	will, err := l.presence(protocol.PresenceLost, n, time.UnixMilli(0), time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	return &paho.Connect{
-		ClientID:   string(l.cfg.Device),
-		KeepAlive:  uint16(l.cfg.KeepAlive / time.Second),
-		CleanStart: false,
-		Properties: &paho.ConnectProperties{
-			SessionExpiryInterval: seconds(l.cfg.SessionExpiry),
-			ReceiveMaximum:        paho.Uint16(downlink.ReceiveMaximum),
-			MaximumPacketSize:     paho.Uint32(maxInbound),
-			RequestProblemInfo:    true,
-		},
-		WillMessage: &paho.WillMessage{Topic: l.presenceTopic(), QoS: 1, Retain: true, Payload: will},
-		WillProperties: &paho.WillProperties{
-			WillDelayInterval: seconds(l.cfg.WillDelay),
-			ContentType:       protocol.ContentPresence,
-			User:              paho.UserProperties{{Key: protocol.PropPriority, Value: protocol.CS2.String()}},
-		},
-	}, nil
-}
-
-// seconds is d for the wire, rounded up.
-func seconds(d time.Duration) *uint32 {
-	return paho.Uint32(uint32((d + time.Second - 1) / time.Second))
+// will is that of connection n. Its time is unknown (0): nobody knows when it will be needed.
+func (l *Link) will(n uint64) (session.Will, error) {
+	payload, err := l.presence(protocol.PresenceLost, n, time.UnixMilli(0), time.Time{})
+	p := delivery.Of(topics.Topic{Kind: topics.Presence})
+	return session.Will{Topic: l.presenceTopic(), ContentType: p.ContentType, Class: p.Default, Payload: payload, Delay: l.cfg.WillDelay}, err
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
-	"telltale.dev/agent/link"
+	"telltale.dev/agent/link/session"
 )
 
 // TestProbe: each way to fail is told by its cause, and a running agent is never disturbed.
@@ -53,13 +53,13 @@ func TestProbe(t *testing.T) {
 		alone   bool
 		problem string // "": none
 		hint    string
-		tells   func(link.Answer) bool
+		tells   func(session.ProbeResult) bool
 	}{
 		{name: "beside an agent", server: picky, tls: mutual(good), client: good,
-			tells: func(a link.Answer) bool { return a.TLS == "TLS 1.3" && a.Handshake > 0 && a.Reply > 0 }},
+			tells: func(a session.ProbeResult) bool { return a.TLS == "TLS 1.3" && a.Handshake > 0 && a.Reply > 0 }},
 		{name: "alone", server: picky, tls: mutual(good), client: good, alone: true,
-			tells: func(a link.Answer) bool { return a.Guarantee == "stored" }},
-		{name: "another broker", tls: mutual(good), client: good, tells: func(a link.Answer) bool { return a.Guarantee == "" && a.Reply > 0 }},
+			tells: func(a session.ProbeResult) bool { return a.Guarantee == "stored" }},
+		{name: "another broker", tls: mutual(good), client: good, tells: func(a session.ProbeResult) bool { return a.Guarantee == "" && a.Reply > 0 }},
 		{name: "no QoS 1", server: func(_ int, _ *packets.Connect, a *packets.Connack) { a.Properties.MaximumQOS = new(byte) }, tls: mutual(good), client: good,
 			problem: "the server allows no QoS 1", hint: "must allow QoS 1"},
 		{name: "nothing retained", server: func(_ int, _ *packets.Connect, a *packets.Connack) { a.Properties.RetainAvailable = new(byte) }, tls: mutual(good), client: good,
@@ -72,13 +72,13 @@ func TestProbe(t *testing.T) {
 		{name: "our certificate is another authority's", tls: mutual(good), client: foreign.leaf(-day, day), problem: "server wants a certificate that we did not send", hint: "lacks its issuer"},
 		{name: "another server", tls: mutual(foreign.leaf(-day, day)), client: good, problem: "server's certificate is from an unknown authority"},
 		{name: "no name", address: "no-such-host.invalid:8883", client: good, problem: "server name is not resolved",
-			tells: func(a link.Answer) bool { return a.Resolve == 0 && a.Connect == 0 }},
+			tells: func(a session.ProbeResult) bool { return a.Resolve == 0 && a.Connect == 0 }},
 		{name: "nothing listens", address: "127.0.0.1:1", client: good, problem: "connection refused"},
 		{name: "not TLS", address: web.Addr().String(), client: good, problem: "server does not speak TLS", hint: "check the endpoint's port"},
 		{name: "silent", address: silent.Addr().String(), client: good, problem: "no answer in time",
-			tells: func(a link.Answer) bool { return a.Connect > 0 && a.Handshake == 0 }},
+			tells: func(a session.ProbeResult) bool { return a.Connect > 0 && a.Handshake == 0 }},
 		{name: "silent after TCP", address: "mqtt://" + silent.Addr().String(), client: good, problem: "no answer in time",
-			tells: func(a link.Answer) bool { return a.Connect > 0 && a.Reply > 0 }},
+			tells: func(a session.ProbeResult) bool { return a.Connect > 0 && a.Reply > 0 }},
 		{name: "no endpoint", address: "http://x", problem: `endpoint "http://x": scheme "http", expected mqtts or mqtt`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestProbe(t *testing.T) {
 			if address == "" {
 				address = s.addr
 			}
-			a := link.Probe(t.Context(), link.Config{
+			a := session.Probe(t.Context(), session.Config{
 				TLS: &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{c.client}}, Device: did, Timeout: 500 * time.Millisecond,
 			}, address, c.alone)
 			if !strings.HasPrefix(a.Problem, c.problem) || (a.Problem == "") != (c.problem == "") || !strings.Contains(a.Hint, c.hint) {

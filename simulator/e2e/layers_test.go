@@ -72,8 +72,10 @@ var upstream = map[string][]string{
 	"agent/signals":  {"agent/frames"},
 	"agent/campaign": {"agent/signals"},
 	"agent/batch":    {"agent/campaign", "agent/signals", "agent/buffer"},
-	"agent/link":     {"agent/buffer", "agent/link/downlink"},
-	"agent/outbox":   {"agent/buffer"},
+	// The link's rooms below it: one connection, what goes up, what comes down.
+	"agent/link":        {"agent/link/session", "agent/link/uplink", "agent/link/downlink"},
+	"agent/link/uplink": {"agent/link/session", "agent/buffer"},
+	"agent/outbox":      {"agent/buffer"},
 }
 
 // common is what every room may use, the cloud's too: how files get onto a disk, by the standard library alone.

@@ -18,7 +18,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/check"
-	"telltale.dev/agent/link"
+	"telltale.dev/agent/link/session"
 	"telltale.dev/agent/power"
 	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/keystore"
@@ -283,14 +283,14 @@ func (c *checkCommand) cloud(ctx context.Context, endpoint string, store *file.S
 	if err != nil {
 		return []check.Line{check.Warning(area, "first the key store", "not tried")}
 	}
-	cfg := link.Config{Timeout: c.Timeout}
+	cfg := session.Config{Timeout: c.Timeout}
 	if cfg.TLS, err = keystore.TLSConfig(store, store.Roots(), ""); err != nil {
 		return []check.Line{check.Failure(area, "", "%v", err)}
 	}
 	if uris := store.Chain()[0].URIs; len(uris) == 1 {
 		_, cfg.Device, _ = protocol.ParseDeviceURN(uris[0].String()) // identity says what is wrong
 	}
-	a := link.Probe(ctx, cfg, endpoint, alone)
+	a := session.Probe(ctx, cfg, endpoint, alone)
 	line := check.Okay(area, "%s", reached(&a))
 	if a.Problem != "" {
 		line = check.Failure(area, a.Hint, "%s", strings.TrimPrefix(reached(&a)+"; "+a.Problem, "; "))
@@ -300,7 +300,7 @@ func (c *checkCommand) cloud(ctx context.Context, endpoint string, store *file.S
 }
 
 // reached says how far a connection came, and how long each step took.
-func reached(a *link.Answer) string {
+func reached(a *session.ProbeResult) string {
 	ms := func(d time.Duration) string { return d.Round(time.Millisecond / 10).String() }
 	var steps []string
 	// An address needs no name server.

@@ -1,4 +1,4 @@
-package link
+package session
 
 import (
 	"context"
@@ -37,24 +37,24 @@ func (o *offer) withheld() string {
 }
 
 // dial opens the connection: TCP, then TLS where the endpoint wants it. Each has its time-out.
-func (l *Link) dial(ctx context.Context, e endpoint, o *offer) (*wire, error) {
-	raw, err := l.dialTCP(ctx, e)
+func (d *Dialer) dial(ctx context.Context, e Endpoint, o *offer) (*wire, error) {
+	raw, err := d.dialTCP(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	if !e.tls {
-		return newWire(raw, raw, l.cfg.AckTimeout), nil
+	if !e.TLS {
+		return newWire(raw, raw, d.cfg.WriteTimeout), nil
 	}
-	conn, err := l.handshake(ctx, e, raw, o)
+	conn, err := d.handshake(ctx, e, raw, o)
 	if err != nil {
 		return nil, err
 	}
-	return newWire(conn, raw, l.cfg.AckTimeout), nil
+	return newWire(conn, raw, d.cfg.WriteTimeout), nil
 }
 
-func (l *Link) dialTCP(ctx context.Context, e endpoint) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: l.cfg.Timeout, KeepAlive: -1} // MQTT has its own
-	raw, err := dialer.DialContext(ctx, "tcp", e.address)
+func (d *Dialer) dialTCP(ctx context.Context, e Endpoint) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: d.cfg.Timeout, KeepAlive: -1} // MQTT has its own
+	raw, err := dialer.DialContext(ctx, "tcp", e.Address)
 	if err != nil {
 		return nil, &phaseError{phase: "connect", err: err}
 	}
@@ -65,9 +65,9 @@ func (l *Link) dialTCP(ctx context.Context, e endpoint) (net.Conn, error) {
 }
 
 // handshake makes TLS of raw, which it closes when that fails.
-func (l *Link) handshake(ctx context.Context, e endpoint, raw net.Conn, o *offer) (*tls.Conn, error) {
-	conn := tls.Client(raw, l.tlsConfig(e, o))
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+func (d *Dialer) handshake(ctx context.Context, e Endpoint, raw net.Conn, o *offer) (*tls.Conn, error) {
+	conn := tls.Client(raw, d.tlsConfig(e, o))
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
@@ -78,13 +78,13 @@ func (l *Link) handshake(ctx context.Context, e endpoint, raw net.Conn, o *offer
 
 // tlsConfig is Config.TLS for one attempt. Go sends no certificate, without a
 // word, when the server's list of authorities lacks ours; so we choose ourselves and note it.
-func (l *Link) tlsConfig(e endpoint, o *offer) *tls.Config {
-	cfg := l.cfg.TLS.Clone()
+func (d *Dialer) tlsConfig(e Endpoint, o *offer) *tls.Config {
+	cfg := d.cfg.TLS.Clone()
 	if cfg.ServerName == "" {
-		cfg.ServerName = e.host
+		cfg.ServerName = e.Host
 	}
 	if cfg.ClientSessionCache == nil {
-		cfg.ClientSessionCache = l.tickets // a resumed session needs no signature of the device's key
+		cfg.ClientSessionCache = d.tickets // a resumed session needs no signature of the device's key
 	}
 	choose := cfg.GetClientCertificate
 	cfg.GetClientCertificate = func(cri *tls.CertificateRequestInfo) (*tls.Certificate, error) {

@@ -1,4 +1,4 @@
-package link
+package session
 
 // aliases maps topics to the topic aliases of one connection [MQTT-3.3.2.3.4].
 // Owned by the one writer: an alias means what the last packet that carried it

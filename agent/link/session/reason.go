@@ -1,4 +1,4 @@
-package link
+package session
 
 import (
 	"cmp"
@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // phaseError says what was being done when a connection failed.
@@ -31,19 +33,17 @@ type codeError struct {
 }
 
 func (e *codeError) Error() string {
-	s := fmt.Sprintf("%s: %s (0x%02x)", e.packet, codeText(e.code), e.code)
+	s := fmt.Sprintf("%s: %s (0x%02x)", e.packet, CodeText(e.code), e.code)
 	if e.text != "" {
-		s += ": " + printable(e.text)
+		s += ": " + Printable(e.text)
 	}
 	if e.other != "" {
-		s += ": it names " + printable(e.other)
+		s += ": it names " + Printable(e.other)
 	}
 	return s
 }
 
-// explain says in the words of the person who has to act why an attempt failed.
-// The text names the kind of failure and is the same for each of a kind, so that
-// it can be logged when it changes; hint is what to look at, or "".
+// explain is Explain of an error without what became of our certificate.
 func explain(err error, o *offer, now time.Time) (text, hint string) {
 	var (
 		dns      *net.DNSError
@@ -73,7 +73,7 @@ func explain(err error, o *offer, now time.Time) (text, hint string) {
 		return errNoQoS.Error(), "the server must allow QoS 1"
 	case errors.Is(err, errNoRetain):
 		return errNoRetain.Error(), "the server must allow retained messages"
-	case errors.Is(err, errSilent), errors.Is(err, errNoAcks), errors.Is(err, errStuck):
+	case errors.Is(err, errSilent), errors.Is(err, ErrNoAnswer), errors.Is(err, errStuck):
 		return "link is half-open or too slow", ""
 	case errors.As(err, &timedOut) && timedOut.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time", "check the endpoint's address, the link, and firewalls between"
@@ -84,11 +84,11 @@ func explain(err error, o *offer, now time.Time) (text, hint string) {
 }
 
 func explainCode(e *codeError) (text, hint string) {
-	text = "server refuses: " + codeText(e.code)
+	text = "server refuses: " + CodeText(e.code)
 	switch e.code {
-	case codeNotAuthorized, 0x86:
+	case CodeNotAuthorized, 0x86:
 		return text, "the device is not registered or not active, or the certificate names another device"
-	case 0x88, 0x89, codeQuota, 0x9f:
+	case 0x88, 0x89, CodeQuota, 0x9f:
 		return text, "it goes by itself; trying again with back-off"
 	case 0x8e:
 		return text, "another agent runs with the same device id"
@@ -140,11 +140,34 @@ func explainAlert(o *offer) (text, hint string) {
 	return "server ended the TLS handshake", "check that both ends allow the same TLS versions"
 }
 
-// attemptError is why an attempt failed, with what became of our certificate.
-type attemptError struct {
+// failure is why there is no connection, with what became of our certificate.
+type failure struct {
 	err   error
 	offer *offer
 }
 
-func (e *attemptError) Error() string { return e.err.Error() }
-func (e *attemptError) Unwrap() error { return e.err }
+func (e *failure) Error() string { return e.err.Error() }
+func (e *failure) Unwrap() error { return e.err }
+
+// Explain says in the words of the person who has to act why Connect failed or a session ended. The
+// text names the kind of failure and is the same for each of a kind, so that it can be logged when it changes; hint
+// is what to look at, or "". now is the vehicle's time, which may be why a certificate is refused.
+func Explain(err error, now time.Time) (text, hint string) {
+	var f *failure
+	if !errors.As(err, &f) {
+		f = &failure{err: err, offer: &offer{}}
+	}
+	return explain(f.err, f.offer, now)
+}
+
+// Printable makes a server's text fit for a log: one line, at most 128 bytes.
+func Printable(s string) string {
+	const most = 128
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s[:min(len(s), most)])
+	return s
+}

@@ -1,4 +1,4 @@
-package link
+package uplink
 
 import (
 	"time"
@@ -6,6 +6,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/agent/link/session"
 	"telltale.dev/protocol"
 )
 
@@ -15,13 +16,13 @@ type kind uint8
 const (
 	recordKind   kind = iota // a record of the buffer, at position
 	schemaKind               // a schema document
-	presenceKind             // birth or farewell
+	presenceKind             // birth or farewell; the connection owns it
 	messageKind              // of the mailbox
 )
 
-// item is something to publish, from the moment it is taken until the
+// Item is something to publish, from the moment it is taken until the
 // server has it, it is set aside, or the connection ends.
-type item struct {
+type Item struct {
 	kind     kind
 	position buffer.Position // of a record
 	schema   protocol.SchemaHash
@@ -46,9 +47,9 @@ type item struct {
 	replied bool          // the server has answered since it was sent last
 }
 
-func recordItem(e buffer.Entry) *item {
+func recordItem(e buffer.Entry) *Item {
 	r := e.Record
-	return &item{
+	return &Item{
 		kind: recordKind, position: e.Position, schema: r.Schema, id: r.ID, samples: r.Samples, ordered: r.Ordered,
 		created: r.Created, ttl: r.TTL, topic: r.Topic, contentType: r.ContentType, purpose: r.Purpose,
 		priority: r.Priority, qos: 1, payload: r.Payload,
@@ -59,7 +60,7 @@ func recordItem(e buffer.Entry) *item {
 // end. A creation time in the future, or an unknown one, counts as now: the clock was set since.
 // It may have been set forward, too: nothing is older than the boot that made it, by the
 // monotonic clock.
-func (it *item) remaining(now time.Time) (left time.Duration, forever bool) {
+func (it *Item) remaining(now time.Time) (left time.Duration, forever bool) {
 	if it.ttl == 0 {
 		return 0, true
 	}
@@ -74,10 +75,10 @@ func (it *item) remaining(now time.Time) (left time.Duration, forever bool) {
 }
 
 // properties are those of the publish, without the alias.
-func (it *item) properties(now time.Time) *paho.PublishProperties {
+func (it *Item) properties(now time.Time) *paho.PublishProperties {
 	p := &paho.PublishProperties{ContentType: it.contentType}
 	if left, forever := it.remaining(now); !forever {
-		p.MessageExpiry = seconds(max(left, time.Second))
+		p.MessageExpiry = session.Seconds(max(left, time.Second))
 	}
 	if name := it.priority.String(); name != "" {
 		p.User.Add(protocol.PropPriority, name)
@@ -91,30 +92,13 @@ func (it *item) properties(now time.Time) *paho.PublishProperties {
 	return p
 }
 
-// packetSize is the size in bytes of a PUBLISH at QoS 1 with these parts
-// [MQTT-3.3]. A topic alias counts as well as the whole topic, as in the first
-// packet that uses it.
-func packetSize(topic string, p *paho.PublishProperties, payload int) int {
-	const text = 2  // length before a string
-	properties := 3 // the alias
-	if p.MessageExpiry != nil {
-		properties += 5
-	}
-	if p.ContentType != "" {
-		properties += 1 + text + len(p.ContentType)
-	}
-	for _, u := range p.User {
-		properties += 1 + text + len(u.Key) + text + len(u.Value)
-	}
-	rest := text + len(topic) + 2 + varSize(properties) + properties + payload
-	return 1 + varSize(rest) + rest
+// Word is an item of the connection's own, such as its birth: not retried, and retained if the server can.
+func Word(topic, contentType string, class protocol.Priority, payload []byte) *Item {
+	return &Item{kind: presenceKind, topic: topic, contentType: contentType, priority: class, qos: 1, payload: payload}
 }
 
-// varSize is the size of a variable byte integer [MQTT-1.5.5].
-func varSize(n int) int {
-	size := 1
-	for ; n >= 0x80; n >>= 7 {
-		size++
-	}
-	return size
-}
+// Done says whether nothing is to come for an item any more: it was answered, or never sent.
+func (it *Item) Done() bool { return it.replied || it.sent.IsZero() }
+
+// Stored says whether the server has accepted an item.
+func (it *Item) Stored() bool { return it.replied && judge(it.answer) == stored }

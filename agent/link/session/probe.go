@@ -1,4 +1,4 @@
-package link
+package session
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// Answer is how far a try to connect came.
-type Answer struct {
+// ProbeResult is how far a try to connect came.
+type ProbeResult struct {
 	Endpoint  string        `json:"endpoint"` // host:port
 	Addresses []string      `json:"addresses,omitempty"`
 	Resolve   time.Duration `json:"resolve_ns"` // each step took so long; zero: it was not reached
@@ -35,53 +35,53 @@ const codeClientID = 0x85
 // Probe tries once to connect to an endpoint and says how far it came. Only TLS,
 // Device and Timeout of cfg are used. With alone it connects as the device does, for the whole
 // answer; else under another client identifier, so that an agent that runs keeps its connection.
-func Probe(ctx context.Context, cfg Config, address string, alone bool) Answer {
-	l := &Link{cfg: cfg.withDefaults(), tickets: tls.NewLRUClientSessionCache(1)}
-	e, err := parseEndpoint(address)
-	if err == nil && e.tls && l.cfg.TLS == nil {
+func Probe(ctx context.Context, cfg Config, address string, alone bool) ProbeResult {
+	d := NewDialer(cfg)
+	e, err := ParseEndpoint(address)
+	if err == nil && e.TLS && d.cfg.TLS == nil {
 		err = fmt.Errorf("endpoint %q: expected TLS settings", address)
 	}
 	if err != nil {
-		return Answer{Endpoint: address, Problem: err.Error()}
+		return ProbeResult{Endpoint: address, Problem: err.Error()}
 	}
-	a := Answer{Endpoint: e.address}
+	a := ProbeResult{Endpoint: e.Address}
 	var o offer
-	if err := l.probe(ctx, e, &o, &a, alone); err != nil {
+	if err := d.probe(ctx, e, &o, &a, alone); err != nil {
 		a.Problem, a.Hint = explain(err, &o, time.Now())
 	}
 	return a
 }
 
 // probe takes the steps of a connection, one after another.
-func (l *Link) probe(ctx context.Context, e endpoint, o *offer, a *Answer, alone bool) (err error) {
-	lookup, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+func (d *Dialer) probe(ctx context.Context, e Endpoint, o *offer, a *ProbeResult, alone bool) (err error) {
+	lookup, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	began := time.Now()
-	if a.Addresses, err = net.DefaultResolver.LookupHost(lookup, e.host); err != nil {
+	if a.Addresses, err = net.DefaultResolver.LookupHost(lookup, e.Host); err != nil {
 		return &phaseError{phase: "connect", err: err}
 	}
 	a.Resolve, began = time.Since(began), time.Now()
-	raw, err := l.dialTCP(ctx, e)
+	raw, err := d.dialTCP(ctx, e)
 	if err != nil {
 		return err
 	}
 	a.Connect, began = time.Since(began), time.Now()
-	w := newWire(raw, raw, l.cfg.AckTimeout)
-	if e.tls {
-		conn, err := l.handshake(ctx, e, raw, o)
+	w := newWire(raw, raw, d.cfg.WriteTimeout)
+	if e.TLS {
+		conn, err := d.handshake(ctx, e, raw, o)
 		if err != nil {
 			return err
 		}
 		a.Handshake, a.TLS, began = time.Since(began), tls.VersionName(conn.ConnectionState().Version), time.Now()
-		w = newWire(conn, raw, l.cfg.AckTimeout)
+		w = newWire(conn, raw, d.cfg.WriteTimeout)
 	}
 	defer w.Close()
 	stop := context.AfterFunc(ctx, func() { _ = w.Close() })
 	defer stop()
-	if err := raw.SetDeadline(time.Now().Add(l.cfg.Timeout)); err != nil {
+	if err := raw.SetDeadline(time.Now().Add(d.cfg.Timeout)); err != nil {
 		return err
 	}
-	code, err := l.introduce(w, a, alone)
+	code, err := d.introduce(w, a, alone)
 	a.Reply = time.Since(began)
 	if err != nil || code == nil || code.code == codeClientID && !alone {
 		return err
@@ -90,26 +90,26 @@ func (l *Link) probe(ctx context.Context, e endpoint, o *offer, a *Answer, alone
 }
 
 // introduce sends CONNECT, waits for the answer and says goodbye. The answer is nil when we are welcome.
-func (l *Link) introduce(w *wire, a *Answer, alone bool) (*codeError, error) {
-	id := string(l.cfg.Device)
+func (d *Dialer) introduce(w *wire, a *ProbeResult, alone bool) (*codeError, error) {
+	id := string(d.cfg.Device)
 	if !alone {
 		id += probeSuffix
 	}
 	connect := packets.NewControlPacket(packets.CONNECT)
 	c := connect.Content.(*packets.Connect)
-	c.ClientID, c.KeepAlive, c.CleanStart = id, seconds16(l.cfg.Timeout), !alone
+	c.ClientID, c.KeepAlive, c.CleanStart = id, seconds16(d.cfg.Timeout), !alone
 	if _, err := connect.WriteTo(w); err != nil {
-		return nil, l.said(w, err)
+		return nil, said(w, err)
 	}
 	p, err := packets.ReadPacket(w)
 	if err != nil {
-		return nil, l.said(w, err)
+		return nil, said(w, err)
 	}
 	connack, ok := p.Content.(*packets.Connack)
 	if !ok {
 		return nil, &phaseError{phase: "mqtt connect", err: errMalformed}
 	}
-	if connack.ReasonCode >= codeUnspecified {
+	if connack.ReasonCode >= CodeUnspecified {
 		return &codeError{packet: "connack", code: connack.ReasonCode, text: connack.Properties.ReasonString, other: connack.Properties.ServerReference}, nil
 	}
 	for _, u := range connack.Properties.User {
@@ -135,7 +135,7 @@ func suits(p *packets.Properties) error {
 }
 
 // said prefers the wire's own reason of an end.
-func (l *Link) said(w *wire, err error) error {
+func said(w *wire, err error) error {
 	if why := w.reason(); why != nil {
 		err = errors.Join(why, err)
 	}

@@ -1,7 +1,6 @@
-package link
+package uplink
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -9,14 +8,13 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
+	"telltale.dev/agent/link/session"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/topics"
 )
 
-var errNoAcks = errors.New("publishes stay unacknowledged: the link is half-open or the server stands still")
-
-// sender keeps a window of publishes under way on one connection, and decides
+// Sender keeps a window of publishes under way on one connection, and decides
 // what each answer means. All of it is owned by the connection's loop: packets
 // leave in the order in which they get their aliases.
 //
@@ -24,12 +22,11 @@ var errNoAcks = errors.New("publishes stay unacknowledged: the link is half-open
 //	           │         ▲        │ 0x80 0x83 0x97
 //	 schema not yet      └─ held ◄┘        0x87 0x90 0x99 ─► aside, until the next connection
 //	 acknowledged: held
-type sender struct {
-	l        *Link
-	order    *order
-	transmit func(*item, *paho.Publish) error
-	aliases  aliases
-	server   limits
+type Sender struct {
+	u       *Uplink
+	order   *order
+	publish Publish
+	server  session.Limits
 
 	window, grown int       // how many may be under way now; acknowledged since it last grew
 	halved        time.Time // when the window was last halved
@@ -37,11 +34,11 @@ type sender struct {
 	bytes         int       // and their payload bytes
 	progress      time.Time // when one was last acknowledged, or sent while none was under way
 
-	suspects []*item // records that may be why connections ended; see suspects.go
+	suspects []*Item // records that may be why connections ended; see suspects.go
 	alone    bool    // one of them is under way
-	first    []*item // go before all else: presence, schema documents, what did not fit
-	held     []*item // wait for their time, or for a place when it is over
-	waiting  map[protocol.SchemaHash][]*item
+	first    []*Item // go before all else: presence, schema documents, what did not fit
+	held     []*Item // wait for their time, or for a place when it is over
+	waiting  map[protocol.SchemaHash][]*Item
 	known    map[protocol.SchemaHash]bool // acknowledged by this server in this boot; outlives the connection
 	refused  map[protocol.SchemaHash]bool // in this connection
 	lanes    [2]laneState
@@ -60,25 +57,9 @@ type laneState struct {
 
 func (l *laneState) resting(now time.Time) bool { return now.Before(l.rested.Add(l.rest)) }
 
-// limits are what the server allows.
-type limits struct {
-	window    int // receive maximum, at most ours
-	maxPacket int // bytes; 0: any
-	aliases   uint16
-	retain    bool
-}
-
-func newSender(l *Link, server limits, known map[protocol.SchemaHash]bool, transmit func(*item, *paho.Publish) error) *sender {
-	return &sender{
-		l: l, order: newOrder(l.cfg.Buffer), transmit: transmit, aliases: newAliases(server.aliases), server: server,
-		window: server.window, waiting: map[protocol.SchemaHash][]*item{}, known: known,
-		refused: map[protocol.SchemaHash]bool{}, told: map[string]bool{},
-	}
-}
-
-// fill sends until the window is full or there is nothing to send. An error means that the connection is gone.
-func (s *sender) fill(now time.Time) error {
-	s.order.lowest = protocol.Priority(s.l.lowest.Load())
+// Fill sends until the window is full or there is nothing to send. An error means that the connection is gone.
+func (s *Sender) Fill(now time.Time) error {
+	s.order.lowest = protocol.Priority(s.u.lowest.Load())
 	for s.inflight < s.window && !s.alone {
 		it, alone := s.pick(now), false
 		if it == nil {
@@ -100,13 +81,13 @@ func (s *sender) fill(now time.Time) error {
 }
 
 // pick takes what goes next; nil when there is nothing now.
-func (s *sender) pick(now time.Time) *item {
+func (s *Sender) pick(now time.Time) *Item {
 	if len(s.first) > 0 {
 		it := s.first[0]
 		s.first = slices.Delete(s.first, 0, 1)
 		return it
 	}
-	if it := s.l.mailbox.next(s.order.lowest); it != nil {
+	if it := s.u.mailbox.next(s.order.lowest); it != nil {
 		return it
 	}
 	for lane := range s.lanes {
@@ -124,7 +105,7 @@ func (s *sender) pick(now time.Time) *item {
 }
 
 // pickHeld takes the item of the highest class whose wait is over.
-func (s *sender) pickHeld(lane int, now time.Time) *item {
+func (s *Sender) pickHeld(lane int, now time.Time) *Item {
 	best, resting := -1, s.lanes[lane].resting(now)
 	for i, it := range s.held {
 		if it.quota && resting || s.barred(it) {
@@ -145,7 +126,7 @@ func (s *sender) pickHeld(lane int, now time.Time) *item {
 
 // pickNew takes a record of the buffer. A lane that rests, or that holds
 // back many records, takes no new ones.
-func (s *sender) pickNew(lane int, now time.Time) *item {
+func (s *Sender) pickNew(lane int, now time.Time) *Item {
 	state := &s.lanes[lane]
 	for !now.Before(s.paused) && len(s.first) == 0 && !state.resting(now) && s.heldBy(lane) < maxHeld {
 		e, ok, err := s.order.next(lane)
@@ -158,8 +139,8 @@ func (s *sender) pickNew(lane int, now time.Time) *item {
 			return nil
 		}
 		it := recordItem(e)
-		if s.l.ends[it.position.Class].Before(it.position) {
-			it.since = s.l.began
+		if s.u.ends[it.position.Class].Before(it.position) {
+			it.since = s.u.began
 		}
 		if s.accept(it) {
 			return it
@@ -168,17 +149,17 @@ func (s *sender) pickNew(lane int, now time.Time) *item {
 	return nil
 }
 
-func (s *sender) readFailed(err error, now time.Time) {
+func (s *Sender) readFailed(err error, now time.Time) {
 	s.paused = now.Add(readRetry)
 	if !s.readErr {
-		s.l.cfg.Log.Error("buffer cannot be read; trying again", "error", err)
+		s.u.cfg.Log.Error("buffer cannot be read; trying again", "error", err)
 	}
 	s.readErr = true
 }
 
 // accept says whether a record can be sent now. If not it is set aside, or held
 // until its schema document, which goes first, is acknowledged.
-func (s *sender) accept(it *item) bool {
+func (s *Sender) accept(it *Item) bool {
 	if it.topic == "" || strings.ContainsAny(it.topic, "+#\x00") || !utf8.ValidString(it.topic) {
 		s.setAside(it, "topic is not one to publish to")
 		return false
@@ -192,7 +173,7 @@ func (s *sender) accept(it *item) bool {
 		return false
 	}
 	if _, asked := s.waiting[it.schema]; !asked {
-		doc, ok := s.l.cfg.Schemas.Schema(it.schema)
+		doc, ok := s.u.cfg.Schemas.Schema(it.schema)
 		if !ok {
 			s.refused[it.schema] = true
 			s.setAside(it, "its schema document is missing")
@@ -202,8 +183,8 @@ func (s *sender) accept(it *item) bool {
 		if err != nil {
 			packed = doc
 		}
-		topic := topics.Topic{Kind: topics.Schema, Vehicle: s.l.cfg.Vehicle, Schema: it.schema}
-		s.first = append(s.first, &item{
+		topic := topics.Topic{Kind: topics.Schema, Vehicle: s.u.cfg.Vehicle, Schema: it.schema}
+		s.first = append(s.first, &Item{
 			kind: schemaKind, schema: it.schema, topic: topic.String(), contentType: protocol.ContentSchema,
 			priority: it.priority, qos: 1, payload: packed,
 		})
@@ -213,9 +194,23 @@ func (s *sender) accept(it *item) bool {
 	return false
 }
 
+// First puts an item before all else that is not sent yet.
+func (s *Sender) First(it *Item) { s.first = append(s.first, it) }
+
+// Appended says that the buffer has new records.
+func (s *Sender) Appended() { s.order.wake() }
+
+// UnderWay is how many publishes have no answer yet.
+func (s *Sender) UnderWay() int { return s.inflight }
+
+// Send publishes an item out of turn, if the window has a place; false when not, or when the connection is gone.
+func (s *Sender) Send(it *Item, now time.Time) bool {
+	return s.inflight < s.server.Window && s.send(it, now) == nil
+}
+
 // send publishes it, unless it is expired or too large for the server.
-func (s *sender) send(it *item, now time.Time) error {
-	if it.kind == messageKind && s.l.mailbox.superseded(it) {
+func (s *Sender) send(it *Item, now time.Time) error {
+	if it.kind == messageKind && s.u.mailbox.superseded(it) {
 		return nil
 	}
 	if left, forever := it.remaining(now); !forever && left <= 0 {
@@ -223,28 +218,20 @@ func (s *sender) send(it *item, now time.Time) error {
 		return nil
 	}
 	p := &paho.Publish{
-		QoS: it.qos, Topic: it.topic, Retain: it.kind == presenceKind && s.server.retain,
+		QoS: it.qos, Topic: it.topic, Retain: it.kind == presenceKind && s.server.Retain,
 		Properties: it.properties(now), Payload: it.payload,
 	}
-	if size := packetSize(p.Topic, p.Properties, len(p.Payload)); s.server.maxPacket > 0 && size > s.server.maxPacket {
-		s.l.stats.add(func(st *Stats) { st.TooLarge++ })
+	if size := session.PacketSize(p.Topic, p.Properties, len(p.Payload)); s.server.MaxPacket > 0 && size > s.server.MaxPacket {
+		s.u.stats.add(func(st *Stats) { st.TooLarge++ })
 		s.setAside(it, "larger than the server's maximum packet size")
 		return nil
 	}
-	if it.kind == recordKind { // the others are sent once
-		if alias, known := s.aliases.of(it.topic); alias != 0 {
-			p.Properties.TopicAlias = &alias
-			if known {
-				p.Topic = ""
-			}
-		}
-	}
-	if err := s.transmit(it, p); err != nil {
+	if err := s.publish(it, p, it.kind == recordKind); err != nil { // the others are sent once: no alias
 		return err
 	}
 	if it.qos == 0 { // nobody answers
-		s.l.mailbox.settled(it)
-		s.l.stats.add(func(st *Stats) { st.Sent++; st.PayloadBytes += uint64(len(it.payload)) })
+		s.u.mailbox.settled(it)
+		s.u.stats.add(func(st *Stats) { st.Sent++; st.PayloadBytes += uint64(len(it.payload)) })
 		return nil
 	}
 	if s.inflight == 0 {
@@ -253,7 +240,7 @@ func (s *sender) send(it *item, now time.Time) error {
 	it.sent, it.replied = now, false
 	s.inflight++
 	s.bytes += len(it.payload)
-	s.l.stats.add(func(st *Stats) {
+	s.u.stats.add(func(st *Stats) {
 		st.Sent++
 		st.InFlight = s.inflight
 		st.PayloadBytes += uint64(len(it.payload))
@@ -261,20 +248,25 @@ func (s *sender) send(it *item, now time.Time) error {
 	return nil
 }
 
-// answered takes the server's answer to a publish.
-func (s *sender) answered(a ack, now time.Time) {
+// Answered takes the server's answer to a publish.
+func (s *Sender) Answered(answer session.Answer, now time.Time) {
+	it, ok := answer.Token.(*Item)
+	if !ok {
+		return // not a publish of ours
+	}
+	a := refusal{it, answer}
 	s.inflight--
 	s.alone = false
-	delete(s.l.strikes, a.item.position)
+	delete(s.u.strikes, a.item.position)
 	s.bytes -= len(a.item.payload)
 	s.progress = now
-	a.item.answer, a.item.replied = a.code, true
-	switch judge(a.code) {
+	a.item.answer, a.item.replied = a.Code, true
+	switch judge(a.Code) {
 	case stored:
 		s.stored(a.item)
 	case aside:
 		s.tell(a)
-		s.setAside(a.item, "refused by the server: "+codeText(a.code))
+		s.setAside(a.item, "refused by the server: "+session.CodeText(a.Code))
 	case overload:
 		s.tell(a)
 		s.slowDown(a.item, now)
@@ -282,50 +274,56 @@ func (s *sender) answered(a ack, now time.Time) {
 	case later:
 		s.tell(a)
 		if a.item.tries+1 >= maxTries {
-			s.setAside(a.item, "refused by the server again and again: "+codeText(a.code))
+			s.setAside(a.item, "refused by the server again and again: "+session.CodeText(a.Code))
 			break
 		}
 		s.retry(a.item, false, now)
 	}
-	s.l.stats.add(func(st *Stats) { st.InFlight, st.Window = s.inflight, s.window })
+	s.u.stats.add(func(st *Stats) { st.InFlight, st.Window = s.inflight, s.window })
+}
+
+// refusal is an answer and what it is about.
+type refusal struct {
+	item *Item
+	session.Answer
 }
 
 // tell logs a refusal, once per code and connection.
-func (s *sender) tell(a ack) {
-	code := codeText(a.code)
+func (s *Sender) tell(a refusal) {
+	code := session.CodeText(a.Code)
 	if !s.told[code] {
-		s.l.cfg.Log.Warn("server refuses messages", "code", code, "reason", printable(a.reason), "priority", a.item.priority.String())
+		s.u.cfg.Log.Warn("server refuses messages", "code", code, "reason", session.Printable(a.Reason), "priority", a.item.priority.String())
 	}
 	s.told[code] = true
 }
 
 // stored lets the buffer forget the record, and opens the window: by one place
 // for each window that was acknowledged.
-func (s *sender) stored(it *item) {
+func (s *Sender) stored(it *Item) {
 	if lane := &s.lanes[laneOf(it.priority)]; it.sent.After(lane.rested) {
 		lane.rest = 0
 	}
-	if s.grown++; s.grown >= s.window && s.window < s.server.window {
+	if s.grown++; s.grown >= s.window && s.window < s.server.Window {
 		s.window, s.grown = s.window+1, 0
 	}
 	switch it.kind {
 	case recordKind:
-		s.l.cfg.Buffer.Ack(it.position)
-		s.l.stats.add(func(st *Stats) { st.Acked++ })
+		s.u.cfg.Buffer.Ack(it.position)
+		s.u.stats.add(func(st *Stats) { st.Acked++ })
 		s.settle(it)
 	case schemaKind:
 		s.known[it.schema] = true
-		s.l.stats.add(func(st *Stats) { st.Schemas++ })
+		s.u.stats.add(func(st *Stats) { st.Schemas++ })
 		s.held = append(s.held, s.waiting[it.schema]...) // their time is over: due is zero
 		delete(s.waiting, it.schema)
 	case presenceKind:
 	case messageKind:
-		s.l.mailbox.settled(it)
+		s.u.mailbox.settled(it)
 	}
 }
 
 // slowDown halves the window and lets the lane rest, once for all that was sent before.
-func (s *sender) slowDown(it *item, now time.Time) {
+func (s *Sender) slowDown(it *Item, now time.Time) {
 	if it.sent.After(s.halved) {
 		s.window, s.grown, s.halved = max(s.window/2, 1), 0, now
 	}
@@ -335,13 +333,13 @@ func (s *sender) slowDown(it *item, now time.Time) {
 }
 
 // longer draws the wait after one of last.
-func (s *sender) longer(last time.Duration) time.Duration {
-	lowest := s.l.cfg.BackoffMin
-	return decorrelated(lowest, max(min(s.l.cfg.BackoffMax, maxRetryWait), lowest), max(last, lowest))
+func (s *Sender) longer(last time.Duration) time.Duration {
+	lowest := s.u.cfg.BackoffMin
+	return session.Jitter(lowest, max(min(s.u.cfg.BackoffMax, maxRetryWait), lowest), max(last, lowest))
 }
 
 // retry holds an item until its random wait, or the lane's rest, is over.
-func (s *sender) retry(it *item, quota bool, now time.Time) {
+func (s *Sender) retry(it *Item, quota bool, now time.Time) {
 	it.tries++
 	lane := &s.lanes[laneOf(it.priority)]
 	lane.held++
@@ -351,11 +349,11 @@ func (s *sender) retry(it *item, quota bool, now time.Time) {
 		it.due = now.Add(it.wait)
 	}
 	s.held = append(s.held, it)
-	s.l.stats.add(func(st *Stats) { st.Retried++ })
+	s.u.stats.add(func(st *Stats) { st.Retried++ })
 }
 
 // release takes an item out of the count of held ones.
-func (s *sender) release(it *item) {
+func (s *Sender) release(it *Item) {
 	lane := &s.lanes[laneOf(it.priority)]
 	lane.held--
 	it.quota = false
@@ -363,12 +361,12 @@ func (s *sender) release(it *item) {
 
 // setAside leaves a record in the buffer, for the next connection. What waits
 // for a schema document that is set aside is set aside, too.
-func (s *sender) setAside(it *item, why string) {
+func (s *Sender) setAside(it *Item, why string) {
 	switch it.kind {
 	case recordKind:
-		s.l.stats.add(func(st *Stats) { st.SetAside++; st.SetAsideTotal++ })
+		s.u.stats.add(func(st *Stats) { st.SetAside++; st.SetAsideTotal++ })
 		if !s.told[why] {
-			s.l.cfg.Log.Warn("records set aside until the next connection", "reason", why, "first_seq", it.id.Seq, "bytes", len(it.payload))
+			s.u.cfg.Log.Warn("records set aside until the next connection", "reason", why, "first_seq", it.id.Seq, "bytes", len(it.payload))
 		}
 		s.told[why] = true
 		s.settle(it)
@@ -381,44 +379,44 @@ func (s *sender) setAside(it *item, why string) {
 			s.setAside(record, "its schema document was not accepted: "+why)
 		}
 	case presenceKind:
-		s.l.cfg.Log.Warn("presence was not accepted", "reason", why)
+		s.u.cfg.Log.Warn("presence was not accepted", "reason", why)
 	case messageKind:
-		s.l.cfg.Log.Warn("message was not accepted", "reason", why, "bytes", len(it.payload))
+		s.u.cfg.Log.Warn("message was not accepted", "reason", why, "bytes", len(it.payload))
 	}
 }
 
 // expire lets the buffer forget a record that is of no use any more.
-func (s *sender) expire(it *item) {
+func (s *Sender) expire(it *Item) {
 	if it.kind == messageKind {
-		s.l.mailbox.settled(it)
+		s.u.mailbox.settled(it)
 		return
 	}
-	if b, ok := s.l.cfg.Buffer.(Expirer); ok {
+	if b, ok := s.u.cfg.Buffer.(Expirer); ok {
 		b.Expire(it.position)
 	} else {
-		s.l.cfg.Buffer.Ack(it.position)
+		s.u.cfg.Buffer.Ack(it.position)
 	}
-	s.l.stats.add(func(st *Stats) { st.Expired++; st.ExpiredSamples += uint64(it.samples) })
+	s.u.stats.add(func(st *Stats) { st.Expired++; st.ExpiredSamples += uint64(it.samples) })
 	s.settle(it)
 }
 
 // settle lets the next ordered record go.
-func (s *sender) settle(it *item) {
+func (s *Sender) settle(it *Item) {
 	if it.ordered {
 		s.order.settled(it.position.Class)
 	}
 }
 
-// overdue says whether the server has been silent about publishes for too long.
-func (s *sender) overdue(now time.Time) error {
-	if s.inflight > 0 && now.Sub(s.progress) >= s.l.cfg.AckTimeout {
-		return errNoAcks
+// Overdue says whether the server has been silent about publishes for too long.
+func (s *Sender) Overdue(now time.Time) error {
+	if s.inflight > 0 && now.Sub(s.progress) >= s.u.cfg.AckTimeout {
+		return session.ErrNoAnswer
 	}
 	return nil
 }
 
-// wakeAt is when the sender has something to do on its own account; zero: never.
-func (s *sender) wakeAt(now time.Time) time.Time {
+// WakeAt is when the sender has something to do on its own account; zero: never.
+func (s *Sender) WakeAt(now time.Time) time.Time {
 	var at time.Time
 	earlier := func(t time.Time) {
 		if t.After(now) && (at.IsZero() || t.Before(at)) {
@@ -426,7 +424,7 @@ func (s *sender) wakeAt(now time.Time) time.Time {
 		}
 	}
 	if s.inflight > 0 {
-		earlier(s.progress.Add(s.l.cfg.AckTimeout))
+		earlier(s.progress.Add(s.u.cfg.AckTimeout))
 	}
 	earlier(s.paused)
 	for _, lane := range s.lanes {

@@ -1,4 +1,4 @@
-package link
+package uplink
 
 import (
 	"telltale.dev/agent/buffer"
@@ -22,7 +22,7 @@ import (
 // through. The live part passes over them until then, and the backlog's reader
 // comes back for them.
 //
-// Owned by the sender.
+// Owned by the Sender.
 type order struct {
 	buf    Buffer
 	lanes  [2]lane

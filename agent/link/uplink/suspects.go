@@ -1,4 +1,4 @@
-package link
+package uplink
 
 // A record that makes the server end the connection would stop the whole queue:
 // it would be sent first again and again. So records get a strike when the
@@ -15,24 +15,25 @@ const (
 )
 
 // strike counts a connection that the other side ended with these under way.
-func (l *Link) strike(underWay []*item) {
-	for _, it := range underWay {
-		if it.kind != recordKind || it.ordered {
+func (u *Uplink) strike(underWay []any) {
+	for _, token := range underWay {
+		it, ok := token.(*Item)
+		if !ok || it.kind != recordKind || it.ordered {
 			continue
 		}
-		if len(l.strikes) >= maxStricken { // records that were evicted stay in the map; begin anew
-			clear(l.strikes)
+		if len(u.strikes) >= maxStricken { // records that were evicted stay in the map; begin anew
+			clear(u.strikes)
 		}
-		l.strikes[it.position]++
-		if l.strikes[it.position] == maxStrikes {
-			l.cfg.Log.Warn("record is sent last: the server ended several connections while it was under way", "seq", it.id.Seq, "bytes", len(it.payload))
+		u.strikes[it.position]++
+		if u.strikes[it.position] == maxStrikes {
+			u.cfg.Log.Warn("record is sent last: the server ended several connections while it was under way", "seq", it.id.Seq, "bytes", len(it.payload))
 		}
 	}
 }
 
 // suspect keeps a suspect back; false when it is none.
-func (s *sender) suspect(it *item) bool {
-	if it.ordered || s.l.strikes[it.position] < maxStrikes {
+func (s *Sender) suspect(it *Item) bool {
+	if it.ordered || s.u.strikes[it.position] < maxStrikes {
 		return false
 	}
 	s.suspects = append(s.suspects, it)
@@ -41,13 +42,13 @@ func (s *sender) suspect(it *item) bool {
 }
 
 // pickSuspect takes the suspect with the fewest strikes, when nothing else is under way.
-func (s *sender) pickSuspect() *item {
+func (s *Sender) pickSuspect() *Item {
 	if s.inflight > 0 || len(s.suspects) == 0 {
 		return nil
 	}
 	best := -1
 	for i, it := range s.suspects {
-		if !s.barred(it) && (best < 0 || s.l.strikes[it.position] < s.l.strikes[s.suspects[best].position]) {
+		if !s.barred(it) && (best < 0 || s.u.strikes[it.position] < s.u.strikes[s.suspects[best].position]) {
 			best = i
 		}
 	}

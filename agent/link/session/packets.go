@@ -1,4 +1,4 @@
-package link
+package session
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 	paholog "github.com/eclipse/paho.golang/paho/log"
-	"github.com/eclipse/paho.golang/paho/session"
+	pahosession "github.com/eclipse/paho.golang/paho/session"
 )
 
 // Errors about a server that breaks the rules.
@@ -19,15 +19,15 @@ var (
 	errDeliveryQoS    = errors.New("the server delivered with a quality of service or packet id that is not allowed")
 )
 
-// ack is the server's answer to a publish.
-type ack struct {
-	item   *item
-	code   byte
-	reason string
+// Answer is the server's word on a publish.
+type Answer struct {
+	Token  any // that Publish was called with
+	Code   byte
+	Reason string // of the server, for a person; not fit for a log as it is: see Printable
 }
 
 // pahoSession is what paho calls the session state, for one connection only. It
-// ties packet identifiers to items and hands their acknowledgements over. It
+// ties packet identifiers to tokens and hands their acknowledgements over. It
 // keeps nothing beyond the connection: publishes under way are forgotten, and
 // the buffer gives them again. (Receivers of QoS 1 keep no state either, so new
 // identifiers in an old session are fine [MQTT-4.3.2].)
@@ -37,39 +37,39 @@ type ack struct {
 // that the window is full.
 type pahoSession struct {
 	wire *wire
-	acks chan ack // holds a full window, so that the reader never waits
+	acks chan Answer // holds a full window, so that the reader never waits
 
 	mu      sync.Mutex // guards what follows
-	next    *item      // whose publish is being added; set by the one writer
-	pending map[uint16]*item
+	next    any        // token, whose publish is being added; set by the one writer
+	pending map[uint16]any
 	replies map[uint16]chan<- packets.ControlPacket // of SUBSCRIBE
 	last    uint16
 	ended   bool
 	goodbye *packets.Disconnect // the server's last word, or nil
 }
 
-var _ session.SessionManager = (*pahoSession)(nil)
+var _ pahosession.SessionManager = (*pahoSession)(nil)
 
 func newSession(w *wire, window int) *pahoSession {
 	return &pahoSession{
-		wire: w, acks: make(chan ack, window+1),
-		pending: map[uint16]*item{}, replies: map[uint16]chan<- packets.ControlPacket{},
+		wire: w, acks: make(chan Answer, window+1),
+		pending: map[uint16]any{}, replies: map[uint16]chan<- packets.ControlPacket{},
 	}
 }
 
 // sending says whose publish comes next. The writer calls it before each publish.
-func (s *pahoSession) sending(it *item) {
+func (s *pahoSession) sending(token any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next = it
+	s.next = token
 }
 
 // AddToSession gives the packet an identifier. It never blocks: the sender keeps to the window.
-func (s *pahoSession) AddToSession(_ context.Context, p session.Packet, reply chan<- packets.ControlPacket) error {
+func (s *pahoSession) AddToSession(_ context.Context, p pahosession.Packet, reply chan<- packets.ControlPacket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return session.ErrNoConnection
+		return pahosession.ErrNoConnection
 	}
 	for s.last++; s.last == 0 || s.taken(s.last); s.last++ { // ends: there are far more identifiers than maxWindow
 	}
@@ -83,7 +83,8 @@ func (s *pahoSession) AddToSession(_ context.Context, p session.Packet, reply ch
 }
 
 func (s *pahoSession) taken(id uint16) bool {
-	return s.pending[id] != nil || s.replies[id] != nil
+	_, pending := s.pending[id]
+	return pending || s.replies[id] != nil
 }
 
 // PacketReceived takes what paho's reader received. Errors end the connection.
@@ -117,21 +118,21 @@ func (s *pahoSession) PacketReceived(p *packets.ControlPacket, documents chan<- 
 // acknowledged hands the answer over. An identifier that is not under way is ignored.
 func (s *pahoSession) acknowledged(p *packets.Puback) {
 	s.mu.Lock()
-	it := s.pending[p.PacketID]
+	token, ok := s.pending[p.PacketID]
 	delete(s.pending, p.PacketID)
 	s.mu.Unlock()
-	if it == nil {
+	if !ok {
 		return
 	}
-	a := ack{item: it, code: p.ReasonCode}
+	a := Answer{Token: token, Code: p.ReasonCode}
 	if p.Properties != nil {
-		a.reason = p.Properties.ReasonString
+		a.Reason = p.Properties.ReasonString
 	}
 	s.acks <- a
 }
 
-// underWay gives the items without an answer.
-func (s *pahoSession) underWay() []*item {
+// underWay gives the tokens without an answer.
+func (s *pahoSession) underWay() []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.pending))

@@ -1,4 +1,4 @@
-package link
+package uplink
 
 import (
 	"slices"
@@ -36,21 +36,18 @@ type mailbox struct {
 
 // letter is a message in the mailbox until it is settled.
 type letter struct {
-	item   *item
+	item   *Item
 	newest bool
 	taken  bool // in this connection
 }
 
 // Send hands a message over. It does not block and owns the payload. It may be called at any time.
-func (l *Link) Send(m Message) {
-	l.mailbox.put(&letter{newest: m.Newest, item: &item{
+func (u *Uplink) Send(m Message) {
+	u.mailbox.put(&letter{newest: m.Newest, item: &Item{
 		kind: messageKind, topic: m.Topic, contentType: m.ContentType, priority: m.Class, qos: m.QoS,
 		created: m.Created, ttl: m.TTL, payload: m.Payload,
 	}})
-	select {
-	case l.allowed <- struct{}{}:
-	default: // it will look anyhow
-	}
+	u.signal()
 }
 
 func (b *mailbox) put(new *letter) {
@@ -69,7 +66,7 @@ func (b *mailbox) put(new *letter) {
 }
 
 // next gives the oldest message that was not taken in this connection and whose class is not held.
-func (b *mailbox) next(lowest protocol.Priority) *item {
+func (b *mailbox) next(lowest protocol.Priority) *Item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.waiting {
@@ -82,14 +79,14 @@ func (b *mailbox) next(lowest protocol.Priority) *item {
 }
 
 // settled forgets a message that was acknowledged, or is of no use any more.
-func (b *mailbox) settled(it *item) {
+func (b *mailbox) settled(it *Item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting = slices.DeleteFunc(b.waiting, func(l *letter) bool { return l.item == it })
 }
 
 // superseded says whether a newer message has taken the place of one.
-func (b *mailbox) superseded(it *item) bool {
+func (b *mailbox) superseded(it *Item) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !slices.ContainsFunc(b.waiting, func(l *letter) bool { return l.item == it })
