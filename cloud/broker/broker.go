@@ -200,7 +200,8 @@ func (b *Broker) Addr() net.Addr { return b.listener.Addr() }
 // Run serves clients until ctx is done or the listener fails for good. It returns
 // when everything it started has stopped, nil after ctx. Connected clients get
 // DISCONNECT 0x8B; their wills are not published: a restart makes presence unknown.
-// The Handler must have called every done, or still be able to, for Run to end.
+// The Handler must have called every done, or still be able to, for Run to end. Every
+// message of Send is settled by then.
 func (b *Broker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -215,6 +216,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.shutDown()
 	b.connections.Wait()
 	background.Wait()
+	b.endSessions()
 	b.presence.wait()
 	if closeErr := b.server.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("broker: %w", closeErr)

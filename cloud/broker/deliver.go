@@ -33,7 +33,7 @@ func (b *Broker) Deliver(m Message) {
 			outgoing: out, ids: how.ids, qos: min(m.QoS, how.qos),
 			retain: m.Retain && how.retainAsPublished,
 		}
-		if !s.offer(e, now) {
+		if !s.offer(e, how.revision, now) {
 			b.cut(s)
 		}
 	}

@@ -10,6 +10,9 @@ import (
 	"telltale.dev/protocol/principal"
 )
 
+// MaxTracked is how many messages of Send one device has.
+const MaxTracked = maxTracked
+
 // QuotaDelay is how long a refusal for quota waits.
 const QuotaDelay = quotaDelay
 

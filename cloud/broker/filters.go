@@ -113,6 +113,7 @@ type merged struct {
 	qos               byte
 	local             bool // at least one subscription without no-local
 	retainAsPublished bool
+	revision          uint32 // of the session, before the topic was matched
 }
 
 func (n *node) match(levels []string, found map[*session]merged) {
@@ -133,7 +134,10 @@ func (n *node) match(levels []string, found map[*session]merged) {
 
 func (n *node) collect(found map[*session]merged) {
 	for s, sub := range n.subscribers {
-		m := found[s]
+		m, again := found[s]
+		if !again {
+			m.revision = s.revision.Load()
+		}
 		m.qos = max(m.qos, sub.qos)
 		m.local = m.local || !sub.noLocal
 		m.retainAsPublished = m.retainAsPublished || sub.retainAsPublished

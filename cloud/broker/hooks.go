@@ -123,7 +123,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	case packets.Publish:
 		return h.broker.precheck(c, pk)
 	case packets.Puback:
-		c.session.acknowledged(c, pk.PacketID)
+		c.session.acknowledged(c, pk.PacketID, pk.ReasonCode)
 	case packets.Subscribe:
 		if code := pk.SubscribeValidate(); code.Code != codeSuccess || len(pk.Filters) > maxFilters {
 			return refused(c, pk, codeProtocolError)

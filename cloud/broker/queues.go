@@ -21,6 +21,7 @@ const (
 
 	sendWindow       = 128      // QoS 1 messages in flight to one client, whatever it allows: the queue waits
 	writeChunk       = 16 << 10 // bytes that the writer collects before it writes: one TLS record
+	maxTracked       = 64       // messages of Send in one session: a further one is settled as Busy
 	maxSubscriptions = 128      // of one session: 0x97
 	maxFilters       = 128      // in one SUBSCRIBE or UNSUBSCRIBE: DISCONNECT 0x82
 	maxUserProps     = 32       // of one publish: refused with 0x97

@@ -2,7 +2,9 @@ package broker
 
 import (
 	"bytes"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -28,7 +30,12 @@ type session struct {
 	willAt   time.Time // when not attached and will is set
 	expireAt time.Time // when not attached
 
-	mu         sync.Mutex // guards what follows
+	// subscribing orders the changes of the session's subscriptions, here and in the tree; mu and that of
+	// the tree are taken and released under it.
+	subscribing sync.Mutex
+	revision    atomic.Uint32 // changes when subscriptions were revoked
+
+	mu         sync.Mutex // guards what follows; given back by unlock after a drop
 	conn       *connection
 	ended      bool
 	subscribed map[string]subscription
@@ -40,6 +47,8 @@ type session struct {
 	packetID   uint16
 	count      int   // live entries, wherever they are
 	bytes      int64 // of the same
+	tracked    int   // those of them that are of Send
+	untold     []told
 }
 
 // outgoing is a message on its way to any number of sessions.
@@ -49,6 +58,10 @@ type outgoing struct {
 	deadline time.Time // zero: never
 	fixed    int       // bytes of topic and payload in a PUBLISH
 	props    int       // bytes of its properties without subscription identifiers
+
+	// Of a message of Send, which goes to one session.
+	settled func(Settlement) // nil: nobody wants to know
+	timer   *time.Timer      // drops it when it expires; nil: it does not
 }
 
 // entry is one message for one session.
@@ -61,6 +74,7 @@ type entry struct {
 	packetID uint16 // 0: not sent yet
 	sentOn   uint64 // connection that it was last sent on
 	dup      bool
+	revoked  bool // not to be sent again
 }
 
 // cost is what an entry counts for in the bounds, in bytes.
@@ -68,13 +82,14 @@ func (e *entry) cost() int64 { return int64(e.fixed + e.props) }
 
 // offer queues a message. It is false when the session must be cut: its queue is
 // full of QoS 1 messages. Before that QoS 0 is dropped: at once when it does not fit or
-// nobody is connected, and from the queue when QoS 1 needs the room.
-func (s *session) offer(e entry, now time.Time) bool {
+// nobody is connected, and from the queue when QoS 1 needs the room. revision is the session's when the topic
+// was matched.
+func (s *session) offer(e entry, revision uint32, now time.Time) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	c := &s.broker.counters
 	switch {
-	case s.ended:
+	case s.ended || s.revision.Load() != revision && !s.covers(e.Topic):
 		return true
 	case s.tooLarge(&e):
 		c.tooLarge.Add(1)
@@ -130,15 +145,14 @@ func (s *session) prune(now time.Time) {
 	c := &s.broker.counters
 	s.queue.filter(func(e *entry) bool {
 		switch {
-		case e.expired(now):
-			c.expired.Add(1)
+		case s.dropExpired(e, now):
+			return false
 		case e.qos == 0 && !e.snapshot:
 			c.droppedQoS0.Add(1)
-		default:
-			return true
+			s.account(e, -1)
+			return false
 		}
-		s.account(e, -1)
-		return false
+		return true
 	})
 }
 
@@ -152,15 +166,19 @@ func (s *session) beginSnapshot() {
 	s.mu.Unlock()
 }
 
-func (s *session) endSnapshot(entries []entry) {
+// endSnapshot is given the retained messages, and the session's revision when their subscriptions were made.
+func (s *session) endSnapshot(entries []entry, revision uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	revoked := s.revision.Load() != revision
 	for _, e := range entries {
-		if s.tooLarge(&e) {
+		switch {
+		case revoked && !s.covers(e.Topic):
+		case s.tooLarge(&e):
 			s.broker.counters.tooLarge.Add(1)
-			continue
+		default:
+			s.queue.push(e)
 		}
-		s.queue.push(e)
 	}
 	if s.holding--; s.holding == 0 {
 		for _, e := range s.held {
@@ -177,7 +195,7 @@ func (s *session) endSnapshot(entries []entry) {
 // entry, in order.
 func (s *session) next(c *connection, room int) []entry {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.conn != c || s.ended {
 		return nil
 	}
@@ -214,12 +232,10 @@ func (s *session) next(c *connection, room int) []entry {
 
 // discard drops the front of the queue. The caller holds mu.
 func (s *session) discard(e *entry, now time.Time) {
-	if e.expired(now) {
-		s.broker.counters.expired.Add(1)
-	} else {
+	if !s.dropExpired(e, now) {
 		s.broker.counters.tooLarge.Add(1)
+		s.drop(e, TooLarge, 0)
 	}
-	s.account(e, -1)
 	s.queue.pop()
 }
 
@@ -255,17 +271,18 @@ func (s *session) find(id uint16) int {
 	return -1
 }
 
-// acknowledged is a PUBACK of the client, whatever its code: we do not send again on
-// the same connection. An id that is not in flight there is ignored.
-func (s *session) acknowledged(c *connection, id uint16) {
+// acknowledged is a PUBACK of the client. Whatever its code, the message is not sent again
+// [MQTT-4.4.0-2]. An id that is not in flight there is ignored.
+func (s *session) acknowledged(c *connection, id uint16, code byte) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	i := s.find(id)
 	if s.conn != c || i < 0 || s.inflight[i].sentOn != c.client.Connection {
 		return
 	}
-	s.account(&s.inflight[i], -1)
-	s.inflight = append(s.inflight[:i], s.inflight[i+1:]...)
+	s.broker.counters.acknowledged[code].Add(1)
+	s.drop(&s.inflight[i], Acknowledged, code)
+	s.inflight = slices.Delete(s.inflight, i, i+1)
 	c.signal()
 }
 
@@ -273,7 +290,7 @@ func (s *session) acknowledged(c *connection, id uint16) {
 // when a newer connection was faster, or the session has ended meanwhile.
 func (s *session) take(c *connection, settings sessionSettings) (before *connection, ok bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.ended || s.conn != nil && s.conn.client.Connection > c.client.Connection {
 		return nil, false
 	}
@@ -283,19 +300,20 @@ func (s *session) take(c *connection, settings sessionSettings) (before *connect
 	return before, true
 }
 
-// fitting drops what the client does not take any more. The caller holds mu.
+// fitting drops what the client does not take any more, or shall not get again. The caller holds mu.
 func (s *session) fitting(entries []entry) []entry {
-	kept := entries[:0]
-	for _, e := range entries {
-		if s.tooLarge(&e) {
+	return slices.DeleteFunc(entries, func(e entry) bool {
+		switch {
+		case e.revoked:
+			s.drop(&e, Revoked, 0)
+		case s.tooLarge(&e):
 			s.broker.counters.tooLarge.Add(1)
-			s.account(&e, -1)
-			continue
+			s.drop(&e, TooLarge, 0)
+		default:
+			return false
 		}
-		kept = append(kept, e)
-	}
-	clear(entries[len(kept):])
-	return kept
+		return true
+	})
 }
 
 // leave takes the session from a connection that has ended, if it still has it.
@@ -310,14 +328,14 @@ func (s *session) leave(c *connection) {
 // end empties the session for good, and gives back its filters and its connection.
 func (s *session) end() (filters []string, conn *connection) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.ended = true
 	for filter := range s.subscribed {
 		filters = append(filters, filter)
 	}
 	all := append(append(s.queue.rest(), s.held...), s.inflight...)
 	for i := range all {
-		s.account(&all[i], -1)
+		s.drop(&all[i], SessionEnded, 0)
 	}
 	conn = s.conn
 	s.conn, s.subscribed, s.queue, s.held, s.inflight = nil, nil, fifo{}, nil, nil

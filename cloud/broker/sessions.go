@@ -176,6 +176,17 @@ func (b *Broker) endSession(s *session, code byte) {
 	}
 }
 
+// endSessions ends what sessions are left when nobody is connected any more.
+func (b *Broker) endSessions() {
+	b.mu.Lock()
+	left := b.sessions
+	b.sessions = make(map[string]*session)
+	b.mu.Unlock()
+	for _, s := range left {
+		s.end()
+	}
+}
+
 // cut ends a session whose queue has overflowed: its client, when it comes back,
 // sees by session present 0 that messages are lost.
 func (b *Broker) cut(s *session) {

@@ -10,6 +10,7 @@ type counters struct {
 	failedConnects, panics                        atomic.Uint64
 	queued, queuedBytes                           atomic.Int64
 	refused, connects, subscriptions, disconnects [256]atomic.Uint64 // by reason code
+	acknowledged                                  [256]atomic.Uint64 // the same
 }
 
 // Stats are counts since the start, and gauges of now.
@@ -24,12 +25,14 @@ type Stats struct {
 	Inflight      int64           // gauge: publishes that the Handler holds
 	InflightBytes int64           // gauge
 
-	Delivered   uint64 // messages handed to connections
-	Queued      int64  // gauge: messages waiting for sessions
-	QueuedBytes int64  // gauge
-	DroppedQoS0 uint64 // QoS 0 messages dropped, either way
-	TooLarge    uint64 // messages above the receiver's maximum packet size
-	Expired     uint64 // messages that expired while they waited
+	Delivered uint64 // messages handed to connections
+	// Acknowledged are those of QoS 1, by the PUBACK code of the client.
+	Acknowledged map[byte]uint64
+	Queued       int64  // gauge: messages waiting for sessions
+	QueuedBytes  int64  // gauge
+	DroppedQoS0  uint64 // QoS 0 messages dropped, either way
+	TooLarge     uint64 // messages above the receiver's maximum packet size
+	Expired      uint64 // messages that expired while they waited
 
 	CutSessions     uint64 // queue overflowed with QoS 1 messages
 	ExpiredSessions uint64
@@ -50,7 +53,7 @@ func (b *Broker) Stats() Stats {
 		Delivered: c.delivered.Load(), Queued: c.queued.Load(), QueuedBytes: c.queuedBytes.Load(),
 		DroppedQoS0: c.droppedQoS0.Load(), TooLarge: c.tooLarge.Load(), Expired: c.expired.Load(),
 		CutSessions: c.cutSessions.Load(), ExpiredSessions: c.expiredSessions.Load(),
-		RefusedConnects: byCode(&c.connects), RefusedSubscriptions: byCode(&c.subscriptions),
+		Acknowledged: byCode(&c.acknowledged), RefusedConnects: byCode(&c.connects), RefusedSubscriptions: byCode(&c.subscriptions),
 		Disconnects:    byCode(&c.disconnects),
 		FailedConnects: c.failedConnects.Load(), Panics: c.panics.Load(),
 		Waking: b.schedule.len(),

@@ -11,16 +11,11 @@ func (b *Broker) subscribe(c *connection, pk packets.Packet) {
 	codes := make([]byte, len(pk.Filters))
 	var wanted []wantedSnapshot
 	s.beginSnapshot()
+	revision := s.revision.Load()
 	for i, f := range pk.Filters {
-		codes[i] = b.subscribeCode(c, f.Filter, f.Qos)
-		if codes[i] >= refusedFrom {
-			b.counters.subscriptions[codes[i]].Add(1)
-			continue
-		}
-		sub := subscription{id: f.Identifier, qos: codes[i], noLocal: f.NoLocal, retainAsPublished: f.RetainAsPublished}
-		existed, code := b.addSubscription(c, f.Filter, sub)
-		if code != codeSuccess {
-			codes[i] = code
+		sub := subscription{id: f.Identifier, qos: min(f.Qos, 1), noLocal: f.NoLocal, retainAsPublished: f.RetainAsPublished}
+		existed, code := b.makeSubscription(c, f.Filter, sub)
+		if codes[i] = code; code >= refusedFrom {
 			b.counters.subscriptions[code].Add(1)
 			continue
 		}
@@ -32,7 +27,7 @@ func (b *Broker) subscribe(c *connection, pk packets.Packet) {
 	c.sendControl(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Suback}, PacketID: pk.PacketID, ReasonCodes: codes,
 	})
-	s.endSnapshot(b.snapshot(s, wanted))
+	s.endSnapshot(b.snapshot(s, wanted), revision)
 }
 
 type wantedSnapshot struct {
@@ -56,6 +51,21 @@ func (b *Broker) snapshot(s *session, wanted []wantedSnapshot) []entry {
 		}
 	}
 	return entries
+}
+
+// makeSubscription makes a subscription if the client may have it, and gives the code for SUBACK: the
+// QoS that was granted, or a refusal.
+func (b *Broker) makeSubscription(c *connection, filter string, sub subscription) (existed bool, code byte) {
+	c.session.subscribing.Lock()
+	defer c.session.subscribing.Unlock()
+	granted := b.subscribeCode(c, filter, sub.qos)
+	if granted >= refusedFrom {
+		return false, granted
+	}
+	if existed, code = b.addSubscription(c, filter, sub); code == codeSuccess {
+		code = granted
+	}
+	return existed, code
 }
 
 // addSubscription puts a subscription into the tree and into the session. Tree
@@ -90,23 +100,30 @@ func (b *Broker) addSubscription(c *connection, filter string, sub subscription)
 
 // unsubscribe answers an UNSUBSCRIBE. What is queued already is still delivered.
 func (b *Broker) unsubscribe(c *connection, pk packets.Packet) {
-	s := c.session
 	codes := make([]byte, len(pk.Filters))
 	for i, f := range pk.Filters {
-		s.mu.Lock()
-		_, existed := s.subscribed[f.Filter]
-		current := s.conn == c
-		if current {
-			delete(s.subscribed, f.Filter)
-		}
-		s.mu.Unlock()
-		if !existed || !current {
-			codes[i] = codeNoSubscription
-			continue
-		}
-		b.filters.remove(f.Filter, s)
+		codes[i] = b.endSubscription(c, f.Filter)
 	}
 	c.sendControl(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Unsuback}, PacketID: pk.PacketID, ReasonCodes: codes,
 	})
+}
+
+// endSubscription drops a subscription, and gives the code for UNSUBACK.
+func (b *Broker) endSubscription(c *connection, filter string) byte {
+	s := c.session
+	s.subscribing.Lock()
+	defer s.subscribing.Unlock()
+	s.mu.Lock()
+	_, existed := s.subscribed[filter]
+	existed = existed && s.conn == c
+	if existed {
+		delete(s.subscribed, filter)
+	}
+	s.mu.Unlock()
+	if !existed {
+		return codeNoSubscription
+	}
+	b.filters.remove(filter, s)
+	return codeSuccess
 }
