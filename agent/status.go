@@ -56,6 +56,19 @@ func (a *Agent) Status() Status {
 	}
 }
 
+// Summary is the status in one line. It may be called from any goroutine.
+func (a *Agent) Summary() string {
+	s := a.Status()
+	way := "not connected"
+	switch {
+	case s.Asleep:
+		way = "asleep"
+	case s.Connected:
+		way = "connected"
+	}
+	return fmt.Sprintf("%s; buses attached: %d; records waiting: %d", way, s.Attached, s.Waiting)
+}
+
 // Healthy returns nil when the stages answer: the pipeline, the buffer and the
 // link. Buses that are silent, a full disk or a cloud that is away are no illness: a new
 // start would not help. It may be called from any goroutine while Run runs, and returns ctx.Err() when ctx ends first.

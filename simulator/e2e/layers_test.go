@@ -76,6 +76,7 @@ var upstream = map[string][]string{
 	"agent/link":        {"agent/link/session", "agent/link/uplink", "agent/link/downlink"},
 	"agent/link/uplink": {"agent/link/session", "agent/buffer"},
 	"agent/outbox":      {"agent/buffer"},
+	"agent/settings":    {"agent/network", "agent/buffer"}, // words and bounds of what can be set
 }
 
 // common is what every room may use, the cloud's too: how files get onto a disk, by the standard library alone.

@@ -54,7 +54,7 @@ func guarded(name string, p canbus.Permission, open func(context.Context) (canbu
 }
 
 // busInputs reads all of them; no two may have one name.
-func (c *Settings) busInputs(open opener) ([]frames.Input, error) {
+func (c *configured) busInputs(open opener) ([]frames.Input, error) {
 	var list []frames.Input
 	seen := map[string]bool{}
 	for _, arg := range c.Can {
@@ -63,7 +63,7 @@ func (c *Settings) busInputs(open opener) ([]frames.Input, error) {
 			err = fmt.Errorf("expected a name that no other bus has, found %s twice", in.Name)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.at("can", arg), err)
+			return nil, fmt.Errorf("%s: %w", c.At("can", arg), err)
 		}
 		seen[in.Name] = true
 		list = append(list, in)

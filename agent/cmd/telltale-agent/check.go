@@ -29,10 +29,10 @@ import (
 )
 
 type checkCommand struct {
-	Settings `embed:""`
-	JSON     bool          `name:"json" nofile:"" help:"As JSON."`
-	While    time.Duration `nofile:"" default:"1s" help:"How long the buses are listened to."`
-	Timeout  time.Duration `nofile:"" default:"5s" help:"Longest wait for each step of a connection to the cloud."`
+	configured `embed:""`
+	JSON       bool          `name:"json" nofile:"" help:"As JSON."`
+	While      time.Duration `nofile:"" default:"1s" help:"How long the buses are listened to."`
+	Timeout    time.Duration `nofile:"" default:"5s" help:"Longest wait for each step of a connection to the cloud."`
 }
 
 // part is one thing to look at; parts are looked at side by side.
@@ -59,8 +59,8 @@ func (c *checkCommand) Run(ctx context.Context) error {
 				return []check.Line{check.Failure("slots", "mend slots in the configuration", "%v", err)}
 			}
 			lines := []check.Line{check.Slots(s)}
-			if _, err := c.trusted(); err != nil {
-				lines = append(lines, check.Failure("update keys", "put the public keys whose updates are trusted there", "%s: %v", c.at("update-keys", ""), err))
+			if _, err := trusted(&c.Firmware); err != nil {
+				lines = append(lines, check.Failure("update keys", "put the public keys whose updates are trusted there", "%s: %v", c.At("update-keys", ""), err))
 			}
 			return lines
 		})
@@ -94,7 +94,7 @@ func lookAll(ctx context.Context, parts []part) (all check.Report) {
 func (c *checkCommand) settings() check.Line {
 	var cfg agent.Config
 	quiet := slog.New(slog.DiscardHandler)
-	err := errors.Join(c.bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg))
+	err := errors.Join(c.Bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg))
 	if err == nil {
 		collector := campaign.New(campaign.Config{Catalogue: cfg.Plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil }})
 		_, err = collector.Prepare(cfg.Default)
@@ -149,7 +149,7 @@ func (c *checkCommand) identity(store *file.Store, err error) []check.Line {
 func (c *checkCommand) named(err error) error {
 	for _, f := range []struct{ flag, path string }{{"cert", c.Cert}, {"key", c.Key}, {"ca", c.CA}} {
 		if _, statErr := os.Stat(f.path); statErr != nil {
-			return fmt.Errorf("%w (%s, in %s)", err, c.at(f.flag, ""), filepath.Dir(f.path))
+			return fmt.Errorf("%w (%s, in %s)", err, c.At(f.flag, ""), filepath.Dir(f.path))
 		}
 	}
 	return err
@@ -184,7 +184,7 @@ func (c *checkCommand) buffer() (line check.Line, running bool) {
 func (c *checkCommand) disk() []check.Line {
 	size, err := protocol.ParseSize(c.Buffer)
 	if err != nil {
-		return []check.Line{check.Failure("disk", "mend it in the configuration", "%s: %v", c.at("buffer", ""), err)}
+		return []check.Line{check.Failure("disk", "mend it in the configuration", "%s: %v", c.At("buffer", ""), err)}
 	}
 	return check.Disk{Dir: c.Data, Wanted: size, Used: folderSize(filepath.Join(c.Data, "buffer"))}.Look()
 }
@@ -251,7 +251,7 @@ const wakeAlarm = "/sys/class/rtc/rtc0/wakealarm"
 func (c *checkCommand) way(ctx context.Context) []check.Line {
 	m, err := openMonitor(c.Network)
 	if err != nil {
-		return []check.Line{check.Failure("network", "mend network in the configuration", "%s: %v", c.at("network", ""), err)}
+		return []check.Line{check.Failure("network", "mend network in the configuration", "%s: %v", c.At("network", ""), err)}
 	}
 	if m == nil {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"telltale.dev/agent/power"
+	"telltale.dev/agent/settings"
 	"telltale.dev/agent/update"
 	hal "telltale.dev/hal/power"
 	"telltale.dev/hal/slots"
@@ -37,13 +38,13 @@ func main() {
 	parser := kong.Must(&c, kong.Name("telltale-agent"), kong.Description("The Telltale vehicle agent."),
 		kong.Vars{"version": protocol.BuildVersion()})
 	parsed, err := parser.Parse(os.Args[1:])
-	var inFile *fileError
+	var inFile *settings.FileError
 	if errors.As(err, &inFile) { // the usage would not help
 		fail(err)
 	}
 	if err != nil {
-		if c.Run.absent || c.Check.absent { // the flags that are missing would stand there
-			err = fmt.Errorf("no %s, and no --config names another file; without one: %w", DefaultConfig, err)
+		if c.Run.Absent() || c.Check.Absent() { // the flags that are missing would stand there
+			err = fmt.Errorf("no %s, and no --config names another file; without one: %w", settings.DefaultConfig, err)
 		}
 		fmt.Fprintf(os.Stderr, "telltale-agent: %v; --help shows how\n", err)
 		os.Exit(exitUsage)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -13,9 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"telltale.dev/agent"
 	"telltale.dev/hal/canbus/virtual"
-	"telltale.dev/protocol/dbc"
 )
 
 // listen is a supervisor's socket.
@@ -103,58 +99,5 @@ func TestUnsupervised(t *testing.T) {
 	}
 	if got := heard(t, conn, 300*time.Millisecond); got != "" {
 		t.Errorf("got %q, want silence", got)
-	}
-}
-
-func TestFindSupervisor(t *testing.T) {
-	t.Setenv("NOTIFY_SOCKET", "@abstract")
-	t.Setenv("WATCHDOG_USEC", "30000000")
-	t.Setenv("WATCHDOG_PID", "1") // another's
-	if s := findSupervisor(); s.socket != "@abstract" || s.watchdog != 0 {
-		t.Errorf("got %+v", s)
-	}
-	t.Setenv("WATCHDOG_PID", "")
-	if s := findSupervisor(); s.watchdog != 30*time.Second {
-		t.Errorf("got %+v", s)
-	}
-	if err := (supervisor{socket: filepath.Join(t.TempDir(), "none")}).tell("READY=1"); err == nil {
-		t.Error("a supervisor that is not there: no error")
-	}
-	if err := (supervisor{}).tell("READY=1"); err != nil {
-		t.Errorf("without a supervisor: %v", err)
-	}
-}
-
-// TestUnhealthy: an agent whose stages do not answer gives no sign of life.
-func TestUnhealthy(t *testing.T) {
-	conn, socket := listen(t)
-	a, err := agent.New(agent.Config{
-		Data: t.TempDir(), Vehicle: "car", Device: "tcu", Plan: &dbc.Plan{}, Endpoints: []string{"mqtt://127.0.0.1:1"},
-		Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { // Run is not called: nobody answers
-		defer close(ended)
-		supervisor{socket: socket, watchdog: 100 * time.Millisecond}.accompany(ctx, a, slog.New(slog.DiscardHandler))
-	}()
-	if got := heard(t, conn, 2*time.Second); got != "READY=1" {
-		t.Errorf("got %q, want READY=1", got)
-	}
-	if got := heard(t, conn, time.Second); got != "" {
-		t.Errorf("got %q, want no sign of life", got)
-	}
-	cancel()
-	<-ended
-	if got := heard(t, conn, 2*time.Second); got != "STOPPING=1" {
-		t.Errorf("got %q, want STOPPING=1", got)
-	}
-	ran, stop := context.WithCancel(t.Context())
-	stop()
-	if err := a.Run(ran); err != nil { // closes the buffer
-		t.Error(err)
 	}
 }

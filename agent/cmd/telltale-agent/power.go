@@ -18,10 +18,10 @@ import (
 )
 
 // guards sets how supply and link are watched.
-func (c *Settings) guards(cfg *agent.Config) error {
+func (c *configured) guards(cfg *agent.Config) error {
 	supply, err := openSupply(c.PowerIgnition)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.at("power-ignition", ""), err)
+		return fmt.Errorf("%s: %w", c.At("power-ignition", ""), err)
 	}
 	cfg.Power = power.Config{
 		Supply: supply, Sleeper: sysfs.Machine{},
@@ -32,7 +32,7 @@ func (c *Settings) guards(cfg *agent.Config) error {
 	}
 	monitor, err := openMonitor(c.Network)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.at("network", ""), err)
+		return fmt.Errorf("%s: %w", c.At("network", ""), err)
 	}
 	cfg.Network = network.Config{Monitor: monitor, Metered: c.UploadMetered, Roaming: c.UploadRoaming}
 	return nil

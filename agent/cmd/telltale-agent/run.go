@@ -13,10 +13,12 @@ import (
 
 	"telltale.dev/agent"
 	"telltale.dev/agent/frames"
+	"telltale.dev/agent/settings"
 	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/keystore"
 	"telltale.dev/hal/keystore/file"
+	"telltale.dev/hal/supervisor"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/document"
@@ -24,18 +26,23 @@ import (
 	"telltale.dev/protocol/dbc"
 )
 
+// configured are the settings, and what they make of an agent.
+type configured struct {
+	settings.Settings `embed:""`
+}
+
 type runCommand struct {
-	Settings `embed:""`
-	Report   time.Duration `help:"Print the agent's account as a JSON line at this interval."`
+	configured `embed:""`
+	Report     time.Duration `help:"Print the agent's account as a JSON line at this interval."`
 }
 
 // Run is the agent until ctx ends.
 func (c *runCommand) Run(ctx context.Context) error {
 	if c.Report < 0 {
-		return fmt.Errorf("%s: expected at least 0s, found %v", c.at("report", ""), c.Report)
+		return fmt.Errorf("%s: expected at least 0s, found %v", c.At("report", ""), c.Report)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
-	inputs, err := c.busInputs(findSockets(log).open)
+	inputs, err := c.busInputs(socketcan.FindInherited(log).Open)
 	if err != nil {
 		return err
 	}
@@ -52,7 +59,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	with, leave := context.WithCancel(ctx)
 	var accompanied sync.WaitGroup
-	accompanied.Go(func() { findSupervisor().accompany(with, a, log) })
+	accompanied.Go(func() { supervisor.Find().Accompany(with, a, log) })
 	defer accompanied.Wait()
 	defer leave()
 	if c.Report > 0 {
@@ -80,7 +87,7 @@ func report(ctx context.Context, a *agent.Agent, every time.Duration) {
 }
 
 // config turns the flags into the agent's configuration.
-func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
+func (c *configured) config(log *slog.Logger) (agent.Config, error) {
 	cfg := agent.Config{
 		Data: c.Data, Version: protocol.BuildVersion(), Endpoints: c.Endpoint, Drain: c.Drain, Log: log,
 		Timing: agent.Timing{
@@ -92,12 +99,12 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 	if c.StorageNote != "none" {
 		cfg.StorageNote = c.StorageNote
 	}
-	if err := c.bounds(); err != nil {
+	if err := c.Bounds(); err != nil {
 		return cfg, err
 	}
 	size, err := protocol.ParseSize(c.Buffer)
 	if err != nil {
-		return cfg, fmt.Errorf("%s: %w", c.at("buffer", ""), err)
+		return cfg, fmt.Errorf("%s: %w", c.At("buffer", ""), err)
 	}
 	cfg.MaxBuffer = size
 	if err := c.identity(&cfg, log); err != nil {
@@ -116,11 +123,11 @@ func (c *Settings) config(log *slog.Logger) (agent.Config, error) {
 }
 
 // campaigns reads those in force until the cloud says otherwise.
-func (c *Settings) campaigns(cfg *agent.Config) error {
+func (c *configured) campaigns(cfg *agent.Config) error {
 	for _, name := range c.Campaign {
 		doc, _, err := durable.ReadRegular(name, document.MaxInline)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.at("campaign", name), err)
+			return fmt.Errorf("%s: %w", c.At("campaign", name), err)
 		}
 		parsed, err := campaigns.Parse(doc)
 		if err != nil {
@@ -132,7 +139,7 @@ func (c *Settings) campaigns(cfg *agent.Config) error {
 }
 
 // vehicle reads the DBC files and names the buses.
-func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
+func (c *configured) vehicle(cfg *agent.Config, log *slog.Logger) error {
 	var sources []dbc.Source
 	var err error
 	if cfg.Inputs, err = c.busInputs(socketcan.Open); err != nil {
@@ -145,11 +152,11 @@ func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 		name, path, _ := strings.Cut(arg, "=")
 		i := slices.IndexFunc(sources, func(s dbc.Source) bool { return s.Bus == name })
 		if i < 0 || path == "" {
-			return fmt.Errorf("%s: expected NAME=FILE with a NAME that --can has", c.at("dbc", arg))
+			return fmt.Errorf("%s: expected NAME=FILE with a NAME that --can has", c.At("dbc", arg))
 		}
 		text, _, err := durable.ReadRegular(path, dbc.MaxText)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.at("dbc", arg), err)
+			return fmt.Errorf("%s: %w", c.At("dbc", arg), err)
 		}
 		parsed, problems, err := dbc.Parse(path, text)
 		if err != nil {
@@ -172,7 +179,7 @@ func (c *Settings) vehicle(cfg *agent.Config, log *slog.Logger) error {
 }
 
 // identity reads key and certificate; who we are is in the certificate.
-func (c *Settings) identity(cfg *agent.Config, log *slog.Logger) error {
+func (c *configured) identity(cfg *agent.Config, log *slog.Logger) error {
 	store, err := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Exposed: c.KeyUsers == "all", Log: log})
 	if err != nil {
 		return err
@@ -180,10 +187,10 @@ func (c *Settings) identity(cfg *agent.Config, log *slog.Logger) error {
 	log.Info("key store", "protection", store.Protection())
 	uris := store.Chain()[0].URIs
 	if len(uris) != 1 {
-		return fmt.Errorf("%s: expected one URI of the form urn:dev:vehicle:device, found %d", c.at("cert", ""), len(uris))
+		return fmt.Errorf("%s: expected one URI of the form urn:dev:vehicle:device, found %d", c.At("cert", ""), len(uris))
 	}
 	if cfg.Vehicle, cfg.Device, err = protocol.ParseDeviceURN(uris[0].String()); err != nil {
-		return fmt.Errorf("%s: %w", c.at("cert", ""), err)
+		return fmt.Errorf("%s: %w", c.At("cert", ""), err)
 	}
 	cfg.TLS, err = keystore.TLSConfig(store, store.Roots(), "")
 	return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"telltale.dev/agent/settings"
 	"telltale.dev/hal/slots"
 	"telltale.dev/protocol/firmware"
 )
@@ -21,8 +22,8 @@ type slotCommand struct {
 
 // onSlots are the flags of every command about slots.
 type onSlots struct {
-	FromFile `embed:""`
-	Firmware `embed:""`
+	settings.FromFile `embed:""`
+	settings.Firmware `embed:""`
 }
 
 func (c *onSlots) open() (slots.Slots, error) {
@@ -31,7 +32,7 @@ func (c *onSlots) open() (slots.Slots, error) {
 		err = errors.New("expected the firmware slots, such as uboot")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.at("slots", ""), err)
+		return nil, fmt.Errorf("%s: %w", c.At("slots", ""), err)
 	}
 	return s, nil
 }
@@ -119,9 +120,9 @@ func (c *slotInstallCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err := c.trusted()
+	keys, err := trusted(&c.Firmware)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.at("update-keys", ""), err)
+		return fmt.Errorf("%s: %w", c.At("update-keys", ""), err)
 	}
 	file, err := os.Open(c.File)
 	if err != nil {

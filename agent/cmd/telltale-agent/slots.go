@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"telltale.dev/agent"
+	"telltale.dev/agent/settings"
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/durable"
 	"telltale.dev/hal/slots"
@@ -16,10 +17,10 @@ import (
 )
 
 // updates sets how the firmware is changed.
-func (c *Settings) updates(cfg *agent.Config) error {
+func (c *configured) updates(cfg *agent.Config) error {
 	size, err := protocol.ParseSize(c.UpdateMax)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.at("update-max", ""), err)
+		return fmt.Errorf("%s: %w", c.At("update-max", ""), err)
 	}
 	cfg.Update = update.Config{
 		Endpoints: c.Download, MaxBytes: size,
@@ -30,13 +31,13 @@ func (c *Settings) updates(cfg *agent.Config) error {
 		cfg.Update.Running.Version = ""
 	}
 	if cfg.Update.Slots, err = openSlots(c.Slots); err != nil {
-		return fmt.Errorf("%s: %w", c.at("slots", ""), err)
+		return fmt.Errorf("%s: %w", c.At("slots", ""), err)
 	}
 	if cfg.Update.Slots == nil {
 		return nil
 	}
-	if cfg.Update.Keys, err = c.trusted(); err != nil {
-		return fmt.Errorf("%s: %w", c.at("update-keys", ""), err)
+	if cfg.Update.Keys, err = trusted(&c.Firmware); err != nil {
+		return fmt.Errorf("%s: %w", c.At("update-keys", ""), err)
 	}
 	return nil
 }
@@ -48,7 +49,7 @@ const unknownVersion = "unknown"
 const maxKey = 1 << 20
 
 // trusted reads the keys; a folder without any would trust nobody.
-func (c *Firmware) trusted() (signed.Keys, error) {
+func trusted(c *settings.Firmware) (signed.Keys, error) {
 	names, err := filepath.Glob(filepath.Join(c.UpdateKeys, "*.pem"))
 	if err != nil || len(names) == 0 {
 		return nil, fmt.Errorf("expected at least one public key *.pem in %s", c.UpdateKeys)

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"os"
@@ -14,7 +14,15 @@ import (
 )
 
 // example is the file that the package installs.
-const example = "../../dist/agent.yaml"
+const example = "../dist/agent.yaml"
+
+// commands are a program with settings.
+type commands struct {
+	Run struct {
+		Settings `embed:""`
+		Report   time.Duration
+	} `cmd:""`
+}
 
 // parse is what the program makes of a command line.
 func parse(t *testing.T, args ...string) (commands, *kong.Context, error) {

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"strings"
@@ -18,7 +18,7 @@ func TestBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Run.bounds(); err != nil {
+	if err := c.Run.Bounds(); err != nil {
 		t.Errorf("what is right: got %v", err)
 	}
 	for arg, want := range map[string]string{
@@ -49,14 +49,14 @@ func TestBounds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Run.bounds(); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if err := c.Run.Bounds(); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", arg, err, want)
 		}
 	}
 	if c, _, err = parse(t, "run", "--config", written(t, "data: /x\nbuses: [{name: can0}]\nendpoint: h\ncert: c\nkey: k\nca: a\nwindow: 0")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Run.bounds(); err == nil || err.Error() != "agent.yaml:7: window: expected 1 to 64, found 0" {
+	if err := c.Run.Bounds(); err == nil || err.Error() != "agent.yaml:7: window: expected 1 to 64, found 0" {
 		t.Errorf("in the file: got %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -13,9 +13,9 @@ import (
 	"telltale.dev/protocol"
 )
 
-// bounds says which setting is out of its range. Zero, too, is a mistake where
+// Bounds says which setting is out of its range. Zero, too, is a mistake where
 // it means nothing: it must never stand for a default that nobody asked for.
-func (c *Settings) bounds() error {
+func (c *Settings) Bounds() error {
 	const keepAlive, ever = math.MaxUint16 * time.Second, math.MaxInt64 * time.Nanosecond
 	for _, t := range []struct {
 		flag         string
@@ -42,14 +42,14 @@ func (c *Settings) bounds() error {
 			expected = fmt.Sprintf("%v to %v", t.least, t.most)
 		}
 		if t.value < t.least || t.value > t.most || t.leastIsAbove && t.value == t.least {
-			return fmt.Errorf("%s: expected %s, found %v", c.at(t.flag, ""), expected, t.value)
+			return fmt.Errorf("%s: expected %s, found %v", c.At(t.flag, ""), expected, t.value)
 		}
 	}
 	switch {
 	case c.SessionExpiry <= c.WillDelay:
-		return fmt.Errorf("%s: expected more than --will-delay (%v), else the will fires at once", c.at("session-expiry", ""), c.WillDelay)
+		return fmt.Errorf("%s: expected more than --will-delay (%v), else the will fires at once", c.At("session-expiry", ""), c.WillDelay)
 	case c.Window < 1 || c.Window > maxWindow:
-		return fmt.Errorf("%s: expected 1 to %d, found %d", c.at("window", ""), maxWindow, c.Window)
+		return fmt.Errorf("%s: expected 1 to %d, found %d", c.At("window", ""), maxWindow, c.Window)
 	}
 	if err := c.sizes(); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (c *Settings) sizes() error {
 			err = fmt.Errorf("expected at least %d bytes, found %q", s.least, s.text)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.at(s.flag, ""), err)
+			return fmt.Errorf("%s: %w", c.At(s.flag, ""), err)
 		}
 	}
 	return nil
@@ -81,13 +81,13 @@ func (c *Settings) sizes() error {
 func (c *Settings) names() error {
 	for _, bus := range c.J1939 {
 		if !slices.ContainsFunc(c.Can, func(arg string) bool { name, _, _ := strings.Cut(arg, "="); return name == bus }) {
-			return fmt.Errorf("%s: expected a NAME that --can has", c.at("j1939", bus))
+			return fmt.Errorf("%s: expected a NAME that --can has", c.At("j1939", bus))
 		}
 	}
 	for flag, list := range map[string][]string{"endpoint": c.Endpoint, "download": c.Download} {
 		for _, server := range list {
 			if !isAddress(server) {
-				return fmt.Errorf("%s: expected HOST:PORT without a scheme, such as cloud.example:8883", c.at(flag, server))
+				return fmt.Errorf("%s: expected HOST:PORT without a scheme, such as cloud.example:8883", c.At(flag, server))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"bytes"
@@ -65,7 +65,7 @@ func (c *FromFile) BeforeResolve(ctx *kong.Context) error {
 		}
 	}
 	if err := c.file.load(path, knownFlags(ctx.Model)); err != nil {
-		return &fileError{err}
+		return &FileError{err}
 	}
 	c.file.keepBuses(ctx)
 	for _, p := range ctx.Path { // what was said there has no place in the file
@@ -79,14 +79,17 @@ func (c *FromFile) BeforeResolve(ctx *kong.Context) error {
 	return nil
 }
 
-// fileError is a mistake in the file, or a file that cannot be read.
-type fileError struct{ error }
+// FileError is a mistake in the file, or a file that cannot be read.
+type FileError struct{ error }
 
-func (e *fileError) Unwrap() error { return e.error }
+func (e *FileError) Unwrap() error { return e.error }
 
-// at says where a setting came from: "agent.yaml:7: buffer", or "--buffer". Of a
+// Absent says that there is no file, and that none was asked for.
+func (c *FromFile) Absent() bool { return c.absent }
+
+// At says where a setting came from: "agent.yaml:7: buffer", or "--buffer". Of a
 // list it is the entry with this value.
-func (c *FromFile) at(flag, entry string) string {
+func (c *FromFile) At(flag, entry string) string {
 	for _, key := range []string{flag + "=" + entry, flag} {
 		if place, ok := c.file.places[key]; ok {
 			return place

@@ -1,4 +1,6 @@
-package main
+// Package supervisor speaks with whoever watches over this process: systemd, or who speaks its
+// words (sd_notify(3), sd_watchdog_enabled(3)).
+package supervisor
 
 import (
 	"context"
@@ -8,19 +10,17 @@ import (
 	"os"
 	"strconv"
 	"time"
-
-	"telltale.dev/agent"
 )
 
-// supervisor is systemd, or whoever speaks its words. Source: sd_notify(3), sd_watchdog_enabled(3).
-type supervisor struct {
+// Supervisor is who watches over this process. The zero Supervisor is nobody.
+type Supervisor struct {
 	socket   string        // empty: nobody listens
 	watchdog time.Duration // it wants a sign of life within this time; zero: it does not
 }
 
-// findSupervisor looks into the environment.
-func findSupervisor() supervisor {
-	s := supervisor{socket: os.Getenv("NOTIFY_SOCKET")}
+// Find looks into the environment.
+func Find() Supervisor {
+	s := Supervisor{socket: os.Getenv("NOTIFY_SOCKET")}
 	if pid := os.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return s
 	}
@@ -31,7 +31,7 @@ func findSupervisor() supervisor {
 }
 
 // tell sends words. Nobody depends on them but the supervisor.
-func (s supervisor) tell(words string) error {
+func (s Supervisor) tell(words string) error {
 	if s.socket == "" {
 		return nil
 	}
@@ -44,9 +44,15 @@ func (s supervisor) tell(words string) error {
 	return err
 }
 
-// accompany tells the supervisor that the agent works, and goes on giving signs of life
-// until ctx ends: only while the agent is healthy. The first sign is the word that it is ready.
-func (s supervisor) accompany(ctx context.Context, a *agent.Agent, log *slog.Logger) {
+// Process is what the supervisor is told of.
+type Process interface {
+	Healthy(context.Context) error // within the context's time
+	Summary() string               // one line for people
+}
+
+// Accompany tells the supervisor that the process works, and goes on giving signs of life
+// until ctx ends: only while the process is healthy. The first sign is the word that it is ready.
+func (s Supervisor) Accompany(ctx context.Context, p Process, log *slog.Logger) {
 	if err := s.tell("READY=1"); err != nil {
 		log.Warn("supervisor not reached", "error", err)
 	}
@@ -59,14 +65,14 @@ func (s supervisor) accompany(ctx context.Context, a *agent.Agent, log *slog.Log
 	defer every.Stop()
 	for {
 		check, cancel := context.WithTimeout(ctx, s.watchdog/4)
-		err := a.Healthy(check)
+		err := p.Healthy(check)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
 			log.Error("not healthy; the supervisor gets no sign of life", "error", err)
 		default:
-			_ = s.tell(fmt.Sprintf("WATCHDOG=1\nSTATUS=%s", summary(a.Status())))
+			_ = s.tell(fmt.Sprintf("WATCHDOG=1\nSTATUS=%s", p.Summary()))
 		}
 		select {
 		case <-ctx.Done():
@@ -74,16 +80,4 @@ func (s supervisor) accompany(ctx context.Context, a *agent.Agent, log *slog.Log
 		case <-every.C:
 		}
 	}
-}
-
-// summary is the agent's status in one line.
-func summary(s agent.Status) string {
-	way := "not connected"
-	switch {
-	case s.Asleep:
-		way = "asleep"
-	case s.Connected:
-		way = "connected"
-	}
-	return fmt.Sprintf("%s; buses attached: %d; records waiting: %d", way, s.Attached, s.Waiting)
 }

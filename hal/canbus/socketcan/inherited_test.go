@@ -1,4 +1,4 @@
-package main
+package socketcan
 
 import (
 	"bytes"
@@ -8,11 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"telltale.dev/hal/canbus/socketcan"
 )
 
-func TestFindSockets(t *testing.T) {
+func TestFindInherited(t *testing.T) {
 	for _, c := range []struct {
 		fds, pid, names string
 		want            map[string]int
@@ -29,7 +27,7 @@ func TestFindSockets(t *testing.T) {
 		t.Setenv("LISTEN_FDS", c.fds)
 		t.Setenv("LISTEN_PID", c.pid)
 		t.Setenv("LISTEN_FDNAMES", c.names)
-		if got := findSockets(slog.New(slog.DiscardHandler)).fds; !maps.Equal(got, c.want) {
+		if got := FindInherited(slog.New(slog.DiscardHandler)).fds; !maps.Equal(got, c.want) {
 			t.Errorf("%+v: got %v", c, got)
 		}
 		if _, there := os.LookupEnv("LISTEN_FDS"); there {
@@ -46,9 +44,9 @@ func TestSocketOfNoUse(t *testing.T) {
 	}
 	defer file.Close()
 	var said bytes.Buffer
-	s := &sockets{log: slog.New(slog.NewTextHandler(&said, nil)), fds: map[string]int{"tt-none": int(file.Fd())}}
+	s := &Inherited{log: slog.New(slog.NewTextHandler(&said, nil)), fds: map[string]int{"tt-none": int(file.Fd())}}
 	for range 2 {
-		if _, err := s.open(t.Context(), socketcan.Options{Interface: "tt-none"}); err == nil || !strings.Contains(err.Error(), "tt-none") {
+		if _, err := s.Open(t.Context(), Options{Interface: "tt-none"}); err == nil || !strings.Contains(err.Error(), "tt-none") {
 			t.Errorf("got %v, want what opening says", err)
 		}
 	}
