@@ -28,7 +28,7 @@ func (v views) DeadLetters(ctx context.Context, limit int) ([]api.DeadLetter, er
 		from = max(from, info.Last-newest+1)
 	}
 	err = v.eachLetter(ctx, from, info.Last, func(m backbone.Message) error {
-		if origin := m.Header[ingest.HeaderOrigin]; !seen[origin] && len(list) < limit {
+		if origin := ingest.LetterIdentity(m.Header); !seen[origin] && len(list) < limit {
 			seen[origin] = true
 			list = append(list, deadLetter(m))
 		}

@@ -76,7 +76,9 @@ func (c *Cloud) counters() []figure {
 		{"processor", "dead", "Messages that could not be decoded.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Dead })},
 		{"processor", "dead_lost", "Dead letters that the dead-letter stream did not take.", lanes(func(s ingest.ProcessorStats) uint64 { return s.DeadLost })},
 		{"processor", "set_aside", "Batches set aside for their times; they are among the dead letters.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Aside })},
-		{"processor", "sink_lost", "Batches and messages passed over because a sink did not take them.", lanes(func(s ingest.ProcessorStats) uint64 { return s.SinkLost })},
+		{"consumer", "refused", "Offers that a room refused; each message is offered again.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Refused })},
+		{"consumer", "dead", "Messages that became dead letters because a room did not take them.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Dead })},
+		{"consumer", "skipped", "Messages that a stream deleted before a room took them.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Gone })},
 		{"processor", "skipped", "Messages that a stream deleted unread: its limits are too small.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Skipped })},
 		{"state", "ahead", "Rows left out of the state because their time cannot be.", func() float64 { return float64(c.states.Stats().Ahead) }},
 		{"state", "unkept", "Columns left out of the state because a vehicle has too many signals.", func() float64 { return float64(c.states.Stats().Unkept) }},
@@ -90,6 +92,18 @@ func (c *Cloud) counters() []figure {
 		{"update", "downloads_refused", "Downloads refused.", updates(func(s update.Stats) uint64 { return s.RefusedDownloads })},
 		{"update", "download_bytes", "Bytes of update files sent.", updates(func(s update.Stats) uint64 { return s.Bytes })},
 		{"live", "dropped", "Samples and other live events that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) }},
+	}
+}
+
+// consumed sums up over the lanes and their consumers.
+func (c *Cloud) consumed(pick func(ingest.ConsumerStats) uint64) func() float64 {
+	return func() (sum float64) {
+		for _, l := range c.lanes {
+			for _, s := range l.Consumers() {
+				sum += float64(pick(s))
+			}
+		}
+		return sum
 	}
 }
 
@@ -111,6 +125,13 @@ func (c *Cloud) gauges() []figure {
 			}
 			return n
 		}},
+		{"consumer", "owed", "Messages that rooms have not taken yet and will read from the streams.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Owed })},
+		{"consumer", "failing", "Rooms that refuse a message now, each lane counted.", c.consumed(func(s ingest.ConsumerStats) uint64 {
+			if s.Failing {
+				return 1
+			}
+			return 0
+		})},
 		{"registry", "vehicles", "Registered vehicles.", func() float64 { return float64(len(c.registry.Vehicles())) }},
 		{"state", "signals", "Signals with a last known value.", func() float64 { return float64(c.states.Stats().Signals) }},
 		{"update", "active", "Updates under way.", func() float64 { return float64(c.updates.Stats().Active) }},

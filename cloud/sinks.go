@@ -3,12 +3,12 @@ package cloud
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
@@ -22,7 +22,7 @@ import (
 	"telltale.dev/protocol/topics"
 )
 
-// openIngest joins the lanes: front → stream → processor → lake and sinks.
+// openIngest joins the lanes: front → stream → processor → lake and consumers.
 func (c *Cloud) openIngest(ctx context.Context) error {
 	bucket, err := c.bucket("schemas")
 	if err != nil {
@@ -33,8 +33,12 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 		return err
 	}
 	c.schemas = schemaStore{store: bucket, accounts: accounts, seed: maphash.MakeSeed(), counting: new([64]sync.Mutex)}
+	places, err := c.bucket("consumers")
+	if err != nil {
+		return err
+	}
 	for _, name := range lanes() {
-		if err := c.openLane(ctx, name); err != nil {
+		if err := c.openLane(ctx, name, places); err != nil {
 			return err
 		}
 	}
@@ -62,8 +66,8 @@ func (c *Cloud) checkRegistry() {
 	}
 }
 
-// openLane joins one stream with its processor.
-func (c *Cloud) openLane(ctx context.Context, name string) error {
+// openLane joins one stream with its processor, whose consumers keep their checkpoints in places.
+func (c *Cloud) openLane(ctx context.Context, name string, places store) error {
 	extent, err := c.backbone.Info(ctx, name)
 	if err != nil {
 		return err
@@ -74,8 +78,7 @@ func (c *Cloud) openLane(ctx context.Context, name string) error {
 	}
 	processor, err := ingest.NewProcessor(ingest.ProcessorConfig{
 		Name: name, Stream: stream{c.backbone, name}, Publisher: publisher{c.backbone}, Schemas: c.schemas,
-		Letters: stream{c.backbone, backbone.Dead},
-		Lake:    savedFirst{files, c}, Sinks: []ingest.Sink{stateSink{c}}, OtherSinks: []ingest.OtherSink{statusSink{c}},
+		Letters: stream{c.backbone, backbone.Dead}, Lake: files, Consumers: c.consumers(), Checkpoints: places,
 		Debit: func(vid protocol.VehicleID, urgent bool, samples int) { c.front.Debit(vid, urgent, samples) }, // opened after the lanes, before they run
 		Times: c.cfg.Times, FlushAge: c.cfg.Flush, Log: c.cfg.Log,
 	})
@@ -83,41 +86,51 @@ func (c *Cloud) openLane(ctx context.Context, name string) error {
 	return err
 }
 
-// savedFirst saves what the sinks made of the stream before each commit of the
-// lake: what is behind a commit is never read again, so it must be on disk by then.
-type savedFirst struct {
-	*lake.Lake
-	cloud *Cloud
+// consumers are who is told of what comes in, beside the lake.
+func (c *Cloud) consumers() []ingest.Consumer {
+	kind := func(k topics.Kind) func(topics.Topic) bool {
+		return func(t topics.Topic) bool { return t.Kind == k }
+	}
+	return []ingest.Consumer{
+		{Name: "state", Batch: c.applyState, Save: func(ctx context.Context) error { return c.states.Save(ctx, c.snapshots) }},
+		{Name: "campaigns", Wants: kind(topics.ConfigStatus), Other: c.campaignStatus, Save: c.campaigns.Save},
+		{Name: "updates", Wants: kind(topics.UpdateFeedback), Other: c.updateFeedback},
+		{Name: "storage", Wants: func(t topics.Topic) bool {
+			return t.Kind == topics.Event && t.Name == events.TypeStorage
+		}, Other: c.storageEvent},
+	}
 }
 
-// saveWait bounds the saving before a commit, which is tried again.
-const saveWait = time.Minute
-
-// Commit implements ingest.Lake.
-func (l savedFirst) Commit(last uint64, ledger []byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), saveWait)
-	defer cancel()
-	if err := l.cloud.states.Save(ctx, l.cloud.snapshots); err != nil {
-		return fmt.Errorf("before the lake's commit: %w", err)
+// document reads a vehicle's word. One that cannot be read is counted, and becomes a dead letter.
+func (c *Cloud) document(m *ingest.Other, into any, validate func() error) error {
+	err := document.UnmarshalOpen(m.Payload, into)
+	if err == nil {
+		err = validate()
 	}
-	if err := l.cloud.campaigns.Save(ctx); err != nil {
-		return fmt.Errorf("before the lake's commit: %w", err)
+	if err != nil {
+		c.unreadable.Add(1)
+		return fmt.Errorf("%w: %w", ingest.ErrUnreadable, err)
 	}
-	return l.Lake.Commit(last, ledger)
+	return nil
 }
 
-// stateSink keeps the last known state and tells who watches.
-type stateSink struct{ *Cloud }
+// ownDevice wants a document to be about the device whose certificate it came with.
+func ownDevice(m *ingest.Other, did protocol.DeviceID) error {
+	if did != m.Device {
+		return errors.New("it names another device than the certificate")
+	}
+	return nil
+}
 
-// Apply implements ingest.Sink.
-func (s stateSink) Apply(_ context.Context, b *ingest.Decoded) error {
-	if s.registry.WasDeleted(b.Vehicle) { // it was on its way; the lake keeps it
+// applyState keeps the last known state and tells who watches.
+func (c *Cloud) applyState(_ context.Context, b *ingest.Decoded) error {
+	if c.registry.WasDeleted(b.Vehicle) { // it was on its way; the lake keeps it
 		return nil
 	}
-	s.states.Apply(b.Vehicle, b.Schema, b.Batch, b.Received, false)
+	c.states.Apply(b.Vehicle, b.Schema, b.Batch, b.Received, false)
 	vid := string(b.Vehicle)
-	if wanted := s.live.Wanted(vid); wanted != nil {
-		s.live.PublishSamples(vid, string(b.Device), samples(b.Schema, b.Batch, wanted))
+	if wanted := c.live.Wanted(vid); wanted != nil {
+		c.live.PublishSamples(vid, string(b.Device), samples(b.Schema, b.Batch, wanted))
 	}
 	return nil
 }
@@ -154,31 +167,12 @@ func samples(schema *codec.Schema, b *codec.Batch, wanted *api.Wanted) []api.Sam
 	return list
 }
 
-// statusSink hands a vehicle's word on its documents to the campaigns, on its
-// firmware to the updates, and on its data partition to the registry.
-type statusSink struct{ *Cloud }
-
-// Receive implements ingest.OtherSink.
-func (s statusSink) Receive(ctx context.Context, m *ingest.Other) error {
-	switch m.Topic.Kind {
-	case topics.ConfigStatus:
-	case topics.UpdateFeedback:
-		return s.feedback(ctx, m)
-	case topics.Event:
-		if m.Topic.Name == events.TypeStorage {
-			return s.storage(ctx, m)
-		}
-		return nil
-	default:
-		return nil
-	}
+// campaignStatus hands a vehicle's word on its documents to the campaigns.
+func (c *Cloud) campaignStatus(_ context.Context, m *ingest.Other) error {
 	var status document.Status
-	if err := document.UnmarshalOpen(m.Payload, &status); err != nil {
-		if s.unreadable.Add(1) == 1 {
-			s.cfg.Log.Warn("a document status is unreadable, more are only counted", "err", err)
-		}
-		return nil // it will never be better
+	if err := c.document(m, &status, func() error { return nil }); err != nil {
+		return err
 	}
-	s.campaigns.Report(m.Topic.Vehicle, status)
+	c.campaigns.Report(m.Topic.Vehicle, status)
 	return nil
 }

@@ -8,35 +8,25 @@ import (
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/registry"
-	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/events"
 )
 
-// storage keeps a device's word on its data partition, and tells who watches.
-func (s statusSink) storage(ctx context.Context, m *ingest.Other) error {
+// storageEvent keeps a device's word on its data partition, and tells who watches.
+func (c *Cloud) storageEvent(ctx context.Context, m *ingest.Other) error {
 	var word events.Storage
-	err := document.UnmarshalOpen(m.Payload, &word)
-	if err == nil {
-		err = word.Validate()
-	}
-	if err == nil && word.Device != m.Device {
-		err = errors.New("it names another device than the certificate")
-	}
+	err := c.document(m, &word, func() error { return errors.Join(word.Validate(), ownDevice(m, word.Device)) })
 	if err != nil {
-		if s.unreadable.Add(1) == 1 {
-			s.cfg.Log.Warn("a storage event is unreadable, more are only counted", "err", err)
-		}
-		return nil // it will never be better
+		return err
 	}
-	changed, err := s.registry.Storage(ctx, m.Topic.Vehicle, word, m.Received)
+	changed, err := c.registry.Storage(ctx, m.Topic.Vehicle, word, m.Received)
 	switch {
 	case errors.Is(err, registry.ErrUnknown):
-		s.cfg.Log.Warn("storage event of a device that is not registered", "err", err)
+		c.cfg.Log.Warn("storage event of a device that is not registered", "err", err)
 		return nil
 	case err != nil:
 		return err
 	case changed:
-		s.live.PublishStorage(string(m.Topic.Vehicle), api.StorageEvent{
+		c.live.PublishStorage(string(m.Topic.Vehicle), api.StorageEvent{
 			Time: m.Received.UTC(), Device: string(word.Device), Storage: string(word.State), Reason: word.Reason,
 		})
 	}

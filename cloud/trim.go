@@ -10,8 +10,10 @@ import (
 // trimEvery is how often the streams are looked at.
 const trimEvery = 2 * time.Second
 
-// trim lets the streams forget what the lake has, when they need the room: else a
-// stream that is full would refuse everything for ever. Dead letters stay.
+// trim lets the streams forget what the lake and all consumers have, when they need the room: else
+// a stream that is full would refuse everything for ever. When a stream still needs room, and a
+// consumer stands in the way of what the lake has, what that one refuses becomes dead letters.
+// The lake is waited for: a copy of its messages would need the same room. Dead letters stay.
 func (c *Cloud) trim(ctx context.Context) error {
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
@@ -31,7 +33,16 @@ func (c *Cloud) trim(ctx context.Context) error {
 
 func (c *Cloud) trimLanes(ctx context.Context) error {
 	for i, stream := range lanes() {
-		if _, err := c.backbone.Trim(ctx, stream, c.lanes[i].Checkpoint()); err != nil {
+		lane := c.lanes[i]
+		needed := lane.Needed()
+		_, err := c.backbone.Trim(ctx, stream, needed)
+		if err == nil && needed < lane.Checkpoint() {
+			var pressed bool
+			if pressed, err = c.backbone.Pressed(ctx, stream); pressed {
+				lane.Relieve()
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}

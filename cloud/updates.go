@@ -19,11 +19,9 @@ import (
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/document"
-	"telltale.dev/protocol/updates"
-
 	"telltale.dev/protocol/firmware"
 	"telltale.dev/protocol/signed"
+	"telltale.dev/protocol/updates"
 )
 
 // openUpdates joins the room of firmware updates.
@@ -78,23 +76,13 @@ func updateMessage(m update.Message) broker.Message {
 	return broker.Message{Topic: m.Topic.String(), Payload: m.Payload, ContentType: m.ContentType, Retain: true, QoS: 1}
 }
 
-// feedback hands a device's word on its firmware to the updates.
-func (s statusSink) feedback(ctx context.Context, m *ingest.Other) error {
+// updateFeedback hands a device's word on its firmware to the updates.
+func (c *Cloud) updateFeedback(ctx context.Context, m *ingest.Other) error {
 	var f updates.Feedback
-	err := document.UnmarshalOpen(m.Payload, &f)
-	if err == nil {
-		err = f.Validate()
+	if err := c.document(m, &f, func() error { return errors.Join(f.Validate(), ownDevice(m, f.Device)) }); err != nil {
+		return err
 	}
-	if err == nil && f.Device != m.Device {
-		err = errors.New("it names another device than the certificate")
-	}
-	if err != nil {
-		if s.unreadable.Add(1) == 1 {
-			s.cfg.Log.Warn("an update feedback is unreadable, more are only counted", "err", err)
-		}
-		return nil // it will never be better
-	}
-	return s.updates.Report(ctx, m.Topic.Vehicle, f)
+	return c.updates.Report(ctx, m.Topic.Vehicle, f)
 }
 
 // Upload implements api.Updates.

@@ -211,6 +211,11 @@ func (c *Cloud) health(ctx context.Context) api.Health {
 		if l.Stats().Waiting {
 			h.Problems["ingest"] = "processing waits for a stream, a store or the lake; see the log"
 		}
+		for _, s := range l.Consumers() {
+			if s.Failing {
+				h.Problems["consumer "+s.Name] = "it refuses a message, which is offered again; see the log"
+			}
+		}
 	}
 	h.OK = len(h.Problems) == 0
 	return h

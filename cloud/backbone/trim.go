@@ -40,6 +40,32 @@ func (b *Backbone) Trim(ctx context.Context, stream string, through uint64) (del
 	return first - state.FirstSeq, nil
 }
 
+// pressedPart is the part of a stream's MaxBytes, and of the disk's reserve, that is left when a stream is pressed for room: a quarter.
+const pressedPart = 4
+
+// Pressed says whether a stream will soon refuse messages: a quarter of its MaxBytes is left, or
+// the disk has a quarter more than the reserve.
+func (b *Backbone) Pressed(ctx context.Context, stream string) (bool, error) {
+	if err := b.usable(stream); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := b.reader.js.Stream(ctx, stream)
+	if err != nil {
+		return false, fmt.Errorf("ask for stream %s: %w", stream, b.orClosed(err))
+	}
+	if limit := s.CachedInfo().Config.MaxBytes; limit > 0 && int64(s.CachedInfo().State.Bytes) > limit-limit/pressedPart {
+		return true, nil
+	}
+	short, err := b.excess(0, 0)
+	reserve := int64(0)
+	if b.server != nil {
+		reserve = b.server.space.reserve
+	}
+	return reserve > 0 && short > reserve-reserve/pressedPart, err
+}
+
 // excess is by how many bytes a stream should become smaller.
 func (b *Backbone) excess(size uint64, limit int64) (excess int64, err error) {
 	if limit > 0 {

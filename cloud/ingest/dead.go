@@ -45,17 +45,35 @@ func (p *Processor) bury(ctx context.Context, m *Message, e *envelope, f *fault)
 	if p.stats.dead.Add(1) == 1 {
 		p.cfg.Log.Warn("first dead letter, more are only counted", "reason", f.reason, "err", f.err)
 	}
-	h := make(map[string]string, len(m.Header)+5)
+	letter := p.letterOf(m, "", f)
+	if id.Seq != 0 {
+		letter.Header[HeaderMessage] = id.String()
+	}
+	p.lake.buried++
+	p.letters = append(p.letters, letter)
+}
+
+// letterOf makes the dead letter of a message, for one consumer or, when that is "", for all.
+func (p *Processor) letterOf(m *Message, consumer string, f *fault) Message {
+	h := make(map[string]string, len(m.Header)+6)
 	maps.Copy(h, m.Header)
 	h[HeaderReason] = string(f.reason)
 	h[HeaderDetail] = oneLine(f.err.Error())
 	h[HeaderSubject] = m.Subject
-	if id.Seq != 0 {
-		h[HeaderMessage] = id.String()
+	if consumer != "" {
+		h[HeaderConsumer] = consumer
 	}
-	h[HeaderOrigin] = origin
-	p.buried++
-	p.letters = append(p.letters, Message{Subject: "dead." + p.cfg.Name + "." + string(f.reason), Header: h, Data: m.Data})
+	if h[HeaderOrigin] == "" {
+		h[HeaderOrigin] = p.cfg.Name + "/" + strconv.FormatUint(m.Sequence, 10)
+	}
+	return Message{Subject: "dead." + p.cfg.Name + "." + string(f.reason), Header: h, Data: m.Data}
+}
+
+// writeLetter writes one letter and waits until it is on disk.
+func (p *Processor) writeLetter(letter Message) error {
+	done := make(chan error, 1)
+	p.cfg.Publisher.Publish(letter, func(_ uint64, err error) { done <- err })
+	return <-done
 }
 
 // Bounds of what a crash between a dead letter and the next commit leaves to be found out.
@@ -72,7 +90,7 @@ func (p *Processor) wrote(ctx context.Context, sequence uint64, origin string) b
 	}
 	if p.written == nil {
 		p.written = make(map[string]struct{})
-		_ = p.retry(ctx, "dead letters cannot be read", func() error { return p.readLetters(ctx) })
+		_ = p.retry(ctx, &p.reading, "dead letters cannot be read", func() error { return p.readLetters(ctx) })
 	}
 	_, ok := p.written[origin]
 	return ok
@@ -98,7 +116,7 @@ func (p *Processor) readLetters(ctx context.Context) error {
 			origin := letters[i].Header[HeaderOrigin]
 			lane, at, _ := strings.Cut(origin, "/")
 			sequence, err := strconv.ParseUint(at, 10, 64)
-			if err == nil && lane == p.cfg.Name && sequence > p.committed.Load() {
+			if err == nil && lane == p.cfg.Name && letters[i].Header[HeaderConsumer] == "" && sequence > p.committed.Load() {
 				p.written[origin] = struct{}{}
 			}
 		}

@@ -33,18 +33,21 @@ type envelope struct {
 	id       protocol.MessageID // of the user property, if it is the device's own; else zero
 	received time.Time
 	origin   string // of a replay: where the dead letter came from; else empty
+	consumer string // of the replay of a consumer's dead letter: its name; else empty
 }
 
 // process brings one message where it belongs. It gives false when ctx ended
 // before it was done; nothing has happened then that a second time would repeat.
 func (p *Processor) process(ctx context.Context, m *Message) bool {
 	e, f := openEnvelope(m)
-	if f == nil {
-		if e.topic.Kind == topics.Telemetry {
-			f = p.batch(ctx, m, &e)
-		} else {
-			f = p.other(ctx, m, &e)
-		}
+	switch {
+	case f != nil:
+	case e.consumer != "":
+		p.replayTo(m, &e)
+	case e.topic.Kind == topics.Telemetry:
+		f = p.batch(ctx, m, &e)
+	default:
+		f = p.other(ctx, m, &e)
 	}
 	if ctx.Err() != nil && f != nil && errors.Is(f.err, ctx.Err()) {
 		return false
@@ -58,7 +61,7 @@ func (p *Processor) process(ctx context.Context, m *Message) bool {
 
 func openEnvelope(m *Message) (e envelope, f *fault) {
 	var err error
-	e.received, e.origin = received(m), m.Header[HeaderOrigin]
+	e.received, e.origin, e.consumer = received(m), m.Header[HeaderOrigin], m.Header[HeaderConsumer]
 	if e.topic, err = topics.Parse(m.Header[HeaderTopic]); err != nil {
 		return e, faultOf(reasons.ValidationFailed, "header: %w", err)
 	}
@@ -117,50 +120,71 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	if f != nil {
 		return f
 	}
-	if f := p.place(ctx, m, e, b); f != nil {
+	d := newDecoded(p.cfg.Name, m, e, schema, b)
+	if f := p.fits(m, e, d); f != nil {
 		return f
-	}
-	d := &Decoded{
-		Stream: p.cfg.Name, Sequence: m.Sequence, Vehicle: e.topic.Vehicle, Device: e.device,
-		Header: b.Header, Campaign: schema.Campaign, Purpose: purpose(m), Schema: schema, Batch: b,
-		Samples: b.Samples(), Bytes: len(m.Data), Received: e.received,
-	}
-	if err := p.cfg.Lake.Append(d.Vehicle, d.Campaign, d.Purpose, d.Received, schema, b); err != nil {
-		return faultOf(reasons.ValidationFailed, "%w", err)
 	}
 	p.ledger.Receive(d.Vehicle, h.ID, ledger.Receipt{
 		Sequence: m.Sequence, Bytes: d.Bytes, Batch: true,
 		Samples: uint64(d.Samples), Dropped: b.Drops, Evicted: bounded(b.Evicted),
 	})
-	p.samples += d.Samples
 	p.stats.batches.Add(1)
 	p.stats.samples.Add(uint64(d.Samples))
 	p.stats.bytes.Add(uint64(d.Bytes))
-	for _, s := range p.cfg.Sinks {
-		p.offer(ctx, func() error { return s.Apply(ctx, d) })
+	p.store(d)
+	p.hand(handed{message: m, topic: e.topic, batch: d})
+	return nil
+}
+
+// fits holds a batch against the bounds of its times and what the lake can represent.
+func (p *Processor) fits(m *Message, e *envelope, d *Decoded) *fault {
+	if d.first <= d.last && d.first >= 0 { // else the lake says what is wrong with it
+		if f := p.cfg.Times.check(m, d.Batch.TimeQuality, e.received, d.first, d.last); f != nil {
+			if e.origin == "" {
+				p.stats.aside.Add(1)
+			}
+			return f
+		}
+	}
+	if err := p.cfg.Lake.Fits(d.Schema, d.Batch); err != nil {
+		return faultOf(reasons.ValidationFailed, "%w", err)
 	}
 	return nil
 }
 
-// place holds the times of a batch against the bounds, and makes room for its dates.
-func (p *Processor) place(ctx context.Context, m *Message, e *envelope, b *codec.Batch) *fault {
-	first, last := extent(b)
-	if first > last || first < 0 { // the lake says what is wrong with it
-		return nil
+// newDecoded joins what is known of a batch.
+func newDecoded(stream string, m *Message, e *envelope, schema *codec.Schema, b *codec.Batch) *Decoded {
+	d := &Decoded{
+		Stream: stream, Sequence: m.Sequence, Vehicle: e.topic.Vehicle, Device: e.device,
+		Header: b.Header, Campaign: schema.Campaign, Purpose: purpose(m), Schema: schema, Batch: b,
+		Samples: b.Samples(), Bytes: len(m.Data), Received: e.received,
 	}
-	if f := p.cfg.Times.check(m, b.TimeQuality, e.received, first, last); f != nil {
-		if e.origin == "" {
-			p.stats.aside.Add(1)
+	d.first, d.last = extent(b)
+	for i := range b.Rows {
+		d.cells += len(b.Rows[i].Time) * (1 + len(b.Rows[i].Columns))
+	}
+	return d
+}
+
+// hand gives a new message to the consumers that want it.
+func (p *Processor) hand(h handed) {
+	for _, c := range p.consumers {
+		if c.wants(h.topic) {
+			c.hand(h)
 		}
-		return f
 	}
-	fresh := p.dates.add(first, last)
-	if fresh < 0 {
-		p.commit(ctx)
-		fresh = max(0, p.dates.add(first, last))
+}
+
+// replayTo brings the replay of a consumer's dead letter to that consumer alone: for all others it is done.
+func (p *Processor) replayTo(m *Message, e *envelope) {
+	p.stats.replayed.Add(1)
+	for _, c := range p.consumers {
+		if c.Name == e.consumer {
+			c.handAgain(m.Sequence)
+			return
+		}
 	}
-	p.units += fresh * dateUnits
-	return nil
+	p.cfg.Log.Warn("the replay of a dead letter names a consumer that there is not", "consumer", e.consumer)
 }
 
 // other is the way of all other messages.
@@ -172,17 +196,15 @@ func (p *Processor) other(ctx context.Context, m *Message, e *envelope) *fault {
 		p.ledger.Receive(e.topic.Vehicle, e.id, ledger.Receipt{Sequence: m.Sequence, Bytes: len(m.Data)})
 	}
 	p.stats.others.Add(1)
-	if len(p.cfg.OtherSinks) == 0 {
-		return nil
-	}
-	o := &Other{
-		Stream: p.cfg.Name, Sequence: m.Sequence, Topic: e.topic, Device: e.device, ID: e.id,
+	p.hand(handed{message: m, topic: e.topic, other: newOther(p.cfg.Name, m, e)})
+	return nil
+}
+
+func newOther(stream string, m *Message, e *envelope) *Other {
+	return &Other{
+		Stream: stream, Sequence: m.Sequence, Topic: e.topic, Device: e.device, ID: e.id,
 		ContentType: unescape(m.Header[HeaderContent]), Properties: properties(m.Header), Payload: m.Data, Received: e.received,
 	}
-	for _, s := range p.cfg.OtherSinks {
-		p.offer(ctx, func() error { return s.Receive(ctx, o) })
-	}
-	return nil
 }
 
 // openHeader reads the batch's header and holds it against the envelope.
@@ -257,21 +279,4 @@ func bounded(in []protocol.SeqRange) (out []protocol.SeqRange) {
 		}
 	}
 	return out
-}
-
-// offer gives a batch to a sink, again with a back-off while it says "not now".
-func (p *Processor) offer(ctx context.Context, apply func() error) {
-	pause := retryMin
-	for try := 1; ; try++ {
-		err := apply()
-		if err == nil {
-			return
-		}
-		if try == MaxSinkTries || !sleep(ctx, pause) {
-			p.stats.sinkLost.Add(1)
-			p.cfg.Log.Warn("sink passed over", "tries", try, "err", err)
-			return
-		}
-		pause = min(2*pause, retryMax)
-	}
 }

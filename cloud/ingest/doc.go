@@ -104,7 +104,7 @@ type VehicleSchemas interface {
 }
 
 // Decoded is one new batch of a stream. It and all it points at belong to the
-// sinks together: they must not change it.
+// lake and the consumers together: they must not change it.
 type Decoded struct {
 	Stream   string // "UP" or "LOW": the lane
 	Sequence uint64 // in the stream
@@ -118,14 +118,9 @@ type Decoded struct {
 	Samples  int       // in the batch
 	Bytes    int       // of the payload
 	Received time.Time // by the broker
-}
 
-// Sink is told of each new batch, those of a vehicle in stream order, by one goroutine
-// for each stream. An error means "not now": the batch is offered again with a back-off,
-// MaxSinkTries times, then counted and passed over. After a crash the batches
-// since the lake's last commit come again.
-type Sink interface {
-	Apply(ctx context.Context, b *Decoded) error
+	first, last int64 // times of the earliest and the latest row, in µs; first is after last when there are none
+	cells       int   // values and times in memory, 8 bytes each
 }
 
 // Other is a message that is no telemetry batch: an event, a status, health.
@@ -141,20 +136,17 @@ type Other struct {
 	Received    time.Time
 }
 
-// OtherSink is told of each new message that is no telemetry batch, like Sink.
-type OtherSink interface {
-	Receive(ctx context.Context, m *Other) error
-}
-
 // Lake keeps samples for ever, in files that appear whole.
 //
-// Append takes the batch into memory, with the purpose under which it was collected, empty
-// if none was given, and when the broker received it; or it refuses the batch for good because
-// it cannot be represented. Commit makes everything appended, the stream position last, which
+// Fits says why a batch can never be represented; it may be called at any time. Append takes one
+// that fits into memory, with the purpose under which it was collected, empty if none was given,
+// and when the broker received it. It is not called while Commit works, nor after an error of
+// Commit until it gave nil. Commit makes everything appended, the stream position last, which
 // rises from commit to commit, and the ledger durable in one step; after an error it changes nothing that a
 // restart would see, and may be called again with the same arguments. Checkpoint
 // is what the last commit said, also across restarts.
 type Lake interface {
+	Fits(schema *codec.Schema, b *codec.Batch) error
 	Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, purpose string, received time.Time,
 		schema *codec.Schema, b *codec.Batch) error
 	Commit(last uint64, ledger []byte) error

@@ -17,7 +17,9 @@ func (l *nowhere) Append(protocol.VehicleID, protocol.CampaignID, string, time.T
 	l.batches++
 	return nil
 }
-func (l *nowhere) Commit(uint64, []byte) error  { l.commits++; return nil }
+func (l *nowhere) Commit(uint64, []byte) error            { l.commits++; return nil }
+func (l *nowhere) Fits(*codec.Schema, *codec.Batch) error { return nil }
+
 func (l *nowhere) Checkpoint() (uint64, []byte) { return 0, nil }
 
 // FuzzMessage: whatever a message says, it is stored or dead-lettered, and the next one is stored.
@@ -42,7 +44,7 @@ func FuzzMessage(f *testing.F) {
 		k.send(up, 1000)
 		told := &sink{}
 		p, err := ingest.NewProcessor(ingest.ProcessorConfig{
-			Name: "UP", Stream: up, Publisher: dead, Schemas: store, Lake: l, OtherSinks: []ingest.OtherSink{told},
+			Name: "UP", Stream: up, Publisher: dead, Schemas: store, Lake: l, Consumers: []ingest.Consumer{{Name: "told", Other: told.Receive}}, Checkpoints: &places{},
 		})
 		if err != nil {
 			t.Fatal(err)

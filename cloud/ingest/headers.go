@@ -17,11 +17,12 @@ const (
 	HeaderReceived = "Telltale-Received" // by the broker, µs since the Unix epoch
 	HeaderProperty = "Telltale-Prop-"    // followed by the key of an MQTT user property
 
-	HeaderReason  = "Telltale-Dead-Reason"  // of a dead letter: reasons.Reason
-	HeaderDetail  = "Telltale-Dead-Detail"  // of a dead letter: one line for a person
-	HeaderSubject = "Telltale-Dead-Subject" // of a dead letter: where it was read, and goes when replayed
-	HeaderMessage = "Telltale-Dead-Message" // of a dead letter: did.boot.seq, as far as it can be read
-	HeaderOrigin  = "Telltale-Dead-Origin"  // of a dead letter and of its replay: STREAM/sequence of the first copy
+	HeaderReason   = "Telltale-Dead-Reason"   // of a dead letter: reasons.Reason
+	HeaderDetail   = "Telltale-Dead-Detail"   // of a dead letter: one line for a person
+	HeaderSubject  = "Telltale-Dead-Subject"  // of a dead letter: where it was read, and goes when replayed
+	HeaderMessage  = "Telltale-Dead-Message"  // of a dead letter: did.boot.seq, as far as it can be read
+	HeaderConsumer = "Telltale-Dead-Consumer" // of a dead letter that one consumer did not take, and of its replay: its name
+	HeaderOrigin   = "Telltale-Dead-Origin"   // of a dead letter and of its replay: STREAM/sequence of the first copy
 )
 
 // Bounds of what a client's words may take in the headers.

@@ -24,15 +24,8 @@ type position struct {
 
 // prefix is the highest sequence up to which all are done.
 func (p *position) prefix() uint64 {
-	if p.open.Empty() {
-		return p.read
-	}
-	return p.open.Min() - 1
+	return below(&p.open, p.read)
 }
-
-// number is what the lake calls the position: read, less those open. It is the prefix when
-// nothing is open, never less than it, and grows with each message done.
-func (p *position) number() uint64 { return p.read - p.open.Count() }
 
 // take notes that a message was read. It says whether it has to be done, and how many
 // that had to be done are gone from the stream before it.
@@ -55,46 +48,87 @@ func (p *position) take(sequence uint64) (todo bool, gone uint64) {
 		return p.open.Has(sequence), gone
 	}
 	p.read = sequence
-	p.open.Add(ledger.Span{From: sequence, To: sequence})
+	p.open.Add(one(sequence))
 	return true, gone
 }
 
 // done notes that a message is done.
-func (p *position) done(sequence uint64) { p.open.Remove(ledger.Span{From: sequence, To: sequence}) }
+func (p *position) done(sequence uint64) { p.open.Remove(one(sequence)) }
 
-// checkpointVersion begins what a commit keeps when not everything that was read is done:
+// Versions of what a commit keeps beside the lake's number, when that is more than the
+// ledger's snapshot alone, which begins with another byte:
 //
-//	version, read, the set of those open, the ledger's snapshot
-//
-// Else it is the ledger's snapshot alone, which begins with another version.
-const checkpointVersion = 2
+//	2: version, read, the set of those open, the ledger's snapshot
+//	3: version, read, the set of those open, the set of those that wait for the lake, the ledger's snapshot
+const (
+	checkpointOpen    = 2
+	checkpointWaiting = 3
+)
 
-// checkpoint joins the position and the ledger's snapshot.
-func (p *position) checkpoint(snapshot []byte) []byte {
-	if p.open.Empty() {
-		return snapshot
-	}
-	out := binary.AppendUvarint([]byte{checkpointVersion}, p.read)
-	return append(p.open.AppendTo(out), snapshot...)
+// number is what the lake calls the position: how many of those read are in the lake, or
+// need not be. It grows with each message of which that becomes true.
+func (p *position) number(waiting *ledger.Ranges) uint64 {
+	return p.read - p.open.Count() - waiting.Count()
 }
 
-// restore reads what checkpoint made for the lake's number last, and gives the ledger's part.
-func (p *position) restore(last uint64, checkpoint []byte) (snapshot []byte, err error) {
+// checkpoint joins the position, the messages that are done but wait for the lake, and the
+// ledger's snapshot, which knows those that wait as stored.
+func (p *position) checkpoint(waiting *ledger.Ranges, snapshot []byte) []byte {
+	var out []byte
+	switch {
+	case !waiting.Empty():
+		out = binary.AppendUvarint([]byte{checkpointWaiting}, p.read)
+		out = waiting.AppendTo(p.open.AppendTo(out))
+	case !p.open.Empty():
+		out = binary.AppendUvarint([]byte{checkpointOpen}, p.read)
+		out = p.open.AppendTo(out)
+	}
+	return append(out, snapshot...)
+}
+
+// restore reads what checkpoint made for the lake's number last, and gives those that wait
+// for the lake and the ledger's part.
+func (p *position) restore(last uint64, checkpoint []byte) (waiting ledger.Ranges, snapshot []byte, err error) {
 	*p = position{read: last, next: last + 1, resume: last}
-	if len(checkpoint) == 0 || checkpoint[0] != checkpointVersion {
-		return checkpoint, nil
+	if len(checkpoint) == 0 || checkpoint[0] != checkpointOpen && checkpoint[0] != checkpointWaiting {
+		return waiting, checkpoint, nil
 	}
 	read, n := binary.Uvarint(checkpoint[1:])
 	if n <= 0 {
-		return nil, fmt.Errorf("position: cut short: %w", ledger.ErrSnapshot)
+		return waiting, nil, fmt.Errorf("position: cut short: %w", ledger.ErrSnapshot)
 	}
 	p.read = read
-	if p.open, snapshot, err = ledger.ReadRanges(checkpoint[1+n:]); err != nil {
-		return nil, fmt.Errorf("position: %w", err)
+	p.open, snapshot, err = ledger.ReadRanges(checkpoint[1+n:])
+	if err == nil && checkpoint[0] == checkpointWaiting {
+		waiting, snapshot, err = ledger.ReadRanges(snapshot)
 	}
-	if p.open.Max() > p.read || p.open.Empty() || p.number() != last {
-		return nil, fmt.Errorf("position: expected it to match the lake's: %w", ledger.ErrSnapshot)
+	if err != nil {
+		return waiting, nil, fmt.Errorf("position: %w", err)
+	}
+	both := intersect(p.open, waiting)
+	if max(p.open.Max(), waiting.Max()) > p.read || p.open.Empty() && waiting.Empty() || !both.Empty() || p.number(&waiting) != last {
+		return waiting, nil, fmt.Errorf("position: expected it to match the lake's: %w", ledger.ErrSnapshot)
 	}
 	p.resume, p.next = p.read, p.prefix()+1
-	return snapshot, nil
+	return waiting, snapshot, nil
+}
+
+// one is the span of one message.
+func one(sequence uint64) ledger.Span { return ledger.Span{From: sequence, To: sequence} }
+
+// below is the highest sequence up to which a set has no member; to is what is read.
+func below(set *ledger.Ranges, to uint64) uint64 {
+	if set.Empty() {
+		return to
+	}
+	return min(to, set.Min()-1)
+}
+
+// intersect is what both sets have.
+func intersect(a, b ledger.Ranges) ledger.Ranges {
+	rest := a.Clone()
+	rest.RemoveAll(b)
+	both := a.Clone()
+	both.RemoveAll(rest)
+	return both
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,9 +19,6 @@ const (
 	DefaultFlushRows = 250_000
 	DefaultFlushAge  = time.Minute
 	DefaultPoll      = 200 * time.Millisecond
-
-	// MaxSinkTries is how often a batch is offered to a sink that says "not now".
-	MaxSinkTries = 6
 
 	readMessages = 256 // read at once
 	// idleReads is how many reads in a row may give nothing before a flush takes
@@ -41,14 +40,17 @@ var ErrStreamReplaced = errors.New("the lake's checkpoint is beyond the end of t
 
 // ProcessorConfig says what a Processor works with.
 type ProcessorConfig struct {
-	Name       string // of the stream: "UP"
-	Stream     Stream
-	Publisher  Publisher // of the dead-letter stream, for subjects dead.{stream}.{reason}
-	Letters    Letters   // the dead-letter stream, so that a crash writes no letter twice; nil: it may
-	Schemas    Schemas
-	Lake       Lake
-	Sinks      []Sink      // of telemetry batches
-	OtherSinks []OtherSink // of all other messages
+	Name      string // of the stream: "UP"
+	Stream    Stream
+	Publisher Publisher // of the dead-letter stream, for subjects dead.{stream}.{reason}
+	Letters   Letters   // the dead-letter stream, so that a crash writes no letter twice; nil: it may
+	Schemas   Schemas
+	Lake      Lake
+	Consumers []Consumer // beside the lake
+	// Checkpoints keeps where the consumers stand, by "{Name}/{consumer}". It must be set when there are any.
+	Checkpoints Checkpoints
+	// Patience is for how long a message is offered to a consumer that refuses it; DefaultPatience when 0.
+	Patience time.Duration
 
 	// Debit takes samples from what a vehicle may send, in the share of urgent messages or in
 	// the common one; a negative number gives them back. It must not block. Nil: nobody counts.
@@ -62,41 +64,46 @@ type ProcessorConfig struct {
 	Log       *slog.Logger  // discarded when nil
 }
 
-// Processor reads one stream in order and brings each new batch to the lake and
-// the sinks: those of a vehicle in order, the vehicles in turn, so that what one of
-// them sends does not delay the others. Run does the work; the other methods may be
-// called from anywhere.
+// Processor reads one stream in order, decodes each new batch once and hands it to the lake
+// and the consumers: those of a vehicle in order, the vehicles in turn, so that what one of
+// them sends does not delay the others. None of them can hold it up. Run does the work; the
+// other methods may be called from anywhere.
 type Processor struct {
-	cfg     ProcessorConfig
-	ledger  *ledger.Ledger
-	schemas schemaCache     // owned by Run
-	flushes chan chan error // requests to Run
-	running atomic.Bool
+	cfg       ProcessorConfig
+	started   time.Time
+	ledger    *ledger.Ledger
+	consumers []*consumer
+	flushes   chan *flush // requests to Run
+	running   atomic.Bool
+	keeping   sync.Mutex     // one keep at a time
+	commits   sync.WaitGroup // the commit under way
+
+	positionMu sync.Mutex // guards position against others than Run, which alone changes it
+	position   position
 
 	// Owned by Run.
-	position position
+	schemas  schemaCache
+	lake     toLake
 	queue    fairQueue
 	units    int           // of work that the message in hand costs
 	worked   time.Duration // how long the last turn's work took
-	samples  int           // appended since the last commit
-	pending  int           // messages done since the last commit
-	since    time.Time     // when the first of them was begun
-	dates    dates         // of the rows since the last commit
 	letters  []Message     // dead letters of the messages in hand
+	flushing []*flush
+	broken   error // the lake is not what it should be: Run ends
 
-	buried  int                 // letters since the last commit
-	ended   uint64              // the stream's last message when the processor started
-	written map[string]struct{} // origins of letters from before the start; nil until one is needed
-
-	deadFull time.Time // when the dead-letter stream was last found full
+	ended    uint64              // the stream's last message when the processor started
+	written  map[string]struct{} // origins of letters from before the start; nil until one is needed
+	deadFull time.Time           // when the dead-letter stream was last found full
 
 	committed atomic.Uint64
+	reading   waiter // for the stream or the schemas
+	writing   waiter // for the lake
+	saving    waiter // for the consumers' checkpoints
 	stats     processorCounters
 }
 
 type processorCounters struct {
-	messages, batches, samples, bytes, others, duplicates, replayed, dead, deadLost, sinkLost, waits, skipped, aside atomic.Uint64
-	waiting                                                                                                          atomic.Bool
+	messages, batches, samples, bytes, others, duplicates, replayed, dead, deadLost, skipped, aside, held atomic.Uint64
 }
 
 // ProcessorStats counts since the start of the process.
@@ -110,19 +117,15 @@ type ProcessorStats struct {
 	Replayed   uint64 `json:"replayed"`   // replays of what was stored, or could still not be decoded
 	Dead       uint64 `json:"dead"`       // dead letters
 	DeadLost   uint64 `json:"dead_lost"`  // dead letters that the dead-letter stream did not take
-	SinkLost   uint64 `json:"sink_lost"`  // batches that a sink did not take
 	Aside      uint64 `json:"aside"`      // of the dead letters: batches set aside for their times
 	Skipped    uint64 `json:"skipped"`    // messages that the stream deleted unread
 	Waits      uint64 `json:"waits"`      // times that something made the processor wait
 	Waiting    bool   `json:"waiting"`    // now
+	Held       uint64 `json:"held"`       // bytes of messages that wait for their turn in memory
 	Checkpoint uint64 `json:"checkpoint"` // up to it all messages are in the lake for good
 }
 
-// NewProcessor restores the ledger from the lake's checkpoint.
-func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
-	if cfg.Name == "" || cfg.Stream == nil || cfg.Lake == nil || cfg.Schemas == nil || cfg.Publisher == nil {
-		return nil, errors.New("ingest processor: expected a name, a stream, a lake, a schema store and a dead-letter publisher")
-	}
+func (cfg ProcessorConfig) withDefaults() ProcessorConfig {
 	if cfg.FlushRows <= 0 {
 		cfg.FlushRows = DefaultFlushRows
 	}
@@ -135,16 +138,40 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Patience <= 0 {
+		cfg.Patience = DefaultPatience
+	}
+	return cfg
+}
+
+// NewProcessor restores the ledger from the lake's checkpoint.
+func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
+	if cfg.Name == "" || cfg.Stream == nil || cfg.Lake == nil || cfg.Schemas == nil || cfg.Publisher == nil {
+		return nil, errors.New("ingest processor: expected a name, a stream, a lake, a schema store and a dead-letter publisher")
+	}
+	if len(cfg.Consumers) > 0 && cfg.Checkpoints == nil {
+		return nil, errors.New("ingest processor: expected a place for the consumers' checkpoints")
+	}
+	cfg = cfg.withDefaults()
 	cfg.Log = cfg.Log.With("stream", cfg.Name)
-	p := &Processor{cfg: cfg, ledger: ledger.New(0, 0), flushes: make(chan chan error), queue: newFairQueue()}
-	snapshot, err := p.position.restore(cfg.Lake.Checkpoint())
+	p := &Processor{
+		cfg: cfg, started: time.Now(), ledger: ledger.New(0, 0), flushes: make(chan *flush), queue: newFairQueue(), schemas: schemaCache{store: cfg.Schemas},
+	}
+	waiting, snapshot, err := p.position.restore(cfg.Lake.Checkpoint())
 	if err == nil {
 		err = p.ledger.Restore(snapshot)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ingest processor: stream %s: checkpoint: %w", cfg.Name, err)
 	}
-	p.committed.Store(p.position.prefix())
+	p.committed.Store(min(p.position.prefix(), below(&waiting, p.position.read)))
+	p.lake.reset(&p.cfg, waiting)
+	for _, c := range cfg.Consumers {
+		p.consumers = append(p.consumers, newConsumer(p, c))
+	}
+	if err := p.restoreConsumers(); err != nil {
+		return nil, fmt.Errorf("ingest processor: stream %s: %w", cfg.Name, err)
+	}
 	return p, nil
 }
 
@@ -158,35 +185,27 @@ func (p *Processor) Run(ctx context.Context) error {
 	if err := p.checkStream(ctx); err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
-		select {
-		case done := <-p.flushes:
-			done <- p.flush(ctx)
-		default:
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var beside sync.WaitGroup
+	for _, c := range p.consumers {
+		beside.Go(func() { c.run(ctx) })
+	}
+	beside.Go(func() { p.keepEvery(ctx) })
+	for ctx.Err() == nil && p.broken == nil {
+		p.step(ctx)
+		p.settle()
+		if p.behind() {
+			p.catchUp(ctx)
 		}
-		p.step(ctx, p.cfg.Poll)
 		if p.due() {
 			p.commit(ctx)
 		}
+		p.flushed(ctx)
 	}
+	cancel()
+	beside.Wait()
 	return p.last()
-}
-
-// last commits what is left when the context has ended.
-func (p *Processor) last() error {
-	if p.pending == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastLetters)
-	defer cancel()
-	if p.sendLetters(ctx); len(p.letters) > 0 {
-		return fmt.Errorf("ingest processor: %d dead letters could not be written: nothing is committed, and all is read again at the next start", len(p.letters))
-	}
-	if err := p.cfg.Lake.Commit(p.position.number(), p.position.checkpoint(p.ledger.Snapshot())); err != nil {
-		return fmt.Errorf("ingest processor: last commit: %w", err)
-	}
-	p.committedAll()
-	return nil
 }
 
 // checkStream refuses a stream that ends before the checkpoint: it would swallow
@@ -197,7 +216,7 @@ func (p *Processor) checkStream(ctx context.Context) error {
 		return nil
 	}
 	var last uint64
-	err := p.retry(ctx, "stream cannot be read", func() (err error) {
+	err := p.retry(ctx, &p.reading, "stream cannot be read", func() (err error) {
 		last, err = ended.Last(ctx)
 		return err
 	})
@@ -211,94 +230,101 @@ func (p *Processor) checkStream(ctx context.Context) error {
 	return nil
 }
 
-// due says whether it is time to commit.
-func (p *Processor) due() bool {
-	return p.pending > 0 && (p.samples >= p.cfg.FlushRows || p.pending >= maxPending || p.buried >= maxBuried || time.Since(p.since) >= p.cfg.FlushAge)
+// flush is a request to Run: everything up to until is to be in the lake and with the consumers.
+type flush struct {
+	until uint64
+	idle  int // reads in a row that gave nothing
+	done  chan struct{}
 }
 
-// commit brings everything processed into the lake for good, however long that
-// takes: while the disk is full nothing more is read, and nothing is lost, as
-// the stream keeps what is not committed.
-func (p *Processor) commit(ctx context.Context) {
-	p.sendLetters(ctx)
-	if ctx.Err() != nil {
-		return // dead letters may wait; the last commit decides
-	}
-	last, snapshot := p.position.number(), p.position.checkpoint(p.ledger.Snapshot())
-	err := p.retry(ctx, "lake cannot be written, nothing is read until it can", func() error {
-		return p.cfg.Lake.Commit(last, snapshot)
-	})
-	if err == nil {
-		p.committedAll()
-	}
-}
-
-func (p *Processor) committedAll() {
-	p.samples, p.pending, p.buried = 0, 0, 0
-	clear(p.dates)
-	p.committed.Store(p.position.prefix())
-}
-
-// Flush reads what the stream holds by now and commits it. It returns when that
-// is durable, or ctx ends.
+// Flush reads what the stream holds by now, commits it and waits until the consumers have it, but for
+// one that refuses. It returns when that is durable, or ctx ends.
 func (p *Processor) Flush(ctx context.Context) error {
-	done := make(chan error, 1)
-	select {
-	case p.flushes <- done:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// flush is the part of Flush that Run does.
-func (p *Processor) flush(ctx context.Context) error {
-	until, wait, tries := ^uint64(0), time.Duration(0), 1
+	f := &flush{until: ^uint64(0), idle: idleReads - 1, done: make(chan struct{})}
 	if ended, ok := p.cfg.Stream.(Ended); ok {
 		last, err := ended.Last(ctx)
 		if err != nil {
 			return fmt.Errorf("ingest processor: flush: %w", err)
 		}
-		until, wait, tries = last, p.cfg.Poll, idleReads // they are there: give the stream time to hand them over
+		f.until, f.idle = last, 0 // they are there: give the stream time to hand them over
 	}
-	for idle := 0; (p.position.next <= until && idle < tries || p.position.prefix() < min(until, p.position.read)) && ctx.Err() == nil; {
-		read, done := p.step(ctx, wait)
-		if idle++; read > 0 {
-			idle = 0
-		}
-		if p.due() || read+done == 0 && p.pending > 0 { // what is pending would cut the next wait short
-			p.commit(ctx)
-		}
+	select {
+	case p.flushes <- f:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if p.pending > 0 {
-		p.commit(ctx)
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return ctx.Err()
 }
 
-// retry calls f until it gives nil or ctx ends, and says so once at the first
-// failure and once when it is over. The error is ctx's.
-func (p *Processor) retry(ctx context.Context, what string, f func() error) error {
+// reached says whether everything that a request is about is done, but for the lake and the consumers.
+func (p *Processor) reached(f *flush) bool {
+	return p.position.prefix() >= f.until || f.idle >= idleReads && p.queue.messages == 0
+}
+
+// flushable says whether a request waits for a commit only.
+func (p *Processor) flushable() bool {
+	return slices.ContainsFunc(p.flushing, p.reached) && !p.behind()
+}
+
+// flushed takes requests, and answers those that are fulfilled.
+func (p *Processor) flushed(ctx context.Context) {
+	select {
+	case f := <-p.flushes:
+		p.flushing = append(p.flushing, f)
+	default:
+	}
+	if len(p.flushing) == 0 || p.lake.cut != nil || p.lake.pending > 0 || !p.lake.waiting.Empty() {
+		return
+	}
+	idle := !slices.ContainsFunc(p.consumers, func(c *consumer) bool { return !c.idle() })
+	if idle && slices.ContainsFunc(p.flushing, p.reached) {
+		p.keep(ctx)
+		p.flushing = slices.DeleteFunc(p.flushing, func(f *flush) bool {
+			reached := p.reached(f)
+			if reached {
+				close(f.done)
+			}
+			return reached
+		})
+	}
+}
+
+// waiter says once that something is waited for, and once that it is over.
+type waiter struct {
+	on    atomic.Bool
+	times atomic.Uint64
+}
+
+func (w *waiter) begin(log *slog.Logger, what string, err error) {
+	if !w.on.Swap(true) {
+		w.times.Add(1)
+		log.Warn(what, "err", err)
+	}
+}
+
+func (w *waiter) end(log *slog.Logger) {
+	if w.on.Load() && w.on.Swap(false) {
+		log.Info("processing goes on")
+	}
+}
+
+// retry calls f until it gives nil or ctx ends. The error is ctx's.
+func (p *Processor) retry(ctx context.Context, w *waiter, what string, f func() error) error {
 	for pause := retryMin; ; pause = min(2*pause, retryMax) {
 		err := f()
 		if err == nil {
-			if p.stats.waiting.Swap(false) {
-				p.cfg.Log.Info("processing goes on")
-			}
+			w.end(p.cfg.Log)
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !p.stats.waiting.Swap(true) {
-			p.stats.waits.Add(1)
-			p.cfg.Log.Warn(what, "err", err)
-		}
+		w.begin(p.cfg.Log, what, err)
 		if !sleep(ctx, pause) {
 			return ctx.Err()
 		}
@@ -316,8 +342,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Checkpoint is the sequence up to which all messages are in the lake for good.
-// The stream may forget everything up to it, and must keep everything after it.
+// Checkpoint is the sequence up to which all messages are in the lake for good. What the
+// stream may forget is Needed.
 func (p *Processor) Checkpoint() uint64 { return p.committed.Load() }
 
 // Ledger is the processor's ledger, up to date with what was read.
@@ -332,7 +358,17 @@ func (p *Processor) Stats() ProcessorStats {
 	return ProcessorStats{
 		Messages: s.messages.Load(), Batches: s.batches.Load(), Samples: s.samples.Load(), Bytes: s.bytes.Load(),
 		Others: s.others.Load(), Duplicates: s.duplicates.Load(), Replayed: s.replayed.Load(),
-		Dead: s.dead.Load(), DeadLost: s.deadLost.Load(), SinkLost: s.sinkLost.Load(),
-		Aside: s.aside.Load(), Skipped: s.skipped.Load(), Waits: s.waits.Load(), Waiting: s.waiting.Load(), Checkpoint: p.committed.Load(),
+		Dead: s.dead.Load(), DeadLost: s.deadLost.Load(), Aside: s.aside.Load(), Skipped: s.skipped.Load(), Held: s.held.Load(),
+		Waits:   p.reading.times.Load() + p.writing.times.Load() + p.saving.times.Load(),
+		Waiting: p.reading.on.Load() || p.writing.on.Load() || p.saving.on.Load(), Checkpoint: p.committed.Load(),
 	}
+}
+
+// Consumers gives the consumers' counters, in their order.
+func (p *Processor) Consumers() []ConsumerStats {
+	list := make([]ConsumerStats, len(p.consumers))
+	for i, c := range p.consumers {
+		list[i] = c.stats()
+	}
+	return list
 }

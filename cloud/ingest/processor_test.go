@@ -43,6 +43,12 @@ func (s *sink) Apply(_ context.Context, b *ingest.Decoded) error {
 	return nil
 }
 
+func (s *sink) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.batches) + len(s.others)
+}
+
 func (s *sink) Receive(_ context.Context, m *ingest.Other) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +61,7 @@ func TestProcessor(t *testing.T) {
 	b := newBench(t)
 	told := &sink{refuse: 1}
 	b.config = func(c *ingest.ProcessorConfig) {
-		c.Sinks, c.OtherSinks = []ingest.Sink{told}, []ingest.OtherSink{told}
+		c.Consumers = []ingest.Consumer{{Name: "told", Batch: told.Apply, Other: told.Receive}}
 	}
 	k := b.maker
 	k.send(b.up, 1, 2, 2, 4, 1)
@@ -70,6 +76,7 @@ func TestProcessor(t *testing.T) {
 	}
 	p, stop := b.start()
 	b.flush(p)
+	wait(t, "the consumer to take what it refused", func() bool { return told.count() == 5 })
 	checkAccounts(t, p.Accounts("car1"), []ledger.Account{{
 		Vehicle: "car1", Device: "tcu1", Boot: k.boot, Highest: 7,
 		Counts: ledger.Counts{Stored: 5, Batches: 4, Samples: 400, Duplicates: 3, Dropped: 7,
@@ -302,7 +309,7 @@ func TestLakeNotWritable(t *testing.T) {
 	if got := p.Checkpoint(); got != 0 {
 		t.Errorf("checkpoint while full: got %d, want 0", got)
 	}
-	if got := said.count("nothing is read until it can"); got != 1 {
+	if got := said.count("lake cannot be written"); got != 1 {
 		t.Errorf("said %d times that the lake cannot be written, want once:\n%s", got, said.text())
 	}
 	if err := os.Remove(full); err != nil {

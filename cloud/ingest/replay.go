@@ -93,7 +93,7 @@ func (sum *Replayed) pick(letters []Message, filter Filter, seen map[string]bool
 		if m.Header[HeaderSubject] == "" || !filter.picks(m) {
 			continue
 		}
-		origin := m.Header[HeaderOrigin]
+		origin := LetterIdentity(m.Header)
 		if seen[origin] {
 			sum.Repeated++
 			continue
@@ -102,6 +102,12 @@ func (sum *Replayed) pick(letters []Message, filter Filter, seen map[string]bool
 		out = append(out, revive(m))
 	}
 	return out
+}
+
+// LetterIdentity names what a dead letter is about, so that two letters of the same are told: the
+// message, and the consumer that did not take it.
+func LetterIdentity(header map[string]string) string {
+	return header[HeaderOrigin] + " " + header[HeaderConsumer]
 }
 
 // revive makes the original message of a dead letter, marked by its origin.

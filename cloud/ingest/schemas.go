@@ -16,45 +16,57 @@ import (
 const maxCachedSchemas = 512
 
 // schemaCache holds parsed schemas, and why a document could not be parsed.
-// Documents never change, so neither does what is cached.
-type schemaCache map[protocol.SchemaID]cachedSchema
+// Documents never change, so neither does what is cached. It belongs to one goroutine.
+type schemaCache struct {
+	store  Schemas
+	parsed map[protocol.SchemaID]cachedSchema
+}
 
 type cachedSchema struct {
 	schema *codec.Schema
 	fault  *fault
 }
 
-// schema finds and parses the schema of a batch. A store that cannot answer is asked again until ctx ends.
-func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (*codec.Schema, *fault) {
-	if c, ok := p.schemas[id]; ok {
-		return c.schema, c.fault
+// find gives the schema of a batch, or why there is none. Size is how many bytes had to be
+// read and parsed for it, 0 when it was there. The error is that of a store which cannot answer now.
+func (c *schemaCache) find(ctx context.Context, id protocol.SchemaID) (s *codec.Schema, size int, f *fault, err error) {
+	if have, ok := c.parsed[id]; ok {
+		return have.schema, 0, have.fault, nil
 	}
-	var doc []byte
-	err := p.retry(ctx, "schema store cannot be read", func() (err error) {
-		doc, err = p.cfg.Schemas.Schema(ctx, id)
-		if errors.Is(err, ErrSchemaNotFound) {
-			doc, err = nil, nil
-		}
+	doc, err := c.store.Schema(ctx, id)
+	if errors.Is(err, ErrSchemaNotFound) { // not cached: it may come
+		return nil, 0, faultOf(reasons.UnknownSchema, "schema %s: %w", id, ErrSchemaNotFound), nil
+	}
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	var parsed cachedSchema
+	if hash := protocol.SchemaHash(sha256.Sum256(doc)); hash.ID() != id {
+		parsed.fault = faultOf(reasons.UnknownSchema, "schema %s: the stored document has another hash", id)
+	} else {
+		parsed.schema, parsed.fault = parseSchema(doc, id)
+	}
+	if c.parsed == nil || len(c.parsed) >= maxCachedSchemas {
+		c.parsed = make(map[protocol.SchemaID]cachedSchema)
+	}
+	c.parsed[id] = parsed
+	return parsed.schema, len(doc), parsed.fault, nil
+}
+
+// schema finds the schema of a batch in turn. A store that cannot answer is asked again until ctx ends.
+func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (s *codec.Schema, f *fault) {
+	var size int
+	err := p.retry(ctx, &p.reading, "schema store cannot be read", func() (err error) {
+		s, size, f, err = p.schemas.find(ctx, id)
 		return err
 	})
 	if err != nil {
 		return nil, &fault{reasons.Internal, err} // ctx ended
 	}
-	if doc == nil { // not cached: it may come
-		return nil, faultOf(reasons.UnknownSchema, "schema %s: %w", id, ErrSchemaNotFound)
+	if size > 0 {
+		p.units += schemaUnits + size/plainUnits
 	}
-	p.units += schemaUnits + len(doc)/plainUnits
-	var c cachedSchema
-	if hash := protocol.SchemaHash(sha256.Sum256(doc)); hash.ID() != id {
-		c.fault = faultOf(reasons.UnknownSchema, "schema %s: the stored document has another hash", id)
-	} else {
-		c.schema, c.fault = parseSchema(doc, id)
-	}
-	if p.schemas == nil || len(p.schemas) >= maxCachedSchemas {
-		p.schemas = make(schemaCache)
-	}
-	p.schemas[id] = c
-	return c.schema, c.fault
+	return s, f
 }
 
 func parseSchema(doc []byte, id protocol.SchemaID) (s *codec.Schema, f *fault) {

@@ -154,6 +154,37 @@ func (s *schemas) Schema(_ context.Context, id protocol.SchemaID) ([]byte, error
 	return nil, ingest.ErrSchemaNotFound
 }
 
+// places keeps checkpoints in memory.
+type places struct {
+	mu   sync.Mutex // guards the rest
+	all  map[string][]byte
+	fail error
+}
+
+func (s *places) Put(_ context.Context, key string, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		return s.fail
+	}
+	if s.all == nil {
+		s.all = map[string][]byte{}
+	}
+	s.all[key] = value
+	return nil
+}
+
+func (s *places) List(context.Context) (map[string][]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.all), nil
+}
+
+// batchesTo is a consumer of telemetry.
+func batchesTo(name string, f func(context.Context, *ingest.Decoded) error) ingest.Consumer {
+	return ingest.Consumer{Name: name, Batch: f}
+}
+
 // registry says of each device what the function says.
 type registry func(protocol.VehicleID, protocol.DeviceID) error
 
@@ -268,12 +299,13 @@ type bench struct {
 	up      *memory
 	dead    *memory
 	schemas *schemas
+	places  *places // the consumers' checkpoints
 	maker   *maker
 	config  func(*ingest.ProcessorConfig)
 }
 
 func newBench(tb testing.TB) *bench {
-	b := &bench{tb: tb, dir: tb.TempDir(), up: newMemory(), dead: newMemory(), schemas: &schemas{}, maker: newMaker(tb)}
+	b := &bench{tb: tb, dir: tb.TempDir(), up: newMemory(), dead: newMemory(), schemas: &schemas{}, places: &places{}, maker: newMaker(tb)}
 	if err := b.schemas.PutSchema(tb.Context(), b.maker.hash, b.maker.doc); err != nil {
 		tb.Fatal(err)
 	}
@@ -284,7 +316,7 @@ func newBench(tb testing.TB) *bench {
 func (b *bench) start() (p *ingest.Processor, stop func() error) {
 	b.tb.Helper()
 	cfg := ingest.ProcessorConfig{
-		Name: "UP", Stream: b.up, Lake: openLake(b.tb, b.dir), Schemas: b.schemas, Publisher: b.dead,
+		Name: "UP", Stream: b.up, Lake: openLake(b.tb, b.dir), Schemas: b.schemas, Publisher: b.dead, Checkpoints: b.places,
 		FlushAge: time.Hour, Poll: 5 * time.Millisecond,
 	}
 	if b.config != nil {

@@ -60,7 +60,9 @@ func TestTimes(t *testing.T) {
 			for _, bounds := range []ingest.Times{ingest.StrictTimes(), {}} {
 				b := newBench(t)
 				told := &sink{}
-				b.config = func(c *ingest.ProcessorConfig) { c.Sinks, c.Times = []ingest.Sink{told}, bounds }
+				b.config = func(c *ingest.ProcessorConfig) {
+					c.Consumers, c.Times = []ingest.Consumer{batchesTo("told", told.Apply)}, bounds
+				}
 				var times []time.Time
 				for _, d := range tt.times {
 					times = append(times, received.Add(d))

@@ -6,7 +6,6 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
-	"telltale.dev/protocol/topics"
 )
 
 // advance is the most that a message can claim, which a vehicle owes for each message
@@ -20,9 +19,9 @@ const longWork = 10 * time.Millisecond
 // A read gives what is at hand, which is little beside what comes during a long turn of one vehicle. So after
 // such a turn it reads on until nothing comes, but no longer than that turn took: else messages of others would
 // wait in the stream, where no turn reaches them. All vehicles together pay with at most half of the time.
-func (p *Processor) step(ctx context.Context, wait time.Duration) (read, done int) {
+func (p *Processor) step(ctx context.Context) (read, done int) {
 	for began := time.Now(); !p.queue.full(); {
-		n := p.read(ctx, wait)
+		n := p.read(ctx)
 		read += n
 		if n == 0 || p.worked < longWork || time.Since(began) >= p.worked {
 			break
@@ -39,25 +38,38 @@ func (p *Processor) step(ctx context.Context, wait time.Duration) (read, done in
 // against its own timer, or each miss would delay them by another piece of work.
 const busyWait = 300 * time.Microsecond
 
+// settleWait is how long a read waits while a commit is under way or a request is to be answered.
+const settleWait = 5 * time.Millisecond
+
 // read puts what the stream has now into the queue. It waits for it only when there is nothing else to do.
-func (p *Processor) read(ctx context.Context, wait time.Duration) int {
+func (p *Processor) read(ctx context.Context) int {
+	wait := p.cfg.Poll
 	switch {
-	case p.queue.messages > 0: // give what is at hand the time to be handed over
+	case p.queue.messages > 0 || p.behind(): // give what is at hand the time to be handed over
 		wait = busyWait
-	case p.pending > 0:
-		wait = max(0, min(wait, p.cfg.FlushAge-time.Since(p.since)))
+	case p.lake.cut != nil || len(p.flushing) > 0: // something else will be to do soon
+		wait = min(wait, settleWait)
+	case p.lake.pending > 0:
+		wait = max(0, min(wait, p.cfg.FlushAge-time.Since(p.lake.since)))
 	}
 	var messages []Message
-	err := p.retry(ctx, "stream cannot be read", func() (err error) {
+	err := p.retry(ctx, &p.reading, "stream cannot be read", func() (err error) {
 		messages, err = p.cfg.Stream.Read(ctx, p.position.next, readMessages, wait)
 		return err
 	})
 	if err != nil {
 		return 0
 	}
+	for _, f := range p.flushing {
+		if f.idle++; len(messages) > 0 {
+			f.idle = 0
+		}
+	}
 	for i := range messages {
 		m := &messages[i]
+		p.positionMu.Lock()
 		todo, gone := p.position.take(m.Sequence)
+		p.positionMu.Unlock()
 		p.notice(m.Sequence, gone)
 		if !todo {
 			continue
@@ -68,17 +80,12 @@ func (p *Processor) read(ctx context.Context, wait time.Duration) int {
 			p.debit(vid, e.urgent, int(e.advance))
 		}
 	}
+	p.stats.held.Store(uint64(p.queue.bytes))
 	return len(messages)
 }
 
 // vehicleOf is whose message it is, "" when its header does not say.
-func vehicleOf(m *Message) protocol.VehicleID {
-	t, err := topics.Parse(m.Header[HeaderTopic])
-	if err != nil {
-		return ""
-	}
-	return t.Vehicle
-}
+func vehicleOf(m *Message) protocol.VehicleID { return topicOf(m).Vehicle }
 
 // urgent says which share of the vehicle's quota a message belongs to.
 func urgent(m *Message) bool {
@@ -112,9 +119,7 @@ func (p *Processor) work(ctx context.Context) (done int) {
 			spent += recallUnits
 			continue
 		}
-		if p.pending == 0 {
-			p.since = time.Now()
-		}
+		p.begin()
 		p.units = messageUnits
 		if !p.process(ctx, e.message) {
 			return done // ctx ended; it will be read again at the next start
@@ -123,7 +128,10 @@ func (p *Processor) work(ctx context.Context) (done int) {
 		done++
 		spent += p.units
 		p.queue.charge(v, p.units)
-		if p.samples >= p.cfg.FlushRows {
+		if p.broken != nil {
+			return done
+		}
+		if p.due() {
 			p.commit(ctx)
 		}
 	}
@@ -133,8 +141,10 @@ func (p *Processor) work(ctx context.Context) (done int) {
 // finish takes the head of v from the queue: it is done, or gone.
 func (p *Processor) finish(v *vehicleQueue) {
 	e := p.queue.pop(v)
+	p.positionMu.Lock()
 	p.position.done(e.sequence)
-	p.pending++
+	p.positionMu.Unlock()
+	p.lake.pending++
 	p.debit(v.vehicle, e.urgent, -int(e.advance))
 }
 
@@ -142,7 +152,7 @@ func (p *Processor) finish(v *vehicleQueue) {
 func (p *Processor) recall(ctx context.Context, v *vehicleQueue) {
 	p.queue.charge(v, recallUnits)
 	var messages []Message
-	err := p.retry(ctx, "stream cannot be read", func() (err error) {
+	err := p.retry(ctx, &p.reading, "stream cannot be read", func() (err error) {
 		messages, err = p.cfg.Stream.Read(ctx, v.first().sequence, readMessages, p.cfg.Poll)
 		return err
 	})

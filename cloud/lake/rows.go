@@ -138,6 +138,10 @@ func (l *Lake) appendGroup(g *codec.GroupRows, batch uint32) {
 	}
 }
 
+// Fits says why a batch cannot be represented; the error wraps ErrUnfit. It may be called
+// from any goroutine, at any time.
+func (*Lake) Fits(schema *codec.Schema, b *codec.Batch) error { return fits(schema, b) }
+
 // fits checks what a row cannot hold and what would make readers stumble.
 func fits(schema *codec.Schema, b *codec.Batch) error {
 	if schema == nil || b == nil {

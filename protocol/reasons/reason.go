@@ -18,6 +18,7 @@ const (
 	UnknownSignal     Reason = "UNKNOWN_SIGNAL"
 	Time              Reason = "TIME_OUT_OF_BOUNDS" // set aside: its times lie in the future, or further in the past than it was kept for
 	Unsynced          Reason = "TIME_UNSYNCED"      // set aside: by the vehicle's word its clock was not set
+	Consumer          Reason = "CONSUMER_FAILED"    // set aside: a room of the cloud did not take it for too long
 	StaleRevision     Reason = "STALE_REVISION"
 	VehicleDisconnect Reason = "VEHICLE_DISCONNECTED"
 )

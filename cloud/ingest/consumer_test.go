@@ -1,0 +1,499 @@
+package ingest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/ingest/ledger"
+	"telltale.dev/cloud/lake"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/reasons"
+)
+
+// taker is a consumer of everything that refuses what refuse says, and remembers what it took.
+type taker struct {
+	mu     sync.Mutex // guards the rest
+	took   []string
+	refuse func(name string) error
+	offers int
+}
+
+func (s *taker) take(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offers++
+	if s.refuse != nil {
+		if err := s.refuse(name); err != nil {
+			return err
+		}
+	}
+	s.took = append(s.took, name)
+	return nil
+}
+
+func (s *taker) set(refuse func(name string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = refuse
+}
+
+func (s *taker) list() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.took)
+}
+
+func (s *taker) offered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.offers
+}
+
+func (s *taker) consumer(name string) ingest.Consumer {
+	return ingest.Consumer{
+		Name: name,
+		Batch: func(_ context.Context, b *ingest.Decoded) error {
+			return s.take(fmt.Sprint(b.Vehicle, ".", b.Header.ID.Seq))
+		},
+		Other: func(_ context.Context, m *ingest.Other) error {
+			return s.take(fmt.Sprint(m.Topic.Vehicle, ".", m.ID.Seq))
+		},
+	}
+}
+
+var errNotNow = errors.New("not now")
+
+func always(string) error { return errNotNow }
+
+// only refuses the messages of one vehicle.
+func only(vehicle string) func(string) error {
+	return func(name string) error {
+		if len(name) > len(vehicle) && name[:len(vehicle)] == vehicle {
+			return errNotNow
+		}
+		return nil
+	}
+}
+
+// names are those of a vehicle's messages.
+func names(vehicle string, seqs ...uint64) (list []string) {
+	for _, seq := range seqs {
+		list = append(list, fmt.Sprint(vehicle, ".", seq))
+	}
+	return list
+}
+
+func of(vehicle string, list []string) (out []string) {
+	for _, name := range list {
+		if len(name) > len(vehicle) && name[:len(vehicle)+1] == vehicle+"." {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// word is a message that is no telemetry.
+func (k *maker) word(seq uint64) ingest.Message {
+	m := k.message([]byte("word"), k.id(seq).String())
+	m.Header[ingest.HeaderTopic] = "v1/" + string(k.vehicle) + "/up/event/word"
+	return m
+}
+
+func to(seq uint64) (list []uint64) {
+	for s := uint64(1); s <= seq; s++ {
+		list = append(list, s)
+	}
+	return list
+}
+
+// TestConsumerComesBack: while a consumer refuses everything the lake and another consumer go on; when
+// it comes back it gets each message once, those of a vehicle in order, also those that no longer are in memory.
+func TestConsumerComesBack(t *testing.T) {
+	const each = 400 // more than waits in memory
+	b := newBench(t)
+	ill, well := &taker{refuse: always}, &taker{}
+	b.config = func(c *ingest.ProcessorConfig) {
+		c.Consumers = []ingest.Consumer{ill.consumer("ill"), well.consumer("well")}
+	}
+	k := b.maker
+	for seq := uint64(1); seq <= each; seq++ {
+		for _, vehicle := range []protocol.VehicleID{"car1", "car2"} {
+			k.vehicle = vehicle
+			if seq%2 == 0 {
+				b.up.Publish(k.word(seq), func(uint64, error) {})
+			} else {
+				k.send(b.up, seq)
+			}
+			if seq%10 == 0 { // again, as after a lost PUBACK
+				b.up.Publish(k.word(seq), func(uint64, error) {})
+			}
+		}
+	}
+	p, stop := b.start()
+	b.flush(p)
+	if got := p.Checkpoint(); got != 2*each+2*each/10 {
+		t.Errorf("the lake is at %d, want %d", got, 2*each+2*each/10)
+	}
+	if got := len(well.list()); got != 2*each {
+		t.Errorf("the other consumer took %d messages, want %d", got, 2*each)
+	}
+	if got := p.Needed(); got != 0 {
+		t.Errorf("the stream may forget up to %d, want nothing", got)
+	}
+	if s := p.Consumers()[0]; !s.Failing || s.Owed != 2*each || s.Refused == 0 {
+		t.Errorf("got %+v, want all owed", s)
+	}
+	ill.set(nil)
+	wait(t, "all messages", func() bool { return len(ill.list()) >= 2*each })
+	b.flush(p)
+	for _, vehicle := range []string{"car1", "car2"} {
+		for name, s := range map[string]*taker{"ill": ill, "well": well} {
+			if got, want := of(vehicle, s.list()), names(vehicle, to(each)...); !slices.Equal(got, want) {
+				t.Errorf("%s of %s: got %d messages, not each once and in order", vehicle, name, len(got))
+			}
+		}
+	}
+	if got := p.Needed(); got != p.Checkpoint() {
+		t.Errorf("the stream may forget up to %d, want %d", got, p.Checkpoint())
+	}
+	if got := len(b.dead.all()); got != 0 {
+		t.Errorf("got %d dead letters, want none", got)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOneVehicleIsRefused: only that vehicle waits, and it gets its messages in order afterwards.
+func TestOneVehicleIsRefused(t *testing.T) {
+	b := newBench(t)
+	s := &taker{refuse: only("car1")}
+	b.config = func(c *ingest.ProcessorConfig) { c.Consumers = []ingest.Consumer{s.consumer("told")} }
+	k := b.maker
+	for seq := uint64(1); seq <= 20; seq++ {
+		for _, vehicle := range []protocol.VehicleID{"car1", "car2"} {
+			k.vehicle = vehicle
+			b.up.Publish(k.word(seq), func(uint64, error) {})
+		}
+	}
+	p, _ := b.start()
+	wait(t, "the other vehicle's messages", func() bool { return len(s.list()) == 20 })
+	if got := s.list(); !slices.Equal(got, names("car2", to(20)...)) {
+		t.Errorf("got %v", got)
+	}
+	if got := p.Consumers()[0].Owed; got != 20 {
+		t.Errorf("got %d owed, want 20", got)
+	}
+	s.set(nil)
+	wait(t, "all messages", func() bool { return len(s.list()) == 40 })
+	if got := of("car1", s.list()); !slices.Equal(got, names("car1", to(20)...)) {
+		t.Errorf("got %v, want them in order", got)
+	}
+}
+
+// TestConsumerOverRestarts: what a consumer refused, or took and did not save, comes again after a crash; what it
+// saved does not.
+func TestConsumerOverRestarts(t *testing.T) {
+	b := newBench(t)
+	s := &taker{refuse: only("car1")}
+	var notSaved error
+	b.config = func(c *ingest.ProcessorConfig) {
+		consumer := s.consumer("told")
+		consumer.Save = func(context.Context) error { return notSaved }
+		c.Consumers = []ingest.Consumer{consumer}
+	}
+	k := b.maker
+	publish := func(seqs ...uint64) {
+		for _, seq := range seqs {
+			for _, vehicle := range []protocol.VehicleID{"car1", "car2"} {
+				k.vehicle = vehicle
+				b.up.Publish(k.word(seq), func(uint64, error) {})
+			}
+		}
+	}
+	publish(1, 2, 3)
+	p, stop := b.start()
+	wait(t, "car2", func() bool { return len(s.list()) == 3 })
+	b.flush(p)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	publish(4)
+	notSaved = errors.New("disk full")
+	p, stop = b.start()
+	wait(t, "car2", func() bool { return len(s.list()) == 4 })
+	b.flush(p)
+	if got, want := s.list(), names("car2", 1, 2, 3, 4); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v: each once", got, want)
+	}
+	if got := p.Checkpoint(); got != 8 {
+		t.Errorf("the lake is at %d, want 8: what cannot be saved does not hold it up", got)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	notSaved = nil
+	s.set(nil)
+	p, stop = b.start()
+	wait(t, "car1", func() bool { return len(of("car1", s.list())) == 4 })
+	b.flush(p)
+	if got, want := of("car2", s.list()), names("car2", 1, 2, 3, 4, 4); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v: again only what was not saved", got, want)
+	}
+	if got, want := of("car1", s.list()), names("car1", 1, 2, 3, 4); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := len(s.list())
+	p, _ = b.start()
+	b.flush(p)
+	if got := len(s.list()); got != before {
+		t.Errorf("%d messages came again after a clean stop", got-before)
+	}
+}
+
+// TestConsumerNeverAgain: after the patience what is refused becomes dead letters, counted and
+// named; a replay brings each back to that consumer alone.
+func TestConsumerNeverAgain(t *testing.T) {
+	b := newBench(t)
+	ill, well := &taker{refuse: always}, &taker{}
+	b.config = func(c *ingest.ProcessorConfig) {
+		c.Consumers, c.Patience = []ingest.Consumer{ill.consumer("ill"), well.consumer("well")}, time.Millisecond
+	}
+	k := b.maker
+	k.send(b.up, 1)
+	b.up.Publish(k.word(2), func(uint64, error) {})
+	p, stop := b.start()
+	wait(t, "the dead letters", func() bool { return p.Consumers()[0].Dead == 2 })
+	b.flush(p)
+	letters := b.dead.all()
+	if len(letters) != 2 || ill.offered() < 4 {
+		t.Fatalf("got %d letters after %d offers, want 2 after four at least", len(letters), ill.offered())
+	}
+	for i, l := range letters {
+		if l.Header[ingest.HeaderReason] != string(reasons.Consumer) || l.Header[ingest.HeaderConsumer] != "ill" ||
+			l.Subject != "dead.UP.CONSUMER_FAILED" || l.Header[ingest.HeaderOrigin] != fmt.Sprint("UP/", i+1) ||
+			l.Header[ingest.HeaderDetail] != "ill: not now" {
+			t.Errorf("got letter %v at %s", l.Header, l.Subject)
+		}
+	}
+	if got := p.Needed(); got != 2 {
+		t.Errorf("the stream may forget up to %d, want 2", got)
+	}
+	r := ingest.Replayer{Dead: b.dead, Publisher: lanes{"up": b.up}}
+	for range 2 { // the first one fails again: its letter stays, and no second one is written
+		if got, err := r.Replay(t.Context(), ingest.Filter{}); err != nil || got.Published != 2 {
+			t.Fatalf("got %+v %v, want 2 published", got, err)
+		}
+		wait(t, "the replay to be refused or taken", func() bool { b.flush(p); p.Relieve(); return p.Consumers()[0].Owed == 0 })
+		if got := len(b.dead.all()); got != 2 {
+			t.Fatalf("got %d letters, want 2", got)
+		}
+		ill.set(nil)
+	}
+	if got, want := ill.list(), names("car1", 1, 2); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got, want := well.list(), names("car1", 1, 2); !slices.Equal(got, want) {
+		t.Errorf("the other consumer: got %v, want %v", got, want)
+	}
+	if count := stored(t, b.dir); count["car1/"+k.id(1).String()] != 2*rowsPerBatch {
+		t.Errorf("got %v rows, want each once", count)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestConsumerUnreadable: what will never be better is a dead letter at once, and nothing waits for it.
+func TestConsumerUnreadable(t *testing.T) {
+	b := newBench(t)
+	s := &taker{refuse: func(name string) error {
+		if name == "car1.1" {
+			return fmt.Errorf("%w: junk", ingest.ErrUnreadable)
+		}
+		return nil
+	}}
+	b.config = func(c *ingest.ProcessorConfig) { c.Consumers = []ingest.Consumer{s.consumer("told")} }
+	b.up.Publish(b.maker.word(1), func(uint64, error) {})
+	b.up.Publish(b.maker.word(2), func(uint64, error) {})
+	p, _ := b.start()
+	b.flush(p)
+	if got := s.list(); !slices.Equal(got, names("car1", 2)) || s.offered() != 2 {
+		t.Errorf("got %v after %d offers", got, s.offered())
+	}
+	if l := b.dead.all(); len(l) != 1 || l[0].Header[ingest.HeaderReason] != string(reasons.Undecodable) {
+		t.Errorf("got %d letters, want one", len(l))
+	}
+}
+
+// TestRelief: when the stream needs the room, what a consumer refuses and the lake has becomes dead letters
+// before its time. While the dead-letter stream is full it stays where it is.
+func TestRelief(t *testing.T) {
+	b := newBench(t)
+	s := &taker{refuse: always}
+	b.config = func(c *ingest.ProcessorConfig) { c.Consumers = []ingest.Consumer{s.consumer("told")} }
+	for seq := uint64(1); seq <= 3; seq++ {
+		b.up.Publish(b.maker.word(seq), func(uint64, error) {})
+	}
+	b.dead.fail = func(ingest.Message) error { return ingest.ErrFull }
+	p, _ := b.start()
+	wait(t, "a refusal", func() bool { return p.Consumers()[0].Failing })
+	b.flush(p)
+	p.Relieve()
+	offers := s.offered()
+	wait(t, "another offer", func() bool { return s.offered() > offers })
+	if got := p.Consumers()[0]; got.Dead != 0 || got.Owed != 3 || p.Needed() != 0 {
+		t.Errorf("while dead letters are full: got %+v, want all owed", got)
+	}
+	b.dead.mu.Lock()
+	b.dead.fail = nil
+	b.dead.mu.Unlock()
+	wait(t, "three dead letters", func() bool { return p.Consumers()[0].Dead == 3 })
+	b.flush(p)
+	if got := p.Needed(); got != 3 || len(b.dead.all()) != 3 {
+		t.Errorf("the stream may forget up to %d with %d letters, want 3 and 3", got, len(b.dead.all()))
+	}
+}
+
+// TestCheckpointOfFormerVersion: a lake of a version without consumers' checkpoints, with a backlog open in the middle,
+// is read on from there: the lake and the consumers get each message once.
+func TestCheckpointOfFormerVersion(t *testing.T) {
+	b := newBench(t)
+	k := b.maker
+	for seq := uint64(1); seq <= 6; seq++ {
+		k.send(b.up, seq)
+	}
+	known := ledger.New(0, 0)
+	l := openLake(t, b.dir)
+	for _, seq := range []uint64{1, 2, 4} { // 3 waits for its turn, 5 and 6 are not read
+		batch := decoded(t, k, seq)
+		if err := l.Append(k.vehicle, "everything", "", start, k.schema, batch); err != nil {
+			t.Fatal(err)
+		}
+		known.Receive(k.vehicle, k.id(seq), ledger.Receipt{Sequence: seq, Batch: true, Samples: 2 * rowsPerBatch})
+	}
+	checkpoint := append([]byte{2, 4, 1, 3, 0}, known.Snapshot()...) // version 2, read 4, one run, from 3, of one
+	if err := l.Commit(3, checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	s := &taker{}
+	b.config = func(c *ingest.ProcessorConfig) { c.Consumers = []ingest.Consumer{s.consumer("told")} }
+	p, stop := b.start()
+	b.flush(p)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.list(), names("car1", 3, 5, 6); !slices.Equal(got, want) {
+		t.Errorf("the consumer took %v, want %v", got, want)
+	}
+	count := stored(t, b.dir)
+	for seq := uint64(1); seq <= 6; seq++ {
+		if got := count["car1/"+k.id(seq).String()]; got != 2*rowsPerBatch {
+			t.Errorf("batch %d: got %d rows, want %d", seq, got, 2*rowsPerBatch)
+		}
+	}
+	last, snapshot := openLake(t, b.dir).Checkpoint()
+	if last != 6 || !bytes.Equal(snapshot, p.Ledger().Snapshot()) {
+		t.Errorf("checkpoint at %d, or it is not the ledger alone", last)
+	}
+	if files, _ := filepath.Glob(filepath.Join(b.dir, "date=*", "*.parquet")); len(files) < 2 {
+		t.Errorf("got %d files", len(files))
+	}
+}
+
+func decoded(t *testing.T, k *maker, seq uint64) *codec.Batch {
+	t.Helper()
+	b, err := codec.Decode(k.payload(seq), k.schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// fullLake is a lake on a disk that is full until open is closed.
+type fullLake struct {
+	*lake.Lake
+	open chan struct{}
+}
+
+func (l fullLake) Commit(last uint64, ledger []byte) error {
+	select {
+	case <-l.open:
+		return l.Lake.Commit(last, ledger)
+	default:
+		return syscall.ENOSPC
+	}
+}
+
+// TestLakeFull: while the lake's disk is full consumers get everything, also after a restart, each message
+// once. Then the lake gets it all, what waits in memory and what has to be read again.
+func TestLakeFull(t *testing.T) {
+	b := newBench(t)
+	s := &taker{}
+	open := make(chan struct{})
+	b.config = func(c *ingest.ProcessorConfig) {
+		c.Lake, c.FlushRows = fullLake{c.Lake.(*lake.Lake), open}, 100
+		c.Consumers = []ingest.Consumer{s.consumer("told")}
+		c.FlushAge = 20 * time.Millisecond // of the consumers' checkpoints, too
+	}
+	k := b.maker
+	const first, all, long = 30, 62, 360_000
+	for seq := uint64(1); seq <= first; seq++ {
+		k.send(b.up, seq)
+	}
+	p, stop := b.start()
+	wait(t, "the consumer", func() bool { return len(s.list()) == first && p.Needed() == 0 && p.Stats().Waiting })
+	if err := stop(); err == nil {
+		t.Error("got no error of the last commit")
+	}
+	p, stop = b.start()
+	b.up.Publish(k.message(k.values(first+1, long), k.id(first+1).String()), func(uint64, error) {}) // more than waits in memory
+	for seq := uint64(first + 2); seq <= all; seq++ {
+		k.send(b.up, seq)
+		b.up.Publish(k.word(seq+100), func(uint64, error) {})
+	}
+	want := append(to(first+1), names2(first+2, all)...)
+	wait(t, "the consumer", func() bool { return len(s.list()) == len(want) })
+	if got := s.list(); !slices.Equal(got, names("car1", want...)) {
+		t.Errorf("got %v, want %v", got, names("car1", want...))
+	}
+	if got := p.Checkpoint(); got != 0 {
+		t.Errorf("the lake is at %d, want 0", got)
+	}
+	close(open)
+	b.flush(p)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	count := stored(t, b.dir)
+	for seq := uint64(1); seq <= all; seq++ {
+		want := 2 * rowsPerBatch
+		if seq == first+1 {
+			want = long
+		}
+		if got := count["car1/"+k.id(seq).String()]; got != want {
+			t.Errorf("batch %d: got %d rows, want %d", seq, got, want)
+		}
+	}
+}
+
+// names2 are the sequences of batches from … to, each followed by that of a word.
+func names2(from, to uint64) (list []uint64) {
+	for seq := from; seq <= to; seq++ {
+		list = append(list, seq, seq+100)
+	}
+	return list
+}

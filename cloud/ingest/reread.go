@@ -1,0 +1,55 @@
+package ingest
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"telltale.dev/cloud/ingest/ledger"
+)
+
+// rereader gives messages that were read from a stream before, by their sequence. Asking for
+// rising sequences is cheap; each step back or far ahead opens the stream anew. It belongs
+// to one goroutine.
+type rereader struct {
+	stream Stream
+	poll   time.Duration // longest wait for a message
+
+	from, to uint64    // what the last read covered
+	got      []Message // of it, in order
+	empty    int       // reads in a row that gave nothing
+}
+
+// message gives the message with a sequence, which is one of wanted. Gone says that the stream
+// has deleted it. Neither a message nor gone means that the stream gave nothing this time.
+func (r *rereader) message(ctx context.Context, sequence uint64, wanted *ledger.Ranges) (m *Message, gone bool, err error) {
+	if sequence < r.from || sequence > r.to {
+		// Of a few messages among many, no more is read than has to be.
+		most := wanted.Previous(sequence+readMessages-1) - sequence + 1
+		got, err := r.stream.Read(ctx, sequence, int(most), r.poll)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(got) == 0 {
+			if r.empty++; r.empty < idleReads {
+				return nil, false, nil
+			}
+			r.empty = 0
+			return nil, true, nil
+		}
+		r.empty, r.from, r.to, r.got = 0, sequence, got[len(got)-1].Sequence, got
+	}
+	i, found := slices.BinarySearchFunc(r.got, sequence, func(m Message, s uint64) int {
+		switch {
+		case m.Sequence < s:
+			return -1
+		case m.Sequence > s:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil, true, nil
+	}
+	return &r.got[i], false, nil
+}
