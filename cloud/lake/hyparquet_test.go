@@ -146,8 +146,8 @@ func expected(s *codec.Schema, b *codec.Batch) (out []string) {
 				out = append(out, strings.Join([]string{
 					strconv.FormatInt(at, 10), "car1", string(b.ID.Device), b.ID.Boot.String(), strconv.FormatUint(b.ID.Seq, 10),
 					string(s.Campaign), sig.Bus, sig.Message, sig.Name, orNull(sig.VSS, sig.VSS != ""),
-					number(sig.Physical(raw)), strconv.FormatInt(raw, 10), orNull(sig.Text(raw)), orNull(sig.Unit, sig.Unit != ""),
-					`\N`, `\N`, strconv.FormatInt(start.UnixMicro(), 10),
+					number(sig.Physical(raw)), orNull(strconv.FormatInt(raw, 10), sig.IEEE == 0), orNull(sig.Text(raw)), orNull(sig.Unit, sig.Unit != ""),
+					orNull(strconv.FormatUint(uint64(raw), 10), sig.IEEE == 64), `\N`, `\N`, `\N`, strconv.FormatInt(start.UnixMicro(), 10),
 				}, "\t"))
 			}
 		}

@@ -27,10 +27,12 @@
 //	campaign     which collected it
 //	bus message signal
 //	path         in the Vehicle Signal Specification; null: none is assigned
-//	value        physical, in unit
-//	raw          as on the bus
+//	value        physical, in unit; null: raw is no measurement, see quality
+//	raw          the integer on the bus; null: see raw_bits
 //	text         of the value table; null: it has none for raw
 //	unit         null: none
+//	raw_bits     what raw cannot hold: the bits of a float, 32 or 64 of them, and unsigned integers from 2^63 on
+//	quality      of J1939 signals (SAE J1939-71): not_available or error; null: value is a measurement or a state
 //	purpose      under which it was collected; null: none was given
 //	time_quality of the vehicle's clock: gnss, ntp, rtc or unsynced; null: it did not say
 //	received     when the cloud got it: UTC, µs
@@ -38,7 +40,9 @@
 // The rows of a file are sorted by vid, bus, message, signal and time, which its row groups
 // declare, and samples of one time stay in the order in which they arrived. So one signal is
 // a run of rows, and cheap to keep and to find. Parts of earlier versions are sorted by
-// time, write a missing unit as an empty text, and lack the columns from purpose on. Later
+// time, write a missing unit as an empty text, lack the columns from raw_bits on, have in raw
+// the bits of a float as one of 64, negative numbers for unsigned ones from 2^63 on, and values
+// for what J1939 signals do not measure. Later
 // versions may add columns, too, so readers of many parts go by name:
 //
 //	SELECT time, value, unit

@@ -34,10 +34,12 @@ type sample struct {
 	Message  string    `parquet:"message"`
 	Signal   string    `parquet:"signal"`
 	Path     *string   `parquet:"path,optional"`
-	Value    float64   `parquet:"value"`
-	Raw      int64     `parquet:"raw"`
+	Value    *float64  `parquet:"value,optional"`
+	Raw      *int64    `parquet:"raw,optional"`
 	Text     *string   `parquet:"text,optional"`
 	Unit     *string   `parquet:"unit,optional"`
+	Bits     *uint64   `parquet:"raw_bits,optional"`
+	Validity *string   `parquet:"quality,optional"`
 	Purpose  *string   `parquet:"purpose,optional"`
 	Quality  *string   `parquet:"time_quality,optional"`
 	// Received is null in old parts.
@@ -46,7 +48,7 @@ type sample struct {
 
 func (s sample) String() string {
 	return fmt.Sprint(s.Time.UTC().Format(time.RFC3339Nano), " ", s.Vehicle, " ", s.Device, " ", s.Boot, " ", s.Seq, " ", s.Campaign, " ",
-		s.Bus, " ", s.Message, " ", s.Signal, " ", show(s.Path), " ", s.Value, " ", s.Raw, " ", show(s.Text), " ", show(s.Unit), " ", show(s.Purpose), " ", show(s.Quality), " ", showTime(s.Received))
+		s.Bus, " ", s.Message, " ", s.Signal, " ", show(s.Path), " ", show(s.Value), " ", show(s.Raw), " ", show(s.Text), " ", show(s.Unit), " ", show(s.Bits), " ", show(s.Validity), " ", show(s.Purpose), " ", show(s.Quality), " ", showTime(s.Received))
 }
 
 func showTime(t *time.Time) string {
@@ -56,11 +58,11 @@ func showTime(t *time.Time) string {
 	return t.UTC().Format(time.TimeOnly)
 }
 
-func show(s *string) string {
-	if s == nil {
+func show[T any](v *T) string {
+	if v == nil {
 		return "null"
 	}
-	return *s
+	return fmt.Sprint(*v)
 }
 
 // schema has two groups: speed and gear together, and a float of 64 bits alone.
@@ -181,11 +183,11 @@ func TestRows(t *testing.T) {
 	}
 	const head, boot, end = " car1 tcu1 ", "ab000000000000cd 42 everything ", " research ntp 12:01:00"
 	want := []string{
-		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Gear null 2 2 Größer null" + end,
-		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Speed null 0 500 null km/h" + end,
-		"2026-11-23T12:00:00.0015Z" + head + boot + "can0 Motion Speed null 650.35 65535 null km/h" + end,
-		"2026-11-23T12:00:00Z" + head + boot + "can1 Float Ratio Vehicle.Ratio -0.5 -4620693217682128896 null 1" + end,
-		"2026-11-23T12:00:00.0015Z" + head + boot + "can1 Float Ratio Vehicle.Ratio NaN 9221120237041090561 null 1" + end,
+		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Gear null 2 2 Größer null null null" + end,
+		"2026-11-23T12:00:00.0005Z" + head + boot + "can0 Motion Speed null 0 500 null km/h null null" + end,
+		"2026-11-23T12:00:00.0015Z" + head + boot + "can0 Motion Speed null 650.35 65535 null km/h null null" + end,
+		"2026-11-23T12:00:00Z" + head + boot + "can1 Float Ratio Vehicle.Ratio -0.5 null null 1 13826050856027422720 null" + end,
+		"2026-11-23T12:00:00.0015Z" + head + boot + "can1 Float Ratio Vehicle.Ratio NaN null null 1 9221120237041090561 null" + end,
 	}
 	checkRows(t, dir, want)
 	if got, want := parts(t, dir), []string{"date=2026-11-23/part-UP-1-9.parquet"}; !slices.Equal(got, want) {

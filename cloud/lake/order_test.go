@@ -55,8 +55,8 @@ func TestOrder(t *testing.T) {
 		total += len(list)
 		before := func(a, b sample) int {
 			return slices.Compare(
-				[]string{a.Vehicle, a.Bus, a.Message, a.Signal, fmt.Sprint(a.Time.UnixMicro()), fmt.Sprintf("%09d", a.Raw)},
-				[]string{b.Vehicle, b.Bus, b.Message, b.Signal, fmt.Sprint(b.Time.UnixMicro()), fmt.Sprintf("%09d", b.Raw)})
+				[]string{a.Vehicle, a.Bus, a.Message, a.Signal, fmt.Sprint(a.Time.UnixMicro()), fmt.Sprintf("%09d", *a.Raw)},
+				[]string{b.Vehicle, b.Bus, b.Message, b.Signal, fmt.Sprint(b.Time.UnixMicro()), fmt.Sprintf("%09d", *b.Raw)})
 		}
 		if !slices.IsSortedFunc(list, before) {
 			t.Errorf("%s: rows are not in order", part)
@@ -87,22 +87,22 @@ func TestOldParts(t *testing.T) {
 	}
 	const boot = " car1 tcu1 ab000000000000cd 1 everything "
 	checkRows(t, dir, []string{
-		"2026-11-23T12:00:00Z" + boot + "can0 Motion Speed null 0 500 null km/h null null null",
-		"2026-11-23T12:00:00Z" + boot + "can0 Motion Gear null 2 2 Größer  null null null",
-		"2026-11-23T12:00:00Z" + boot + "can1 Float Ratio Vehicle.Ratio -0.5 -4620693217682128896 null 1 null null null",
-		"2026-11-23T12:00:00Z" + boot + "can1 Wide Count null 1.8446744073709552e+19 -1 null  null null null",
-		"2026-11-23T12:00:00Z" + boot + "can2 LFE Fuel null 3276.75 65535 null l/h null null null",
-		"2026-11-23T12:00:00.001Z" + boot + "can0 Motion Speed null -5 0 null km/h null null null",
-		"2026-11-23T12:00:00.001Z" + boot + "can1 Wide Count null 7 7 null  null null null",
-		"2026-11-23T12:00:00.001Z" + boot + "can2 LFE Fuel null 5 100 null l/h null null null",
-		"2026-11-23T12:00:00.0015Z" + boot + "can1 Float Ratio Vehicle.Ratio NaN 9221120237041090561 null 1 null null null",
-		"2026-11-23T12:00:00.002Z" + boot + "can0 Motion Speed null 650.35 65535 null km/h null null null",
-		"2026-11-23T12:00:00.002Z" + boot + "can0 Motion Gear null 1 1 Drive  null null null",
-		"2026-11-23T12:00:00Z car1 tcu1 0700000000000000 3 everything can0 Motion Gear null 0 0 null null null null 12:00:00",
-		"2026-11-23T12:00:00Z car1 tcu1 0700000000000000 3 everything can0 Motion Speed null -5 0 null km/h null null 12:00:00",
-		"2026-11-24T12:00:00Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Speed null -4.99 1 null km/h null null null",
-		"2026-11-24T12:00:00Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Gear null 1 1 Drive  null null null",
-		"2026-11-24T12:00:00.001Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Speed null -4.98 2 null km/h null null null",
-		"2026-11-24T12:00:00.001Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Gear null 1 1 Drive  null null null",
+		"2026-11-23T12:00:00Z" + boot + "can0 Motion Speed null 0 500 null km/h null null null null null",
+		"2026-11-23T12:00:00Z" + boot + "can0 Motion Gear null 2 2 Größer  null null null null null",
+		"2026-11-23T12:00:00Z" + boot + "can1 Float Ratio Vehicle.Ratio -0.5 -4620693217682128896 null 1 null null null null null",
+		"2026-11-23T12:00:00Z" + boot + "can1 Wide Count null 1.8446744073709552e+19 -1 null  null null null null null",
+		"2026-11-23T12:00:00Z" + boot + "can2 LFE Fuel null 3276.75 65535 null l/h null null null null null",
+		"2026-11-23T12:00:00.001Z" + boot + "can0 Motion Speed null -5 0 null km/h null null null null null",
+		"2026-11-23T12:00:00.001Z" + boot + "can1 Wide Count null 7 7 null  null null null null null",
+		"2026-11-23T12:00:00.001Z" + boot + "can2 LFE Fuel null 5 100 null l/h null null null null null",
+		"2026-11-23T12:00:00.0015Z" + boot + "can1 Float Ratio Vehicle.Ratio NaN 9221120237041090561 null 1 null null null null null",
+		"2026-11-23T12:00:00.002Z" + boot + "can0 Motion Speed null 650.35 65535 null km/h null null null null null",
+		"2026-11-23T12:00:00.002Z" + boot + "can0 Motion Gear null 1 1 Drive  null null null null null",
+		"2026-11-23T12:00:00Z car1 tcu1 0700000000000000 3 everything can0 Motion Gear null 0 0 null null null null null null 12:00:00",
+		"2026-11-23T12:00:00Z car1 tcu1 0700000000000000 3 everything can0 Motion Speed null -5 0 null km/h null null null null 12:00:00",
+		"2026-11-24T12:00:00Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Speed null -4.99 1 null km/h null null null null null",
+		"2026-11-24T12:00:00Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Gear null 1 1 Drive  null null null null null",
+		"2026-11-24T12:00:00.001Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Speed null -4.98 2 null km/h null null null null null",
+		"2026-11-24T12:00:00.001Z car1 tcu1 ab000000000000cd 2 everything can0 Motion Gear null 1 1 Drive  null null null null null",
 	})
 }

@@ -6,30 +6,34 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"telltale.dev/protocol/signal"
 )
 
 // rowType is a row as Parquet sees it; the fields give the columns their order, and the
 // package comment says what they mean. Columns are added at the end and stay of their type,
 // so that readers that go by name read old parts and new ones together. What every row has is
-// required, but for what older parts lack. A value that is not a number is a NaN, never null.
+// required, but for what older parts lack.
 type rowType struct {
-	Time     int64   `parquet:"time,timestamp(microsecond)"` // plain: the times of a message are those of each of its signals
-	Vehicle  string  `parquet:"vid,dict"`
-	Device   string  `parquet:"did,dict"`
-	Boot     string  `parquet:"boot,dict"`
-	Seq      int64   `parquet:"seq,delta"`
-	Campaign string  `parquet:"campaign,dict"`
-	Bus      string  `parquet:"bus,dict"`
-	Message  string  `parquet:"message,dict"`
-	Signal   string  `parquet:"signal,dict"`
-	Path     *string `parquet:"path,optional,dict"`
-	Value    float64 `parquet:"value,dict"`
-	Raw      int64   `parquet:"raw,delta"`
-	Text     *string `parquet:"text,optional,dict"`
-	Unit     *string `parquet:"unit,optional,dict"`
-	Purpose  *string `parquet:"purpose,optional,dict"`
-	Quality  *string `parquet:"time_quality,optional,dict"`
-	Received *int64  `parquet:"received,optional,timestamp(microsecond),dict"`
+	Time     int64    `parquet:"time,timestamp(microsecond)"` // plain: the times of a message are those of each of its signals
+	Vehicle  string   `parquet:"vid,dict"`
+	Device   string   `parquet:"did,dict"`
+	Boot     string   `parquet:"boot,dict"`
+	Seq      int64    `parquet:"seq,delta"`
+	Campaign string   `parquet:"campaign,dict"`
+	Bus      string   `parquet:"bus,dict"`
+	Message  string   `parquet:"message,dict"`
+	Signal   string   `parquet:"signal,dict"`
+	Path     *string  `parquet:"path,optional,dict"`
+	Value    *float64 `parquet:"value,optional,dict"`
+	Raw      int64    `parquet:"raw,optional,delta"`
+	Text     *string  `parquet:"text,optional,dict"`
+	Unit     *string  `parquet:"unit,optional,dict"`
+	Bits     *uint64  `parquet:"raw_bits,optional,dict"`
+	Validity *string  `parquet:"quality,optional,dict"`
+	Purpose  *string  `parquet:"purpose,optional,dict"`
+	Quality  *string  `parquet:"time_quality,optional,dict"`
+	Received *int64   `parquet:"received,optional,timestamp(microsecond),dict"`
 }
 
 // Places of the columns in rowType.
@@ -48,6 +52,8 @@ const (
 	colRaw
 	colText
 	colUnit
+	colBits
+	colValidity
 	colPurpose
 	colTimeQuality
 	colReceived
@@ -151,14 +157,32 @@ func (p *partWriter) fill(rows *ordered, order []uint32) {
 		p.values[colMessage][i] = s.message
 		p.values[colSignal][i] = s.name
 		p.values[colPath][i] = s.path
-		p.values[colValue][i] = parquet.DoubleValue(s.number.Physical(r.raw)).Level(0, 0, colValue)
-		p.values[colRaw][i] = parquet.Int64Value(r.raw).Level(0, 0, colRaw)
+		p.values[colValue][i], p.values[colValidity][i] = s.value(r.raw)
+		p.values[colRaw][i], p.values[colBits][i] = s.raw(r.raw)
 		p.values[colText][i] = s.text(r.raw)
 		p.values[colUnit][i] = s.unit
 		p.values[colPurpose][i] = b.purpose
 		p.values[colTimeQuality][i] = b.quality
 		p.values[colReceived][i] = b.received
 	}
+}
+
+// value is the physical value, and null; or null, and why raw is no measurement.
+func (s *signalRef) value(raw int64) (value, validity parquet.Value) {
+	if s.hasInvalid {
+		if v := s.signal.Validity(raw); v != signal.Valid {
+			return null(colValue), given(colValidity, v.String())
+		}
+	}
+	return parquet.DoubleValue(s.number.Physical(raw)).Level(0, 1, colValue), null(colValidity)
+}
+
+// raw is the integer on the bus, and null; or null, and the bits of what is no integer of 64 bits with a sign.
+func (s *signalRef) raw(raw int64) (integer, bits parquet.Value) {
+	if v, ok := s.number.Integer(raw); ok {
+		return parquet.Int64Value(v).Level(0, 1, colRaw), null(colBits)
+	}
+	return null(colRaw), parquet.Int64Value(int64(s.number.Bits(raw))).Level(0, 1, colBits)
 }
 
 // text is the value table's word for raw, or null.

@@ -40,6 +40,7 @@ type signalRef struct {
 	bus, message, name, path, unit parquet.Value
 	signal                         *codec.Signal
 	number                         signal.Number
+	hasInvalid                     bool                    // raw values may be no measurements
 	texts                          map[int64]parquet.Value // of the value table, by signal.Number.Key
 }
 
@@ -75,13 +76,14 @@ func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema) uint32 {
 
 func newSignalRef(s *codec.Signal) signalRef {
 	ref := signalRef{
-		signal:  s,
-		number:  s.Number(),
-		bus:     text(colBus, s.Bus),
-		message: text(colMessage, s.Message),
-		name:    text(colSignal, s.Name),
-		unit:    optional(colUnit, s.Unit),
-		path:    optional(colPath, s.VSS),
+		signal:     s,
+		number:     s.Number(),
+		hasInvalid: s.HasInvalid(),
+		bus:        text(colBus, s.Bus),
+		message:    text(colMessage, s.Message),
+		name:       text(colSignal, s.Name),
+		unit:       optional(colUnit, s.Unit),
+		path:       optional(colPath, s.VSS),
 	}
 	if len(s.Values) > 0 {
 		ref.texts = make(map[int64]parquet.Value, len(s.Values))

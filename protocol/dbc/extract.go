@@ -2,11 +2,11 @@ package dbc
 
 import (
 	"encoding/binary"
-	"math"
 	"math/bits"
 	"slices"
 
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/signal"
 )
 
 // op takes one signal out of a payload: shift the 64-bit word that holds it
@@ -125,7 +125,7 @@ func (o *op) takeOther(data *[can.MaxData]byte) int64 {
 	}
 	v = (v&o.mask ^ o.sign) - o.sign
 	if o.kind == opFloat {
-		v = math.Float64bits(float64(math.Float32frombits(uint32(v))))
+		return signal.Float32(uint32(v))
 	}
 	return int64(v)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/signal"
 )
 
 // Source is what is known about one bus.
@@ -24,6 +25,14 @@ type SignalInfo struct {
 	Frame   can.ID // of the message, as in the DBC file
 	J1939   bool   // Frame stands for its parameter group
 	*Signal
+}
+
+// Validity says whether a raw value is a measurement or a state.
+func (s *SignalInfo) Validity(raw int64) signal.Validity {
+	if !s.J1939 || s.Signed || s.IEEE != 0 {
+		return signal.Valid
+	}
+	return signal.J1939(s.Length, raw, s.Text)
 }
 
 // MessageInfo is one message of a plan.

@@ -38,3 +38,34 @@ func (n Number) Key(raw int64) (key int64, ok bool) {
 	}
 	return int64(v), true
 }
+
+// Integer gives a raw value as a number, exactly; false when it is a float, or an unsigned integer from 2⁶³ on: see Bits.
+func (n Number) Integer(raw int64) (v int64, ok bool) {
+	return raw, n.IEEE == 0 && (n.Signed || raw >= 0)
+}
+
+// Bits gives the bits of a raw value, as they are on the bus: of a float of 32 bits those 32; of an integer its two's
+// complement, extended to 64 bits.
+func (n Number) Bits(raw int64) uint64 {
+	if n.IEEE != 32 {
+		return uint64(raw)
+	}
+	const exponent, fraction = 0x7FF << 52, 1<<52 - 1
+	if bits := uint64(raw); bits&exponent == exponent && bits&fraction != 0 { // a NaN, which a conversion would make quiet
+		payload := uint32(bits >> 29 & (1<<23 - 1))
+		if payload == 0 { // no NaN of 32 bits is so
+			payload = 1 << 22
+		}
+		return uint64(uint32(bits>>63)<<31 | 0xFF<<23 | payload)
+	}
+	return uint64(math.Float32bits(float32(math.Float64frombits(uint64(raw)))))
+}
+
+// Float32 gives the raw value of a float of 32 bits. It keeps each bit of a NaN: Bits gives them back.
+func Float32(bits uint32) int64 {
+	const exponent, fraction = 0xFF << 23, 1<<23 - 1
+	if bits&exponent == exponent && bits&fraction != 0 {
+		return int64(uint64(bits>>31)<<63 | 0x7FF<<52 | uint64(bits&fraction)<<29)
+	}
+	return int64(math.Float64bits(float64(math.Float32frombits(bits))))
+}

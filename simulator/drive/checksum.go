@@ -27,7 +27,7 @@ func SignalKey(bus, message, signal string) uint64 {
 	return mix(h)
 }
 
-// SampleSum is the Checksum of one sample: its signal by SignalKey, its time in ms since the Unix epoch and its raw value.
+// SampleSum is the Checksum of one sample: its signal by SignalKey, its time in ms since the Unix epoch and its bits on the bus (signal.Number.Bits).
 func SampleSum(key uint64, ms, raw int64) Checksum { return sampleSum(key, timeKey(ms), raw) }
 
 // timeKey is the share of the time, the same for all samples of a frame.

@@ -8,6 +8,7 @@ import (
 	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
 // Truth decodes what goes over the buses of a hub and can say for any stretch
@@ -17,6 +18,7 @@ type Truth struct {
 	plan   *dbc.Plan
 	keys   []uint64 // by global signal index
 	widths []uint64 // samples by layout
+	floats []bool   // by global signal index: of 32 bits
 
 	mu    sync.Mutex // guards all below
 	buses []*truthBus
@@ -58,6 +60,7 @@ func NewTruth(plan *dbc.Plan) *Truth {
 	t := &Truth{plan: plan, raw: make([]int64, plan.MaxSignals())}
 	for _, s := range plan.Signals() {
 		t.keys = append(t.keys, SignalKey(s.Bus, s.Message, s.Name))
+		t.floats = append(t.floats, s.IEEE == 32)
 	}
 	for _, l := range plan.Layouts() {
 		t.widths = append(t.widths, uint64(len(l.Signals)))
@@ -82,6 +85,9 @@ func (t *Truth) Add(bus string, first uint64, frames []can.Frame) {
 	}
 }
 
+// float32s are the numbers of floats of 32 bits.
+var float32s = signal.Number{IEEE: 32}
+
 // add decodes one frame.
 func (t *Truth) add(b *truthBus, f *can.Frame) {
 	at, sum := b.frames%chunkFrames, b.sum(b.frames)
@@ -91,8 +97,12 @@ func (t *Truth) add(b *truthBus, f *can.Frame) {
 	layout, n := t.plan.Decode(b.index, f, t.raw)
 	if n > 0 {
 		time := timeKey(milliseconds(f.Time))
-		for i, signal := range t.plan.Layouts()[layout].Signals[:n] {
-			sum += sampleSum(t.keys[signal], time, t.raw[i])
+		for i, index := range t.plan.Layouts()[layout].Signals[:n] {
+			raw := t.raw[i]
+			if t.floats[index] {
+				raw = int64(float32s.Bits(raw))
+			}
+			sum += sampleSum(t.keys[index], time, raw)
 		}
 	}
 	chunk := b.chunks[len(b.chunks)-1]

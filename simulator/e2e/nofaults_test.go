@@ -95,7 +95,7 @@ func ownReader(t *testing.T, lake string) map[signal][]sample {
 	found := map[signal][]sample{}
 	err := ledger.ScanLake(lake, func(_ string, r *ledger.Row) error {
 		s := signal{r.Bus, r.Message, r.Signal}
-		found[s] = append(found[s], sample{r.Time, r.Raw})
+		found[s] = append(found[s], sample{r.Time, r.OnBus()})
 		return nil
 	})
 	if err != nil {

@@ -272,7 +272,7 @@ func scanStored(lake, device string, mine map[string]bool) (*stored, error) {
 			key = drive.SignalKey(r.Bus, r.Message, r.Signal)
 			keys[name] = key
 		}
-		sum := drive.SampleSum(key, floorMS(r.Time), r.Raw)
+		sum := drive.SampleSum(key, floorMS(r.Time), r.OnBus())
 		s.rows++
 		s.counts[b]++
 		s.checksum += sum

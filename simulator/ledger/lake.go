@@ -21,9 +21,14 @@ type Row struct {
 	Bus     string  `parquet:"bus"`
 	Message string  `parquet:"message"`
 	Signal  string  `parquet:"signal"`
-	Value   float64 `parquet:"value"`
-	Raw     int64   `parquet:"raw"`
+	Value   float64 `parquet:"value,optional"`    // 0 when Quality says that there is none
+	Raw     int64   `parquet:"raw,optional"`      // 0 when the integer or float is in Bits
+	Bits    uint64  `parquet:"raw_bits,optional"` // 0 when it is in Raw
+	Quality string  `parquet:"quality,optional"`  // why there is no value; empty: there is one
 }
+
+// OnBus gives the bits that the sample had on the bus, an integer's extended to 64 bits.
+func (r *Row) OnBus() int64 { return r.Raw | int64(r.Bits) }
 
 // readRows is how many rows are read at a time.
 const readRows = 4096

@@ -22,9 +22,17 @@ type Lake struct {
 // summary is what the lake holds of one signal of one vehicle.
 type summary struct {
 	vid, bus, message, signal string
-	rows                      uint64
-	first, last               int64 // µs
+	rows, invalid             uint64 // invalid: those without a value
+	first, last               int64  // µs
 	least, most               float64
+}
+
+// bound shows the least or largest value; without any value there is none.
+func (s *summary) bound(v float64) string {
+	if s.invalid == s.rows {
+		return "-"
+	}
+	return fmt.Sprintf("%.6g", v)
 }
 
 // Run sums up the lake, a line for each signal.
@@ -46,7 +54,11 @@ func (c *Lake) Run() error {
 		}
 		s.rows++
 		s.first, s.last = min(s.first, r.Time), max(s.last, r.Time)
-		s.least, s.most = min(s.least, r.Value), max(s.most, r.Value)
+		if r.Quality == "" {
+			s.least, s.most = min(s.least, r.Value), max(s.most, r.Value)
+		} else {
+			s.invalid++
+		}
 		return nil
 	})
 	if err != nil {
@@ -66,10 +78,10 @@ func printSummaries[K comparable](sums map[K]*summary) error {
 		return cmp.Or(cmp.Compare(a.vid, b.vid), cmp.Compare(a.bus, b.bus), cmp.Compare(a.message, b.message), cmp.Compare(a.signal, b.signal))
 	})
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(out, "VEHICLE\tBUS\tMESSAGE\tSIGNAL\tSAMPLES\tFIRST (UTC)\tSECONDS\tLEAST\tMOST")
+	fmt.Fprintln(out, "VEHICLE\tBUS\tMESSAGE\tSIGNAL\tSAMPLES\tFIRST (UTC)\tSECONDS\tLEAST\tMOST\tWITHOUT VALUE")
 	for _, s := range list {
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%d\t%s\t%.1f\t%.6g\t%.6g\n", s.vid, terminal.Plain(s.bus), terminal.Plain(s.message), terminal.Plain(s.signal), s.rows,
-			time.UnixMicro(s.first).UTC().Format("2006-01-02 15:04:05.000"), float64(s.last-s.first)/1e6, s.least, s.most)
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%d\t%s\t%.1f\t%s\t%s\t%d\n", s.vid, terminal.Plain(s.bus), terminal.Plain(s.message), terminal.Plain(s.signal), s.rows,
+			time.UnixMicro(s.first).UTC().Format("2006-01-02 15:04:05.000"), float64(s.last-s.first)/1e6, s.bound(s.least), s.bound(s.most), s.invalid)
 	}
 	fmt.Fprintf(out, "%d signals\t\t\t\t%d\n", len(list), rows)
 	return out.Flush()

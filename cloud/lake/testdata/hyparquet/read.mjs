@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 
-const columns = ['time', 'vid', 'did', 'boot', 'seq', 'campaign', 'bus', 'message', 'signal', 'path', 'value', 'raw', 'text', 'unit', 'purpose', 'time_quality', 'received']
+const columns = ['time', 'vid', 'did', 'boot', 'seq', 'campaign', 'bus', 'message', 'signal', 'path', 'value', 'raw', 'text', 'unit', 'raw_bits', 'quality', 'purpose', 'time_quality', 'received']
 const parsers = { timestampFromMicroseconds: micros => micros, timestampFromMilliseconds: fail, timestampFromNanoseconds: fail }
 
 function fail() {
