@@ -77,7 +77,7 @@ type Downlink struct {
 	// Owned by the writer.
 	writes float64 // that may be done at once
 	filled time.Time
-	told   map[string]bool // what was logged: once per kind of trouble
+	told   map[string]bool // what was logged
 }
 
 // Open checks the settings and reads what the inbox holds. Files that cannot be read are an
@@ -193,7 +193,7 @@ func (d *Downlink) accept(ctx context.Context, m *Message) (code byte, reason st
 	}
 	if !q.room(m, now) {
 		d.count(func(s *Stats) { s.NoRoom++ })
-		d.tell("too many messages of a kind wait; further ones are refused", "kind", m.Topic.Kind.Word())
+		d.tell("too many messages of a kind wait; further ones are refused", m.Topic.Kind)
 		return CodeNoRoom, "too many messages wait"
 	}
 	e := entry{Message: *m}
@@ -205,7 +205,7 @@ func (d *Downlink) accept(ctx context.Context, m *Message) (code byte, reason st
 		if e.number, err = d.inbox.add(m); err != nil {
 			return d.unwritten(q, e, err)
 		}
-		delete(d.told, unwrittenText)
+		delete(d.told, unwrittenText+m.Topic.Kind.Word())
 	}
 	d.count(func(s *Stats) { s.Received++ })
 	q.add(e)
@@ -215,7 +215,7 @@ func (d *Downlink) accept(ctx context.Context, m *Message) (code byte, reason st
 // refuse counts what nobody takes.
 func (d *Downlink) refuse(m *Message, code byte, reason string) (byte, string) {
 	d.count(func(s *Stats) { s.Refused++ })
-	d.tell("message that nobody takes is refused", "kind", m.Topic.Kind.Word(), "bytes", len(m.Payload))
+	d.tell("message that nobody takes is refused", m.Topic.Kind, "bytes", len(m.Payload))
 	return code, reason
 }
 
@@ -224,7 +224,7 @@ const unwrittenText = "message from the cloud cannot be kept"
 // unwritten refuses a message that the disk did not take.
 func (d *Downlink) unwritten(q *queue, e entry, err error) (code byte, reason string) {
 	d.count(func(s *Stats) { s.Unwritten++ })
-	d.tell(unwrittenText, "kind", e.Topic.Kind.Word(), "error", err)
+	d.tell(unwrittenText, e.Topic.Kind, "error", err)
 	if q.route.Mode == Newest {
 		q.add(e)
 	}
@@ -253,12 +253,13 @@ func (d *Downlink) pace(ctx context.Context) bool {
 	}
 }
 
-// tell logs a trouble of a kind once.
-func (d *Downlink) tell(text string, args ...any) {
-	if !d.told[text] {
-		d.cfg.Log.Warn(text, args...)
+// tell logs a trouble once for each kind of message: a server may send without end. How often it happened says Stats.
+func (d *Downlink) tell(text string, kind topics.Kind, args ...any) {
+	key := text + kind.Word()
+	if !d.told[key] {
+		d.cfg.Log.Warn(text, append([]any{"kind", kind.Word()}, args...)...)
 	}
-	d.told[text] = true
+	d.told[key] = true
 }
 
 func (d *Downlink) count(change func(*Stats)) {
