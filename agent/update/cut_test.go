@@ -85,6 +85,7 @@ func TestCutAtEveryStep(t *testing.T) {
 		for _, power := range []bool{true, false} {
 			for _, when := range []moment{before, midway, after} {
 				t.Run(fmt.Sprintf("healthy=%v power=%v %s", healthy, power, when), func(t *testing.T) {
+					t.Parallel()
 					at := 1
 					for ; cutOnce(t, at, when, power, healthy); at++ {
 						if at > 100 {
@@ -105,6 +106,7 @@ func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 	t.Helper()
 	b := newBench(t)
 	defer b.server.Close()
+	b.unsynced = true
 	file, payload := b.file(8, 100_000)
 	doc := updateDocument("u", 1, file)
 	k := &knife{at: at, when: when}

@@ -58,6 +58,7 @@ type bench struct {
 	offline   bool
 	release   uint64
 	health    time.Duration
+	unsynced  bool // the journal is replaced without waiting for the disk
 	onReport  func(do func() error) error
 	onWrite   func(do func() error) error
 }
@@ -184,6 +185,9 @@ func (b *bench) start(ctx context.Context, docs ...updates.Update) (*update.Upda
 	u, err := update.Open(b.config())
 	if err != nil {
 		b.t.Fatal(err)
+	}
+	if b.unsynced {
+		u.Unsynced()
 	}
 	if b.onWrite != nil {
 		u.OnWrite(b.onWrite)

@@ -191,6 +191,10 @@ func (d *Downlink) accept(ctx context.Context, m *Message) (code byte, reason st
 		d.count(func(s *Stats) { s.Expired++ })
 		return CodeNotSupported, "expired"
 	}
+	if q.pending(m) {
+		d.count(func(s *Stats) { s.Received++ })
+		return CodeTaken, ""
+	}
 	if !q.room(m, now) {
 		d.count(func(s *Stats) { s.NoRoom++ })
 		d.tell("too many messages of a kind wait; further ones are refused", m.Topic.Kind)

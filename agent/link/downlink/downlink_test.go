@@ -332,6 +332,50 @@ func TestRepetitionIsNotWritten(t *testing.T) {
 	})
 }
 
+// TestRepetitionWhileItIsTaken: a document that comes again while somebody looks into it neither ends that nor is written again;
+// one that is not on disk, or differs, is.
+func TestRepetitionWhileItIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		writes, broken := 0, error(nil)
+		r := run(t, t.TempDir(), func(r *rig, c *downlink.Config) {
+			c.Write = func(string, []byte) error {
+				if broken == nil {
+					writes++
+				}
+				return broken
+			}
+			c.Routes[0].Take = func(ctx context.Context, m downlink.Message) {
+				r.note(string(m.Payload))
+				select {
+				case <-ctx.Done():
+				case <-time.After(30 * time.Second):
+					r.note("done")
+				}
+			}
+		})
+		send := func(text string, edit ...func(*downlink.Message)) {
+			r.send(campaigns, text, edit...)
+			synctest.Wait()
+		}
+		for range 3 {
+			send("a")
+		}
+		time.Sleep(31 * time.Second)
+		equal(t, "taken", r.took(), []string{"a", "done"})
+		broken = errors.New("disk")
+		send("b")
+		broken = nil
+		send("b") // now it is written
+		send("b", expires(time.Hour))
+		send("c")
+		equal(t, "taken", r.took(), []string{"a", "done", "b", "b", "b", "c"})
+		if writes != 4 {
+			t.Errorf("got %d writes, want 4", writes)
+		}
+		equal(t, "answers", r.answered(), []answer{{"a", 0}, {"a", 0}, {"a", 0}, {"b", 0x80}, {"b", 0}, {"b", 0}, {"c", 0}})
+	})
+}
+
 // TestDiskRefuses: what is not on disk is not acknowledged; a document is taken all the same, a request is not.
 func TestDiskRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package downlink
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"slices"
@@ -88,6 +89,23 @@ func (q *queue) known(m *Message) bool {
 	defer q.mu.Unlock()
 	sum, ok := q.taken[m.Topic]
 	return ok && q.taking == nil && len(q.waiting) == 0 && sum == sha256.Sum256(m.Payload)
+}
+
+// pending says whether m is a repetition of a document that is on disk already and not dealt with. Then it
+// is there for good, and who takes it now need not begin anew.
+func (q *queue) pending(m *Message) bool {
+	if q.route.Mode != Newest || m.Expires {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	newest := q.taking
+	for i := range q.waiting {
+		if q.waiting[i].Topic == m.Topic {
+			newest = &q.waiting[i]
+		}
+	}
+	return newest != nil && newest.Topic == m.Topic && newest.number != 0 && !newest.Expires && bytes.Equal(newest.Payload, m.Payload)
 }
 
 // add queues an entry.
