@@ -61,9 +61,8 @@ type Buffer struct {
 	stale       map[*segment][][]byte // checkpoint keys to be deleted with the segment's next commit
 	limit       int64                 // of the segments during a shortage, bytes; otherwise max
 	step        int64                 // at which segments are closed, bytes: SegmentBytes, or less on a small device
-	reserve     int64                 // wanted size of the reserve, bytes
-	reserved    bool                  // it is there
-	unversioned bool                  // there was no room for the version file yet
+	reserve     reserve
+	unversioned bool // there was no room for the version file yet
 	short       shortage
 	now         func() time.Time
 
@@ -131,6 +130,7 @@ func open(c Config, ops fileOps) (*Buffer, error) {
 	}
 	err = b.takeVersion()
 	if err == nil {
+		b.findReserve()
 		err = b.recover()
 	}
 	if err == nil {

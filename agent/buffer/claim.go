@@ -27,6 +27,16 @@ func (d claim) sum() (total int64) {
 	return total
 }
 
+// most gives the class that needs most; 0 when none needs anything.
+func (d claim) most() (most protocol.Priority) {
+	for class := range d {
+		if d[class] > d[most] {
+			most = protocol.Priority(class)
+		}
+	}
+	return most
+}
+
 func (d claim) of(class int) int64 {
 	if d[class] == 0 {
 		return 0

@@ -18,6 +18,7 @@ type group struct {
 	parts       []*part // one per class, in the order of writing; the last one is decisive
 	victims     []*segment
 	relief      bool                          // it declares victims and stores no records
+	place                                     // where it may be written
 	incoming    claim                         // of the changes
 	dropped     [protocol.Priorities + 1]bool // classes whose incoming records find no room
 	losses      int                           // of Buffer.losses, contained in accounts
@@ -37,14 +38,16 @@ type part struct {
 	items    []item
 	puts     []*checkpoint
 	stale    [][]byte // keys of checkpoint versions to delete
+	outdated [][]byte // likewise, with the next commit of the segment
 	values   map[string][]byte
 	decisive bool
+	empties  bool // all that was in the segment goes, but for open batches
 	bytes    int64
 }
 
 // prepare decides what is written where and what has to go: the given victims, or what the bound asks for.
-func (b *Buffer) prepare(changes []*change, victims []*segment) (*group, error) {
-	g := &group{changes: changes, relief: len(victims) > 0, incoming: demand(changes)}
+func (b *Buffer) prepare(changes []*change, victims []*segment, where place) (*group, error) {
+	g := &group{changes: changes, relief: len(victims) > 0, incoming: demand(changes), place: where}
 	b.bury()
 	b.mu.Lock()
 	b.begin(g)
@@ -54,7 +57,7 @@ func (b *Buffer) prepare(changes []*change, victims []*segment) (*group, error) 
 			g.victims = append(g.victims, s)
 		}
 	}
-	if !g.relief {
+	if !g.relief && g.target == nil {
 		b.makeRoom(g)
 	}
 	b.mu.Unlock()
@@ -87,6 +90,7 @@ func (b *Buffer) bury() {
 		b.tombs[i].synced = true
 	}
 	b.mu.Unlock()
+	b.cutReserve()
 }
 
 // begin starts the next generation, under mu.
@@ -162,7 +166,14 @@ func (b *Buffer) part(g *group, class protocol.Priority) *part {
 	}
 	p := &part{class: class, seg: b.lanes[class].newest()}
 	g.parts = append(g.parts, p)
-	if s := p.seg; s != nil && s.writable && !s.evicting && s.bytes < b.step && len(s.items) < maxItems {
+	if p.seg != nil && p.seg == g.target {
+		p.from, p.stale = p.seg.stored(), b.stale[p.seg]
+		if slices.Contains(g.victims, p.seg) {
+			p.from, p.empties, p.stale = len(p.seg.items), true, nil
+		}
+		return p
+	}
+	if s := p.seg; s != nil && s.writable && !s.evicting && s.bytes-s.emptied < b.step && len(s.items) < maxItems {
 		p.from, p.stale = len(s.items), b.stale[s]
 		return p
 	}
@@ -177,6 +188,9 @@ func (b *Buffer) part(g *group, class protocol.Priority) *part {
 // themselves; under mu.
 func (b *Buffer) settle(g *group) error {
 	b.rescue(g)
+	if g.target != nil {
+		b.part(g, g.target.id.class)
+	}
 	if len(g.parts) == 0 && (g.write || len(g.victims) > 0) {
 		b.part(g, b.home(g))
 	}
@@ -196,7 +210,7 @@ func (b *Buffer) settle(g *group) error {
 	}
 	g.end()
 	b.addExpired(g) // also those since begin: notes says that they are acknowledged
-	notes := b.notes()
+	notes := b.notes(g)
 	for _, p := range g.parts {
 		if p.decisive || p.fresh {
 			p.values = g.accounts.encode(notes, p.fresh || len(g.victims) > 0)
@@ -227,7 +241,7 @@ func (p *part) inherit(g *group) {
 // rescue makes a part for each class that loses the segment holding its checkpoints.
 func (b *Buffer) rescue(g *group) {
 	for _, s := range g.victims {
-		if b.lanes[s.id.class].newest() != s {
+		if b.lanes[s.id.class].newest() != s || s == g.target {
 			continue
 		}
 		for sl := range g.checkpoints {
@@ -254,6 +268,9 @@ func (b *Buffer) home(g *group) protocol.Priority {
 		}
 	}
 	if g.relief {
+		if g.class != 0 {
+			return g.class
+		}
 		return g.lightest()
 	}
 	return home
@@ -275,12 +292,13 @@ func (g *group) lightest() protocol.Priority {
 }
 
 // notes says what is to be known about segments with this commit, under mu.
-func (b *Buffer) notes() []note {
+func (b *Buffer) notes(g *group) []note {
 	var notes []note
 	for _, l := range b.lanes {
 		for _, s := range l {
 			n := s.note()
-			n.gone = s.evicting
+			n.gone = s.evicting && s != g.target
+			n.promoted = n.promoted && !(s.evicting && s == g.target)
 			if !n.trivial() {
 				notes = append(notes, n)
 			}
@@ -316,6 +334,9 @@ func (b *Buffer) publish(g *group) {
 	}
 	b.replaceCheckpoints(g)
 	for _, s := range g.victims {
+		if s == g.target {
+			continue
+		}
 		b.lanes[s.id.class] = slices.DeleteFunc(b.lanes[s.id.class], func(o *segment) bool { return o == s })
 		b.tombs = append(b.tombs, tomb{seg: s})
 		delete(b.stale, s)
@@ -334,12 +355,15 @@ func (b *Buffer) publishPart(p *part) {
 		b.lanes[p.class] = append(b.lanes[p.class], s)
 	}
 	s.bytes = p.bytes
+	if p.empties {
+		s.empty()
+	}
 	s.extend(p.items)
 	for i := range p.items {
 		b.stats.Appended++
 		b.stats.AppendedBytes += uint64(p.items[i].payload)
 	}
-	b.stale[s] = nil
+	b.stale[s] = p.outdated
 	for _, cp := range p.puts {
 		cp.seg = s
 	}

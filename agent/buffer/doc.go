@@ -12,7 +12,7 @@
 //
 //	LOCK               flock: one process at a time
 //	VERSION            "telltale-buffer 1"; written anew when it is damaged
-//	RESERVE            room for the accounts on a full device; its content means nothing
+//	RESERVE            room for one segment on a full device; its content means nothing
 //	cs1-00000006.seg   a bbolt file, sealed: never written again
 //	cs1-00000007.seg   the newest of its class
 //	cs5-00000001.seg
@@ -20,7 +20,7 @@
 //
 // A segment is written by one process only. After a start, and after any
 // write error, the next append to a class begins a new segment, so that no
-// file of doubtful state is ever written again. Within a segment there are
+// file of doubtful state is ever written again (but on a full device, see below). Within a segment there are
 // three bbolt buckets:
 //
 //	records      index ‖ chunk → at most 790 bytes of a record
@@ -57,11 +57,15 @@
 //     counted and declared, as at the bound.
 //
 // What goes is declared in a commit of its own before it is unlinked. That commit
-// needs room when there is none: RESERVE is a file of 64 to 128 KiB that is given
-// up for it, and made again from what became free. (Without a reserve, as in a
-// directory of an earlier version on a device that is full already, one segment
-// is unlinked first; a crash in the moment before the next commit loses it without
-// a word.) On a small device segments are smaller, down to 64 KiB, so that there
+// needs room when there is none. RESERVE is a file of 64 to 128 KiB: it is renamed
+// and becomes the new segment, and the next segment that nobody needs is renamed and becomes the
+// reserve. So room that the buffer has once is never free in between, and no other program can take
+// it. When all is acknowledged, or nothing that may go would help, records may
+// take the reserve, too. Without a reserve the accounts are written in place, into pages
+// that the newest segment of a class has free; if it is one that is to go, all that is in it goes in
+// the same commit, and its pages take what comes next. (When even that fails, as with a damaged file,
+// one segment is unlinked first; a crash in the moment before the next commit loses it
+// without a word.) On a small device segments are smaller, down to 64 KiB, so that there
 // are some to choose from.
 //
 // Nothing is given up that cannot help: not when even all of it would not make the

@@ -127,13 +127,16 @@ func (a *accounts) declare(it *item) {
 	}
 }
 
-// unlink removes the file of a segment that nobody needs, or sets it aside when it is damaged.
+// unlink removes the file of a segment that nobody needs, or makes it the reserve, or sets it aside when it is damaged.
 func (b *Buffer) unlink(s *segment) error {
 	path := filepath.Join(b.dir, s.id.file())
 	if s.damaged {
 		return b.ops.rename(path, path+suffixCorrupt)
 	}
 	for _, name := range [...]string{path + suffixNew, path} {
+		if b.adopt(name) {
+			continue
+		}
 		if err := b.ops.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -39,7 +39,7 @@ type fileOps struct {
 	rename  func(from, to string) error
 	remove  func(path string) error
 	sync    func(dir string) error
-	reserve func(path string, size int64) error
+	reserve func(path string, from, size int64) error
 	free    func(dir string) (bytes int64, known bool)
 }
 

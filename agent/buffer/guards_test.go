@@ -223,7 +223,8 @@ func TestOpenBatchWithoutReserve(t *testing.T) {
 	}
 }
 
-// TestTakenAtOnce: when others take each byte that an eviction frees before the buffer has it, it stops evicting.
+// TestTakenAtOnce: when others take each byte that an eviction frees before the buffer has it, it goes on in the
+// files that it has, and stops evicting when that does not help.
 func TestTakenAtOnce(t *testing.T) {
 	d := newSmallDisk(t, 2<<20)
 	greedy := false
@@ -239,13 +240,13 @@ func TestTakenAtOnce(t *testing.T) {
 	d.append(protocol.CS1, 60, 20_000)
 	d.fill(0)
 	greedy = true
-	for range 30 {
-		if err := d.try(protocol.CS1, 20_000); !errors.Is(err, buffer.ErrFull) {
-			t.Fatalf("got %v, want %v", err, buffer.ErrFull)
+	for range 100 {
+		if err := d.try(protocol.CS1, 20_000); err != nil && !errors.Is(err, buffer.ErrFull) {
+			t.Fatal(err)
 		}
 	}
-	if waiting, evicted := d.addUp(); waiting < 40 {
-		t.Errorf("got %d waiting and %d evicted, want most of 60 kept", waiting, evicted)
+	if waiting, evicted := d.addUp(); waiting < 20 {
+		t.Errorf("got %d waiting and %d evicted, want about half of 60 kept", waiting, evicted)
 	}
 }
 

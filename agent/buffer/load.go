@@ -20,6 +20,7 @@ type loaded struct {
 	last     commitMark
 	accounts map[string]account // by key; damaged ones are missing
 	items    []item
+	emptied  emptied   // when it was emptied in place
 	versions []version // of checkpoints, oldest first
 	bytes    int64
 	half     bool   // a meta page is not valid: the last commit may be missing
@@ -61,6 +62,9 @@ func (m *commitMark) parse(body []byte) error {
 	}
 	return nil
 }
+
+// checkpointKey is the length of a checkpoint's key without the number of the chunk.
+const checkpointKey = 10
 
 // version is one stored state of a checkpoint.
 type version struct {
@@ -137,6 +141,12 @@ func (l *loaded) read(tx *bbolt.Tx) error {
 			l.lost++
 		}
 	}
+	if v := now.Get(keyEmptied); v != nil {
+		if err := l.emptied.parse(v); err != nil {
+			return fmt.Errorf("what was emptied: %w", err)
+		}
+		l.items = make([]item, l.emptied.first) // they have gone, and were declared
+	}
 	if err := l.readRecords(tx.Bucket(bucketRecords)); err != nil {
 		return err
 	}
@@ -190,10 +200,10 @@ func (l *loaded) readRecords(b *bbolt.Bucket) error {
 }
 
 func (l *loaded) readVersions(b *bbolt.Bucket) error {
-	return eachChunked(b, 10, func(prefix []byte, chunks [][]byte) error {
+	return eachChunked(b, checkpointKey, func(prefix []byte, chunks [][]byte) error {
 		v := l.inspect(chunks)
 		v.key, v.gen = bytes.Clone(prefix), binary.BigEndian.Uint64(prefix)
-		if !v.item.lost {
+		if !v.item.lost && !l.emptied.outdated(&v) {
 			l.versions = append(l.versions, v)
 		}
 		return nil

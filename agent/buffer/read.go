@@ -283,8 +283,8 @@ func (b *Buffer) handle(s *segment) (*bbolt.DB, error) {
 	}
 	db, err := openFile(filepath.Join(b.dir, s.id.file()))
 	if err != nil {
-		if _, gone := b.opened(s); gone != nil {
-			return nil, gone
+		if db, gone := b.opened(s); db != nil || gone != nil { // it is open for writing again, or gone
+			return db, gone
 		}
 		return nil, err
 	}

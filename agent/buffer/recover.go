@@ -178,6 +178,9 @@ func (m *image) fill(s *segment, l *loaded) {
 			l.items = append(l.items, v.item)
 		}
 	}
+	for i := range l.emptied.first {
+		s.acked = s.acked.with(i)
+	}
 	s.extend(l.items)
 	for i, it := range l.items {
 		if it.lost && s.ack(i) {
@@ -202,7 +205,11 @@ func (b *Buffer) recover() error {
 		b.retire(protocol.Priority(class))
 	}
 	for _, name := range m.leftover {
-		if err := b.ops.remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		path := filepath.Join(b.dir, name)
+		if b.adopt(path) {
+			continue
+		}
+		if err := b.ops.remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return plain(err)
 		}
 	}

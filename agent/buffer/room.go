@@ -51,16 +51,21 @@ func isOneOf(err error, list ...syscall.Errno) bool {
 // commit makes a group of the changes, writes it and tells their callers. When
 // the device has no room it makes some and tries again. It is called with the turn.
 func (b *Buffer) commit(changes []*change) {
-	err := b.attempt(changes, nil)
+	err := b.attempt(changes, nil, anywhere)
 	b.short.evicted = false
 	relieved := false
 	for try := 0; try < maxRelief && lacksRoom(err); try++ {
 		b.declareShortage(err)
 		relieved = true
-		if !b.relieve(demand(changes), try > 0) {
+		if demand(changes).none() {
+			err = b.squeeze(changes)
 			break
 		}
-		err = b.attempt(changes, nil)
+		where, ok := b.relieve(demand(changes), try > 0)
+		if !ok {
+			break
+		}
+		err = b.attempt(changes, nil, where)
 	}
 	b.limit = b.max
 	switch {
@@ -74,12 +79,21 @@ func (b *Buffer) commit(changes []*change) {
 	}
 }
 
+// place says where a commit may be written: in the newest segments, and in new ones.
+type place struct {
+	reserve bool              // the first new segment takes the room of the reserve
+	class   protocol.Priority // the class of that segment if there are only accounts to be written; 0: any
+	target  *segment          // if not nil, the accounts alone are written, in the pages that this segment has free
+}
+
+var anywhere, intoReserve = place{}, place{reserve: true}
+
 // attempt makes one try: of the changes, or of the accounts alone when there are victims to declare.
-func (b *Buffer) attempt(changes []*change, victims []*segment) error {
+func (b *Buffer) attempt(changes []*change, victims []*segment, where place) error {
 	if err := b.completeVersion(); err != nil {
 		return err
 	}
-	g, err := b.prepare(changes, victims)
+	g, err := b.prepare(changes, victims, where)
 	if err == nil && len(g.parts) > 0 {
 		err = b.write(g)
 	}
@@ -105,14 +119,15 @@ func (b *Buffer) declareShortage(err error) {
 
 // endShortage looks whether there is room again, after a commit that needed no relief.
 func (b *Buffer) endShortage() {
-	if !b.short.on && b.reserved {
+	lacks := b.missingReserve() > 0
+	if !b.short.on && !lacks {
 		return
 	}
 	free, known := b.ops.free(b.dir)
-	if known && free >= b.reserve+2*b.step && !b.reserved {
+	if known && free >= b.reserve.wanted+2*b.step && lacks {
 		b.keepReserve()
 	}
-	if b.short.on && (!known || free >= b.reserve+2*b.step) {
+	if b.short.on && (!known || free >= b.reserve.wanted+2*b.step) {
 		b.short = shortage{}
 		b.log.Info("the disk has room for the buffer again")
 	}
@@ -140,66 +155,106 @@ func (b *Buffer) MakeRoom(class protocol.Priority, bytes int) bool {
 	var d claim
 	d[class] = int64(max(bytes, 1))
 	b.declareShortage(syscall.ENOSPC)
-	made := b.relieve(d, true)
+	where, made := b.relieve(d, true)
 	b.limit = b.max
-	return made
+	return made && !where.reserve
 }
 
 // relieve makes room for what is incoming. It says whether trying it again makes
-// sense. With distrust, the free space that the file system claims counts as none.
-func (b *Buffer) relieve(incoming claim, distrust bool) bool {
+// sense, and where. With distrust, the free space that the file system claims counts as none.
+func (b *Buffer) relieve(incoming claim, distrust bool) (where place, again bool) {
 	spared := b.removeSpare()
 	free, known := b.ops.free(b.dir)
 	if distrust || !known {
 		free = 0
 	}
 	b.adaptStep(free)
-	if !b.reserved {
-		free -= b.reserve
-	}
+	free -= b.missingReserve()
 	b.limit = b.used() + free // makeRoom drops what does not fit even then
 	if incoming.sum() <= free && !distrust {
-		return true
+		return anywhere, true
+	}
+	if !distrust && b.hasReserve() && b.replaces(incoming) {
+		b.limit = b.max // it fits or not, but nothing is evicted for it
+		return intoReserve, true
 	}
 	v := b.choose(incoming)
-	if len(v.segments) == 0 {
-		if v.little && b.reserved {
-			b.giveUpReserve()
-			return true
+	if len(v.segments) == 0 && b.hasReserve() {
+		if !v.little {
+			b.limit = b.max // it fits or not, but nothing is evicted for it
 		}
-		return spared
+		return intoReserve, true
 	}
+	if len(v.segments) == 0 {
+		return anywhere, spared
+	}
+	return anywhere, b.release(v, incoming) || spared
+}
+
+// release lets the chosen segments go, and fills the reserve up from what became free.
+func (b *Buffer) release(v choice, incoming claim) bool {
 	if v.waiting && b.used()-sizeOf(v.segments) < b.short.held/2 {
 		b.wait("something else grows and fills the disk: the buffer gives up no more of what waits, for a while")
 	}
 	b.short.evicted = b.short.evicted || v.waiting
-	if !b.yield(v.segments) {
-		return spared
+	if !b.yield(v.segments, incoming.most()) {
+		return false
 	}
 	b.bury()
-	if free, known = b.ops.free(b.dir); !known || free >= b.reserve+incoming.sum() {
+	if free, known := b.ops.free(b.dir); !known || free >= b.reserve.wanted+incoming.sum() {
 		b.keepReserve()
 	}
 	return true
+}
+
+// squeeze writes accounts for which nothing may be given up but the reserve.
+func (b *Buffer) squeeze(changes []*change) error {
+	err := b.attemptInPlace(changes, nil, 0)
+	if lacksRoom(err) && b.hasReserve() {
+		err = b.attempt(changes, nil, intoReserve)
+	}
+	return err
+}
+
+// replaces says whether a new segment for the incoming takes the place of one that nobody
+// needs then: that one becomes the reserve at once, so the reserve may go for it. When nothing
+// waits at all the reserve may go, too.
+func (b *Buffer) replaces(incoming claim) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	waits := false
+	for class, l := range b.lanes {
+		for i, s := range l {
+			waits = waits || s.waiting.Records > 0
+			if i == len(l)-1 && incoming[class] > 0 && s.waiting.Records == 0 && !s.damaged {
+				return true
+			}
+		}
+	}
+	return !waits
 }
 
 // choice is what has to go on a device without room.
 type choice struct {
 	segments []*segment
 	waiting  bool // there are unacknowledged records among it
-	little   bool // nothing has to go: there are only accounts to be written
+	little   bool // nothing stored has to go for the incoming
 }
 
 // choose picks what has to go so that the incoming fits: all that is acknowledged, and
 // if that is not enough, what makeRoom would take. When not even that is enough, or
 // evictions have to wait, it is the former alone.
 func (b *Buffer) choose(incoming claim) (c choice) {
+	worth := int64(4 * pageSize) // bytes that a segment must have to go, if the accounts need no new one
+	if b.hasReserve() {
+		worth = accountsBytes
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := &group{incoming: incoming}
 	for _, l := range b.lanes {
 		for _, s := range l {
-			if s.waiting.Records == 0 && s.bytes-b.checkpointed(s) > accountsBytes {
+			if s.waiting.Records == 0 && s.size()-b.checkpointed(s) > worth {
 				s.evicting = true
 				g.victims = append(g.victims, s)
 			}
@@ -231,21 +286,26 @@ func (b *Buffer) checkpointed(s *segment) (size int64) {
 }
 
 // yield declares the victims in a commit of their own and unlinks them. That
-// commit needs some room itself: it gets the reserve when there is no other. If there
-// is no reserve either, one victim is unlinked first, and what was in it is on
-// disk as evicted only with the commit that follows at once.
-func (b *Buffer) yield(victims []*segment) bool {
-	err := b.attempt(nil, victims)
-	if lacksRoom(err) && b.reserved {
-		b.giveUpReserve()
-		err = b.attempt(nil, victims)
+// commit needs some room itself: it gets the reserve when there is no other, and
+// without a reserve the pages that a segment has free. The reserve becomes a segment of the class
+// that is written next, if the open batches of that class fit in. If that fails too, one victim is
+// unlinked first, and what was in it is on disk as evicted only with the commit that follows at once.
+func (b *Buffer) yield(victims []*segment, next protocol.Priority) bool {
+	err := b.attempt(nil, victims, anywhere)
+	for _, class := range [...]protocol.Priority{next, 0} {
+		if lacksRoom(err) && b.hasReserve() {
+			err = b.attempt(nil, victims, place{reserve: true, class: class})
+		}
+	}
+	if lacksRoom(err) {
+		err = b.attemptInPlace(nil, victims, next)
 	}
 	if lacksRoom(err) {
 		if s := b.expendable(victims); s != nil {
 			b.log.Warn("the disk has no room even for the buffer's accounts: a segment goes before they are written", "file", s.id.file())
 			b.forget(s)
 			victims = slices.DeleteFunc(slices.Clone(victims), func(o *segment) bool { return o == s })
-			err = b.attempt([]*change{{flush: true}}, victims)
+			err = b.attempt([]*change{{flush: true}}, victims, intoReserve)
 		}
 	}
 	if err != nil {

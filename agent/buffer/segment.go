@@ -65,7 +65,9 @@ type segment struct {
 	damaged  bool      // found damaged in some place: set aside instead of unlinked
 	promoted bool
 	void     uint64
-	bytes    int64 // used in the file
+	bytes    int64 // of the file's pages that were ever used
+	emptied  int64 // bytes that were used when it was emptied in place; they are used again
+	lent     int64 // bytes that the reserve gave it
 
 	// items holds the committed records in append order; the key of record i
 	// is i, from base on it is checkpoint virtual[i-base].
@@ -142,6 +144,9 @@ func (s *segment) key(i int) (bucket, prefix []byte) {
 func (s *segment) note() note {
 	return note{id: s.id, void: s.void, promoted: s.promoted, acked: slices.Clone(s.acked)}
 }
+
+// size gives the bytes that the file takes.
+func (s *segment) size() int64 { return max(s.bytes, s.lent) }
 
 // lane is one class's segments, oldest first; guarded by Buffer.mu.
 type lane []*segment

@@ -42,15 +42,33 @@ func (b *Buffer) writePart(g *group, p *part) (err error) {
 	path := filepath.Join(b.dir, p.seg.id.file())
 	db := p.seg.db // a writable segment stays open, and only the holder of the turn closes it
 	if p.fresh {
+		if g.reserve {
+			if p.seg.lent, err = b.lend(path + suffixNew); err != nil {
+				return err
+			}
+			g.reserve = false
+		}
 		if db, err = b.ops.create(path+suffixNew, 2*b.segment+overhead); err != nil {
 			return err
 		}
 		p.seg.db = db
 	}
+	if p.seg == g.target && !p.seg.writable {
+		if db, err = b.reopen(p.seg); err != nil {
+			return err
+		}
+	}
 	if db == nil {
 		return fmt.Errorf("%s is not open", p.seg.id.file())
 	}
-	if p.bytes, err = writeTx(db, b.ops.commit, func(tx *bbolt.Tx) error { return p.put(tx, g.accounts.gen) }); err != nil {
+	if p.bytes, err = writeTx(db, b.ops.commit, func(tx *bbolt.Tx) error {
+		if p.empties {
+			if err := p.discard(tx, g); err != nil {
+				return err
+			}
+		}
+		return p.put(tx, g.accounts.gen)
+	}); err != nil {
 		return err
 	}
 	if p.fresh {

@@ -113,13 +113,22 @@ func TestAgentDiskFull(t *testing.T) {
 	}
 }
 
+// mostDriving bounds one drive, which takes some seconds; an agent that stands still reads no frames, for ever.
+const mostDriving = 30 * time.Second
+
 // driveAt plays the whole log and waits until the agent has read all of it.
 func (p *parked) driveAt(speed float64) {
 	p.t.Helper()
 	player, err := drive.NewPlayer(drive.PlayerConfig{Log: p.log, Hub: p.vehicle.Hub, Speed: speed, Start: time.Now()})
 	must(p.t, err)
-	must(p.t, player.Run(p.t.Context()))
-	must(p.t, p.vehicle.Hub.Drain(p.t.Context()))
+	ctx, cancel := context.WithTimeout(p.t.Context(), mostDriving)
+	defer cancel()
+	if err := player.Run(ctx); err != nil {
+		p.t.Fatalf("the log was not played within %v: %v", mostDriving, err)
+	}
+	if err := p.vehicle.Hub.Drain(ctx); err != nil {
+		p.t.Fatalf("the agent has not read all frames within %v, so it stands still: %v", mostDriving, err)
+	}
 }
 
 // fillDisk takes all the room that is left.
