@@ -43,8 +43,10 @@ import (
 type Config struct {
 	Dir  string // everything that survives a restart
 	NATS string // URL of an external NATS server; empty: embedded
-	MQTT string // where vehicles connect, host:port
-	HTTP string // where the API listens, loopback host:port
+	// Credentials are the files for that server.
+	Credentials backbone.Credentials
+	MQTT        string // where vehicles connect, host:port
+	HTTP        string // where the API listens, loopback host:port
 	// Download is where devices fetch update files, host:port; empty: nowhere.
 	Download string
 	Names    []string // further names of the server for its certificate
@@ -201,7 +203,7 @@ func (c *Cloud) openDirectory(context.Context) (err error) {
 }
 
 func (c *Cloud) openBackbone(context.Context) (err error) {
-	cfg := backbone.Config{URL: c.cfg.NATS, Limits: c.cfg.Limits, Log: c.cfg.Log}
+	cfg := backbone.Config{URL: c.cfg.NATS, Credentials: c.cfg.Credentials, Limits: c.cfg.Limits, Log: c.cfg.Log}
 	if cfg.URL == "" {
 		cfg.Dir = filepath.Join(c.cfg.Dir, "backbone")
 	}

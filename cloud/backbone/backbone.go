@@ -20,8 +20,8 @@ type Config struct {
 	Dir string
 	// URL reaches an existing NATS server instead: nats://host:port or tls://…, several separated by commas.
 	URL string
-	// Credentials is the file with the NATS credentials for URL. Empty: none, or those within the URL.
-	Credentials string
+	// Credentials are the files for URL. User and password may stand within the URL instead.
+	Credentials Credentials
 	// Replicas of new streams and buckets on an existing cluster. Zero: 3 on a cluster, 1 elsewhere.
 	Replicas int
 	// Limits of the streams Up, Low and Dead by their names. A missing one has no limits but the disk's.
@@ -98,6 +98,9 @@ func Open(cfg Config) (*Backbone, error) {
 	if (cfg.Dir == "") == (cfg.URL == "") {
 		return nil, errors.New("backbone needs either a data directory or the URL of a NATS server")
 	}
+	if cfg.URL == "" && cfg.Credentials != (Credentials{}) {
+		return nil, fmt.Errorf("credentials for a nats server: expected its URL beside them: %w", ErrInvalid)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -133,6 +136,9 @@ func (b *Backbone) open(cfg Config) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.StartTimeout)
 	defer cancel()
 	connect := b.connectURL
+	if err := cfg.Credentials.check(); err != nil {
+		return err
+	}
 	if cfg.Dir != "" {
 		if b.server, err = startEmbedded(cfg, b.fault); err != nil {
 			return err

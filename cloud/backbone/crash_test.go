@@ -24,6 +24,7 @@ const (
 	roleCrash    = "crash"
 	roleHold     = "hold"
 	roleTimers   = "timers"
+	roleNATS     = "nats"
 	dirVariable  = "BACKBONE_TEST_DIR"
 	runVariable  = "BACKBONE_TEST_RUN"
 )

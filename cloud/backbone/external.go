@@ -24,19 +24,35 @@ const atomicLevel = 2
 
 // connectURL connects to a server that somebody else runs.
 func (b *Backbone) connectURL(ctx context.Context, cfg Config, name string) (link, error) {
-	deadline, _ := ctx.Deadline()
-	options := append(b.connectOptions(name),
-		nats.Timeout(min(time.Until(deadline), requestTimeout)), nats.ReconnectWait(outageWait),
-		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connection to nats server is back", "connection", name) }),
-	)
-	if cfg.Credentials != "" {
-		options = append(options, nats.UserCredentials(cfg.Credentials))
-	}
-	conn, err := nats.Connect(cfg.URL, options...)
+	conn, err := b.dial(ctx, cfg.URL, cfg.Credentials, name)
 	if err != nil {
-		return link{}, fmt.Errorf("%w at %s: %w; start it, or correct the URL and the credentials", ErrUnreachable, hosts(cfg.URL), err)
+		return link{}, err
 	}
 	return newLink(conn)
+}
+
+func (b *Backbone) dial(ctx context.Context, list string, credentials Credentials, name string) (*nats.Conn, error) {
+	files, err := credentials.options()
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	conn, err := nats.Connect(list, append(append(b.connectOptions(name), files...),
+		nats.Timeout(min(time.Until(deadline), requestTimeout)), nats.ReconnectWait(outageWait),
+		nats.IgnoreAuthErrorAbort(), // credentials that have expired may be renewed
+		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connection to nats server is back", "connection", name) }))...)
+	if err != nil {
+		return nil, fmt.Errorf("%w at %s: %s; start it, or correct the URL and the credentials", ErrUnreachable, hosts(list), reason(err))
+	}
+	return conn, nil
+}
+
+// reason leaves the URL, which may have a password, and paths out of an error.
+func reason(err error) string {
+	if malformed := (*url.Error)(nil); errors.As(err, &malformed) {
+		err = malformed.Err
+	}
+	return redact(err.Error())
 }
 
 // connectOptions are those of every connection, within the process too.
@@ -47,11 +63,14 @@ func (b *Backbone) connectOptions(name string) []nats.Option {
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.outage.happened()
 			if err != nil {
-				b.log.Warn("connection to nats server lost", "connection", name, "reason", err)
+				b.log.Warn("connection to nats server lost", "connection", name, "reason", redact(err.Error()))
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.log.Warn("nats client", "connection", name, "reason", err)
+			if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), serversSubject) {
+				return // checkSync says what follows
+			}
+			b.log.Warn("nats client", "connection", name, "reason", redact(err.Error()))
 		}),
 	}
 }
@@ -84,8 +103,9 @@ func (b *Backbone) checkServer(ctx context.Context, cfg Config) (int, error) {
 	case info.API.Level < atomicLevel:
 		return 0, fmt.Errorf("%w: the server at %s is version %s, expected 2.12 or newer", ErrUnsuitable, hosts(cfg.URL), b.reader.conn.ConnectedServerVersion())
 	}
-	b.log.Warn("DATA MAY BE LOST IN A POWER CUT unless every server of the NATS cluster has jetstream sync_interval: always; "+
-		"that cannot be checked from here", "hosts", hosts(cfg.URL))
+	if err := b.checkSync(ctx, cfg); err != nil {
+		return 0, err
+	}
 	switch {
 	case cfg.Replicas > 0:
 		return cfg.Replicas, nil

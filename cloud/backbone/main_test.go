@@ -15,6 +15,8 @@ func TestMain(m *testing.M) {
 		crashChild()
 	case roleTimers:
 		timersChild()
+	case roleNATS:
+		natsChild()
 	case roleHold:
 		holdChild()
 	default:

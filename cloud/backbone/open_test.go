@@ -44,6 +44,9 @@ func TestOpenErrors(t *testing.T) {
 		"nothing listens": {func(*testing.T, string) backbone.Config {
 			return backbone.Config{URL: "nats://somebody:secret@127.0.0.1:1", StartTimeout: 3 * time.Second}
 		}, backbone.ErrUnreachable, "at 127.0.0.1:1"},
+		"malformed URL": {func(*testing.T, string) backbone.Config {
+			return backbone.Config{URL: "nats://somebody:secret@127.0.0.1:port", StartTimeout: 3 * time.Second}
+		}, backbone.ErrUnreachable, "at a malformed URL"},
 		"neither": {func(*testing.T, string) backbone.Config { return backbone.Config{} }, nil, "either a data directory or the URL"},
 		"negative limit": {func(_ *testing.T, dir string) backbone.Config {
 			return backbone.Config{Dir: dir, Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: -2}}}

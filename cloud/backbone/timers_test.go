@@ -371,11 +371,9 @@ func TestTenThousandTimers(t *testing.T) {
 	for end := start.Add(2 * time.Minute); n.Load() < owners*each && time.Now().Before(end); { // slow under the race detector
 		time.Sleep(10 * time.Millisecond)
 	}
+	until(t, "the end of the last one", func() bool { return b.Stats().Timers == 0 })
 	wantStored(t, b, 0)
 	t.Logf("%d timers: scheduled in %v, the last one fired after %v, all records deleted after %v", owners*each, scheduled, time.Duration(late.Load()), time.Since(start))
-	if s := b.Stats(); s.Timers != 0 {
-		t.Errorf("got %d timers left", s.Timers)
-	}
 }
 
 // TestCancelRacesFiring cancels timers in the moment they are due: each is cancelled or fires, never both nor neither.
@@ -479,6 +477,8 @@ func TestTimerHandlerFails(t *testing.T) {
 	broken.Store(false)
 	clock.pass(time.Minute)
 	wantStored(t, b, 0)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if last := h.calls[len(h.calls)-1]; string(last.Payload) != "two" {
 		t.Errorf("got %q at last, want two", last.Payload)
 	}
@@ -499,9 +499,7 @@ func TestTimerSchedulesItself(t *testing.T) {
 	})
 	until(t, "five ticks", func() bool { return n.Load() == 5 })
 	wantStored(t, b, 0)
-	if got := b.Stats(); got.Timers != 0 {
-		t.Errorf("got %d timers, want none", got.Timers)
-	}
+	until(t, "no timer", func() bool { return b.Stats().Timers == 0 })
 }
 
 // TestTimersOnAShortDisk: they may use half of the reserve, and can be cancelled and fire below.
@@ -530,9 +528,7 @@ func TestTimersOnAShortDisk(t *testing.T) {
 	var h hands
 	running(t, k, h.fire)
 	wantStored(t, b, 1)
-	if s := b.Stats(); s.Timers != 1 {
-		t.Errorf("got %d timers, want that the refused one is not counted", s.Timers)
-	}
+	until(t, "one timer: the refused one is not counted", func() bool { return b.Stats().Timers == 1 })
 }
 
 func TestTimersEndWithTheBackbone(t *testing.T) {

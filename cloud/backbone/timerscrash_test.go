@@ -108,7 +108,7 @@ func TestKilledTimers(t *testing.T) {
 	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	var scheduled []string
-	for run, stage := range []string{killScheduled, killBefore, killAfter, killDeleted, killAtRandom, killAtRandom, killAtRandom} {
+	for run, stage := range []string{killAtRandom, killAtRandom, killAtRandom, killDeleted, killAfter, killBefore, killScheduled} {
 		cmd, out := child(t, roleTimers, dir, fmt.Sprint(run, ":", stage))
 		timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 		for said := bufio.NewScanner(out); said.Scan(); {

@@ -49,9 +49,7 @@ func (w *World) LaunchCloud() error {
 	if w.cfg.Flush > 0 {
 		args = append(args, "--flush", w.cfg.Flush.String())
 	}
-	if w.cfg.NATS != "" {
-		args = append(args, "--nats", w.cfg.NATS)
-	}
+	args = append(args, w.cfg.NATS.args()...)
 	p, err := startProcess("telltale-cloud", w.cloudBin, w.logFile("cloud"), func(line []byte) {
 		var r cloudReady
 		if json.Unmarshal(line, &r) == nil && r.MQTT != "" {

@@ -27,13 +27,36 @@ type Config struct {
 	MQTT, HTTP string
 	// Download is where devices fetch update files; empty: the port after the broker's.
 	Download string
-	// NATS is the URL of an external NATS server for the cloud's streams; empty: within the cloud.
-	NATS string
+	NATS     NATS
 	// Programs is the folder of telltale-agent and telltale-cloud; empty: beside our own program, or on PATH.
 	Programs string
 	// Flush bounds how long a sample may wait for its Parquet file.
 	Flush time.Duration
 	Log   *slog.Logger
+}
+
+// NATS is an external NATS server for the cloud's streams, with the files for it; without a URL they are within the cloud.
+type NATS struct {
+	URL         string `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream for the cloud's streams instead of the embedded one."`
+	User        string `name:"nats-creds" type:"existingfile" placeholder:"FILE" help:"Credentials of the user at that server (.creds)."`
+	NKey        string `name:"nats-nkey" type:"existingfile" placeholder:"FILE" help:"The seed of an nkey instead of credentials."`
+	CA          string `name:"nats-ca" type:"existingfile" placeholder:"FILE" help:"Certificate authority (PEM) of that server. Default: those of this machine."`
+	Certificate string `name:"nats-cert" type:"existingfile" placeholder:"FILE" help:"The cloud's certificate (PEM), for a server that wants one."`
+	Key         string `name:"nats-key" type:"existingfile" placeholder:"FILE" help:"Its key (PEM)."`
+	System      string `name:"nats-system-creds" type:"existingfile" placeholder:"FILE" help:"Credentials of a user in the system account, to ask at the start whether the servers write through to disk."`
+}
+
+// args are the cloud's flags for it.
+func (n *NATS) args() (args []string) {
+	for _, f := range []struct{ flag, value string }{
+		{"--nats", n.URL}, {"--nats-creds", n.User}, {"--nats-nkey", n.NKey}, {"--nats-ca", n.CA},
+		{"--nats-cert", n.Certificate}, {"--nats-key", n.Key}, {"--nats-system-creds", n.System},
+	} {
+		if f.value != "" {
+			args = append(args, f.flag, f.value)
+		}
+	}
+	return args
 }
 
 // ErrForeign is wrapped when the data folder holds something else.

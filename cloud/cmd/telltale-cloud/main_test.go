@@ -127,13 +127,20 @@ func TestRefusals(t *testing.T) {
 	if err := os.WriteFile(version, []byte("99\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	large := filepath.Join(data, "one.creds")
+	if err := os.WriteFile(large, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ports := []string{"--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"}
 	for says, args := range map[string][]string{
 		"not writable":            {"--data", filepath.Join(file, "x")},
 		"version 99":              {"--data", filepath.Join(data, "old")},
 		"nats server unreachable": {"--data", filepath.Join(data, "a"), "--nats", "nats://127.0.0.1:1"},
-		"--keep: size":            {"--data", filepath.Join(data, "b"), "--keep", "much"},
-		"--quota-bytes: size":     {"--data", filepath.Join(data, "c"), "--quota-bytes=-1"},
+		"one.creds for the nats server: expected at most":       {"--data", filepath.Join(data, "a"), "--nats", "tls://127.0.0.1:1", "--nats-creds", large},
+		"expected its URL beside them":                          {"--data", filepath.Join(data, "a"), "--nats-ca", file},
+		"a certificate and its key":                             {"--data", filepath.Join(data, "a"), "--nats", "tls://127.0.0.1:1", "--nats-cert", file},
+		"--keep: size":                                          {"--data", filepath.Join(data, "b"), "--keep", "much"},
+		"--quota-bytes: size":                                   {"--data", filepath.Join(data, "c"), "--quota-bytes=-1"},
 		"--keep: size \"5\": expected at least 1024 KiB":        {"--data", filepath.Join(data, "g"), "--keep", "5"},
 		"--keep: size \"0\": expected at least 1024 KiB":        {"--data", filepath.Join(data, "g"), "--keep", "0"},
 		"--keep: size \"1023KiB\": expected at least 1024 KiB":  {"--data", filepath.Join(data, "g"), "--keep", "1023KiB"},

@@ -19,15 +19,16 @@ import (
 )
 
 type runCommand struct {
-	Data          string        `required:"" type:"path" placeholder:"DIR" help:"Folder for streams, lake and the development authority."`
-	MQTT          string        `name:"mqtt" default:"127.0.0.1:8883" help:"Where vehicles connect."`
-	HTTP          string        `name:"http" default:"127.0.0.1:8080" help:"Where the API listens; loopback only, until it has authentication."`
-	Down          string        `name:"download" placeholder:"HOST:PORT" help:"Where devices fetch update files, or none. Default: beside the broker, the port after its."`
-	Name          []string      `placeholder:"HOST" help:"A further name or address of this server, for its certificate. May be repeated."`
-	NATS          string        `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream instead of the embedded one."`
-	Dev           bool          `help:"Let devices with a development certificate register themselves."`
-	Flush         time.Duration `default:"60s" help:"How long a sample may wait for its Parquet file."`
-	Keep          string        `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk. What the lake has makes room from the half on; a stream that is full refuses with 0x97."`
+	Data          string               `required:"" type:"path" placeholder:"DIR" help:"Folder for streams, lake and the development authority."`
+	MQTT          string               `name:"mqtt" default:"127.0.0.1:8883" help:"Where vehicles connect."`
+	HTTP          string               `name:"http" default:"127.0.0.1:8080" help:"Where the API listens; loopback only, until it has authentication."`
+	Down          string               `name:"download" placeholder:"HOST:PORT" help:"Where devices fetch update files, or none. Default: beside the broker, the port after its."`
+	Name          []string             `placeholder:"HOST" help:"A further name or address of this server, for its certificate. May be repeated."`
+	NATS          string               `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream instead of the embedded one."`
+	Access        backbone.Credentials `embed:"" prefix:"nats-"`
+	Dev           bool                 `help:"Let devices with a development certificate register themselves."`
+	Flush         time.Duration        `default:"60s" help:"How long a sample may wait for its Parquet file."`
+	Keep          string               `default:"4GiB" placeholder:"SIZE" help:"Bound of each stream on disk. What the lake has makes room from the half on; a stream that is full refuses with 0x97."`
 	ingest.Times  `embed:""`
 	QuotaMessages float64    `default:"200" help:"Messages a second that one vehicle may send."`
 	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
@@ -70,7 +71,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	limits := backbone.Limits{MaxBytes: keep}
 	running, err := cloud.New(ctx, cloud.Config{
-		Dir: c.Data, NATS: c.NATS, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.download(), Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
+		Dir: c.Data, NATS: c.NATS, Credentials: c.Access, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.download(), Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
 		UpdateKeys: keys, MaxUpdate: largest, Times: c.Times, Origins: c.CORSOrigin,
 		Quota: ingest.Quota{
 			Messages: c.QuotaMessages, MessagesBurst: max(1, burst*c.QuotaMessages),

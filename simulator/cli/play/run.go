@@ -24,12 +24,7 @@ type playing struct {
 	JSON  bool   `name:"json" help:"Print the ledger as one JSON object on the last line."`
 	JUnit string `name:"junit" placeholder:"FILE" help:"Write the checks as JUnit XML."`
 	interfaces
-	external
-}
-
-// external is the flag that keeps the cloud's streams elsewhere.
-type external struct {
-	NATS string `name:"nats" placeholder:"URL" help:"An external NATS server with JetStream for the cloud's streams instead of the embedded one."`
+	NATS world.NATS `embed:""`
 }
 
 // interfaces are the flags that put buses on the kernel's CAN.

@@ -24,15 +24,15 @@ import (
 type Up struct {
 	recording.Recording
 	interfaces
-	external
-	Data  string  `default:".telltale/up" placeholder:"DIR" help:"Keep everything there."`
-	MQTT  string  `name:"mqtt" default:"127.0.0.1:8883" help:"Where the broker listens."`
-	HTTP  string  `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
-	Down  string  `name:"download" placeholder:"ADDR" help:"Where devices fetch update files. Default: beside the broker, the port after its."`
-	Bus   string  `placeholder:"ADDR" help:"Where the virtual buses listen, such as 127.0.0.1:4000, which every user of the machine can read and send on. Default: a socket in the data folder that only you can open."`
-	Empty bool    `help:"The cloud alone."`
-	Log   string  `placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
-	Speed float64 `placeholder:"N" help:"Times the recorded speed. Default: 1."`
+	NATS  world.NATS `embed:""`
+	Data  string     `default:".telltale/up" placeholder:"DIR" help:"Keep everything there."`
+	MQTT  string     `name:"mqtt" default:"127.0.0.1:8883" help:"Where the broker listens."`
+	HTTP  string     `name:"http" default:"127.0.0.1:8080" help:"Where the API listens."`
+	Down  string     `name:"download" placeholder:"ADDR" help:"Where devices fetch update files. Default: beside the broker, the port after its."`
+	Bus   string     `placeholder:"ADDR" help:"Where the virtual buses listen, such as 127.0.0.1:4000, which every user of the machine can read and send on. Default: a socket in the data folder that only you can open."`
+	Empty bool       `help:"The cloud alone."`
+	Log   string     `placeholder:"FILE" help:"What to drive, again and again. Default: a recorded minute on a highway."`
+	Speed float64    `placeholder:"N" help:"Times the recorded speed. Default: 1."`
 }
 
 // check refuses flags that would have no effect.

@@ -19,7 +19,12 @@ import (
 )
 
 // TestMain builds the three programs once and puts them on PATH.
-func TestMain(m *testing.M) { os.Exit(withPrograms(m)) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(natsConfig); config != "" {
+		os.Exit(natsMain(config))
+	}
+	os.Exit(withPrograms(m))
+}
 
 func withPrograms(m *testing.M) int {
 	flag.Parse()
