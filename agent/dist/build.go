@@ -1,4 +1,4 @@
-package main
+package dist
 
 import (
 	"bytes"
@@ -38,19 +38,19 @@ func arches() []arch {
 	}
 }
 
-// made is a file that was made.
-type made struct {
-	name string
-	size int
+// Made is a file that was made.
+type Made struct {
+	Name string
+	Size int // bytes
 	sum  [32]byte
 }
 
-// build makes binaries and packages of the programs, and SHA256SUMS, in dir.
-func build(dir, version string, epoch time.Time, names []string, programs ...string) ([]made, error) {
+// Build makes binaries and packages of the programs, and SHA256SUMS, in dir.
+func Build(dir, version string, epoch time.Time, names []string, programs ...string) ([]Made, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	var all []made
+	var all []Made
 	for _, name := range names {
 		i := slices.IndexFunc(arches(), func(a arch) bool { return a.name == name })
 		if i < 0 {
@@ -74,12 +74,12 @@ func build(dir, version string, epoch time.Time, names []string, programs ...str
 	}
 	var sums strings.Builder
 	for _, f := range all {
-		fmt.Fprintf(&sums, "%x  %s\n", f.sum, f.name)
+		fmt.Fprintf(&sums, "%x  %s\n", f.sum, f.Name)
 	}
 	return all, os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
 
-func describe(name string, data []byte) made { return made{name, len(data), sha256.Sum256(data)} }
+func describe(name string, data []byte) Made { return Made{name, len(data), sha256.Sum256(data)} }
 
 func binaryName(version string, p product, a arch) string {
 	return fmt.Sprintf("%s-%s-linux-%s", p.name, version, a.name)
@@ -122,7 +122,7 @@ func static(binary []byte, a arch) error {
 }
 
 // pack writes the Debian package.
-func pack(dir, version string, epoch time.Time, of product, a arch, binary []byte) (made, error) {
+func pack(dir, version string, epoch time.Time, of product, a arch, binary []byte) (Made, error) {
 	p := &deb.Package{
 		Name: of.name, Version: version, Architecture: a.debian,
 		Maintainer: "Telltale developers <developers@telltale.dev>", Section: "net",
@@ -133,20 +133,20 @@ func pack(dir, version string, epoch time.Time, of product, a arch, binary []byt
 	}
 	var err error
 	if p.Files, err = of.contents(a, binary); err != nil {
-		return made{}, err
+		return Made{}, err
 	}
 	if p.Scripts, err = of.maintainerScripts(); err != nil {
-		return made{}, err
+		return Made{}, err
 	}
 	var out bytes.Buffer
 	if err := p.Write(&out); err != nil {
-		return made{}, err
+		return Made{}, err
 	}
 	return describe(p.FileName(), out.Bytes()), os.WriteFile(filepath.Join(dir, p.FileName()), out.Bytes(), 0o644)
 }
 
-// commit gives version and time of what is checked out; .ci/version says how a version is made.
-func commit() (version string, epoch int64, err error) {
+// Commit gives version and time of what is checked out; .ci/version says how a version is made.
+func Commit() (version string, epoch int64, err error) {
 	said := func(name string, args ...string) string {
 		out, sayErr := exec.Command(name, args...).Output()
 		if sayErr != nil && err == nil {

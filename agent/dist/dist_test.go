@@ -1,4 +1,4 @@
-package main
+package dist
 
 import (
 	"bytes"
@@ -55,7 +55,7 @@ var distribution = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = build(dir, testVersion, epoch, []string{map[string]string{"amd64": "amd64", "arm64": "arm64"}[runtime.GOARCH]}, "telltale-agent")
+	_, err = Build(dir, testVersion, epoch, []string{map[string]string{"amd64": "amd64", "arm64": "arm64"}[runtime.GOARCH]}, "telltale-agent")
 	return dir, err
 })
 
@@ -118,7 +118,7 @@ func TestReproducible(t *testing.T) {
 	}
 	program, pkg := madeFiles(t)
 	elsewhere, out := copySource(t), t.TempDir()
-	cmd := exec.Command("go", "run", "./agent/dist", "--out", out, "--version", testVersion, "--epoch", fmt.Sprint(epoch.Unix()), "--arch", own(t).name, "--product", "telltale-agent")
+	cmd := exec.Command("go", "run", "./agent/cmd/telltale-dist", "--out", out, "--version", testVersion, "--epoch", fmt.Sprint(epoch.Unix()), "--arch", own(t).name, "--product", "telltale-agent")
 	cmd.Dir = elsewhere
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -158,7 +158,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("another machine: got %v", err)
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
-	cmd := exec.Command("go", "build", "-o", whole, ".")
+	cmd := exec.Command("go", "build", "-o", whole, "../cmd/telltale-dist")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -177,10 +177,10 @@ func TestRefusals(t *testing.T) {
 	if err := static(shell, own(t)); err == nil || !strings.Contains(err.Error(), "expected a static program") {
 		t.Errorf("not static: got %v", err)
 	}
-	if _, err := build(t.TempDir(), testVersion, epoch, []string{"mips"}, "telltale-agent"); err == nil || !strings.Contains(err.Error(), "--arch mips: expected arm64, armv7 or amd64") {
+	if _, err := Build(t.TempDir(), testVersion, epoch, []string{"mips"}, "telltale-agent"); err == nil || !strings.Contains(err.Error(), "--arch mips: expected arm64, armv7 or amd64") {
 		t.Errorf("unknown architecture: got %v", err)
 	}
-	if _, err := build(t.TempDir(), testVersion, epoch, []string{"arm64"}, "tellme"); err == nil || !strings.Contains(err.Error(), "--product tellme: expected telltale-agent") {
+	if _, err := Build(t.TempDir(), testVersion, epoch, []string{"arm64"}, "tellme"); err == nil || !strings.Contains(err.Error(), "--product tellme: expected telltale-agent") {
 		t.Errorf("unknown program: got %v", err)
 	}
 }
@@ -294,7 +294,7 @@ func TestUnit(t *testing.T) {
 // TestCommit: a checkout says its version, in Debian's form.
 func TestCommit(t *testing.T) {
 	tool(t, "git")
-	version, seconds, err := commit()
+	version, seconds, err := Commit()
 	if err != nil {
 		missing(t, err.Error())
 	}

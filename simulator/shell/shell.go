@@ -2,23 +2,10 @@
 package shell
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"telltale.dev/simulator/world"
 )
-
-// Mosquitto is the command line of one of mosquitto's clients.
-func Mosquitto(program, broker string, creds world.Credentials, args ...string) string {
-	host, port, err := net.SplitHostPort(broker)
-	if err != nil {
-		host, port = broker, "8883"
-	}
-	return Command(program, append([]string{"-V", "5", "-h", host, "-p", port,
-		"--cafile", creds.CA, "--cert", creds.Cert, "--key", creds.Key}, args...)...)
-}
 
 // Command is a line to paste into a shell.
 func Command(program string, args ...string) string {
@@ -57,10 +44,6 @@ func Absolute(path string) string {
 		return abs
 	}
 	return path
-}
-
-func Absolutes(c world.Credentials) world.Credentials {
-	return world.Credentials{Cert: Absolute(c.Cert), Key: Absolute(c.Key), CA: Absolute(c.CA)}
 }
 
 // Relative shortens a path below the working directory.

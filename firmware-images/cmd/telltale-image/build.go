@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -72,7 +69,7 @@ func (c *buildCommand) config(ctx context.Context) (image.Config, error) {
 		Root: c.Root, Board: board, Out: or(c.Out, "images", filepath.Base(board)), Keys: or(c.Keys, "keys"),
 		Cache: or(c.Cache, "debian"), Version: c.Version, Release: c.Release, Vendor: c.Vendor,
 	}
-	commit, seconds, err := lastCommit(ctx, c.Root)
+	commit, seconds, err := image.LastCommit(ctx, c.Root)
 	if err != nil {
 		return cfg, err
 	}
@@ -84,22 +81,4 @@ func (c *buildCommand) config(ctx context.Context) (image.Config, error) {
 		cfg.Release = uint64(seconds)
 	}
 	return cfg, nil
-}
-
-// lastCommit gives the version of the sources, as .ci/version makes it, and the time of the last commit, or "unknown" and what the
-// environment's SOURCE_DATE_EPOCH says.
-func lastCommit(ctx context.Context, root string) (version string, seconds int64, err error) {
-	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%ct")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	version, text := "unknown", strings.TrimSpace(string(out))
-	if err != nil {
-		text = os.Getenv("SOURCE_DATE_EPOCH")
-	} else if out, err = exec.CommandContext(ctx, "sh", filepath.Join(root, ".ci", "version"), root).Output(); err == nil && len(out) > 0 {
-		version = strings.TrimSpace(string(out))
-	}
-	if seconds, err = strconv.ParseInt(text, 10, 64); err != nil {
-		return "", 0, errors.New("--root: expected the repository's root folder, a git checkout, or else SOURCE_DATE_EPOCH in seconds")
-	}
-	return version, seconds, nil
 }

@@ -4,14 +4,6 @@
 // the kernel modules, mounts, brings network and buses up, checks the data
 // partition, and keeps the agent running; it feeds the watchdog only while the
 // agent shows life, and restarts the machine when it cannot keep it running.
-//
-//	modules ─▶ buses ─▶ identity ─▶ data partition ─▶ agent ─▶ supervise ─▶ restart
-//	     └───▶ watchdog, network (beside the others)
-//
-// It decides nothing about updates: the agent confirms a slot or gives it up.
-// What it cannot do it says on the console and goes on without, as far as the agent can start at all.
-// This package joins the rooms in firmware-images/boot. Built with the tag virtualboard it has what
-// only QEMU's board needs.
 package main
 
 import (
@@ -22,18 +14,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telltale.dev/firmware-images/boot"
 	"telltale.dev/firmware-images/boot/process"
 )
-
-// configPath is where the board's settings lie in the image.
-const configPath = "/etc/telltale/init.yaml"
 
 func main() {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "telltale-init: expected to be the first process of a machine")
 		os.Exit(2)
 	}
-	err := run()
+	err := boot.Run(say)
 	how := unix.LINUX_REBOOT_CMD_RESTART
 	if errors.Is(err, process.ErrOff) {
 		how = unix.LINUX_REBOOT_CMD_POWER_OFF

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telltale.dev/firmware-images/guest/job"
 )
 
 func main() {
@@ -18,7 +20,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "telltale-vm-init: expected to be the first process of a guest")
 		os.Exit(2)
 	}
-	if err := run(); err != nil {
+	if err := job.Run(); err != nil {
 		fmt.Println("telltale-vm-init:", err)
 		unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	}

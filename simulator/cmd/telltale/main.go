@@ -12,29 +12,26 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"telltale.dev/simulator/cli/keys"
-	"telltale.dev/simulator/cli/operate"
-	"telltale.dev/simulator/cli/play"
-	"telltale.dev/simulator/cli/show"
+	"telltale.dev/simulator/cli"
 )
 
 type commands struct {
-	Demo     play.Demo        `cmd:"" help:"Drive a recording through faults and add up the ledger."`
-	Run      play.Run         `cmd:"" help:"Play a scenario file."`
-	Up       play.Up          `cmd:"" help:"Keep a cloud and a driving vehicle running until Ctrl-C."`
-	Decode   show.Decode      `cmd:"" help:"Decode a log: a tab-separated line for each signal."`
-	DBC      show.DBC         `cmd:"" name:"dbc" help:"Look at DBC files."`
-	Campaign show.Campaign    `cmd:"" help:"Look at campaign files."`
-	Vehicles operate.Vehicles `cmd:"" help:"List the vehicles of a cloud."`
-	State    operate.State    `cmd:"" help:"Show the last known state of a vehicle."`
-	Watch    operate.Watch    `cmd:"" help:"Follow a vehicle live."`
-	Update   operate.Update   `cmd:"" help:"Change a vehicle's firmware, and tell how that stands."`
-	Firmware keys.Firmware    `cmd:"" help:"Make keys for update files, sign and look at them."`
-	Inspect  show.Inspect     `cmd:"" help:"Show a batch or document as JSON."`
-	Lake     show.Lake        `cmd:"" help:"Sum up the Parquet files of a lake."`
-	Cert     keys.Cert        `cmd:"" help:"Issue a development certificate and show how to use it."`
-	Fleet    play.Fleet       `cmd:"" help:"Drive many light vehicles at once: load for a cloud or another broker."`
-	Version  versionCommand   `cmd:"" help:"Print the version."`
+	Demo     cli.Demo       `cmd:"" help:"Drive a recording through faults and add up the ledger."`
+	Run      cli.Run        `cmd:"" help:"Play a scenario file."`
+	Up       cli.Up         `cmd:"" help:"Keep a cloud and a driving vehicle running until Ctrl-C."`
+	Decode   cli.Decode     `cmd:"" help:"Decode a log: a tab-separated line for each signal."`
+	DBC      cli.DBC        `cmd:"" name:"dbc" help:"Look at DBC files."`
+	Campaign cli.Campaign   `cmd:"" help:"Look at campaign files."`
+	Vehicles cli.Vehicles   `cmd:"" help:"List the vehicles of a cloud."`
+	State    cli.State      `cmd:"" help:"Show the last known state of a vehicle."`
+	Watch    cli.Watch      `cmd:"" help:"Follow a vehicle live."`
+	Update   cli.Update     `cmd:"" help:"Change a vehicle's firmware, and tell how that stands."`
+	Firmware cli.Firmware   `cmd:"" help:"Make keys for update files, sign and look at them."`
+	Inspect  cli.Inspect    `cmd:"" help:"Show a batch or document as JSON."`
+	Lake     cli.Lake       `cmd:"" help:"Sum up the Parquet files of a lake."`
+	Cert     cli.Cert       `cmd:"" help:"Issue a development certificate and show how to use it."`
+	Fleet    cli.Fleet      `cmd:"" help:"Drive many light vehicles at once: load for a cloud or another broker."`
+	Version  versionCommand `cmd:"" help:"Print the version."`
 }
 
 // Exit codes.

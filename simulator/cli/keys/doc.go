@@ -1,2 +1,0 @@
-// Package keys has the commands that make certificates and keys: cert and firmware.
-package keys

@@ -1,2 +1,0 @@
-// Package play has the commands that start a cloud and vehicles: demo, run, up, and fleet for load.
-package play

@@ -1,2 +1,0 @@
-// Package show has the commands that show files: logs, DBC files, campaigns, payloads and lakes.
-package show
