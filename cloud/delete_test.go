@@ -10,6 +10,34 @@ import (
 	"telltale.dev/protocol/document"
 )
 
+// TestDeletedVehicleHasNoPresence: the last word of the connection that a deletion ends is told to who watches, and
+// not kept; and the session has ended, so that the device finds nothing of before when it comes again.
+func TestDeletedVehicleHasNoPresence(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	ops, car := s.operator("olga"), s.device("car1", "tcu")
+	ops.stored("v1/ops/config/campaign/c", []byte(campaignDoc("c", 1, "")))
+	ops.subscribe("v1/car1/up/presence/+")
+	car.stored("v1/car1/up/presence/tcu", presence(t, "tcu", protocol.PresenceOnline))
+	said := func(want protocol.PresenceState) {
+		t.Helper()
+		var p protocol.Presence
+		if m := ops.next(patience); document.Unmarshal(m.Payload, &p) != nil || p.State != want {
+			t.Fatalf("got %+v on %s, want %s", p, m.Topic, want)
+		}
+	}
+	said(protocol.PresenceOnline)
+	if code := s.ask(http.MethodDelete, "/v1/vehicles/car1?confirm=car1", nil); code != 200 {
+		t.Fatalf("got %d, want 200", code)
+	}
+	said(protocol.PresenceLost)
+	late := s.operator("otto")
+	late.subscribe("v1/car1/up/presence/+")
+	late.subscribe("v1/ops/config/campaign/c/result")
+	if m := late.next(patience); m.Topic != "v1/ops/config/campaign/c/result" {
+		t.Errorf("got a message on %s, want none of the deleted vehicle", m.Topic)
+	}
+}
+
 // TestDeleteVehicle: a deleted vehicle is nowhere but in the lake, also after a restart, and may begin anew.
 func TestDeleteVehicle(t *testing.T) {
 	cfg := config(t.TempDir())

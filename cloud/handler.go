@@ -145,7 +145,9 @@ func (h handler) operate(p broker.Publish) byte {
 func (h handler) Presence(p broker.Publish, said protocol.Presence) {
 	vid := p.Client.Vehicle
 	known := state.Presence{Presence: said, Since: time.Now().UTC(), Said: p.Payload}
-	h.states.SetPresence(vid, known)
+	if _, ok := h.registry.Vehicle(vid); ok { // else it was deleted, and this is its end
+		h.states.SetPresence(vid, known)
+	}
 	h.live.PublishPresence(string(vid), api.PresenceEvent{Time: known.Since, Device: string(said.Device), Presence: string(said.State)})
 	m := forward(p)
 	m.Retain = true

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"telltale.dev/cloud/broker"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/update"
 )
@@ -49,19 +50,11 @@ func (c *Cloud) counters() []figure {
 	updates := func(pick func(update.Stats) uint64) func() float64 {
 		return func() float64 { return float64(pick(c.updates.Stats())) }
 	}
-	return []figure{
+	return append(c.brokerCounters(), []figure{
 		{"gate", "refused", "Connections closed at once: no place, and no stranger who could give way.", func() float64 { return float64(c.gateStats().Refused) }},
 		{"gate", "shed", "Connections of strangers, or idle ones, that gave way to newcomers.", func() float64 { return float64(c.gateStats().Shed) }},
 		{"gate", "slow", "Connections of strangers whose time was over.", func() float64 { return float64(c.gateStats().Slow) }},
 		{"gate", "accept_errors", "Passing errors of accepting, such as no file descriptor left.", func() float64 { return float64(c.gateStats().AcceptErrors) }},
-		{"broker", "publishes", "Publishes handed on for storing.", func() float64 { return float64(c.broker.Stats().Publishes) }},
-		{"broker", "refused", "Publishes answered with a reason code from 0x80 on.", func() (sum float64) {
-			for _, n := range c.broker.Stats().Refused {
-				sum += float64(n)
-			}
-			return sum
-		}},
-		{"broker", "delivered", "Messages handed to connections.", func() float64 { return float64(c.broker.Stats().Delivered) }},
 		{"ingest", "stored", "Messages on disk before their PUBACK.", front(func(s ingest.FrontStats) uint64 { return s.Stored })},
 		{"ingest", "stored_bytes", "Their payload bytes.", front(func(s ingest.FrontStats) uint64 { return s.Bytes })},
 		{"ingest", "over_quota", "Messages refused with 0x97: a vehicle sent too much.", front(func(s ingest.FrontStats) uint64 { return s.OverQuota })},
@@ -92,7 +85,7 @@ func (c *Cloud) counters() []figure {
 		{"update", "downloads_refused", "Downloads refused.", updates(func(s update.Stats) uint64 { return s.RefusedDownloads })},
 		{"update", "download_bytes", "Bytes of update files sent.", updates(func(s update.Stats) uint64 { return s.Bytes })},
 		{"live", "dropped", "Samples and other live events that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) }},
-	}
+	}...)
 }
 
 // consumed sums up over the lanes and their consumers.
@@ -104,6 +97,25 @@ func (c *Cloud) consumed(pick func(ingest.ConsumerStats) uint64) func() float64 
 			}
 		}
 		return sum
+	}
+}
+
+func (c *Cloud) brokerCounters() []figure {
+	refusals := func(byCode func(broker.Stats) map[byte]uint64) func() float64 {
+		return func() (sum float64) {
+			for code, n := range byCode(c.broker.Stats()) {
+				if code >= 0x80 {
+					sum += float64(n)
+				}
+			}
+			return sum
+		}
+	}
+	return []figure{
+		{"broker", "publishes", "Publishes handed on for storing.", func() float64 { return float64(c.broker.Stats().Publishes) }},
+		{"broker", "refused", "Publishes answered with a reason code from 0x80 on.", refusals(func(s broker.Stats) map[byte]uint64 { return s.Refused })},
+		{"broker", "delivered", "Messages handed to connections.", func() float64 { return float64(c.broker.Stats().Delivered) }},
+		{"broker", "declined", "Those that the client answered with a reason code from 0x80 on.", refusals(func(s broker.Stats) map[byte]uint64 { return s.Acknowledged })},
 	}
 }
 

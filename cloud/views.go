@@ -102,7 +102,7 @@ func (v views) DeleteVehicle(ctx context.Context, vid string) (bool, error) {
 		return true, err
 	}
 	known := err == nil
-	v.broker.Disconnect(id, "", ingest.CodeNotAuthorized)
+	v.broker.Forget(id, ingest.CodeNotAuthorized)
 	v.campaigns.Forget(id)
 	return known, errors.Join(v.states.Remove(ctx, v.snapshots, id), v.updates.Forget(ctx, id), v.campaigns.Save(ctx))
 }

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"crypto/tls"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -121,6 +122,37 @@ func TestRevokeLeavesWhatOthersCover(t *testing.T) {
 	r, _ = device.join(nil)
 	r.acknowledge(r.message().PacketID)
 	f.is(broker.Settlement{Outcome: broker.Acknowledged, Sent: true})
+}
+
+// TestForget: nothing of a vehicle's sessions is left, with a connection or without; other vehicles keep theirs.
+func TestForget(t *testing.T) {
+	s := start(t, &cloud{presences: make(chan presenceCall, 10)}, nil)
+	device := newReceiver(s)
+	online := device.subscribed(nil)
+	ivi := s.ca.client("urn:dev:v:ivi")
+	offline, _ := s.join(ivi, connectPacket("ivi", resumable(nil)))
+	offline.subscribe(paho.SubOptions{Topic: "v1/v/down/config/+", QoS: 1})
+	_ = offline.NetConn().Close()
+	other := s.device("w", "d")
+	eventually(t, "away", func() bool { return s.Stats().Connections == 2 })
+	f := send(s, numbered(1))
+	online.message()
+	s.Forget("v", 0x87)
+	f.is(broker.Settlement{Outcome: broker.SessionEnded, Sent: true})
+	if got := online.closed(); got != 0x87 {
+		t.Errorf("disconnect: got %#x, want 0x87", got)
+	}
+	eventually(t, "gone", func() bool {
+		got := s.Stats()
+		return got.Sessions == 1 && got.Queued == 0 && got.Waking == 0 && got.CutSessions == 0 && s.Subscriptions() == 0
+	})
+	for name, config := range map[string]*tls.Config{"d": device.config, "ivi": ivi} {
+		if _, ack := s.join(config, connectPacket(name, resumable(nil))); ack.SessionPresent {
+			t.Errorf("%s: session present: got true", name)
+		}
+	}
+	s.Forget("", 0x87)
+	other.alive()
 }
 
 // TestRevokeWhileRetainedMessagesAreAsked: they are not delivered, and what was held back for them neither.

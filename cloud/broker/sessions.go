@@ -190,10 +190,36 @@ func (b *Broker) endSessions() {
 // cut ends a session whose queue has overflowed: its client, when it comes back,
 // sees by session present 0 that messages are lost.
 func (b *Broker) cut(s *session) {
+	if b.discard(s, codeQuota) {
+		b.counters.cutSessions.Add(1)
+		b.log.Warn("a session was cut, its queue is full", "connection", s.client.Connection)
+	}
+}
+
+// Forget ends the sessions of a vehicle's devices, whether they are connected or not, with a DISCONNECT
+// of the given reason code (0x80 and above) to those that are. Their subscriptions and what was queued for
+// them are gone; wills count as after any lost connection.
+func (b *Broker) Forget(vehicle protocol.VehicleID, code byte) {
+	var found []*session
+	b.mu.Lock()
+	for _, s := range b.sessions {
+		if s.client.Vehicle == vehicle && vehicle != "" {
+			found = append(found, s)
+		}
+	}
+	b.mu.Unlock()
+	for _, s := range found {
+		b.discard(s, code)
+	}
+	b.Disconnect(vehicle, "", code) // whoever has no session yet
+}
+
+// discard ends a session before its time, unless it has ended.
+func (b *Broker) discard(s *session, code byte) bool {
 	b.mu.Lock()
 	if b.sessions[s.key] != s {
 		b.mu.Unlock()
-		return
+		return false
 	}
 	b.drop(s)
 	if s.attached {
@@ -203,13 +229,12 @@ func (b *Broker) cut(s *session) {
 	s.expireAt = time.Now()
 	s.willAt = s.expireAt
 	b.mu.Unlock()
-	b.counters.cutSessions.Add(1)
-	b.log.Warn("a session was cut, its queue is full", "connection", s.client.Connection)
 	b.schedule.clear(s)
-	b.endSession(s, codeQuota)
+	b.endSession(s, code)
 	if !attached {
 		b.due(s, time.Now())
 	}
+	return true
 }
 
 // setExpiry changes the session expiry at DISCONNECT; from zero it stays zero.
