@@ -43,7 +43,7 @@ test: tools ## everything that needs no kernel CAN and no TPM; says which tests 
 ARCH     ?= arm64
 VMTESTS  := ./hal/... ./agent/frames ./agent/check
 ifeq ($(ARCH),arm)
-VMTESTS  += ./protocol/... ./agent/buffer ./agent/campaign ./agent/batch
+VMTESTS  += ./protocol/... ./agent/buffer ./agent/campaign ./agent/signals ./agent/collect ./agent/batch
 endif
 
 test-vm: SHELL := /bin/bash

@@ -18,6 +18,7 @@ import (
 	"telltale.dev/agent/batch"
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/agent/config"
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/link"
@@ -32,7 +33,6 @@ import (
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
-	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
 	"telltale.dev/protocol/topics"
 	"telltale.dev/protocol/updates"
@@ -85,17 +85,18 @@ type Agent struct {
 	boot   protocol.BootID
 	buffer *buffer.Buffer
 
-	frames   *frames.Reader
-	signals  *signals.Decoder
-	campaign *campaign.Collector
-	batch    *batch.Sealer
-	config   *config.Keeper
-	outbox   *outbox.Outbox
-	link     *link.Link
-	power    *power.Keeper
-	network  *network.Watch
-	update   *update.Updater
-	storage  *storage.Teller
+	frames     *frames.Reader
+	signals    *signals.Decoder
+	collect    *collect.Collector
+	batch      *batch.Sealer
+	config     *config.Keeper
+	collecting *collecting
+	outbox     *outbox.Outbox
+	link       *link.Link
+	power      *power.Keeper
+	network    *network.Watch
+	update     *update.Updater
+	storage    *storage.Teller
 }
 
 // New opens the data folder and joins the stages. The boot id is drawn here.
@@ -125,19 +126,15 @@ func New(cfg Config) (*Agent, error) {
 // join makes the stages, upstream first.
 func (a *Agent) join(schemas *config.Schemas) (err error) {
 	cfg := a.cfg
-	names := make([]string, len(cfg.Inputs))
-	for i, in := range cfg.Inputs {
-		names[i] = in.Name
-	}
+	catalogue := cfg.Plan.Catalogue()
 	a.frames = frames.New(frames.Config{Inputs: cfg.Inputs, Log: cfg.Log})
-	a.signals = signals.New(cfg.Plan, names, a.frames.Release)
-	a.campaign = campaign.New(campaign.Config{
-		Catalogue: cfg.Plan.Catalogue(), Save: a.saver(schemas), Release: a.signals.Release, Interest: a.narrow, Log: cfg.Log,
-	})
+	a.signals = signals.New(cfg.Plan, catalogue, a.inputs(), a.frames.Release)
+	a.collect = collect.New(collect.Config{Save: a.saver(schemas), Release: a.signals.Release, Log: cfg.Log})
+	a.collecting = &collecting{a: a, save: a.saver(schemas), plan: cfg.Plan, catalogue: catalogue}
 	a.batch = batch.New(batch.Config{
 		Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Store: a.buffer,
 		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk,
-		Release: a.campaign.Release, TimeQuality: timeQuality(cfg.Clock), Log: cfg.Log,
+		Release: a.collect.Release, TimeQuality: timeQuality(cfg.Clock), Log: cfg.Log,
 	})
 	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Line: line{a}})
 	if len(cfg.Default) == 0 {
@@ -145,7 +142,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	}
 	a.config, err = config.Open(config.Config{
 		Dir: cfg.Data, Device: cfg.Device, Default: cfg.Default,
-		Campaigns: a.campaign, Outbox: a.outbox, UnknownSignal: campaign.ErrUnknownSignal, Replace: a.replace, Log: cfg.Log,
+		Campaigns: a.collecting, Outbox: a.outbox, UnknownSignal: campaign.ErrUnknownSignal, Replace: a.replace, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -233,20 +230,6 @@ func (a *Agent) firmware() update.Config {
 	return c
 }
 
-// narrow lets the drivers keep away what no campaign wants. Inputs are in the order of the plan's buses.
-func (a *Agent) narrow(wanted []bool) {
-	for i, wanted := range signals.Interests(a.cfg.Plan, wanted) {
-		switch {
-		case wanted.Everything:
-			a.frames.SetFilters(i, nil)
-		case wanted.Filters == nil:
-			a.frames.SetFilters(i, []can.Filter{})
-		default:
-			a.frames.SetFilters(i, wanted.Filters)
-		}
-	}
-}
-
 // Run works until ctx ends, or until the ignition is off and that is to end it: then it
 // returns power.ErrStop; or until an update needs a restart of the machine: then
 // update.ErrRestart. It seals what is open, gives the link Drain
@@ -256,15 +239,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop()
 	fromBus := make(chan *frames.Block, framesQueue)
 	decoded := make(chan *signals.Block, rowsQueue)
-	wanted := make(chan *campaign.Block, rowsQueue)
+	wanted := make(chan *collect.Block, rowsQueue)
 
 	// Each stage reads until the one before it has closed its channel, so that
 	// nothing is lost on the way when ctx ends.
 	var pipeline errgroup.Group
-	pipeline.Go(func() error { return a.frames.Run(ctx, fromBus) })                // bus → frames
-	pipeline.Go(func() error { a.signals.Run(fromBus, decoded); return nil })      // frames → rows
-	pipeline.Go(func() error { a.campaign.Run(ctx, decoded, wanted); return nil }) // rows → what campaigns want
-	pipeline.Go(func() error { return a.batch.Run(ctx, wanted) })                  // → numbered batches on disk
+	pipeline.Go(func() error { return a.frames.Run(ctx, fromBus) })               // bus → frames
+	pipeline.Go(func() error { a.signals.Run(fromBus, decoded); return nil })     // frames → rows
+	pipeline.Go(func() error { a.collect.Run(ctx, decoded, wanted); return nil }) // rows → what campaigns want
+	pipeline.Go(func() error { return a.batch.Run(ctx, wanted) })                 // → numbered batches on disk
 
 	online, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()

@@ -14,6 +14,7 @@ import (
 	"telltale.dev/agent/batch"
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
@@ -113,16 +114,17 @@ func BenchmarkPipeline(b *testing.B) {
 	list := blocks(b, "rav4.log.zst", buses)
 	log := slog.New(slog.DiscardHandler)
 	free := make(chan *frames.Block, framesQueue)
-	decoder := signals.New(p, buses, func(f *frames.Block) { free <- f })
-	collector := campaign.New(campaign.Config{Catalogue: p.Catalogue(), Log: log, Release: decoder.Release,
+	catalogue := p.Catalogue()
+	decoder := signals.New(p, catalogue, buses, func(f *frames.Block) { free <- f })
+	collector := collect.New(collect.Config{Log: log, Release: decoder.Release,
 		Save: func(protocol.SchemaHash, []byte) error { return nil }})
-	apply, err := collector.Prepare([]campaigns.Campaign{campaigns.Everything()})
+	program, err := campaign.Compile(catalogue, []campaigns.Campaign{campaigns.Everything()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	apply()
+	collector.Load(program)
 	sealer := batch.New(batch.Config{Vehicle: "car", Device: "tcu", Store: discard{}, Log: log, Release: collector.Release})
-	fromBus, decoded, wanted := make(chan *frames.Block, framesQueue), make(chan *signals.Block, rowsQueue), make(chan *campaign.Block, rowsQueue)
+	fromBus, decoded, wanted := make(chan *frames.Block, framesQueue), make(chan *signals.Block, rowsQueue), make(chan *collect.Block, rowsQueue)
 	ended := make(chan error)
 	go decoder.Run(fromBus, decoded)
 	go collector.Run(b.Context(), decoded, wanted)

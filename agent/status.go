@@ -40,7 +40,7 @@ type Status struct {
 
 // Status may be called from any goroutine.
 func (a *Agent) Status() Status {
-	collected, made, waiting, sent := a.campaign.Stats(), a.batch.Stats(), a.buffer.Stats(), a.link.Stats()
+	collected, made, waiting, sent := a.collect.Stats(), a.batch.Stats(), a.buffer.Stats(), a.link.Stats()
 	supply := a.power.Status()
 	way, limit := a.network.Status()
 	return Status{

@@ -14,8 +14,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/campaign"
-	"telltale.dev/agent/signals"
+	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 )
@@ -60,7 +59,7 @@ type Config struct {
 	Store   Store
 	// CommitUrgent and CommitBulk bound what a power cut costs; zero means the defaults.
 	CommitUrgent, CommitBulk time.Duration
-	Release                  func(*campaign.Block)
+	Release                  func(*collect.Block)
 	// TimeQuality says how far the clock that stamps rows can be trusted now; nil: nobody knows.
 	TimeQuality func() codec.TimeQuality
 	Log         *slog.Logger
@@ -73,7 +72,7 @@ type Stats struct {
 	Failures  uint64 // commits that had to be tried again
 	Refused   uint64 // rows with impossible times, left out
 	Discarded uint64 // samples of batches that could not be written at all
-	Seen      signals.Account
+	Seen      collect.Account
 }
 
 // Sealer makes batches.
@@ -87,22 +86,22 @@ type Sealer struct {
 	ended chan struct{}   // closed when Run returns
 
 	// Owned by Run.
-	rules   []*campaign.Rule
-	open    []*open // one for each rule, then those of rules that are gone
-	account signals.Account
-	cut     signals.Account // as of the last commit that covered every open batch
-	covered int64           // source time of that, µs
-	sealed  uint64          // samples in sealed batches
-	bytes   uint64          // payload bytes of sealed batches
-	next    uint64          // sequence of the next new batch
-	drops   uint64          // dropped frames already declared in a batch
-	now     int64           // source time, µs
-	payload []byte          // of the commit under way
+	captures []*collect.Capture
+	open     []*open // one for each capture, then those of captures that are closed
+	account  collect.Account
+	cut      collect.Account // as of the last commit that covered every open batch
+	covered  int64           // source time of that, µs
+	sealed   uint64          // samples in sealed batches
+	bytes    uint64          // payload bytes of sealed batches
+	next     uint64          // sequence of the next new batch
+	drops    uint64          // dropped frames already declared in a batch
+	now      int64           // source time, µs
+	payload  []byte          // of the commit under way
 }
 
-// open is a rule's batch under way.
+// open is a capture's batch under way.
 type open struct {
-	rule      *campaign.Rule
+	capture   *collect.Capture
 	enc       *codec.Encoder
 	topic     string
 	interval  int64             // the longest that a sample may wait for a commit, µs
@@ -133,7 +132,7 @@ func (s *Sealer) Stats() Stats {
 	return Stats{
 		Batches: s.stats.batches.Load(), Samples: s.stats.samples.Load(), Failures: s.stats.failures.Load(),
 		Refused: s.stats.refused.Load(), Discarded: s.stats.discarded.Load(),
-		Seen: signals.Account{
+		Seen: collect.Account{
 			Received: s.seen.received.Load(), Dropped: s.seen.dropped.Load(),
 			Decoded: s.seen.decoded.Load(), Unknown: s.seen.unknown.Load(),
 		},
@@ -143,7 +142,7 @@ func (s *Sealer) Stats() Stats {
 // Run seals until in is closed; what is open then is sealed too. When the disk
 // refuses, it tries again until ctx ends: the pipeline stands still and the
 // drivers count what they drop. It always reads in to its end.
-func (s *Sealer) Run(ctx context.Context, in <-chan *campaign.Block) error {
+func (s *Sealer) Run(ctx context.Context, in <-chan *collect.Block) error {
 	defer close(s.ended)
 	step := min(s.cfg.CommitUrgent, s.cfg.CommitBulk)
 	silent, idle := time.Duration(0), time.NewTimer(step)
@@ -182,15 +181,15 @@ func (s *Sealer) Run(ctx context.Context, in <-chan *campaign.Block) error {
 }
 
 // Add puts the rows of b into their open batches and commits what is due.
-func (s *Sealer) Add(ctx context.Context, b *campaign.Block) error {
-	s.adopt(b.Rules)
+func (s *Sealer) Add(ctx context.Context, b *collect.Block) error {
+	s.adopt(b.Captures)
 	for i := range b.Rows {
 		row := &b.Rows[i]
 		if row.Time < 0 || row.Time >= maxRowTime {
 			s.refuse()
 			continue
 		}
-		o := s.open[row.Rule]
+		o := s.open[row.Capture]
 		if o.enc.Samples() == o.committed {
 			o.due = row.Time + o.interval
 		}
@@ -229,7 +228,7 @@ func apart(t, u int64) bool { return max(t-u, u-t) > farApart }
 // full says whether a batch must be closed. A clock that was set back closes it too, and one that was set far.
 func (s *Sealer) full(o *open) bool {
 	age := s.now - o.enc.First()
-	return o.far || age < -clockSlack || age >= o.rule.Age.Microseconds() || o.enc.Size() >= o.rule.Bytes ||
+	return o.far || age < -clockSlack || age >= o.capture.Age.Microseconds() || o.enc.Size() >= o.capture.Bytes ||
 		o.enc.Rows() >= maxRows || o.cells >= maxCells
 }
 

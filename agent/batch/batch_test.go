@@ -17,8 +17,7 @@ import (
 
 	"telltale.dev/agent/batch"
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/campaign"
-	"telltale.dev/agent/signals"
+	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
@@ -33,8 +32,8 @@ const second = int64(1_000_000)
 // start is when the tests' rows begin, in µs.
 const start = int64(1_700_000_000_000_000)
 
-// ruleOf makes a rule with one group of the given width.
-func ruleOf(id string, width int, class protocol.Priority, age time.Duration) *campaign.Rule {
+// captureOf makes a rule with one group of the given width.
+func captureOf(id string, width int, class protocol.Priority, age time.Duration) *collect.Capture {
 	s := &codec.Schema{Version: 1, Campaign: "c", Rule: id, Tick: 1000, Mode: protocol.ModeAll, Groups: [][]uint32{nil}}
 	for i := range width {
 		s.Signals = append(s.Signals, codec.Signal{Name: "s", Message: "M", Bus: "can0", CAN: &signal.Bits{Start: i, Length: 1}, Scale: "1", Offset: "0"})
@@ -44,7 +43,7 @@ func ruleOf(id string, width int, class protocol.Priority, age time.Duration) *c
 	if err != nil {
 		panic(err)
 	}
-	return &campaign.Rule{Campaign: "c", ID: id, Class: class, Age: age, Bytes: campaigns.MaxBatch, Schema: s, Hash: hash}
+	return &collect.Capture{Campaign: "c", Rule: id, Class: class, Age: age, Bytes: campaigns.MaxBatch, Schema: s, Hash: hash}
 }
 
 // store keeps what is committed, in memory.
@@ -92,15 +91,15 @@ func (s *store) samples() (n uint64) {
 }
 
 func sealerOn(s batch.Store) *batch.Sealer {
-	return batch.New(batch.Config{Vehicle: "car", Device: "tcu", Boot: protocol.BootID{1}, Store: s, Release: func(*campaign.Block) {}, Log: slog.New(slog.DiscardHandler)})
+	return batch.New(batch.Config{Vehicle: "car", Device: "tcu", Boot: protocol.BootID{1}, Store: s, Release: func(*collect.Block) {}, Log: slog.New(slog.DiscardHandler)})
 }
 
-// blockOf makes a block with one row of each of the given rules at time t, as of now.
-func blockOf(rules []*campaign.Rule, received uint64, now int64, which ...int) *campaign.Block {
-	b := &campaign.Block{Rules: rules, Now: now, Account: signals.Account{Received: received, Decoded: received, Seen: []uint64{received}}}
+// blockOf makes a block with one row of each of the given captures at time t, as of now.
+func blockOf(captures []*collect.Capture, received uint64, now int64, which ...int) *collect.Block {
+	b := &collect.Block{Captures: captures, Now: now, Account: collect.Account{Received: received, Decoded: received, Seen: []uint64{received}}}
 	for _, k := range which {
-		width := len(rules[k].Schema.Signals)
-		b.Rows = append(b.Rows, campaign.Row{Rule: int32(k), Time: now, Offset: int32(len(b.Raw)), Count: int32(width), Bits: -1})
+		width := len(captures[k].Schema.Signals)
+		b.Rows = append(b.Rows, collect.Row{Capture: int32(k), Time: now, Offset: int32(len(b.Raw)), Count: int32(width), Bits: -1})
 		for i := range width {
 			b.Raw = append(b.Raw, now/1000+int64(i))
 		}
@@ -108,7 +107,7 @@ func blockOf(rules []*campaign.Rule, received uint64, now int64, which ...int) *
 	return b
 }
 
-func add(t *testing.T, s *batch.Sealer, b *campaign.Block) {
+func add(t *testing.T, s *batch.Sealer, b *collect.Block) {
 	t.Helper()
 	if err := s.Add(t.Context(), b); err != nil {
 		t.Fatal(err)
@@ -118,14 +117,14 @@ func add(t *testing.T, s *batch.Sealer, b *campaign.Block) {
 // TestCommitIntervals: at no time has a row waited longer than its interval
 // (and one block), and an account that covers everything is not far behind.
 func TestCommitIntervals(t *testing.T) {
-	rules := []*campaign.Rule{
-		ruleOf("bulk", 1, protocol.CS1, time.Minute), ruleOf("late-bulk", 2, protocol.CS2, time.Minute),
-		ruleOf("urgent", 3, protocol.CS5, time.Hour), ruleOf("odd", 4, protocol.CS0, 7*time.Second),
+	captures := []*collect.Capture{
+		captureOf("bulk", 1, protocol.CS1, time.Minute), captureOf("late-bulk", 2, protocol.CS2, time.Minute),
+		captureOf("urgent", 3, protocol.CS5, time.Hour), captureOf("odd", 4, protocol.CS0, 7*time.Second),
 	}
 	st := &store{}
 	s := sealerOn(st)
 	const step = second / 10
-	given := make([][]int64, len(rules)) // times of the rows of each rule
+	given := make([][]int64, len(captures)) // times of the rows of each rule
 	for i := range int64(3000) {
 		now := start + i*step
 		which := []int{0, 2}
@@ -138,8 +137,8 @@ func TestCommitIntervals(t *testing.T) {
 		for _, k := range which {
 			given[k] = append(given[k], now)
 		}
-		add(t, s, blockOf(rules, uint64(i+1), now, which...))
-		for k, r := range rules {
+		add(t, s, blockOf(captures, uint64(i+1), now, which...))
+		for k, r := range captures {
 			have := 0
 			for _, list := range [][]buffer.Record{st.sealed, slices.Collect(mapsValues(st.open))} {
 				for _, rec := range list {
@@ -153,7 +152,7 @@ func TestCommitIntervals(t *testing.T) {
 				limit = batch.CommitUrgent
 			}
 			if have < len(given[k]) && now-given[k][have] > limit.Microseconds() {
-				t.Fatalf("%s: a row waited %v for its commit", r.ID, time.Duration(now-given[k][have])*time.Microsecond)
+				t.Fatalf("%s: a row waited %v for its commit", r.Rule, time.Duration(now-given[k][have])*time.Microsecond)
 			}
 		}
 		if behind := uint64(i+1) - st.progress.Received; behind > 161 { // 15 s, and up to 1 s to the next commit
@@ -182,65 +181,65 @@ func mapsValues(m map[uint64]buffer.Record) func(func(buffer.Record) bool) {
 func TestClosing(t *testing.T) {
 	tests := []struct {
 		name string
-		run  func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule)
+		run  func(t *testing.T, s *batch.Sealer, captures []*collect.Capture)
 		want []uint32 // samples of the sealed batches
 	}{
-		{"age", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
+		{"age", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
 			for i := range int64(25) {
-				add(t, s, blockOf(rules, 1, start+i*second, 0))
+				add(t, s, blockOf(captures, 1, start+i*second, 0))
 			}
 		}, []uint32{11, 11}},
-		{"age, though nobody wants the frames that come", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			add(t, s, blockOf(rules, 1, start, 0))
-			add(t, s, blockOf(rules, 2, start+10*second))
+		{"age, though nobody wants the frames that come", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			add(t, s, blockOf(captures, 1, start, 0))
+			add(t, s, blockOf(captures, 2, start+10*second))
 		}, []uint32{1}},
-		{"clock set back", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			add(t, s, blockOf(rules, 1, start, 0))
-			add(t, s, blockOf(rules, 2, start-second/2, 0)) // another bus
-			add(t, s, blockOf(rules, 3, start-3600*second, 0))
-			add(t, s, blockOf(rules, 4, start-3600*second, 0))
+		{"clock set back", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			add(t, s, blockOf(captures, 1, start, 0))
+			add(t, s, blockOf(captures, 2, start-second/2, 0)) // another bus
+			add(t, s, blockOf(captures, 3, start-3600*second, 0))
+			add(t, s, blockOf(captures, 4, start-3600*second, 0))
 		}, []uint32{3}},
-		{"clock set forward by years", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			add(t, s, blockOf(rules, 1, 0, 0))
-			add(t, s, blockOf(rules, 2, start, 0))
-			add(t, s, blockOf(rules, 3, start+second, 0))
+		{"clock set forward by years", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			add(t, s, blockOf(captures, 1, 0, 0))
+			add(t, s, blockOf(captures, 2, start, 0))
+			add(t, s, blockOf(captures, 3, start+second, 0))
 		}, []uint32{1, 1}},
-		{"clock set by years and back between two frames", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			b := blockOf(rules, 7, start, 0)
+		{"clock set by years and back between two frames", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			b := blockOf(captures, 7, start, 0)
 			for i, at := range []int64{start + second, second, 2 * second, start + 3*second, 3 * second, 2 * start} {
-				b.Rows = append(b.Rows, campaign.Row{Time: at, Offset: int32(len(b.Raw)), Count: 1, Bits: -1})
+				b.Rows = append(b.Rows, collect.Row{Time: at, Offset: int32(len(b.Raw)), Count: 1, Bits: -1})
 				b.Raw = append(b.Raw, int64(i))
 			}
 			add(t, s, b)
 		}, []uint32{3, 3, 1}},
-		{"rule gone", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			add(t, s, blockOf(rules, 1, start, 0))
+		{"rule gone", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			add(t, s, blockOf(captures, 1, start, 0))
 			add(t, s, blockOf(nil, 2, start+second))
 		}, []uint32{1}},
-		{"rule replaced and back", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			other := []*campaign.Rule{ruleOf("other", 2, protocol.CS1, 10*time.Second), rules[0]}
-			add(t, s, blockOf(rules, 1, start, 0))
+		{"rule replaced and back", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			other := []*collect.Capture{captureOf("other", 2, protocol.CS1, 10*time.Second), captures[0]}
+			add(t, s, blockOf(captures, 1, start, 0))
 			add(t, s, blockOf(other, 2, start, 0, 1))
-			add(t, s, blockOf(rules, 3, start, 0))
-			add(t, s, blockOf(rules, 3, start+10*second, 0))
+			add(t, s, blockOf(captures, 3, start, 0))
+			add(t, s, blockOf(captures, 3, start+10*second, 0))
 		}, []uint32{2, 4}},
-		{"impossible times", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			add(t, s, blockOf(rules, 1, math.MaxInt64, 0))
-			add(t, s, blockOf(rules, 1, math.MinInt64, 0))
-			add(t, s, blockOf(rules, 1, -1, 0))
-			add(t, s, blockOf(rules, 1, time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), 0))
-			add(t, s, blockOf(rules, 1, start, 0))
-			add(t, s, blockOf(rules, 1, start+10*second, 0))
+		{"impossible times", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			add(t, s, blockOf(captures, 1, math.MaxInt64, 0))
+			add(t, s, blockOf(captures, 1, math.MinInt64, 0))
+			add(t, s, blockOf(captures, 1, -1, 0))
+			add(t, s, blockOf(captures, 1, time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), 0))
+			add(t, s, blockOf(captures, 1, start, 0))
+			add(t, s, blockOf(captures, 1, start+10*second, 0))
 			if got := s.Stats().Refused; got != 4 {
 				t.Errorf("got %d refused rows, want 4", got)
 			}
 		}, []uint32{2}},
-		{"too many rows, which are more at one time than a batch may claim", func(t *testing.T, s *batch.Sealer, rules []*campaign.Rule) {
-			hour := []*campaign.Rule{ruleOf("hour", 1, protocol.CS1, time.Hour)}
+		{"too many rows, which are more at one time than a batch may claim", func(t *testing.T, s *batch.Sealer, captures []*collect.Capture) {
+			hour := []*collect.Capture{captureOf("hour", 1, protocol.CS1, time.Hour)}
 			for range 1 << 18 / 256 {
-				b := &campaign.Block{Rules: hour, Now: start, Raw: []int64{1}}
+				b := &collect.Block{Captures: hour, Now: start, Raw: []int64{1}}
 				for range 256 {
-					b.Rows = append(b.Rows, campaign.Row{Time: start, Count: 1, Bits: -1})
+					b.Rows = append(b.Rows, collect.Row{Time: start, Count: 1, Bits: -1})
 				}
 				add(t, s, b)
 			}
@@ -249,7 +248,7 @@ func TestClosing(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			st := &store{}
-			test.run(t, sealerOn(st), []*campaign.Rule{ruleOf("all", 1, protocol.CS1, 10*time.Second)})
+			test.run(t, sealerOn(st), []*collect.Capture{captureOf("all", 1, protocol.CS1, 10*time.Second)})
 			var got []uint32
 			for i, r := range st.sealed {
 				got = append(got, r.Samples)
@@ -267,14 +266,14 @@ func TestClosing(t *testing.T) {
 // TestDeclarations: what was lost is declared once, by sealed batches, also
 // when checkpoints come in between and when there is much of it.
 func TestDeclarations(t *testing.T) {
-	rules := []*campaign.Rule{ruleOf("urgent", 1, protocol.CS5, 5*time.Second)}
+	captures := []*collect.Capture{captureOf("urgent", 1, protocol.CS5, 5*time.Second)}
 	st := &store{}
 	for i := range uint64(600) {
 		st.pending = append(st.pending, protocol.SeqRange{Boot: protocol.BootID{9}, From: 2*i + 1, To: 2*i + 1})
 	}
 	s := sealerOn(st)
 	for i := range int64(40) {
-		b := blockOf(rules, uint64(i), start+i*second, 0)
+		b := blockOf(captures, uint64(i), start+i*second, 0)
 		b.Account.Dropped = uint64(i / 3)
 		add(t, s, b)
 	}
@@ -301,14 +300,14 @@ func TestDeclarations(t *testing.T) {
 // TestSplit: a batch that becomes too large for a message is sealed as several, without a gap.
 func TestSplit(t *testing.T) {
 	const width = 700
-	rule := ruleOf("noise", width, protocol.CS1, 20*time.Second)
-	rules := []*campaign.Rule{rule}
+	rule := captureOf("noise", width, protocol.CS1, 20*time.Second)
+	captures := []*collect.Capture{rule}
 	st := &store{}
 	s := sealerOn(st)
 	random := rand.New(rand.NewPCG(5, 6))
 	want := map[int64][]int64{}
 	row := func(now int64, value func(i int) int64) {
-		b := &campaign.Block{Rules: rules, Now: now, Rows: []campaign.Row{{Time: now, Count: width, Bits: -1}}}
+		b := &collect.Block{Captures: captures, Now: now, Rows: []collect.Row{{Time: now, Count: width, Bits: -1}}}
 		for i := range width {
 			b.Raw = append(b.Raw, value(i))
 		}
@@ -364,7 +363,7 @@ func TestSplit(t *testing.T) {
 
 // TestSplitOfChanges: the same of a rule that keeps changes, whose rows may have all their signals or some.
 func TestSplitOfChanges(t *testing.T) {
-	rule := ruleOf("changes", 2, protocol.CS1, time.Hour)
+	rule := captureOf("changes", 2, protocol.CS1, time.Hour)
 	rule.Schema.Mode = protocol.ModeOnChange
 	_, hash, err := rule.Schema.Encode()
 	if err != nil {
@@ -374,9 +373,9 @@ func TestSplitOfChanges(t *testing.T) {
 	for _, bits := range []uint64{3, 1} { // of the row behind the jump of the clock
 		st := &store{}
 		s := sealerOn(st)
-		add(t, s, &campaign.Block{
-			Rules: []*campaign.Rule{rule}, Now: start, Raw: []int64{1, 0, 0, 1}, Present: []uint64{3, bits},
-			Rows: []campaign.Row{{Time: second, Count: 2, Bits: 0}, {Time: start, Offset: 2, Count: 2, Bits: 1}},
+		add(t, s, &collect.Block{
+			Captures: []*collect.Capture{rule}, Now: start, Raw: []int64{1, 0, 0, 1}, Present: []uint64{3, bits},
+			Rows: []collect.Row{{Time: second, Count: 2, Bits: 0}, {Time: start, Offset: 2, Count: 2, Bits: 1}},
 		})
 		want := uint64(3 + bits/2)
 		if len(st.sealed) != 2 || st.samples() != want || s.Stats().Discarded != 0 {
@@ -387,15 +386,15 @@ func TestSplitOfChanges(t *testing.T) {
 
 // TestSilentBuses: when nothing comes any more, what is there is committed in time and sealed.
 func TestSilentBuses(t *testing.T) {
-	rules := []*campaign.Rule{ruleOf("urgent", 1, protocol.CS5, time.Hour), ruleOf("bulk", 2, protocol.CS1, time.Hour)}
+	captures := []*collect.Capture{captureOf("urgent", 1, protocol.CS5, time.Hour), captureOf("bulk", 2, protocol.CS1, time.Hour)}
 	commits := make(chan [2]int, 10) // sealed, open
 	st := notify{&store{}, commits}
-	s := batch.New(batch.Config{Vehicle: "car", Device: "tcu", Store: st, Release: func(*campaign.Block) {}, Log: slog.New(slog.DiscardHandler),
+	s := batch.New(batch.Config{Vehicle: "car", Device: "tcu", Store: st, Release: func(*collect.Block) {}, Log: slog.New(slog.DiscardHandler),
 		CommitUrgent: 50 * time.Millisecond, CommitBulk: 200 * time.Millisecond})
-	in := make(chan *campaign.Block)
+	in := make(chan *collect.Block)
 	ended := make(chan error)
 	go func() { ended <- s.Run(t.Context(), in) }()
-	in <- blockOf(rules, 1, start, 0, 1)
+	in <- blockOf(captures, 1, start, 0, 1)
 	for _, want := range [][2]int{{0, 1}, {2, 0}} {
 		select {
 		case got := <-commits:
@@ -428,19 +427,19 @@ func (n notify) Commit(sealed, open []buffer.Record, p buffer.Progress) error {
 // TestFullDiskAtShutdown: the stage ends with one clear error, and reads its input to the end.
 func TestFullDiskAtShutdown(t *testing.T) {
 	s := sealerOn(&store{fail: errors.New("no space left on device")})
-	rules := []*campaign.Rule{ruleOf("all", 1, protocol.CS1, time.Second)}
+	captures := []*collect.Capture{captureOf("all", 1, protocol.CS1, time.Second)}
 	ctx, cancel := context.WithCancel(t.Context())
-	in := make(chan *campaign.Block)
+	in := make(chan *collect.Block)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, in) }()
-	in <- blockOf(rules, 1, start, 0)
-	in <- blockOf(rules, 2, start+2*second, 0) // from here on it waits for the disk
+	in <- blockOf(captures, 1, start, 0)
+	in <- blockOf(captures, 2, start+2*second, 0) // from here on it waits for the disk
 	go func() {
 		time.Sleep(50 * time.Millisecond)
 		cancel()
 	}()
 	for range 100 {
-		in <- blockOf(rules, 3, start+3*second, 0)
+		in <- blockOf(captures, 3, start+3*second, 0)
 	}
 	close(in)
 	select {
@@ -474,8 +473,8 @@ func TestAccountWithoutSamples(t *testing.T) {
 func TestRuleReplaced(t *testing.T) {
 	st := &store{}
 	s := sealerOn(st)
-	add(t, s, blockOf([]*campaign.Rule{ruleOf("all", 1, protocol.CS1, time.Minute)}, 1, start, 0))
-	add(t, s, blockOf([]*campaign.Rule{ruleOf("all", 2, protocol.CS1, time.Minute)}, 2, start+1000, 0))
+	add(t, s, blockOf([]*collect.Capture{captureOf("all", 1, protocol.CS1, time.Minute)}, 1, start, 0))
+	add(t, s, blockOf([]*collect.Capture{captureOf("all", 2, protocol.CS1, time.Minute)}, 2, start+1000, 0))
 	if st.progress.Received != 2 || st.progress.Samples != 3 || len(st.sealed) != 1 || len(st.open) != 1 {
 		t.Errorf("got %+v, %d sealed and %d open; want 2 frames with 3 samples, 1 and 1", st.progress, len(st.sealed), len(st.open))
 	}
@@ -491,7 +490,7 @@ func TestPowerCut(t *testing.T) {
 	r := rav4()
 	sealer := sealerOn(b)
 	powered := true
-	p := newPipeline(t, r, func(block *campaign.Block) {
+	p := newPipeline(t, r, func(block *collect.Block) {
 		if powered { // else it would try for ever to write to the closed buffer
 			add(t, sealer, block)
 		}
@@ -535,18 +534,18 @@ func TestPowerCut(t *testing.T) {
 
 // TestPayloadIsOwned: a record's payload is not touched by later records of the same commit.
 func TestPayloadIsOwned(t *testing.T) {
-	var rules []*campaign.Rule
+	var captures []*collect.Capture
 	for i := range 20 {
-		rules = append(rules, ruleOf(string(rune('a'+i)), i+1, protocol.CS1, time.Second))
+		captures = append(captures, captureOf(string(rune('a'+i)), i+1, protocol.CS1, time.Second))
 	}
 	st := &store{}
 	s := sealerOn(st)
-	which := make([]int, len(rules))
+	which := make([]int, len(captures))
 	for i := range which {
 		which[i] = i
 	}
-	add(t, s, blockOf(rules, 1, start, which...))
-	add(t, s, blockOf(rules, 2, start+second))
+	add(t, s, blockOf(captures, 1, start, which...))
+	add(t, s, blockOf(captures, 2, start+second))
 	for i, r := range st.sealed {
 		h, err := codec.ParseHeader(r.Payload)
 		if err != nil {

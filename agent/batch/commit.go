@@ -6,26 +6,26 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/topics"
 )
 
-// adopt makes room for the rules of a block. The batch of a rule that is gone
-// stays in the list, without a rule of its number, until the next commit seals it.
-func (s *Sealer) adopt(rules []*campaign.Rule) {
-	if slices.Equal(s.rules, rules) {
+// adopt makes room for the captures of a block. The batch of a capture that is closed
+// stays in the list, behind those of open captures, until the next commit seals it.
+func (s *Sealer) adopt(captures []*collect.Capture) {
+	if slices.Equal(s.captures, captures) {
 		return
 	}
-	next := make([]*open, 0, len(rules))
-	for _, r := range rules {
-		if i := slices.IndexFunc(s.open, func(o *open) bool { return o.rule == r }); i >= 0 {
+	next := make([]*open, 0, len(captures))
+	for _, r := range captures {
+		if i := slices.IndexFunc(s.open, func(o *open) bool { return o.capture == r }); i >= 0 {
 			next = append(next, s.open[i])
 			continue
 		}
 		topic := topics.Topic{Kind: topics.Telemetry, Vehicle: s.cfg.Vehicle, Campaign: r.Campaign}
-		o := &open{rule: r, enc: codec.NewEncoder(r.Schema, r.Hash.ID()), topic: topic.String(), interval: s.cfg.CommitBulk.Microseconds()}
+		o := &open{capture: r, enc: codec.NewEncoder(r.Schema, r.Hash.ID()), topic: topic.String(), interval: s.cfg.CommitBulk.Microseconds()}
 		if r.Class.Urgent() {
 			o.interval = s.cfg.CommitUrgent.Microseconds()
 		}
@@ -36,7 +36,7 @@ func (s *Sealer) adopt(rules []*campaign.Rule) {
 			next = append(next, o)
 		}
 	}
-	s.rules, s.open = slices.Clone(rules), next
+	s.captures, s.open = slices.Clone(captures), next
 }
 
 // Finish seals every open batch and puts the account on disk, also when there is nothing to seal.
@@ -48,7 +48,7 @@ func (s *Sealer) Finish(ctx context.Context) error {
 	return s.persist(ctx, nil, nil)
 }
 
-// commit seals all batches, or those that are full or whose rule is gone, and
+// commit seals all batches, or those that are full or whose capture is closed, and
 // checkpoints the others that are due.
 func (s *Sealer) commit(ctx context.Context, all bool) error {
 	var closing, lasting []*open
@@ -57,7 +57,7 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 		switch {
 		case o.enc.Rows() == 0:
 			continue
-		case all || i >= len(s.rules) || s.full(o):
+		case all || i >= len(s.captures) || s.full(o):
 			closing = append(closing, o)
 		case o.late(s.now):
 			lasting = append(lasting, o)
@@ -70,7 +70,9 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 		return nil
 	}
 	since := s.now - s.covered
-	gone := len(s.open) > len(s.rules) // what takes its place may have begun with the same block
+	// The batch of a closed capture may hold rows of the same frames as the batches of the others, as when one rule
+	// takes the place of another. Only a commit that covers all of them says how far the frames are on disk.
+	gone := len(s.open) > len(s.captures)
 	overdue := since < 0 || since >= s.cfg.CommitBulk.Microseconds()*3/2 || gone
 	covered := true
 	for _, o := range s.open {
@@ -78,7 +80,8 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 			continue
 		}
 		// Those that would be due soon come along: one commit instead of two,
-		// and mostly one that covers everything. Now and then there must be one.
+		// and mostly one that covers everything. When the last one that covered
+		// everything is long ago, all come along.
 		if overdue || o.due-s.now <= horizon {
 			lasting = append(lasting, o)
 		} else {
@@ -92,7 +95,7 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 	if err := s.persist(ctx, closing, lasting); err != nil {
 		return err
 	}
-	s.open = slices.DeleteFunc(s.open, func(o *open) bool { return !slices.Contains(s.rules, o.rule) })
+	s.open = slices.DeleteFunc(s.open, func(o *open) bool { return !slices.Contains(s.captures, o.capture) })
 	return nil
 }
 
@@ -181,8 +184,8 @@ func (o *open) reset(seq uint64) {
 // record makes the record of a payload.
 func (s *Sealer) record(o *open, h codec.Header, payload []byte, samples int, first, last int64) buffer.Record {
 	return buffer.Record{
-		Topic: o.topic, ContentType: protocol.ContentTelemetry, Priority: o.rule.Class, ID: h.ID,
-		Schema: o.rule.Hash, Purpose: o.rule.Purpose, Samples: uint32(samples), First: first, Last: last,
-		Created: time.Now(), TTL: o.rule.Class.TimeToLive(), Evicted: h.Evicted, Payload: payload,
+		Topic: o.topic, ContentType: protocol.ContentTelemetry, Priority: o.capture.Class, ID: h.ID,
+		Schema: o.capture.Hash, Purpose: o.capture.Purpose, Samples: uint32(samples), First: first, Last: last,
+		Created: time.Now(), TTL: o.capture.Class.TimeToLive(), Evicted: h.Evicted, Payload: payload,
 	}
 }

@@ -31,7 +31,7 @@ func (s *Sealer) compose(closing, lasting []*open) *commitment {
 		payload, ok := s.encode(o, h)
 		switch {
 		case !ok:
-		case !fits(o.enc, o.rule.Schema, payload):
+		case !fits(o.enc, o.capture.Schema, payload):
 			closing = append(closing, o)
 		default:
 			c.take(h.ID.Seq)
@@ -57,8 +57,8 @@ func (s *Sealer) seal(c *commitment, o *open) {
 		return
 	}
 	c.closed = append(c.closed, o)
-	if o.far || !fits(o.enc, o.rule.Schema, payload) {
-		s.split(c, o, h, payload)
+	if o.far || !fits(o.enc, o.capture.Schema, payload) {
+		s.split(c, o, h)
 		return
 	}
 	c.take(h.ID.Seq)
@@ -83,7 +83,7 @@ func (c *commitment) take(seq uint64) {
 func (s *Sealer) header(o *open, seq uint64) codec.Header {
 	o.quality = o.quality.Worse(s.cfg.TimeQuality())
 	return codec.Header{
-		Schema:      o.rule.Hash.ID(),
+		Schema:      o.capture.Hash.ID(),
 		ID:          protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: seq},
 		TimeQuality: o.quality,
 	}
@@ -103,7 +103,7 @@ func (s *Sealer) encode(o *open, h codec.Header) (payload []byte, ok bool) {
 	start := len(s.payload)
 	all, err := o.enc.Encode(h, s.payload)
 	if err != nil {
-		s.cfg.Log.Error("batch cannot be encoded; discarded", "rule", o.rule.ID, "samples", o.enc.Samples(), "error", err)
+		s.cfg.Log.Error("batch cannot be encoded; discarded", "rule", o.capture.Rule, "samples", o.enc.Samples(), "error", err)
 		s.stats.discarded.Add(uint64(o.enc.Samples()))
 		o.reset(o.seq) // the number stays: a checkpoint may have it, and there must be no gap
 		return nil, false

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 )
 
 // errEnded says that Flush came when Run had returned.
@@ -44,7 +44,7 @@ func (s *Sealer) Alive(ctx context.Context) error {
 }
 
 // flushed is Flush within Run.
-func (s *Sealer) flushed(ctx context.Context, in <-chan *campaign.Block) error {
+func (s *Sealer) flushed(ctx context.Context, in <-chan *collect.Block) error {
 	for range len(in) { // at least so many are there: nobody else takes them
 		b := <-in
 		err := s.Add(ctx, b)

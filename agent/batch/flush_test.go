@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 )
 
@@ -20,10 +20,10 @@ func TestFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &store{}
 		s := sealerOn(st)
-		rules := []*campaign.Rule{ruleOf("urgent", 1, protocol.CS5, time.Hour), ruleOf("bulk", 2, protocol.CS1, time.Hour)}
-		in := make(chan *campaign.Block, 10)
+		captures := []*collect.Capture{captureOf("urgent", 1, protocol.CS5, time.Hour), captureOf("bulk", 2, protocol.CS1, time.Hour)}
+		in := make(chan *collect.Block, 10)
 		for i := range 10 {
-			in <- blockOf(rules, uint64(i+1), start+int64(i)*1000, 0, 1)
+			in <- blockOf(captures, uint64(i+1), start+int64(i)*1000, 0, 1)
 		}
 		ended := make(chan error)
 		go func() { ended <- s.Run(t.Context(), in) }()
@@ -39,7 +39,7 @@ func TestFlush(t *testing.T) {
 		if err := s.Alive(t.Context()); err != nil {
 			t.Errorf("got %v, want alive", err)
 		}
-		in <- blockOf(rules, 11, start+second, 0) // and it goes on
+		in <- blockOf(captures, 11, start+second, 0) // and it goes on
 		close(in)
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -75,11 +75,11 @@ func TestFlushOnFullDisk(t *testing.T) {
 		st := &full{store: &store{}}
 		st.isFull.Store(true)
 		s := sealerOn(st)
-		rules := []*campaign.Rule{ruleOf("all", 1, protocol.CS1, time.Hour)}
-		in := make(chan *campaign.Block)
+		captures := []*collect.Capture{captureOf("all", 1, protocol.CS1, time.Hour)}
+		in := make(chan *collect.Block)
 		ended := make(chan error)
 		go func() { ended <- s.Run(t.Context(), in) }()
-		in <- blockOf(rules, 1, start, 0)
+		in <- blockOf(captures, 1, start, 0)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
@@ -119,11 +119,11 @@ func TestAliveWhenStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := stuck{&store{}, make(chan struct{})}
 		s := sealerOn(st)
-		rules := []*campaign.Rule{ruleOf("all", 1, protocol.CS1, time.Hour)}
-		in := make(chan *campaign.Block)
+		captures := []*collect.Capture{captureOf("all", 1, protocol.CS1, time.Hour)}
+		in := make(chan *collect.Block)
 		ended := make(chan error)
 		go func() { ended <- s.Run(t.Context(), in) }()
-		in <- blockOf(rules, 1, start, 0)
+		in <- blockOf(captures, 1, start, 0)
 		time.Sleep(time.Minute) // its commit is due
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -10,22 +10,22 @@ import (
 	"time"
 
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/codec"
 )
 
 // noise makes a block of rows of 64 random bits for each signal of every rule, 100 ms apart.
-func noise(rules []*campaign.Rule, rows, width int, now int64) *campaign.Block {
+func noise(captures []*collect.Capture, rows, width int, now int64) *collect.Block {
 	random := rand.New(rand.NewPCG(7, uint64(now)))
-	b := &campaign.Block{Rules: rules, Now: now}
+	b := &collect.Block{Captures: captures, Now: now}
 	for range rows * width {
 		b.Raw = append(b.Raw, int64(random.Uint64()))
 	}
-	for k := range rules {
+	for k := range captures {
 		for i := range rows {
-			b.Rows = append(b.Rows, campaign.Row{Rule: int32(k), Time: now + int64(i)*second/10, Offset: int32(i * width), Count: int32(width), Bits: -1})
+			b.Rows = append(b.Rows, collect.Row{Capture: int32(k), Time: now + int64(i)*second/10, Offset: int32(i * width), Count: int32(width), Bits: -1})
 		}
 	}
 	return b
@@ -41,9 +41,9 @@ func TestManyLargeBatches(t *testing.T) {
 	}
 	defer b.Close()
 	s := sealerOn(b)
-	var set []*campaign.Rule
+	var set []*collect.Capture
 	for i := range rules {
-		set = append(set, ruleOf(fmt.Sprint(i), width, protocol.CS1, time.Hour))
+		set = append(set, captureOf(fmt.Sprint(i), width, protocol.CS1, time.Hour))
 	}
 	add(t, s, noise(set, campaigns.MaxBatch/8/width, width, start))
 	ended, cancel := context.WithCancel(t.Context())
@@ -60,12 +60,12 @@ func TestManyLargeBatches(t *testing.T) {
 // split, and counts as discarded, not as collected.
 func TestDiscardedAtSplit(t *testing.T) {
 	const width = 40_000
-	rule := ruleOf("wide", width, protocol.CS1, time.Hour)
+	rule := captureOf("wide", width, protocol.CS1, time.Hour)
 	st := &store{}
 	s := sealerOn(st)
-	b := noise([]*campaign.Rule{rule}, 1, width, start)
+	b := noise([]*collect.Capture{rule}, 1, width, start)
 	b.Raw = append(b.Raw, make([]int64, width)...) // a row that fits
-	b.Rows = append(b.Rows, campaign.Row{Time: start + second, Offset: width, Count: width, Bits: -1})
+	b.Rows = append(b.Rows, collect.Row{Time: start + second, Offset: width, Count: width, Bits: -1})
 	add(t, s, b)
 	if err := s.Finish(t.Context()); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestClaims(t *testing.T) {
 		"wide":                  {900, 3000, 200_000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rule := ruleOf("all", c.width, protocol.CS1, time.Hour)
+			rule := captureOf("all", c.width, protocol.CS1, time.Hour)
 			rule.Bytes = 1 << 30
 			st := &store{}
 			s := sealerOn(st)
@@ -108,10 +108,10 @@ func TestClaims(t *testing.T) {
 				}
 			}
 			for from := 0; from < c.rows; from += 256 {
-				b := &campaign.Block{Rules: []*campaign.Rule{rule}, Raw: make([]int64, c.width)}
+				b := &collect.Block{Captures: []*collect.Capture{rule}, Raw: make([]int64, c.width)}
 				for i := from; i < min(from+256, c.rows); i++ {
 					b.Now = start + int64(i)*c.apart
-					b.Rows = append(b.Rows, campaign.Row{Time: b.Now, Count: int32(c.width), Bits: -1})
+					b.Rows = append(b.Rows, collect.Row{Time: b.Now, Count: int32(c.width), Bits: -1})
 				}
 				add(t, s, b)
 				fits(slices.Collect(maps.Values(st.open)))

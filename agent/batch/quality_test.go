@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/agent/batch"
-	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
 )
@@ -17,10 +17,10 @@ import (
 func TestTimeQuality(t *testing.T) {
 	quality := codec.TimeUnsynced
 	st := &store{}
-	rules := []*campaign.Rule{ruleOf("bulk", 1, protocol.CS1, 5*time.Second)}
+	rules := []*collect.Capture{captureOf("bulk", 1, protocol.CS1, 5*time.Second)}
 	s := batch.New(batch.Config{
 		Vehicle: "car", Device: "tcu", Boot: protocol.BootID{1}, Store: st, CommitBulk: time.Second,
-		TimeQuality: func() codec.TimeQuality { return quality }, Release: func(*campaign.Block) {}, Log: slog.New(slog.DiscardHandler),
+		TimeQuality: func() codec.TimeQuality { return quality }, Release: func(*collect.Block) {}, Log: slog.New(slog.DiscardHandler),
 	})
 	row := func(at int64, q codec.TimeQuality) {
 		t.Helper()

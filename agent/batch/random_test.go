@@ -18,7 +18,7 @@ import (
 
 	"telltale.dev/agent/batch"
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
@@ -249,7 +249,7 @@ func everySampleOnce(t *testing.T, rt *rapid.T, r *recording) {
 		CommitUrgent: rapid.SampledFrom([]time.Duration{20 * time.Millisecond, time.Second}).Draw(rt, "urgent"),
 		CommitBulk:   rapid.SampledFrom([]time.Duration{100 * time.Millisecond, 10 * time.Second}).Draw(rt, "bulk"),
 	})
-	p := newPipeline(t, r, func(block *campaign.Block) {
+	p := newPipeline(t, r, func(block *collect.Block) {
 		if err := sealer.Add(t.Context(), block); err != nil {
 			t.Fatal(err)
 		}

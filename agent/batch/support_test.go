@@ -15,6 +15,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/collect"
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
@@ -22,6 +23,7 @@ import (
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
 const recordings = "../../simulator/recordings"
@@ -130,35 +132,37 @@ type sample struct {
 // pipeline is the part of the agent from decoding to the buffer, one block at a time.
 type pipeline struct {
 	t         testing.TB
+	catalogue *signal.Catalogue
 	decoder   *signals.Decoder
-	collector *campaign.Collector
-	sealed    func(*campaign.Block)
+	collector *collect.Collector
+	sealed    func(*collect.Block)
 	in        chan *signals.Block
-	out       chan *campaign.Block
+	out       chan *collect.Block
 	schemas   map[protocol.SchemaHash][]byte
 	received  []uint64
 }
 
-func newPipeline(t testing.TB, r *recording, add func(*campaign.Block)) *pipeline {
+func newPipeline(t testing.TB, r *recording, add func(*collect.Block)) *pipeline {
 	p := &pipeline{
-		t: t, sealed: add, in: make(chan *signals.Block), out: make(chan *campaign.Block),
+		t: t, sealed: add, in: make(chan *signals.Block), out: make(chan *collect.Block),
 		schemas: map[protocol.SchemaHash][]byte{}, received: make([]uint64, len(inputs)),
 	}
-	p.decoder = signals.New(r.plan, inputs, func(*frames.Block) {})
-	p.collector = campaign.New(campaign.Config{
-		Catalogue: r.plan.Catalogue(), Release: p.decoder.Release, Log: slog.New(slog.DiscardHandler),
-		Save: func(h protocol.SchemaHash, doc []byte) error {
-			if sha256.Sum256(doc) != h {
-				return fmt.Errorf("schema has another hash")
-			}
-			p.schemas[h] = doc
-			return nil
-		},
-	})
+	p.catalogue = r.plan.Catalogue()
+	p.decoder = signals.New(r.plan, p.catalogue, inputs, func(*frames.Block) {})
+	p.collector = collect.New(collect.Config{Release: p.decoder.Release, Log: slog.New(slog.DiscardHandler), Save: p.save})
 	go p.collector.Run(t.Context(), p.in, p.out)
-	p.in <- new(signals.Block) // from here on each change gives a block
+	p.in <- &signals.Block{Catalogue: p.catalogue} // from here on each change gives a block
 	p.collector.Release(<-p.out)
 	return p
+}
+
+// save keeps a schema.
+func (p *pipeline) save(h protocol.SchemaHash, doc []byte) error {
+	if sha256.Sum256(doc) != h {
+		return fmt.Errorf("schema has another hash")
+	}
+	p.schemas[h] = doc
+	return nil
 }
 
 // feed sends a block of frames through.
@@ -177,7 +181,7 @@ func (p *pipeline) feed(bus int, list []can.Frame) {
 	}
 }
 
-func (p *pipeline) handle(b *campaign.Block) {
+func (p *pipeline) handle(b *collect.Block) {
 	p.sealed(b)
 	p.collector.Release(b)
 }
@@ -185,11 +189,16 @@ func (p *pipeline) handle(b *campaign.Block) {
 // collect puts campaigns in force.
 func (p *pipeline) collect(set ...campaigns.Campaign) {
 	p.t.Helper()
-	apply, err := p.collector.Prepare(set)
+	program, err := campaign.Compile(p.catalogue, set)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	apply()
+	for _, r := range program.Rules {
+		if err := p.save(r.Format.Hash, r.Format.Document); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.collector.Load(program)
 	p.handle(<-p.out)
 }
 

@@ -1,12 +1,9 @@
 package campaign_test
 
 import (
-	"log/slog"
 	"testing"
 
 	"telltale.dev/agent/campaign"
-	"telltale.dev/agent/signals"
-	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/dbc"
 )
@@ -27,23 +24,14 @@ func TestSlashInName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]int{"*.*.*": 2, "can0.Battery.*Power*": 1, "*.*.Battery Potential / Power Input ?": 1} {
-		c := campaign.New(campaign.Config{
-			Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
-			Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
-		})
 		doc := campaigns.Everything()
 		doc.Spec.Signals = map[string]campaigns.SignalSelector{"some": {Path: path}}
-		apply, err := c.Prepare([]campaigns.Campaign{doc})
+		p, err := campaign.Compile(plan.Catalogue(), []campaigns.Campaign{doc})
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
 		}
-		apply()
-		in, out := make(chan *signals.Block), make(chan *campaign.Block, 2)
-		close(in)
-		c.Run(t.Context(), in, out)
-		b := <-out
-		if got := len(b.Rules[0].Schema.Signals); got != want {
+		if got := len(p.Rules[0].Format.Schema.Signals); got != want {
 			t.Errorf("%s: got %d signals, want %d", path, got, want)
 		}
 	}

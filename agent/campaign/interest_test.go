@@ -1,7 +1,6 @@
 package campaign_test
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,15 +41,9 @@ func fleet(t testing.TB) *dbc.Plan {
 	return plan
 }
 
-// interest puts campaigns in force, one for each list of paths; a nil list is one of all signals.
+// interest compiles campaigns, one for each list of paths, and says what they want; a nil list is one of all signals.
 func interest(t testing.TB, plan *dbc.Plan, lists ...[]string) []signals.Interest {
 	t.Helper()
-	var got []signals.Interest
-	c := campaign.New(campaign.Config{
-		Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
-		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
-		Interest: func(wanted []bool) { got = signals.Interests(plan, wanted) },
-	})
 	var set []campaigns.Campaign
 	for i, paths := range lists {
 		doc := campaigns.Everything()
@@ -61,14 +54,11 @@ func interest(t testing.TB, plan *dbc.Plan, lists ...[]string) []signals.Interes
 		}
 		set = append(set, doc)
 	}
-	apply, err := c.Prepare(set)
+	program, err := campaign.Compile(plan.Catalogue(), set)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != nil {
-		t.Fatal("somebody was told before the set was put in force")
-	}
-	apply()
+	got := signals.Interests(plan, plan.Buses(), program.Wanted())
 	if len(got) != len(plan.Buses()) {
 		t.Fatalf("told of %d buses, want %d", len(got), len(plan.Buses()))
 	}
@@ -150,21 +140,15 @@ func TestInterestLosesNothing(t *testing.T) {
 }
 
 // interestOf is interest for one campaign inside a rapid check.
-func interestOf(t *rapid.T, plan *dbc.Plan, paths []string) (got []signals.Interest) {
-	c := campaign.New(campaign.Config{
-		Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
-		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
-		Interest: func(wanted []bool) { got = signals.Interests(plan, wanted) },
-	})
+func interestOf(t *rapid.T, plan *dbc.Plan, paths []string) []signals.Interest {
 	doc := campaigns.Everything()
 	doc.Spec.Signals = map[string]campaigns.SignalSelector{}
 	for i, p := range paths {
 		doc.Spec.Signals[string(rune('a'+i))] = campaigns.SignalSelector{Path: p}
 	}
-	apply, err := c.Prepare([]campaigns.Campaign{doc})
+	program, err := campaign.Compile(plan.Catalogue(), []campaigns.Campaign{doc})
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply()
-	return got
+	return signals.Interests(plan, plan.Buses(), program.Wanted())
 }

@@ -16,7 +16,7 @@ const (
 	maxNearLength = 96   // bytes of a name or pattern that are compared
 )
 
-// near gives the "bus.message.signal" of the plan that a pattern may have meant, the
+// near gives the "bus.message.signal" of the catalogue that a pattern may have meant, the
 // nearest first: those that differ in at most a quarter of its letters, or two.
 func near(cat *signal.Catalogue, pattern string) []string {
 	type candidate struct {

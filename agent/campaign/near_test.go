@@ -3,20 +3,18 @@ package campaign_test
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"telltale.dev/agent/campaign"
-	"telltale.dev/agent/signals"
-	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
-// collector has a campaign room for a DBC file on can0.
-func collector(t *testing.T, text string) *campaign.Collector {
+// catalogueOf is that of a DBC file on can0.
+func catalogueOf(t *testing.T, text string) *signal.Catalogue {
 	t.Helper()
 	file, _, err := dbc.Parse("car.dbc", []byte(text))
 	if err != nil {
@@ -26,15 +24,12 @@ func collector(t *testing.T, text string) *campaign.Collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return campaign.New(campaign.Config{
-		Catalogue: plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil },
-		Release: func(*signals.Block) {}, Log: slog.New(slog.DiscardHandler),
-	})
+	return plan.Catalogue()
 }
 
 // TestNearNames: a campaign that asks for an unknown signal is told which ones are called nearly so.
 func TestNearNames(t *testing.T) {
-	c := collector(t, `BO_ 1 SPEED: 8 X
+	c := catalogueOf(t, `BO_ 1 SPEED: 8 X
  SG_ SPEED : 0|16@1+ (1,0) [0|0] "km/h" X
  SG_ ENCODER : 16|16@1+ (1,0) [0|0] "" X
 BO_ 2 WHEEL_SPEEDS: 8 X
@@ -51,7 +46,7 @@ BO_ 2 WHEEL_SPEEDS: 8 X
 	} {
 		doc := campaigns.Everything()
 		doc.Spec.Signals = map[string]campaigns.SignalSelector{"some": {Path: path}}
-		err := c.Check(&doc)
+		err := campaign.Check(c, &doc)
 		if err == nil || !errors.Is(err, campaign.ErrUnknownSignal) || !strings.HasSuffix(err.Error(), "no signal of this vehicle matches "+path+want) {
 			t.Errorf("%s: got %v, want %q", path, err, want)
 		}
@@ -67,11 +62,11 @@ func TestNearNamesAreBounded(t *testing.T) {
 			fmt.Fprintf(&text, " SG_ %s : %d|8@1+ (1,0) [0|0] \"\" X\n", strings.Repeat("s", 100)+fmt.Sprint(s), s*8)
 		}
 	}
-	c := collector(t, text.String())
+	c := catalogueOf(t, text.String())
 	doc := campaigns.Everything()
 	doc.Spec.Signals = map[string]campaigns.SignalSelector{"some": {Path: strings.Repeat("*m?", 60) + "." + strings.Repeat("*", 200) + "x.y"}}
 	began := time.Now()
-	if err := c.Check(&doc); err == nil || len(err.Error()) > 1000 {
+	if err := campaign.Check(c, &doc); err == nil || len(err.Error()) > 1000 {
 		t.Errorf("got %v", err)
 	}
 	if took := time.Since(began); took > 5*time.Second {

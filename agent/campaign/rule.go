@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,14 +10,11 @@ import (
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/codec"
-	"telltale.dev/protocol/delivery"
 	"telltale.dev/protocol/signal"
-	"telltale.dev/protocol/topics"
 )
 
-// Rule is one collecting rule of a campaign, compiled against the vehicle's
-// plan: which rows it takes, and the schema that says what they mean. A Rule
-// never changes; a new schema makes a new Rule.
+// Rule is one collecting rule of a campaign, compiled against the vehicle's catalogue: which rows it takes and how. A
+// Rule never changes; Extend makes a new one.
 type Rule struct {
 	Campaign protocol.CampaignID
 	ID       string
@@ -25,87 +23,73 @@ type Rule struct {
 	Purpose  string
 	Age      time.Duration // batches are closed at this age in source time,
 	Bytes    int           // or at this size
-	Schema   *codec.Schema
-	Hash     protocol.SchemaHash
+	Interval int64         // of the grid in µs; 0: none
+	Window   *Window       // nil: it collects all the time
+	Format   *Format
 
-	doc      []byte
-	base     protocol.SchemaHash // before any extension
-	interval int64               // grid in µs, 0: none
+	// Groups gives for each group of the catalogue the schema's group that takes its rows, or NotTaken or Truncated.
+	Groups []int32
+	// Take gives for each group of the schema the positions of its signals in the catalogue's group; nil: all of them.
+	Take [][]int
+	// Sources gives for each group of the schema the position of its source in the catalogue.
+	Sources []int
+	// Shared says for each group of the schema whether other groups have some of its signals too.
+	Shared []bool
+
+	base     protocol.SchemaHash // of the format before any extension
 	tick     int64               // step of times in µs
-	layouts  []int               // group → layout
-	groups   []int32             // layout → group, or one of the constants below
-	buses    []int               // group → bus of the plan
-	take     [][]int             // group → positions in the layout's values; nil: all of them
-	shared   []bool              // group → other groups have some of its signals too
-	selected []bool              // by global signal
+	members  []int               // group of the schema → group of the catalogue
+	selected []bool              // by position in Catalogue.Signals
 }
 
-// What Rule.groups says of a layout without a group.
+// Format says what the rows of a rule mean: the schema of its batches.
+type Format struct {
+	Schema   *codec.Schema
+	Hash     protocol.SchemaHash
+	Document []byte // the schema's document, whose SHA-256 is Hash
+}
+
+// What Rule.Groups says of a group of the catalogue that no group of the schema takes.
 const (
-	notTaken  = -1 // nobody wants its signals
-	truncated = -2 // wanted, but not in the schema yet; see extend
+	NotTaken  = -1 // nobody wants its signals
+	Truncated = -2 // wanted, but not in the schema yet; see Extend
 )
 
-// same says whether r collects the same thing in the same way as the rule of an earlier document.
-func (r *Rule) same(o *Rule) bool {
-	return r.Campaign == o.Campaign && r.ID == o.ID && r.base == o.base && r.interval == o.interval &&
+// Same says whether r collects the same thing in the same way as a rule of an earlier program of the same catalogue.
+func (r *Rule) Same(o *Rule) bool {
+	return r.Campaign == o.Campaign && r.ID == o.ID && r.base == o.base && r.Interval == o.Interval && r.sameWindow(o) &&
 		r.Class == o.Class && r.Purpose == o.Purpose && r.Age == o.Age && r.Bytes == o.Bytes
 }
 
-// maxSetRules bounds the rules of all campaigns together, and so the memory for open batches.
-const maxSetRules = 64
-
-// compileSet makes the rules of campaigns that are in force together.
-func compileSet(cat *signal.Catalogue, set []campaigns.Campaign) (rules []*Rule, err error) {
-	ids := make(map[protocol.CampaignID]bool, len(set))
-	for i := range set {
-		id := set[i].Metadata.ID
-		if ids[id] {
-			return nil, fmt.Errorf("campaign %s: expected once: %w", id, campaigns.ErrInvalid)
-		}
-		ids[id] = true
-		compiled, err := compile(cat, &set[i])
-		if err != nil {
-			return nil, fmt.Errorf("campaign %s: %w", id, err)
-		}
-		if rules = append(rules, compiled...); len(rules) > maxSetRules {
-			return nil, fmt.Errorf("campaign %s: expected at most %d rules in all campaigns together: %w", id, maxSetRules, campaigns.ErrInvalid)
-		}
+func (r *Rule) sameWindow(o *Rule) bool {
+	if r.Window == nil || o.Window == nil {
+		return r.Window == o.Window
 	}
-	return rules, nil
+	return *r.Window == *o.Window
 }
 
-// compile makes the rules of one campaign. The error names the rule or signal that does not fit the vehicle.
-func compile(cat *signal.Catalogue, c *campaigns.Campaign) ([]*Rule, error) {
-	var rules []*Rule
-	for i := range c.Spec.Collect {
-		doc := &c.Spec.Collect[i]
-		selected, err := selectSignals(cat, c, doc)
-		if err != nil {
-			return nil, err
+// Extend makes the rule that also takes the short groups of a group's message. They come into the schema only when a
+// truncated row was really seen. Groups of the schema are only added, its signals stay.
+func (r *Rule) Extend(cat *signal.Catalogue, group int32) (*Rule, error) {
+	next := *r
+	next.members = slices.Clone(r.members)
+	message := cat.Groups[group].Message
+	for g := range cat.Groups {
+		if other := &cat.Groups[g]; other.Short && other.Message == message && r.takes(other) {
+			next.members = append(next.members, g)
 		}
-		limits := c.Spec.Encoding.Batch
-		r := &Rule{
-			Campaign: c.Metadata.ID, ID: doc.ID, Mode: doc.Mode(),
-			Class: delivery.Of(topics.Topic{Kind: topics.Telemetry}).Class(c.Class()), Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), Bytes: limits.SizeLimit(),
-			interval: doc.Interval().Microseconds(), tick: c.Spec.Encoding.TickOf().Microseconds(), selected: selected,
-		}
-		for l, layout := range cat.Groups {
-			if !layout.Short && r.takes(layout) {
-				r.layouts = append(r.layouts, l)
-			}
-		}
-		if err := r.build(cat); err != nil {
-			return nil, err
-		}
-		r.base = r.Hash
-		rules = append(rules, r)
 	}
-	return rules, nil
+	if err := next.build(cat); err != nil {
+		return nil, err
+	}
+	if len(next.Format.Schema.Signals) != len(r.Format.Schema.Signals) {
+		return nil, errors.New("a truncated row brings signals that no whole one has")
+	}
+	return &next, nil
 }
 
-func (r *Rule) takes(layout signal.Group) bool {
-	for _, s := range layout.Signals {
+func (r *Rule) takes(g *signal.Group) bool {
+	for _, s := range g.Signals {
 		if r.selected[s] {
 			return true
 		}
@@ -116,70 +100,58 @@ func (r *Rule) takes(layout signal.Group) bool {
 // maxSchema leaves room for topic and properties in the largest packet, in bytes.
 const maxSchema = protocol.MaxPacket - 1<<10
 
-// build makes schema and tables from r.layouts.
+// build makes format and tables from r.members.
 func (r *Rule) build(cat *signal.Catalogue) (err error) {
-	r.Schema, r.take = codec.SchemaOf(cat, r.Campaign, r.ID, r.Mode, r.layouts, func(s int) bool { return r.selected[s] })
-	r.Schema.Tick = r.tick
-	if r.doc, r.Hash, err = r.Schema.Encode(); err != nil {
+	f := &Format{}
+	f.Schema, r.Take = codec.SchemaOf(cat, r.Campaign, r.ID, r.Mode, r.members, func(s int) bool { return r.selected[s] })
+	f.Schema.Tick = r.tick
+	if f.Document, f.Hash, err = f.Schema.Encode(); err != nil {
 		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
 	}
-	wire, err := codec.Pack(r.doc)
+	wire, err := codec.Pack(f.Document)
 	if err != nil {
 		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
 	}
 	if len(wire) > maxSchema {
 		return fmt.Errorf("rule %s: the schema of %d signals has %d bytes, expected at most %d: choose fewer signals in spec.signals: %w",
-			r.ID, len(r.Schema.Signals), len(wire), maxSchema, campaigns.ErrInvalid)
+			r.ID, len(f.Schema.Signals), len(wire), maxSchema, campaigns.ErrInvalid)
 	}
+	r.Format = f
 	return r.index(cat)
 }
 
 // maxRow is the widest row, so that a block of them fits into a batch.
 const maxRow = 4096
 
-// index makes the tables by layout and by group.
+// index makes the tables by group.
 func (r *Rule) index(cat *signal.Catalogue) error {
-	all := cat.Groups
-	r.groups = make([]int32, len(all))
-	for l, layout := range all {
-		r.groups[l] = notTaken
-		if layout.Short && r.takes(layout) {
-			r.groups[l] = truncated
+	r.Groups = make([]int32, len(cat.Groups))
+	for g := range cat.Groups {
+		r.Groups[g] = NotTaken
+		if cat.Groups[g].Short && r.takes(&cat.Groups[g]) {
+			r.Groups[g] = Truncated
 		}
 	}
-	r.buses, r.shared = make([]int, len(r.layouts)), make([]bool, len(r.layouts))
-	carriers := make([]int, len(r.Schema.Signals))
-	for g, l := range r.layouts {
-		r.groups[l] = int32(g)
-		r.buses[g] = cat.SourceOf(l)
-		if len(r.take[g]) > maxRow {
-			return fmt.Errorf("rule %s: message %s has %d signals, expected at most %d: %w", r.ID, cat.MessageOf(l), len(r.take[g]), maxRow, campaigns.ErrInvalid)
+	schema := r.Format.Schema
+	r.Sources, r.Shared = make([]int, len(r.members)), make([]bool, len(r.members))
+	carriers := make([]int, len(schema.Signals))
+	for g, from := range r.members {
+		r.Groups[from] = int32(g)
+		r.Sources[g] = cat.SourceOf(from)
+		if len(r.Take[g]) > maxRow {
+			return fmt.Errorf("rule %s: message %s has %d signals, expected at most %d: %w", r.ID, cat.MessageOf(from), len(r.Take[g]), maxRow, campaigns.ErrInvalid)
 		}
-		if len(r.take[g]) == len(all[l].Signals) {
-			r.take[g] = nil
+		if len(r.Take[g]) == len(cat.Groups[from].Signals) {
+			r.Take[g] = nil
 		}
-		for _, sig := range r.Schema.Groups[g] {
+		for _, sig := range schema.Groups[g] {
 			carriers[sig]++
 		}
 	}
-	for g, members := range r.Schema.Groups {
-		r.shared[g] = slices.ContainsFunc(members, func(sig uint32) bool { return carriers[sig] > 1 })
+	for g, members := range schema.Groups {
+		r.Shared[g] = slices.ContainsFunc(members, func(sig uint32) bool { return carriers[sig] > 1 })
 	}
 	return nil
-}
-
-// wantedSignals says which signals of the catalogue rules want, nil when there is no rule.
-func wantedSignals(cat *signal.Catalogue, rules []*Rule) []bool {
-	if len(rules) == 0 {
-		return nil
-	}
-	wanted := make([]bool, len(cat.Signals))
-	for _, r := range rules {
-		for s, selected := range r.selected {
-			wanted[s] = wanted[s] || selected
-		}
-	}
-	return wanted
 }
 
 // selectSignals says for each global signal whether the rule collects it.

@@ -7,8 +7,8 @@ import (
 	"telltale.dev/protocol/dbc"
 )
 
-// Interest is what is wanted of one bus of the plan. It never wants less than
-// the frames that carry the wanted signals.
+// Interest is what is wanted of one input. It never wants less than the frames
+// that carry the wanted signals.
 type Interest struct {
 	// Everything: all frames, also those that no DBC file knows, so that they are
 	// counted. A bus is narrowed only when some message of it is wanted by nobody.
@@ -17,9 +17,10 @@ type Interest struct {
 	Filters []can.Filter
 }
 
-// Interests says what is wanted of each bus of the plan, when of each of its
-// signals it is known whether somebody wants it. nil: nobody wants anything.
-func Interests(plan *dbc.Plan, wanted []bool) []Interest {
+// Interests says what is wanted of each input, by its name as a bus of the plan,
+// when of each signal of the plan it is known whether somebody wants it. nil:
+// nobody wants anything.
+func Interests(plan *dbc.Plan, inputs []string, wanted []bool) []Interest {
 	all := wanted != nil && !slices.Contains(wanted, false)
 	if wanted == nil {
 		wanted = make([]bool, len(plan.Signals()))
@@ -38,12 +39,19 @@ func Interests(plan *dbc.Plan, wanted []bool) []Interest {
 		}
 		list[m.Bus].Filters = append(list[m.Bus].Filters, filterOf(&m))
 	}
-	for i := range list {
-		if known[i] && !left[i] || !known[i] && all {
-			list[i] = Interest{Everything: true}
+	found := make([]Interest, len(inputs))
+	for i, name := range inputs {
+		bus := slices.Index(plan.Buses(), name)
+		switch {
+		case bus < 0 || !known[bus]:
+			found[i].Everything = all
+		case !left[bus]:
+			found[i].Everything = true
+		default:
+			found[i] = list[bus]
 		}
 	}
-	return list
+	return found
 }
 
 // filterOf lets through what the plan decodes as message m (dbc.Source.J1939).

@@ -1,22 +1,27 @@
 // Package signals is the stage that decodes frames into rows of raw signal
 // values with a compiled DBC plan.
 //
-// A row is what one frame says: its time, its layout (which signals came
+// A row is what one frame says: its time, its group (which signals came
 // together) and their raw values. Physical values are the cloud's business.
+//
+// The plan can be replaced while frames come: each frame is decoded by one plan,
+// and each block says of which catalogue its rows are.
 package signals
 
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"telltale.dev/agent/frames"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 )
 
-// Row is one decoded frame. Its values are Raw[Offset:Offset+Count] of its block, in the layout's order.
+// Row is one decoded frame. Its values are Raw[Offset:Offset+Count] of its block, in the group's order.
 type Row struct {
 	Time   int64 // µs since the Unix epoch
-	Layout int32 // index into the plan's layouts
+	Group  int32 // position in the groups of the block's catalogue
 	Offset int32
 	Count  int32
 }
@@ -48,8 +53,8 @@ func (a *Account) Equal(b *Account) bool {
 type Block struct {
 	Rows []Row
 	Raw  []int64
-	// Bus is the plan's index of the bus that all rows come from; -1: no DBC for it.
-	Bus int
+	// Catalogue says what the rows' groups are. Its pointer tells one plan from the next.
+	Catalogue *signal.Catalogue
 	// Now is the time of the newest frame, in µs since the Unix epoch, also when it made no row.
 	Now int64
 	// Account is as of the end of the block.
@@ -59,32 +64,62 @@ type Block struct {
 // Values gives the raw values of r.
 func (b *Block) Values(r *Row) []int64 { return b.Raw[r.Offset : r.Offset+r.Count] }
 
-// Decoder turns frame blocks into row blocks. Run owns its fields, but for free.
+// Decoder turns frame blocks into row blocks.
 type Decoder struct {
-	plan    *dbc.Plan
-	buses   []int // input index → plan's bus index, -1: no DBC for it
+	inputs  []string
 	release func(*frames.Block)
+	free    sync.Pool
+	given   atomic.Pointer[decoding] // by Swap; Run has not seen it yet
+	wake    chan struct{}            // given has something
+
+	// Owned by Run.
+	*decoding
 	dropped []uint64
 	latest  int64 // time of the newest frame
 	account Account
-	free    sync.Pool
 }
 
-// New makes a Decoder for inputs in the given order of names; a bus that the plan does not have counts as unknown frames.
-func New(plan *dbc.Plan, inputs []string, release func(*frames.Block)) *Decoder {
-	d := &Decoder{plan: plan, release: release, dropped: make([]uint64, len(inputs))}
+// decoding is a plan with what is made of it.
+type decoding struct {
+	plan      *dbc.Plan
+	catalogue *signal.Catalogue
+	buses     []int // input index → plan's bus index, -1: no DBC for it
+}
+
+// New makes a Decoder for inputs in the given order of names; a bus that the plan does not have counts as unknown
+// frames. The catalogue is the plan's.
+func New(plan *dbc.Plan, catalogue *signal.Catalogue, inputs []string, release func(*frames.Block)) *Decoder {
+	d := &Decoder{inputs: inputs, release: release, dropped: make([]uint64, len(inputs)), wake: make(chan struct{}, 1)}
 	d.account.Seen = make([]uint64, len(inputs))
-	for _, name := range inputs {
-		index := -1
-		for i, bus := range plan.Buses() {
-			if bus == name {
-				index = i
-			}
-		}
-		d.buses = append(d.buses, index)
-	}
+	d.decoding = d.decodingBy(plan, catalogue)
 	d.free.New = func() any { return new(Block) }
 	return d
+}
+
+func (d *Decoder) decodingBy(plan *dbc.Plan, catalogue *signal.Catalogue) *decoding {
+	by := &decoding{plan: plan, catalogue: catalogue}
+	for _, name := range d.inputs {
+		by.buses = append(by.buses, slices.Index(plan.Buses(), name))
+	}
+	return by
+}
+
+// Swap replaces the plan, from the next block of frames on; a block without rows
+// says so when no frames come. Whoever reads the blocks must know of the catalogue
+// before. Swap may be called from any goroutine and does not wait.
+func (d *Decoder) Swap(plan *dbc.Plan, catalogue *signal.Catalogue) {
+	d.given.Store(d.decodingBy(plan, catalogue))
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// adopt takes the plan that Swap gave, if there is one.
+func (d *Decoder) adopt() {
+	if given := d.given.Swap(nil); given != nil {
+		d.decoding = given
+	}
 }
 
 // Release gives a block back.
@@ -93,37 +128,52 @@ func (d *Decoder) Release(b *Block) { d.free.Put(b) }
 // Run decodes until in is closed, then closes out. Whoever reads out must go on until it is closed.
 func (d *Decoder) Run(in <-chan *frames.Block, out chan<- *Block) error {
 	defer close(out)
-	for fb := range in {
+	for {
 		b := d.free.Get().(*Block)
-		d.Decode(fb, b)
-		d.release(fb)
+		select {
+		case fb, ok := <-in:
+			if !ok {
+				return nil
+			}
+			d.Decode(fb, b)
+			d.release(fb)
+		case <-d.wake:
+			d.adopt()
+			b.Rows, b.Raw = b.Rows[:0], b.Raw[:0]
+			d.finish(b)
+		}
 		out <- b
 	}
-	return nil
+}
+
+// finish says of a block what it is of.
+func (d *Decoder) finish(b *Block) {
+	b.Catalogue, b.Now = d.catalogue, d.latest
+	b.Account.CopyFrom(&d.account)
 }
 
 // Decode fills b from one block of frames.
 func (d *Decoder) Decode(fb *frames.Block, b *Block) {
+	d.adopt()
 	bus, most := d.buses[fb.Bus], d.plan.MaxSignals()
-	b.Rows, b.Raw, b.Bus = b.Rows[:0], b.Raw[:0], bus
+	b.Rows, b.Raw = b.Rows[:0], b.Raw[:0]
 	if n := len(fb.Frames); n > 0 {
 		d.latest = fb.Frames[n-1].Time
 	}
-	b.Now = d.latest
 	for i := range fb.Frames {
 		f := &fb.Frames[i]
-		layout, n := dbc.Unknown, 0
+		group, n := dbc.Unknown, 0
 		if bus >= 0 {
 			b.Raw = reserve(b.Raw, most)
-			layout, n = d.plan.Decode(bus, f, b.Raw[len(b.Raw):len(b.Raw)+most])
+			group, n = d.plan.Decode(bus, f, b.Raw[len(b.Raw):len(b.Raw)+most])
 		}
-		if layout == dbc.Unknown {
+		if group == dbc.Unknown {
 			d.account.Unknown++
 			continue
 		}
 		d.account.Decoded++
 		if n > 0 {
-			b.Rows = append(b.Rows, Row{Time: f.Time, Layout: int32(layout), Offset: int32(len(b.Raw)), Count: int32(n)})
+			b.Rows = append(b.Rows, Row{Time: f.Time, Group: int32(group), Offset: int32(len(b.Raw)), Count: int32(n)})
 			b.Raw = b.Raw[:len(b.Raw)+n]
 		}
 	}
@@ -131,7 +181,7 @@ func (d *Decoder) Decode(fb *frames.Block, b *Block) {
 	d.account.Dropped += fb.Dropped - d.dropped[fb.Bus]
 	d.dropped[fb.Bus] = fb.Dropped
 	d.account.Seen[fb.Bus] = fb.Received + fb.Dropped
-	b.Account.CopyFrom(&d.account)
+	d.finish(b)
 }
 
 // reserve makes sure that n more values fit behind raw.

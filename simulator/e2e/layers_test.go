@@ -69,9 +69,9 @@ func TestTopLevel(t *testing.T) {
 
 // upstream lists the neighbours whose types a stage of the agent's pipeline may import.
 var upstream = map[string][]string{
-	"agent/signals":  {"agent/frames"},
-	"agent/campaign": {"agent/signals"},
-	"agent/batch":    {"agent/campaign", "agent/signals", "agent/buffer"},
+	"agent/signals": {"agent/frames"},
+	"agent/collect": {"agent/campaign", "agent/signals"},
+	"agent/batch":   {"agent/collect", "agent/buffer"},
 	// The link's rooms below it: one connection, what goes up, what comes down.
 	"agent/link":        {"agent/link/session", "agent/link/uplink", "agent/link/downlink"},
 	"agent/link/uplink": {"agent/link/session", "agent/buffer"},

@@ -96,8 +96,7 @@ func (c *checkCommand) settings() check.Line {
 	quiet := slog.New(slog.DiscardHandler)
 	err := errors.Join(c.Bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg))
 	if err == nil {
-		collector := campaign.New(campaign.Config{Catalogue: cfg.Plan.Catalogue(), Save: func(protocol.SchemaHash, []byte) error { return nil }})
-		_, err = collector.Prepare(cfg.Default)
+		_, err = campaign.Compile(cfg.Plan.Catalogue(), cfg.Default)
 	}
 	if err != nil {
 		return check.Failure("settings", "mend it in the configuration, or on the command line", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))

@@ -1,23 +1,25 @@
-package campaign
+package collect
 
-import "slices"
+import (
+	"slices"
 
-// state is what a rule remembers between rows. Collector.Run owns it.
+	"telltale.dev/agent/campaign"
+)
+
+// state is what a capture remembers between rows. Collector.Run owns it.
 type state struct {
 	// On change: the last kept raw value of each signal of the schema.
 	last  []int64
 	known []bool
 
-	// Grid: each bus of the plan has its own interval, since the frames of
+	// Grid: each source of the catalogue has its own interval, since the rows of
 	// different buses arrive in blocks that overlap in time.
 	intervals []interval
 	groups    []lastRow
 	newest    []int32 // signal of the schema → group that saw it last
-
-	refused []bool // by layout: truncated frames that the rule could not be extended for; nil: none
 }
 
-// interval is the open interval of a grid on one bus.
+// interval is the open interval of a grid on one source.
 type interval struct {
 	end    int64   // µs, exclusive
 	newest int64   // time of the newest row in it
@@ -30,37 +32,38 @@ type lastRow struct {
 	raw  []int64
 }
 
-func newState(r *Rule, buses int) *state {
+func newState(r *campaign.Rule, sources int) *state {
+	signals := len(r.Format.Schema.Signals)
 	return &state{
-		last: make([]int64, len(r.Schema.Signals)), known: make([]bool, len(r.Schema.Signals)),
-		intervals: make([]interval, buses), groups: make([]lastRow, len(r.layouts)),
-		newest: make([]int32, len(r.Schema.Signals)),
+		last: make([]int64, signals), known: make([]bool, signals),
+		intervals: make([]interval, sources), groups: make([]lastRow, len(r.Sources)),
+		newest: make([]int32, signals),
 	}
 }
 
 // grow makes room for the groups that a longer schema added; signals never
 // change. A group that shared its signals with none may share them now.
-func (s *state) grow(from, to *Rule) {
+func (s *state) grow(from, to *campaign.Rule) {
 	for g := range s.groups {
-		if s.groups[g].seen && !from.shared[g] {
-			for _, sig := range from.Schema.Groups[g] {
+		if s.groups[g].seen && !from.Shared[g] {
+			for _, sig := range from.Format.Schema.Groups[g] {
 				s.newest[sig] = int32(g)
 			}
 		}
 	}
-	for len(s.groups) < len(to.layouts) {
+	for len(s.groups) < len(to.Sources) {
 		s.groups = append(s.groups, lastRow{})
 	}
 }
 
 // changed appends the values that differ from the last kept ones.
-func (s *state) changed(r *Rule, rule, group int32, t int64, raw []int64, b *Block) {
+func (s *state) changed(r *campaign.Rule, capture, group int32, t int64, raw []int64, b *Block) {
 	offset, bits := len(b.Raw), len(b.Present)
-	b.add(rule, group, t, raw, r.take[group])
+	b.add(capture, group, t, raw, r.Take[group])
 	values := b.Raw[offset:]
 	b.Present = appendZeros(b.Present, (len(values)+63)/64)
 	present, count := b.Present[bits:], 0
-	members := r.Schema.Groups[group]
+	members := r.Format.Schema.Groups[group]
 	for i, v := range values {
 		if sig := members[i]; !s.known[sig] || s.last[sig] != v {
 			s.known[sig], s.last[sig] = true, v
@@ -78,16 +81,16 @@ func (s *state) changed(r *Rule, rule, group int32, t int64, raw []int64, b *Blo
 // grid keeps the row as its group's newest; a row behind the interval's end
 // closes the interval first, and so does one before its start by more than an
 // interval: then the clock was set back.
-func (s *state) grid(r *Rule, rule, group int32, t int64, raw []int64, b *Block) {
-	v := &s.intervals[r.buses[group]]
+func (s *state) grid(r *campaign.Rule, capture, group int32, t int64, raw []int64, b *Block) {
+	v := &s.intervals[r.Sources[group]]
 	switch {
 	case t >= v.end:
-		s.close(r, rule, v, true, b)
-	case t < v.end-2*r.interval:
-		s.close(r, rule, v, false, b)
+		s.close(r, capture, v, true, b)
+	case t < v.end-2*r.Interval:
+		s.close(r, capture, v, false, b)
 	}
 	if len(v.seen) == 0 {
-		v.end, v.newest = floor(t, r.interval)+r.interval, t
+		v.end, v.newest = floor(t, r.Interval)+r.Interval, t
 	}
 	v.newest = max(v.newest, t)
 	g := &s.groups[group]
@@ -95,9 +98,9 @@ func (s *state) grid(r *Rule, rule, group int32, t int64, raw []int64, b *Block)
 		g.seen = true
 		v.seen = append(v.seen, group)
 	}
-	g.raw = appendTaken(g.raw[:0], raw, r.take[group])
-	if r.shared[group] {
-		for _, sig := range r.Schema.Groups[group] {
+	g.raw = appendTaken(g.raw[:0], raw, r.Take[group])
+	if r.Shared[group] {
+		for _, sig := range r.Format.Schema.Groups[group] {
 			s.newest[sig] = group
 		}
 	}
@@ -115,7 +118,7 @@ func floor(t, step int64) int64 {
 // close ends an interval that is open: its rows are appended, stamped with its
 // end, or with its newest row when it is cut short. A signal that several
 // groups carry (a multiplexor) has a value only in the newest of them.
-func (s *state) close(r *Rule, rule int32, v *interval, over bool, b *Block) {
+func (s *state) close(r *campaign.Rule, capture int32, v *interval, over bool, b *Block) {
 	stamp := v.newest
 	if over {
 		stamp = v.end
@@ -123,8 +126,8 @@ func (s *state) close(r *Rule, rule int32, v *interval, over bool, b *Block) {
 	for _, group := range v.seen {
 		g := &s.groups[group]
 		g.seen = false
-		b.add(rule, group, stamp, g.raw, nil)
-		if r.shared[group] {
+		b.add(capture, group, stamp, g.raw, nil)
+		if r.Shared[group] {
 			s.mask(r, group, b)
 		}
 	}
@@ -133,8 +136,8 @@ func (s *state) close(r *Rule, rule int32, v *interval, over bool, b *Block) {
 
 // mask leaves the signals out of the last row of b that another group saw
 // later, and the row itself when none is left.
-func (s *state) mask(r *Rule, group int32, b *Block) {
-	members := r.Schema.Groups[group]
+func (s *state) mask(r *campaign.Rule, group int32, b *Block) {
+	members := r.Format.Schema.Groups[group]
 	current := func(sig uint32) bool { return s.newest[sig] == group }
 	last := len(b.Rows) - 1
 	row := &b.Rows[last]
@@ -152,18 +155,18 @@ func (s *state) mask(r *Rule, group int32, b *Block) {
 }
 
 // expire closes the intervals that were over by the given time (µs), by whatever clock.
-func (s *state) expire(r *Rule, rule int32, now int64, b *Block) {
+func (s *state) expire(r *campaign.Rule, capture int32, now int64, b *Block) {
 	for i := range s.intervals {
 		if v := &s.intervals[i]; len(v.seen) > 0 && now >= v.end {
-			s.close(r, rule, v, true, b)
+			s.close(r, capture, v, true, b)
 		}
 	}
 }
 
 // flush cuts all open intervals short.
-func (s *state) flush(r *Rule, rule int32, b *Block) {
+func (s *state) flush(r *campaign.Rule, capture int32, b *Block) {
 	for i := range s.intervals {
-		s.close(r, rule, &s.intervals[i], false, b)
+		s.close(r, capture, &s.intervals[i], false, b)
 	}
 }
 

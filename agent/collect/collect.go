@@ -1,0 +1,332 @@
+// Package collect is the stage that keeps the rows which a program of campaigns
+// wants: every sample, a grid (the last value once per interval) or changes
+// only, all the time or in windows around moments.
+//
+// What is kept belongs to a Capture: batches are made for each of them. For
+// windows that begin before their moment the stage has a history of rows by
+// time, which outlives the rules.
+//
+// It knows nothing of bytes and batches; those follow in package batch. What a
+// document says is package campaign's business, and so are conditions.
+package collect
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/signals"
+	"telltale.dev/protocol"
+)
+
+// Config of a Collector. Every field is required.
+type Config struct {
+	// Save keeps a schema document on disk before the first batch that needs it. It is called for schemas that rows
+	// bring about; those of a program must be kept before it is loaded.
+	Save    func(protocol.SchemaHash, []byte) error
+	Release func(*signals.Block)
+	Log     *slog.Logger
+}
+
+// Stats are the counters of a Collector.
+type Stats struct {
+	LeftOut   uint64 // truncated rows that no schema could be made for
+	Missed    uint64 // moments that began no capture, since too many were open
+	Forgotten uint64 // rows of the past that had to go before their time
+}
+
+// Collector runs a program.
+type Collector struct {
+	cfg   Config
+	free  sync.Pool
+	stats struct{ leftOut, missed, forgotten atomic.Uint64 }
+
+	mu     sync.Mutex
+	loaded []*campaign.Program // guarded by mu: not in force yet, oldest first
+	wake   chan struct{}       // loaded has something new
+
+	// Owned by Run.
+	program   *campaign.Program // in force; nil before the first block
+	recorders []*recorder       // one for each open capture
+	captures  []*Capture        // the same, for blocks
+	armed     []*campaign.Rule  // rules with a window
+	past      []bool            // by group of the catalogue: the history keeps its rows
+	history   history
+	now       int64 // source time of the newest block, µs
+	grids     bool  // a recorder has a grid
+	account   Account
+	block     *Block // under way
+	out       chan<- *Block
+}
+
+// recorder fills one capture.
+type recorder struct {
+	rule    *campaign.Rule
+	groups  []int32        // rule.Groups
+	plain   bool           // every sample is taken, all the time
+	armed   *campaign.Rule // as the program has it, when it has a window; else nil
+	from    int64          // first and last time of rows that it takes, µs,
+	until   int64          // when its rule has a window
+	state   *state
+	refused []bool // by group of the catalogue: truncated rows that the rule could not be extended for; nil: none
+}
+
+func newRecorder(rule *campaign.Rule, sources int) *recorder {
+	plain := rule.Mode == protocol.ModeAll && rule.Window == nil
+	return &recorder{rule: rule, groups: rule.Groups, plain: plain, state: newState(rule, sources)}
+}
+
+func captureOf(r *campaign.Rule, moment int64) *Capture {
+	return &Capture{
+		Campaign: r.Campaign, Rule: r.ID, Class: r.Class, Purpose: r.Purpose, Age: r.Age, Bytes: r.Bytes,
+		Schema: r.Format.Schema, Hash: r.Format.Hash, Moment: moment,
+	}
+}
+
+// New makes a Collector that collects nothing until a program is loaded.
+func New(cfg Config) *Collector {
+	c := &Collector{cfg: cfg, wake: make(chan struct{}, 1)}
+	c.free.New = func() any { return new(Block) }
+	return c
+}
+
+// Stats may be called from any goroutine.
+func (c *Collector) Stats() Stats {
+	return Stats{LeftOut: c.stats.leftOut.Load(), Missed: c.stats.missed.Load(), Forgotten: c.stats.forgotten.Load()}
+}
+
+// Load puts a program in force: from the next block on, when it is of the
+// catalogue that rows come from, else from the first block of its own catalogue.
+// The blocks before that are collected by the program before. Rules that the
+// program before has too, of the same catalogue, go on undisturbed. Load may be
+// called from any goroutine and does not wait.
+func (c *Collector) Load(p *campaign.Program) {
+	c.mu.Lock()
+	if n := len(c.loaded); n > 0 && c.loaded[n-1].Catalogue == p.Catalogue {
+		c.loaded = c.loaded[:n-1] // superseded before it was in force
+	}
+	c.loaded = append(c.loaded, p)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the newest loaded program of the catalogue that rows come from, and forgets those before it; nil: none.
+func (c *Collector) next(b *signals.Block) (p *campaign.Program) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.loaded) - 1; i >= 0; i-- {
+		if c.loaded[i].Catalogue == b.Catalogue {
+			p = c.loaded[i]
+			c.loaded = slices.Delete(c.loaded, 0, i+1)
+			return p
+		}
+	}
+	return nil
+}
+
+// Release gives a block back.
+func (c *Collector) Release(b *Block) { c.free.Put(b) }
+
+// flushIdle is how often a silent bus is looked at for grid intervals and windows that are over.
+const flushIdle = 2 * time.Second
+
+// Run collects until in is closed, then closes out. Whoever reads out must go
+// on until it is closed. ctx ends the wait for a disk that refuses schemas.
+func (c *Collector) Run(ctx context.Context, in <-chan *signals.Block, out chan<- *Block) {
+	defer close(out)
+	idle := time.NewTimer(flushIdle)
+	defer idle.Stop()
+	c.out, c.block = out, c.empty()
+	for {
+		select {
+		case <-c.wake:
+			if c.program != nil { // else the first block looks for its program
+				c.adopt(c.next(&signals.Block{Catalogue: c.program.Catalogue}))
+			}
+		case <-idle.C:
+			c.now += flushIdle.Microseconds() // nothing comes: source time goes on with ours
+			c.expire()
+			closed := c.end()
+			if c.open() {
+				idle.Reset(flushIdle)
+			}
+			if closed || len(c.block.Rows) > 0 {
+				c.hand()
+			}
+		case sb, ok := <-in:
+			if !ok {
+				c.flush()
+				c.hand()
+				return
+			}
+			c.take(ctx, sb)
+			c.account.CopyFrom(&sb.Account)
+			c.cfg.Release(sb)
+			idle.Reset(flushIdle)
+			c.hand()
+		}
+	}
+}
+
+// empty gives a block without rows.
+func (c *Collector) empty() *Block {
+	b := c.free.Get().(*Block)
+	b.Rows, b.Raw, b.Present = b.Rows[:0], b.Raw[:0], b.Present[:0]
+	return b
+}
+
+// hand completes the block under way, hands it on and begins another one. Its
+// account is of the frames whose rows have all been handed on.
+func (c *Collector) hand() {
+	b := c.block
+	b.Captures, b.Now = c.captures, c.now
+	b.Account.CopyFrom(&c.account)
+	c.out <- b
+	c.block = c.empty()
+}
+
+// adopt puts a program in force; nil changes nothing. A rule that was there
+// before keeps its captures; what the others have open is handed on, and their
+// captures are closed.
+func (c *Collector) adopt(p *campaign.Program) {
+	if p == nil {
+		return
+	}
+	same := c.program != nil && c.program.Catalogue == p.Catalogue
+	if !same {
+		c.history.clear()
+	}
+	var recorders []*recorder
+	var captures []*Capture
+	c.armed = nil
+	for _, rule := range p.Rules {
+		found := false
+		for k, r := range c.recorders {
+			if same && r.rule.Same(rule) {
+				recorders, captures, found = append(recorders, r), append(captures, c.captures[k]), true
+				if r.window() {
+					r.armed = rule
+				}
+			}
+		}
+		switch {
+		case rule.Window != nil:
+			c.armed = append(c.armed, rule)
+		case !found:
+			recorders, captures = append(recorders, newRecorder(rule, len(p.Catalogue.Sources))), append(captures, captureOf(rule, 0))
+		}
+	}
+	for k, r := range c.recorders {
+		if !slices.Contains(recorders, r) {
+			r.state.flush(r.rule, int32(k), c.block)
+		}
+	}
+	if c.program != nil {
+		c.hand()
+	}
+	c.program, c.recorders, c.captures = p, recorders, captures
+	c.grids = slices.ContainsFunc(p.Rules, func(r *campaign.Rule) bool { return r.Mode == protocol.ModeGrid })
+	c.remember(p)
+}
+
+// remember lets the history keep what the rules with a window want of the past.
+func (c *Collector) remember(p *campaign.Program) {
+	depth := int64(0)
+	c.past = make([]bool, len(p.Catalogue.Groups))
+	for _, rule := range c.armed {
+		depth = max(depth, rule.Window.Pre.Microseconds())
+		for g, taken := range rule.Groups {
+			c.past[g] = c.past[g] || taken != campaign.NotTaken && rule.Window.Pre > 0
+		}
+	}
+	c.history.keep(depth)
+}
+
+// take collects what the program wants of sb.
+func (c *Collector) take(ctx context.Context, sb *signals.Block) {
+	if c.program == nil || c.program.Catalogue != sb.Catalogue {
+		p := c.next(sb)
+		if p == nil {
+			p = &campaign.Program{Catalogue: sb.Catalogue} // nobody asked for anything
+		}
+		c.adopt(p)
+	}
+	c.now = sb.Now
+	for i := range sb.Rows {
+		row := &sb.Rows[i]
+		raw := sb.Values(row)
+		if len(c.armed) > 0 {
+			c.fire(ctx, row, raw)
+		}
+		for k, r := range c.recorders {
+			if group := r.groups[row.Group]; r.plain && group >= 0 {
+				c.block.add(int32(k), group, row.Time, raw, r.rule.Take[group])
+			} else {
+				c.record(ctx, k, row.Group, row.Time, raw)
+			}
+		}
+		if c.history.depth > 0 && c.past[row.Group] {
+			c.history.add(row.Group, row.Time, raw)
+		}
+	}
+	c.stats.forgotten.Store(c.history.gone)
+	if c.grids {
+		c.now -= busSkew
+		c.expire()
+		c.now += busSkew
+	}
+	c.end()
+}
+
+// record appends to the block what recorder k wants of a row.
+func (c *Collector) record(ctx context.Context, k int, from int32, t int64, raw []int64) {
+	r := c.recorders[k]
+	group := r.groups[from]
+	if group < 0 {
+		if group == campaign.NotTaken || !c.extend(ctx, k, from) {
+			return
+		}
+		group = r.groups[from]
+	}
+	if r.window() && (t < r.from || t > r.until) {
+		return
+	}
+	switch rule := r.rule; rule.Mode {
+	case protocol.ModeGrid:
+		r.state.grid(rule, int32(k), group, t, raw, c.block)
+	case protocol.ModeOnChange:
+		r.state.changed(rule, int32(k), group, t, raw, c.block)
+	default:
+		c.block.add(int32(k), group, t, raw, rule.Take[group])
+	}
+}
+
+// busSkew is how far the frames of another bus may be behind those of this one,
+// in µs of source time, before intervals and windows are closed.
+const busSkew = 2_000_000
+
+// expire closes the grid intervals that are over.
+func (c *Collector) expire() {
+	for k, r := range c.recorders {
+		r.state.expire(r.rule, int32(k), c.now, c.block)
+	}
+}
+
+// flush cuts the open grid intervals of all captures short.
+func (c *Collector) flush() {
+	for k, r := range c.recorders {
+		r.state.flush(r.rule, int32(k), c.block)
+	}
+}
+
+// open says whether something waits to be closed.
+func (c *Collector) open() bool {
+	return slices.ContainsFunc(c.recorders, func(r *recorder) bool { return r.window() || r.state.open() })
+}

@@ -1,0 +1,76 @@
+package agent
+
+import (
+	"telltale.dev/agent/campaign"
+	"telltale.dev/agent/config"
+	"telltale.dev/agent/signals"
+	"telltale.dev/protocol"
+	"telltale.dev/protocol/campaigns"
+	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
+)
+
+// collecting puts campaigns in force: it compiles them, keeps their schemas and
+// tells the stages. The Keeper of package config calls it, one call at a time.
+type collecting struct {
+	a    *Agent
+	save func(protocol.SchemaHash, []byte) error
+	// The plan that frames are decoded by, or will be with the next block.
+	plan      *dbc.Plan
+	catalogue *signal.Catalogue
+}
+
+var _ config.Campaigns = (*collecting)(nil)
+
+// Check implements config.Campaigns.
+func (c *collecting) Check(doc *campaigns.Campaign) error { return campaign.Check(c.catalogue, doc) }
+
+// Prepare implements config.Campaigns.
+func (c *collecting) Prepare(set []campaigns.Campaign) (apply func(), err error) {
+	program, err := c.compile(c.catalogue, set)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		c.a.collect.Load(program)
+		c.narrow(program)
+	}, nil
+}
+
+// compile makes a program, with its schemas on disk.
+func (c *collecting) compile(catalogue *signal.Catalogue, set []campaigns.Campaign) (*campaign.Program, error) {
+	program, err := campaign.Compile(catalogue, set)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range program.Rules {
+		if err := c.save(r.Format.Hash, r.Format.Document); err != nil {
+			return nil, err
+		}
+	}
+	return program, nil
+}
+
+// narrow lets the drivers keep away what no campaign wants.
+func (c *collecting) narrow(program *campaign.Program) {
+	for i, in := range signals.Interests(c.plan, c.a.inputs(), program.Wanted()) {
+		switch {
+		case in.Everything:
+			c.a.frames.SetFilters(i, nil)
+		case in.Filters == nil:
+			c.a.frames.SetFilters(i, []can.Filter{})
+		default:
+			c.a.frames.SetFilters(i, in.Filters)
+		}
+	}
+}
+
+// inputs gives the names of the buses, in order.
+func (a *Agent) inputs() []string {
+	names := make([]string, len(a.cfg.Inputs))
+	for i, in := range a.cfg.Inputs {
+		names[i] = in.Name
+	}
+	return names
+}
