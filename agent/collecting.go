@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"fmt"
+
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/config"
 	"telltale.dev/agent/signals"
@@ -64,6 +66,32 @@ func (c *collecting) narrow(program *campaign.Program) {
 			c.a.frames.SetFilters(i, in.Filters)
 		}
 	}
+}
+
+// SwapPlan decodes by another plan from now on, while everything goes on: each
+// frame is decoded by one of the two plans, and its rows are collected by
+// campaigns compiled against it. Open batches of the plan before are sealed. On
+// an error, as when a campaign in force asks for a signal that the plan does not
+// have, nothing has changed. It may be called from any goroutine.
+func (a *Agent) SwapPlan(plan *dbc.Plan) error {
+	c := a.collecting
+	err := a.config.Refit(func(set []campaigns.Campaign) (apply func(), err error) {
+		catalogue := plan.Catalogue()
+		program, err := c.compile(catalogue, set)
+		if err != nil {
+			return nil, err
+		}
+		return func() {
+			c.plan, c.catalogue = plan, catalogue
+			a.collect.Load(program) // it must be there before rows of the new plan are
+			a.signals.Swap(plan, catalogue)
+			c.narrow(program) // what the filters keep away from here on, the new plan's campaigns do not want
+		}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("another plan: %w", err)
+	}
+	return nil
 }
 
 // inputs gives the names of the buses, in order.
