@@ -31,6 +31,7 @@ import (
 	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/gate"
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/lake"
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
@@ -82,6 +83,7 @@ type Cloud struct {
 	schemas   schemaStore
 	campaigns *campaign.Campaigns
 	lanes     []*ingest.Processor
+	lakes     []*lake.Lake
 	front     *ingest.Front
 	replayer  *ingest.Replayer
 	live      *api.Live
@@ -128,6 +130,9 @@ func (c *Cloud) close() (err error) {
 	}
 	if c.backbone != nil {
 		err = c.backbone.Close()
+	}
+	for _, l := range c.lakes {
+		err = errors.Join(err, l.Close())
 	}
 	if c.lock != nil {
 		err = errors.Join(err, c.lock.release())

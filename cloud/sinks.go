@@ -72,10 +72,11 @@ func (c *Cloud) openLane(ctx context.Context, name string, places store) error {
 	if err != nil {
 		return err
 	}
-	files, err := lake.Open(lake.Config{Dir: filepath.Join(c.cfg.Dir, "lake"), Stream: name, Oldest: extent.First, Log: c.cfg.Log})
+	files, err := lake.Open(lake.Config{Dir: filepath.Join(c.cfg.Dir, "lake"), Stream: name, Oldest: extent.First, Fold: ingest.Fold, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}
+	c.lakes = append(c.lakes, files)
 	processor, err := ingest.NewProcessor(ingest.ProcessorConfig{
 		Name: name, Stream: stream{c.backbone, name}, Publisher: publisher{c.backbone}, Schemas: c.schemas,
 		Letters: stream{c.backbone, backbone.Dead}, Lake: files, Consumers: c.consumers(), Checkpoints: places,

@@ -376,7 +376,7 @@ func TestCheckpointOfFormerVersion(t *testing.T) {
 	for seq := uint64(1); seq <= 6; seq++ {
 		k.send(b.up, seq)
 	}
-	known := ledger.New(0, 0)
+	known := ledger.New(ledger.Bounds{})
 	l := openLake(t, b.dir)
 	for _, seq := range []uint64{1, 2, 4} { // 3 waits for its turn, 5 and 6 are not read
 		batch := decoded(t, k, seq)
@@ -386,7 +386,7 @@ func TestCheckpointOfFormerVersion(t *testing.T) {
 		known.Receive(k.vehicle, k.id(seq), ledger.Receipt{Sequence: seq, Batch: true, Samples: 2 * rowsPerBatch})
 	}
 	checkpoint := append([]byte{2, 4, 1, 3, 0}, known.Snapshot()...) // version 2, read 4, one run, from 3, of one
-	if err := l.Commit(3, checkpoint); err != nil {
+	if err := l.Commit(3, 3, checkpoint); err != nil {
 		t.Fatal(err)
 	}
 	s := &taker{}
@@ -405,7 +405,7 @@ func TestCheckpointOfFormerVersion(t *testing.T) {
 			t.Errorf("batch %d: got %d rows, want %d", seq, got, 2*rowsPerBatch)
 		}
 	}
-	last, snapshot := openLake(t, b.dir).Checkpoint()
+	last, snapshot := committed(t, b.dir)
 	if last != 6 || !bytes.Equal(snapshot, p.Ledger().Snapshot()) {
 		t.Errorf("checkpoint at %d, or it is not the ledger alone", last)
 	}
@@ -429,10 +429,10 @@ type fullLake struct {
 	open chan struct{}
 }
 
-func (l fullLake) Commit(last uint64, ledger []byte) error {
+func (l fullLake) Commit(last, next uint64, ledger []byte) error {
 	select {
 	case <-l.open:
-		return l.Lake.Commit(last, ledger)
+		return l.Lake.Commit(last, next, ledger)
 	default:
 		return syscall.ENOSPC
 	}

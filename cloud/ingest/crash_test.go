@@ -46,7 +46,7 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	l, err := lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), Stream: "UP"})
+	l, err := lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), Stream: "UP", Fold: ingest.Fold})
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func checkSameLedger(t *testing.T, dir string, k *maker, stream []ingest.Message
 	}
 	p, _ := b.start()
 	b.flush(p)
-	last, snapshot := openLake(t, filepath.Join(dir, "lake")).Checkpoint()
+	last, snapshot := committed(t, filepath.Join(dir, "lake"))
 	if last != uint64(len(stream)) || string(snapshot) != string(p.Ledger().Snapshot()) {
 		t.Errorf("checkpoint at %d of %d: the ledger differs from that of an uninterrupted run", last, len(stream))
 	}

@@ -142,13 +142,14 @@ type Other struct {
 // that fits into memory, with the purpose under which it was collected, empty if none was given,
 // and when the broker received it. It is not called while Commit works, nor after an error of
 // Commit until it gave nil. Commit makes everything appended, the stream position last, which
-// rises from commit to commit, and the ledger durable in one step; after an error it changes nothing that a
-// restart would see, and may be called again with the same arguments. Checkpoint
-// is what the last commit said, also across restarts.
+// rises from commit to commit, and what was added to the ledger durable in one step; after an error it changes nothing that a
+// restart would see, and may be called again with the same arguments. Next is the first message that a restart
+// reads again. Checkpoint is the position of the last commit, also across restarts, and what
+// the commits were given, in their order; the first may be many joined by Fold.
 type Lake interface {
 	Fits(schema *codec.Schema, b *codec.Batch) error
 	Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, purpose string, received time.Time,
 		schema *codec.Schema, b *codec.Batch) error
-	Commit(last uint64, ledger []byte) error
-	Checkpoint() (last uint64, ledger []byte)
+	Commit(last, next uint64, ledger []byte) error
+	Checkpoint() (last uint64, ledgers [][]byte, err error)
 }

@@ -287,7 +287,7 @@ func TestBacklogOverRestarts(t *testing.T) {
 	if got, want := uint64(debited), p.Stats().Samples; got != want {
 		t.Errorf("debited %d samples in all, want those of the batches, %d", got, want)
 	}
-	last, snapshot := openLake(t, b.dir).Checkpoint()
+	last, snapshot := committed(t, b.dir)
 	if last != uint64(len(messages)) || !bytes.Equal(snapshot, p.Ledger().Snapshot()) {
 		t.Errorf("checkpoint at %d of %d, or it is not the ledger alone", last, len(messages))
 	}

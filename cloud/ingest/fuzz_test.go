@@ -17,10 +17,10 @@ func (l *nowhere) Append(protocol.VehicleID, protocol.CampaignID, string, time.T
 	l.batches++
 	return nil
 }
-func (l *nowhere) Commit(uint64, []byte) error            { l.commits++; return nil }
+func (l *nowhere) Commit(uint64, uint64, []byte) error    { l.commits++; return nil }
 func (l *nowhere) Fits(*codec.Schema, *codec.Batch) error { return nil }
 
-func (l *nowhere) Checkpoint() (uint64, []byte) { return 0, nil }
+func (l *nowhere) Checkpoint() (uint64, [][]byte, error) { return 0, nil, nil }
 
 // FuzzMessage: whatever a message says, it is stored or dead-lettered, and the next one is stored.
 func FuzzMessage(f *testing.F) {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"telltale.dev/cloud/ingest/ledger"
 )
@@ -56,12 +57,12 @@ func (p *position) take(sequence uint64) (todo bool, gone uint64) {
 func (p *position) done(sequence uint64) { p.open.Remove(one(sequence)) }
 
 // Versions of what a commit keeps beside the lake's number, when that is more than the
-// ledger's snapshot alone, which begins with another byte:
+// ledger's part alone, which begins with another byte:
 //
-//	2: version, read, the set of those open, the ledger's snapshot
-//	3: version, read, the set of those open, the set of those that wait for the lake, the ledger's snapshot
+//	2: version, read, the set of those open as runs, the ledger's part; of versions before
+//	3: version, read, the set of those open, the set of those that wait for the lake, the ledger's part
 const (
-	checkpointOpen    = 2
+	checkpointRuns    = 2
 	checkpointWaiting = 3
 )
 
@@ -72,45 +73,80 @@ func (p *position) number(waiting *ledger.Ranges) uint64 {
 }
 
 // checkpoint joins the position, the messages that are done but wait for the lake, and the
-// ledger's snapshot, which knows those that wait as stored.
-func (p *position) checkpoint(waiting *ledger.Ranges, snapshot []byte) []byte {
-	var out []byte
-	switch {
-	case !waiting.Empty():
-		out = binary.AppendUvarint([]byte{checkpointWaiting}, p.read)
-		out = waiting.AppendTo(p.open.AppendTo(out))
-	case !p.open.Empty():
-		out = binary.AppendUvarint([]byte{checkpointOpen}, p.read)
-		out = p.open.AppendTo(out)
+// ledger's part, which knows those that wait as stored.
+func (p *position) checkpoint(waiting *ledger.Ranges, part []byte) []byte {
+	if waiting.Empty() && p.open.Empty() {
+		return part
 	}
-	return append(out, snapshot...)
+	out := binary.AppendUvarint([]byte{checkpointWaiting}, p.read)
+	return append(waiting.AppendTo(p.open.AppendTo(out)), part...)
 }
 
-// restore reads what checkpoint made for the lake's number last, and gives those that wait
-// for the lake and the ledger's part.
-func (p *position) restore(last uint64, checkpoint []byte) (waiting ledger.Ranges, snapshot []byte, err error) {
+// restore reads what checkpoint made for the commits up to the lake's number last, and gives those that wait
+// for the lake and the ledger's parts. Of the position only what the newest says counts.
+func (p *position) restore(last uint64, checkpoints [][]byte) (waiting ledger.Ranges, parts [][]byte, err error) {
 	*p = position{read: last, next: last + 1, resume: last}
-	if len(checkpoint) == 0 || checkpoint[0] != checkpointOpen && checkpoint[0] != checkpointWaiting {
-		return waiting, checkpoint, nil
+	var newest opened
+	for _, c := range checkpoints {
+		if newest, err = openCheckpoint(c); err != nil {
+			return waiting, nil, err
+		}
+		parts = append(parts, newest.part)
 	}
-	read, n := binary.Uvarint(checkpoint[1:])
-	if n <= 0 {
-		return waiting, nil, fmt.Errorf("position: cut short: %w", ledger.ErrSnapshot)
+	if len(newest.head) == 0 {
+		return waiting, parts, nil
 	}
-	p.read = read
-	p.open, snapshot, err = ledger.ReadRanges(checkpoint[1+n:])
-	if err == nil && checkpoint[0] == checkpointWaiting {
-		waiting, snapshot, err = ledger.ReadRanges(snapshot)
-	}
-	if err != nil {
-		return waiting, nil, fmt.Errorf("position: %w", err)
-	}
+	p.read, p.open, waiting = newest.read, newest.open, newest.waiting
 	both := intersect(p.open, waiting)
 	if max(p.open.Max(), waiting.Max()) > p.read || p.open.Empty() && waiting.Empty() || !both.Empty() || p.number(&waiting) != last {
 		return waiting, nil, fmt.Errorf("position: expected it to match the lake's: %w", ledger.ErrSnapshot)
 	}
 	p.resume, p.next = p.read, p.prefix()+1
-	return waiting, snapshot, nil
+	return waiting, parts, nil
+}
+
+// opened is what checkpoint made, taken apart.
+type opened struct {
+	head          []byte // all before the ledger's part; empty when nothing is open or waits
+	read          uint64
+	open, waiting ledger.Ranges
+	part          []byte // the ledger's
+}
+
+func openCheckpoint(c []byte) (o opened, err error) {
+	if len(c) == 0 || c[0] != checkpointRuns && c[0] != checkpointWaiting {
+		return opened{part: c}, nil
+	}
+	read, n := binary.Uvarint(c[1:])
+	if n <= 0 {
+		return o, fmt.Errorf("position: cut short: %w", ledger.ErrSnapshot)
+	}
+	o.read = read
+	if c[0] == checkpointRuns {
+		o.open, o.part, err = ledger.ReadRuns(c[1+n:])
+	} else if o.open, o.part, err = ledger.ReadRanges(c[1+n:]); err == nil {
+		o.waiting, o.part, err = ledger.ReadRanges(o.part)
+	}
+	if err != nil {
+		return o, fmt.Errorf("position: %w", err)
+	}
+	o.head = c[:len(c)-len(o.part)]
+	return o, nil
+}
+
+// Fold joins what the lake was given by commits, in their order, to one that says the same; there is at least one.
+func Fold(checkpoints ...[]byte) ([]byte, error) {
+	var newest opened
+	var parts [][]byte
+	var err error
+	for _, c := range checkpoints {
+		if newest, err = openCheckpoint(c); err != nil {
+			return nil, err
+		}
+		parts = append(parts, newest.part)
+	}
+	part, err := ledger.Fold(parts...)
+	return append(slices.Clip(newest.head), part...), err
 }
 
 // one is the span of one message.

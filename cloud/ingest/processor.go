@@ -155,17 +155,22 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 	cfg = cfg.withDefaults()
 	cfg.Log = cfg.Log.With("stream", cfg.Name)
 	p := &Processor{
-		cfg: cfg, started: time.Now(), ledger: ledger.New(0, 0), flushes: make(chan *flush), queue: newFairQueue(), schemas: schemaCache{store: cfg.Schemas},
+		cfg: cfg, started: time.Now(), ledger: ledger.New(ledger.Bounds{}), flushes: make(chan *flush), queue: newFairQueue(), schemas: schemaCache{store: cfg.Schemas},
 	}
-	waiting, snapshot, err := p.position.restore(cfg.Lake.Checkpoint())
+	last, checkpoints, err := cfg.Lake.Checkpoint()
+	var waiting ledger.Ranges
+	var ledgers [][]byte
 	if err == nil {
-		err = p.ledger.Restore(snapshot)
+		waiting, ledgers, err = p.position.restore(last, checkpoints)
+	}
+	if err == nil {
+		err = p.ledger.Restore(ledgers...)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ingest processor: stream %s: checkpoint: %w", cfg.Name, err)
 	}
 	p.committed.Store(min(p.position.prefix(), below(&waiting, p.position.read)))
-	p.lake.reset(&p.cfg, waiting)
+	p.lake.reset(&p.cfg, last, waiting)
 	for _, c := range cfg.Consumers {
 		p.consumers = append(p.consumers, newConsumer(p, c))
 	}

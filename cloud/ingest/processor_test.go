@@ -299,7 +299,7 @@ func TestLakeNotWritable(t *testing.T) {
 		c.FlushRows, c.Log = 100, slog.New(slog.NewTextHandler(&said, nil))
 	}
 	p, stop := b.start()
-	full := filepath.Join(b.dir, ".tmp", "checkpoint-UP")
+	full := filepath.Join(b.dir, ".tmp", "checkpoint-UP.link")
 	if err := os.Symlink("/dev/full", full); err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func TestEndWhileFull(t *testing.T) {
 	b := newBench(t)
 	b.config = func(c *ingest.ProcessorConfig) { c.FlushRows = 100 }
 	p, stop := b.start()
-	if err := os.Symlink("/dev/full", filepath.Join(b.dir, ".tmp", "checkpoint-UP")); err != nil {
+	if err := os.Symlink("/dev/full", filepath.Join(b.dir, ".tmp", "checkpoint-UP.link")); err != nil {
 		t.Fatal(err)
 	}
 	b.maker.send(b.up, 1, 2, 3)

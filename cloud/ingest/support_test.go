@@ -194,11 +194,24 @@ func everybody(protocol.VehicleID, protocol.DeviceID) error { return nil }
 
 func openLake(tb testing.TB, dir string) *lake.Lake {
 	tb.Helper()
-	w, err := lake.Open(lake.Config{Dir: dir, Stream: "UP"})
+	w, err := lake.Open(lake.Config{Dir: dir, Stream: "UP", Fold: ingest.Fold})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return w
+}
+
+// committed is what the lake's commits were given, as one.
+func committed(tb testing.TB, dir string) (last uint64, checkpoint []byte) {
+	tb.Helper()
+	last, all, err := openLake(tb, dir).Checkpoint()
+	if err == nil {
+		checkpoint, err = ingest.Fold(all...)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return last, checkpoint
 }
 
 // testSchema has one group of two signals.

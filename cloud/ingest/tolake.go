@@ -33,6 +33,7 @@ type toLake struct {
 	dates   dates     // of the rows since the last cut
 	crowded bool      // the next batch has too many further dates
 
+	number    uint64        // of the last cut
 	cut       *cut          // of the commit that has not ended
 	committed chan struct{} // tells that a commit ended well
 }
@@ -175,8 +176,8 @@ func (p *Processor) due() bool {
 	if l.cut != nil || l.pending == 0 {
 		return false
 	}
-	return l.crowded || l.samples >= p.cfg.FlushRows || l.pending >= maxPending || l.buried >= maxBuried ||
-		time.Since(l.since) >= p.cfg.FlushAge || p.flushable()
+	return (l.crowded || l.samples >= p.cfg.FlushRows || l.pending >= maxPending || l.buried >= maxBuried ||
+		time.Since(l.since) >= p.cfg.FlushAge || p.flushable()) && p.grown()
 }
 
 // begin starts the age of what the next commit will hold.
@@ -195,7 +196,7 @@ func (p *Processor) commit(ctx context.Context) {
 	p.commits.Go(func() {
 		p.keep(ctx)
 		err := p.retry(ctx, &p.writing, "lake cannot be written; what comes meanwhile stays in the stream for it", func() error {
-			return p.cfg.Lake.Commit(c.number, c.checkpoint)
+			return p.cfg.Lake.Commit(c.number, c.prefix+1, c.checkpoint)
 		})
 		if err == nil {
 			p.lake.committed <- struct{}{}
@@ -203,14 +204,19 @@ func (p *Processor) commit(ctx context.Context) {
 	})
 }
 
-// makeCut puts everything appended into a cut, and begins the next one.
+// grown says whether the next cut would get another number than the last. It does not while all that was done since
+// waits for the lake: what the ledger knows of it is kept with a later cut.
+func (p *Processor) grown() bool { return p.position.number(&p.lake.waiting) > p.lake.number }
+
+// makeCut puts everything appended and what came to the ledger since the last cut into a cut, and begins the next one.
 func (p *Processor) makeCut() *cut {
 	l := &p.lake
 	l.cut = &cut{
 		number:     p.position.number(&l.waiting),
-		checkpoint: p.position.checkpoint(&l.waiting, p.ledger.Snapshot()),
+		checkpoint: p.position.checkpoint(&l.waiting, p.ledger.Cut()),
 		prefix:     min(p.position.prefix(), below(&l.waiting, p.position.read)),
 	}
+	l.number = l.cut.number
 	l.samples, l.pending, l.buried, l.crowded = 0, 0, 0, false
 	clear(l.dates)
 	return l.cut
@@ -236,14 +242,14 @@ func (p *Processor) last() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastLetters)
 	defer cancel()
 	p.keep(ctx)
-	for p.lake.cut != nil || p.lake.pending > 0 {
+	for p.lake.cut != nil || p.lake.pending > 0 && p.grown() {
 		if p.lake.cut == nil {
 			if p.sendLetters(ctx); len(p.letters) > 0 {
 				return fmt.Errorf("ingest processor: %d dead letters could not be written: nothing is committed, and all is read again at the next start", len(p.letters))
 			}
 			p.makeCut()
 		}
-		if err := p.cfg.Lake.Commit(p.lake.cut.number, p.lake.cut.checkpoint); err != nil {
+		if err := p.cfg.Lake.Commit(p.lake.cut.number, p.lake.cut.prefix+1, p.lake.cut.checkpoint); err != nil {
 			return fmt.Errorf("ingest processor: last commit: %w", err)
 		}
 		p.committed.Store(p.lake.cut.prefix)
@@ -253,8 +259,8 @@ func (p *Processor) last() error {
 }
 
 // reset puts the lake's side where the last commit left it.
-func (l *toLake) reset(cfg *ProcessorConfig, waiting ledger.Ranges) {
-	l.waiting, l.from = waiting, 1
+func (l *toLake) reset(cfg *ProcessorConfig, number uint64, waiting ledger.Ranges) {
+	l.waiting, l.from, l.number = waiting, 1, number
 	l.again = rereader{stream: cfg.Stream, poll: cfg.Poll}
 	l.committed = make(chan struct{}, 1)
 }

@@ -69,7 +69,7 @@ func BenchmarkLake(b *testing.B) {
 			b.Fatal(err)
 		}
 		appending += time.Since(begin)
-		if err := l.Commit(last, nil); err != nil {
+		if err := l.Commit(last, last+1, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,11 +19,13 @@ const keepRows = 1 << 20
 const microsPerDay = 24 * 3600 * 1_000_000
 
 // Commit makes everything appended since the last commit durable as the
-// messages after the checkpoint up to last, together with the ledger. After an
+// messages after the checkpoint up to last, together with what the ledger adds to
+// what the commits before were given. Next is the first message of the stream that a restart
+// reads again: no later than last+1. After an
 // error, which is one of the file system, the files that readers see may hold
 // the rows already, but a restart would not: call Commit again with the same
-// position until it gives nil.
-func (l *Lake) Commit(last uint64, ledger []byte) error {
+// arguments until it gives nil.
+func (l *Lake) Commit(last, next uint64, ledger []byte) error {
 	if l.retrying && last != l.retry {
 		return fmt.Errorf("lake: commit of %d while %d is open: %w", last, l.retry, ErrUncommitted)
 	}
@@ -34,11 +36,14 @@ func (l *Lake) Commit(last uint64, ledger []byte) error {
 		return fmt.Errorf("lake: commit of %d after %d: %w", last, l.last, ErrUncommitted)
 	}
 	l.retrying, l.retry = true, last
-	if err := l.commit(last, ledger); err != nil {
+	k := link{after: l.last, last: last, next: next, ledger: ledger}
+	if err := l.commit(&k); err != nil {
 		return fmt.Errorf("lake: stream %s: %w", l.cfg.Stream, bare(err))
 	}
 	l.retrying = false
-	l.last, l.ledger = last, slices.Clone(ledger)
+	k.ledger = nil
+	l.last, l.chain.links = last, append(l.chain.links, k)
+	l.fold()
 	l.nRows.Add(uint64(len(l.rows)))
 	l.nCommits.Add(1)
 	l.rows, l.batches, l.order = reuse(l.rows), l.batches[:0], reuse(l.order)
@@ -56,8 +61,8 @@ func reuse[T any](rows []T) []T {
 	return rows[:0]
 }
 
-func (l *Lake) commit(last uint64, ledger []byte) error {
-	name := partName(l.cfg.Stream, l.last+1, last)
+func (l *Lake) commit(k *link) error {
+	name := partName(l.cfg.Stream, k.after+1, k.last)
 	days := l.splitDays()
 	ranks, places := l.series.ranks(l.signals.signals)
 	var size uint64
@@ -77,7 +82,7 @@ func (l *Lake) commit(last uint64, ledger []byte) error {
 	if err := l.syncDates(days); err != nil {
 		return err
 	}
-	if err := l.writeCheckpoint(last, ledger); err != nil {
+	if err := l.writeFile(l.linkName(*k), kindLink, k); err != nil { // the point of the commit
 		return err
 	}
 	l.nFiles.Add(uint64(len(days)))

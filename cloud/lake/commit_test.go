@@ -31,9 +31,9 @@ var faults = []struct {
 	{"part renamed", 1, false},
 	{"part renamed", 2, false},
 	{"dates synced", 1, false},
-	{"checkpoint written", 1, false},
-	{"checkpoint synced", 1, false},
-	{"checkpoint renamed", 1, true},
+	{"link written", 1, false},
+	{"link synced", 1, false},
+	{"link renamed", 1, true},
 }
 
 // TestCommitFaults lets the second of three commits go wrong behind each step,
@@ -51,7 +51,7 @@ func TestCommitFaults(t *testing.T) {
 				dir := t.TempDir()
 				w := open(t, dir)
 				appendAll(t, w, s, message(1))
-				if err := w.Commit(1, []byte("1")); err != nil {
+				if err := w.Commit(1, 2, []byte("1")); err != nil {
 					t.Fatal(err)
 				}
 				left := tt.times
@@ -64,7 +64,7 @@ func TestCommitFaults(t *testing.T) {
 					return nil
 				})
 				appendAll(t, w, s, message(2))
-				if err := w.Commit(2, []byte("2")); !errors.Is(err, errFault) {
+				if err := w.Commit(2, 3, []byte("2")); !errors.Is(err, errFault) {
 					t.Fatalf("got %v, want the fault", err)
 				}
 				checkOnce(t, dir, 2)
@@ -73,8 +73,8 @@ func TestCommitFaults(t *testing.T) {
 				} else if err := w.Append("car1", s.Campaign, "", start, s, message(3)); !errors.Is(err, lake.ErrUncommitted) {
 					t.Fatalf("append between: got %v, want ErrUncommitted", err)
 				}
-				last, ledger := w.Checkpoint()
-				if want := map[bool]uint64{false: 1, true: 2}[crash && tt.kept]; last != want || string(ledger) != string('0'+rune(want)) {
+				last, ledger := newestOf(t, w)
+				if want := map[bool]uint64{false: 1, true: 2}[crash && tt.kept]; last != want || ledger != string('0'+rune(want)) {
 					t.Fatalf("checkpoint: got %d %q, want %d", last, ledger, want)
 				}
 				if crash && last == 1 {
@@ -82,12 +82,12 @@ func TestCommitFaults(t *testing.T) {
 					appendAll(t, w, s, message(2))
 				}
 				if last == 1 {
-					if err := w.Commit(2, []byte("2")); err != nil {
+					if err := w.Commit(2, 3, []byte("2")); err != nil {
 						t.Fatal(err)
 					}
 				}
 				appendAll(t, w, s, message(3))
-				if err := w.Commit(3, []byte("3")); err != nil {
+				if err := w.Commit(3, 4, []byte("3")); err != nil {
 					t.Fatal(err)
 				}
 				checkWhole(t, dir, 3)
@@ -136,7 +136,7 @@ func TestDiskFull(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("no /dev/full on this system")
 	}
-	for _, name := range []string{"part-UP-1-1.parquet.date=2026-11-23", "checkpoint-UP"} {
+	for _, name := range []string{"part-UP-1-1.parquet.date=2026-11-23", "checkpoint-UP.link"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			w := open(t, dir)
@@ -146,7 +146,7 @@ func TestDiskFull(t *testing.T) {
 			}
 			appendAll(t, w, schema(t), batch(1, start, 1000))
 			for range 2 {
-				err := w.Commit(1, nil)
+				err := w.Commit(1, 2, nil)
 				if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), dir) {
 					t.Fatalf("got %v, want no space left, without folders", err)
 				}
@@ -154,7 +154,7 @@ func TestDiskFull(t *testing.T) {
 			if err := os.Remove(full); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.Commit(1, nil); err != nil {
+			if err := w.Commit(1, 2, nil); err != nil {
 				t.Fatal(err)
 			}
 			checkWhole(t, dir, 1)
@@ -180,11 +180,11 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"parts without checkpoint", 1, map[string][]byte{"date=2026-11-23/part-UP-1-9.parquet": {1}}},
 		{"part across the checkpoint", 1, map[string][]byte{
-			"checkpoint-UP": lake.AppendCheckpoint(nil, "UP", 5, nil), "date=2026-11-23/part-UP-4-9.parquet": {1}}},
+			"checkpoint-UP": lake.AppendCheckpoint("UP", 0, 5, nil), "date=2026-11-23/part-UP-4-9.parquet": {1}}},
 		{"older checkpoint than the stream can make good", 7, map[string][]byte{
-			"checkpoint-UP": lake.AppendCheckpoint(nil, "UP", 5, nil), "date=2026-11-23/part-UP-6-9.parquet": {1}}},
-		{"checkpoint of another stream", 1, map[string][]byte{"checkpoint-UP": lake.AppendCheckpoint(nil, "LOW", 5, nil)}},
-		{"checkpoint damaged", 1, map[string][]byte{"checkpoint-UP": append(lake.AppendCheckpoint(nil, "UP", 5, nil), 0)}},
+			"checkpoint-UP": lake.AppendCheckpoint("UP", 0, 5, nil), "date=2026-11-23/part-UP-6-9.parquet": {1}}},
+		{"checkpoint of another stream", 1, map[string][]byte{"checkpoint-UP": lake.AppendCheckpoint("LOW", 0, 5, nil)}},
+		{"checkpoint damaged", 1, map[string][]byte{"checkpoint-UP": append(lake.AppendCheckpoint("UP", 0, 5, nil), 0)}},
 		{"checkpoint empty", 1, map[string][]byte{"checkpoint-UP": {}}},
 	}
 	for _, tt := range tests {
@@ -214,7 +214,7 @@ func TestOpenLeavesOthers(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir)
 	keep := []string{"date=2026-11-23/part-LOW-1-9.parquet", "date=2026-11-23/notes.txt", ".tmp/part-LOW-1-9.parquet.date=2026-11-23", "README"}
-	gone := []string{"date=2026-11-23/part-UP-1-9.parquet", ".tmp/part-UP-1-9.parquet.date=2026-11-23", ".tmp/checkpoint-UP"}
+	gone := []string{"date=2026-11-23/part-UP-1-9.parquet", ".tmp/part-UP-1-9.parquet.date=2026-11-23", ".tmp/checkpoint-UP", ".tmp/checkpoint-UP.link", ".tmp/checkpoint-UP.base"}
 	for _, name := range slices.Concat(keep, gone) {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -239,17 +239,31 @@ func TestOpenLeavesOthers(t *testing.T) {
 	}
 }
 
+// newestOf is the position of the checkpoint and what the newest commit was given.
+func newestOf(t *testing.T, l *lake.Lake) (last uint64, ledger string) {
+	t.Helper()
+	last, ledgers, err := l.Checkpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ledgers); n > 0 {
+		ledger = string(ledgers[n-1])
+	}
+	return last, ledger
+}
+
 func FuzzCheckpoint(f *testing.F) {
-	f.Add(lake.AppendCheckpoint(nil, "UP", 1, []byte("ledger")))
+	f.Add(lake.AppendCheckpoint("UP", 0, 1, []byte("ledger")))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		last, ledger, err := lake.ParseCheckpoint(in, "UP")
-		if err == nil && !bytes.Equal(lake.AppendCheckpoint(nil, "UP", last, ledger), in) {
-			t.Fatalf("%x is read as %d %x, which is written otherwise", in, last, ledger)
+		if after, last, next, ledger, err := lake.ParseCheckpoint(in, "UP"); err == nil && next == last+1 &&
+			bytes.HasPrefix(in, []byte("TTLAKE2")) && !bytes.Equal(lake.AppendCheckpoint("UP", after, last, ledger), in) {
+			t.Fatalf("%x is read as %d %d %x, which is written otherwise", in, after, last, ledger)
 		}
-		last, ledger, err = lake.ParseCheckpoint(lake.AppendCheckpoint(nil, "UP", uint64(len(in)), in), "UP")
-		if err != nil || last != uint64(len(in)) || !bytes.Equal(ledger, in) {
-			t.Fatalf("got %d %x %v, want what was written", last, ledger, err)
+		n := uint64(len(in))
+		after, last, next, ledger, err := lake.ParseCheckpoint(lake.AppendCheckpoint("UP", n, 2*n, in), "UP")
+		if err != nil || after != n || last != 2*n || next != last+1 || !bytes.Equal(ledger, in) {
+			t.Fatalf("got %d %d %d %x %v, want what was written", after, last, next, ledger, err)
 		}
 	})
 }

@@ -5,8 +5,16 @@ package lake
 // OnStep sets what is called after each step of a commit.
 func (l *Lake) OnStep(f func(step string) error) { l.step = f }
 
-// AppendCheckpoint and ParseCheckpoint are the checkpoint's bytes, both ways.
-var (
-	AppendCheckpoint = appendCheckpoint
-	ParseCheckpoint  = parseCheckpoint
-)
+// AppendCheckpoint is a base or link of a checkpoint as it is written.
+func AppendCheckpoint(stream string, after, last uint64, ledger []byte) []byte {
+	return appendCheckpoint(nil, stream, link{after: after, last: last, next: last + 1, ledger: ledger})
+}
+
+// ParseCheckpoint reads it, and what the version before wrote.
+func ParseCheckpoint(data []byte, stream string) (after, last, next uint64, ledger []byte, err error) {
+	k, err := parseCheckpoint(data, stream)
+	return k.after, k.last, k.next, k.ledger, err
+}
+
+// FoldLinks is how many links are folded.
+const FoldLinks = foldLinks

@@ -81,7 +81,7 @@ func TestIndependentReader(t *testing.T) {
 	l := open(t, dir)
 	s, b := drive(t)
 	appendAll(t, l, s, b)
-	if err := l.Commit(1, nil); err != nil {
+	if err := l.Commit(1, 2, nil); err != nil {
 		t.Fatal(err)
 	}
 	odd, oddBatch := schema(t), &codec.Batch{Rows: []codec.GroupRows{
@@ -92,7 +92,7 @@ func TestIndependentReader(t *testing.T) {
 	appendAll(t, l, odd, oddBatch)
 	wide := many(200_000)
 	appendAll(t, l, odd, wide)
-	if err := l.Commit(2, nil); err != nil {
+	if err := l.Commit(2, 3, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {

@@ -4,20 +4,27 @@
 //	lake/
 //	  date=2026-11-23/part-UP-1-4711.parquet     messages 1 to 4711 of stream UP
 //	  date=2026-11-23/part-LOW-1-97.parquet
-//	  checkpoint-UP  checkpoint-LOW              what is in the files, and the ledger
+//	  checkpoint-UP  checkpoint-LOW              what is in the files, and the ledger, up to some commit
+//	  checkpoint-UP-4711-5000                    what the commit of the messages 4712 to 5000 added to that
 //	  .tmp/                                      files in the making
 //
 // A reader that lists date=*/part-*.parquet at any moment sees only whole files,
 // and each row once. That holds across a crash at any point, because a commit
-// has one point: the renaming of the checkpoint.
+// has one point: the renaming of its link of the checkpoint.
 //
 //  1. the parts, one for each date, are written and synced under .tmp/
 //  2. each is renamed into its date, and the folders are synced
-//  3. the checkpoint is written and synced under .tmp/, renamed, the folder synced
+//  3. the link is written and synced under .tmp/, renamed, the folder synced
 //
 // Before 3 nothing has happened: Open deletes the parts beyond the checkpoint,
 // and the stream is read again from there. After 3 everything has. When the stream
 // cannot be read again from there, the checkpoint is an older copy: Open refuses.
+//
+// So a commit writes what came since the one before, however much the ledger holds. In the background
+// the links are folded into a new checkpoint-UP, which is renamed over the old one and says the same; then they are deleted.
+// Those that a crash leaves over are deleted by Open. A link that cannot be read, or that is missing before another, ends
+// the chain: Open sets it and those after it aside, says so, and goes on as after a crash before those commits. When the
+// stream has no more what came since then, or the base cannot be read, Open refuses and says which file to put back.
 //
 // The columns, in their order (rowType):
 //
@@ -85,6 +92,10 @@ type Config struct {
 	Stream string       // letters, digits and _: "UP"
 	Oldest uint64       // position from which on the stream can be read again; 0: all of it
 	Log    *slog.Logger // discarded when nil
+
+	// Fold joins what commits were given, in their order, to one that says the same. It runs beside
+	// commits. Nil: each commit says everything, and the newest is enough.
+	Fold func(ledgers ...[]byte) ([]byte, error)
 }
 
 // Stats counts since Open, except for Removed.
@@ -101,8 +112,10 @@ type Stats struct {
 type Lake struct {
 	cfg Config
 
-	last   uint64 // of the checkpoint
-	ledger []byte // of the checkpoint
+	last     uint64   // of the checkpoint
+	chain    chain    // that the checkpoint is
+	folding  *folding // nil: none is under way
+	foldFrom int      // links from which on it is tried again, after an error
 
 	rows     []row
 	batches  []batchRef
@@ -129,6 +142,9 @@ func Open(cfg Config) (*Lake, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Fold == nil {
+		cfg.Fold = newest
+	}
 	l := &Lake{cfg: cfg, signals: newSignalTable()}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, tmpDir), dirMode); err != nil {
 		return nil, fmt.Errorf("lake: %w", bare(err))
@@ -139,12 +155,9 @@ func Open(cfg Config) (*Lake, error) {
 	return l, nil
 }
 
-// Checkpoint is the stream position that the files hold everything up to, and
-// the ledger as of then: 0 and nothing in a new lake.
-func (l *Lake) Checkpoint() (last uint64, ledger []byte) { return l.last, l.ledger }
-
-// Close drops the rows that wait for a commit.
+// Close drops the rows that wait for a commit, and waits for what is done in the background.
 func (l *Lake) Close() error {
+	l.waitFold()
 	l.rows, l.batches, l.order = nil, nil, nil
 	l.series.clear()
 	return nil

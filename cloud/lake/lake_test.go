@@ -178,7 +178,7 @@ func TestRows(t *testing.T) {
 	if got := w.Rows(); got != 5 {
 		t.Errorf("rows waiting: got %d, want 5", got)
 	}
-	if err := w.Commit(9, nil); err != nil {
+	if err := w.Commit(9, 10, nil); err != nil {
 		t.Fatal(err)
 	}
 	const head, boot, end = " car1 tcu1 ", "ab000000000000cd 42 everything ", " research ntp 12:01:00"
@@ -216,7 +216,7 @@ func TestFooters(t *testing.T) {
 		b := &codec.Batch{Rows: []codec.GroupRows{{Group: 1, Time: []int64{0, 1}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), 0}}}}}
 		b.ID.Seq = i + 1
 		appendAll(t, l, s, b)
-		if err := l.Commit(i+1, nil); err != nil {
+		if err := l.Commit(i+1, i+1+1, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -257,7 +257,7 @@ func TestDates(t *testing.T) {
 	w := open(t, dir)
 	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	appendAll(t, w, s, batch(1, midnight.Add(-2*time.Millisecond), 5), batch(2, start, 1), batch(3, time.UnixMicro(0), 1))
-	if err := w.Commit(3, []byte("l")); err != nil {
+	if err := w.Commit(3, 4, []byte("l")); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -306,16 +306,16 @@ func TestAppendRefuses(t *testing.T) {
 func TestCommitWithoutRows(t *testing.T) {
 	dir := t.TempDir()
 	w := open(t, dir)
-	if err := w.Commit(5, []byte("ledger")); err != nil {
+	if err := w.Commit(5, 6, []byte("ledger")); err != nil {
 		t.Fatal(err)
 	}
 	if got := parts(t, dir); len(got) != 0 {
 		t.Errorf("parts: got %v, want none", got)
 	}
-	if last, ledger := open(t, dir).Checkpoint(); last != 5 || string(ledger) != "ledger" {
+	if last, ledger := newestOf(t, open(t, dir)); last != 5 || ledger != "ledger" {
 		t.Errorf("checkpoint: got %d %q, want 5 and the ledger", last, ledger)
 	}
-	if err := w.Commit(4, nil); !errors.Is(err, lake.ErrUncommitted) {
+	if err := w.Commit(4, 5, nil); !errors.Is(err, lake.ErrUncommitted) {
 		t.Errorf("commit going back: got %v, want ErrUncommitted", err)
 	}
 }

@@ -44,7 +44,7 @@ func TestOrder(t *testing.T) {
 		}
 		rows += 2 * n
 		if seq%20 == 19 {
-			if err := w.Commit(seq+1, nil); err != nil {
+			if err := w.Commit(seq+1, seq+1+1, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -78,11 +78,11 @@ func TestOldParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last, ledger := w.Checkpoint(); last != 4 || string(ledger) != "ledger2" {
+	if last, ledger := newestOf(t, w); last != 4 || ledger != "ledger2" {
 		t.Fatalf("checkpoint: got %d %q, want 4 and the ledger", last, ledger)
 	}
 	appendAll(t, w, schema(t), batch(3, start, 1))
-	if err := w.Commit(5, nil); err != nil {
+	if err := w.Commit(5, 6, nil); err != nil {
 		t.Fatal(err)
 	}
 	const boot = " car1 tcu1 ab000000000000cd 1 everything "

@@ -58,30 +58,37 @@ func validStream(s string) bool {
 
 // recover brings the folder to the state of the last commit.
 func (l *Lake) recover() error {
-	found, err := l.readCheckpoint()
+	chained, err := l.readChain()
 	if err != nil {
 		return err
 	}
+	l.last = l.chain.end().last
 	beyond, some, err := l.partsBeyond()
 	if err != nil {
 		return err
 	}
-	if !found && some {
+	if !chained.found && (some || len(chained.broken) > 0) {
 		// A commit writes parts before the checkpoint, so a new lake gets one at
 		// once: parts without a checkpoint mean that somebody lost it.
-		return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts away: %w", l.checkpointName(), ErrCheckpoint)
+		return fmt.Errorf("%s is missing beside its parts: put it back, or move the parts and what begins with its name away: %w", l.checkpointName(), ErrCheckpoint)
 	}
-	if len(beyond) > 0 && l.last+1 < l.cfg.Oldest {
+	if len(chained.broken) > 0 {
+		if err := l.setAside(chained.broken, chained.reason); err != nil {
+			return err
+		}
+	}
+	if len(beyond) > 0 && l.chain.end().next < l.cfg.Oldest {
 		return fmt.Errorf("%s is older than its parts, and the stream has no more what came after it: put the newest one back, or move the parts beyond message %d away: %w",
 			l.checkpointName(), l.last, ErrCheckpoint)
 	}
 	if err := l.removeUnfinished(); err != nil {
 		return err
 	}
-	if !found {
-		return l.writeCheckpoint(0, nil)
+	if !chained.found {
+		l.chain.base = link{next: 1}
+		return l.writeFile(l.checkpointName(), kindBase, &l.chain.base)
 	}
-	if err := l.remove(beyond); err != nil {
+	if err := errors.Join(l.remove(beyond), l.removeLinks(chained.done)); err != nil {
 		return err
 	}
 	if n := l.nRemoved.Load(); n > 0 {
@@ -149,7 +156,7 @@ func (l *Lake) removeUnfinished() error {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != l.checkpointName() && !strings.HasPrefix(f.Name(), l.tmpPrefix()) {
+		if !l.unfinished(f.Name()) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(l.cfg.Dir, tmpDir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {

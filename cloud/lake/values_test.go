@@ -56,7 +56,7 @@ func TestValues(t *testing.T) {
 			b := &codec.Batch{Rows: []codec.GroupRows{{Time: []int64{start.UnixMicro()}, Columns: [][]int64{{c.raw}}}}}
 			b.ID.Seq = 1
 			appendAll(t, l, s, b)
-			if err := l.Commit(1, nil); err != nil {
+			if err := l.Commit(1, 1+1, nil); err != nil {
 				t.Fatal(err)
 			}
 			rows := read(t, dir)

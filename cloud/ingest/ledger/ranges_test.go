@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -110,5 +111,58 @@ func TestRangesOfMany(t *testing.T) {
 		if !slices.Equal(rest.Spans(), left.Spans()) {
 			t.Fatalf("%v without %v: got %v, want %v", a.Spans(), b.Spans(), rest.Spans(), left.Spans())
 		}
+	}
+}
+
+// TestRangesAtRandom: a large set says the same however its members came, at each moment.
+func TestRangesAtRandom(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	const members = 40_000
+	var set ledger.Ranges
+	has := map[uint64]bool{}
+	for n := range members {
+		seq := 1 + random.Uint64N(64*8*members)
+		if n%8 == 0 {
+			seq = 1 + random.Uint64N(64*100) // a part that becomes full
+		}
+		if n%16 == 3 {
+			set.Remove(ledger.Span{From: seq, To: seq})
+			delete(has, seq)
+			continue
+		}
+		set.Add(ledger.Span{From: seq, To: seq})
+		has[seq] = true
+		if other := 1 + random.Uint64N(64*100); !set.Has(seq) || set.Has(other) != has[other] {
+			t.Fatalf("after %d: %d is not in it, or %d is wrongly", n, seq, other)
+		}
+	}
+	sorted := slices.Sorted(maps.Keys(has))
+	var want ledger.Ranges
+	for _, seq := range sorted {
+		want.Add(ledger.Span{From: seq, To: seq})
+	}
+	clone := set.Clone()
+	if !slices.Equal(clone.Spans(), want.Spans()) || set.Count() != uint64(len(sorted)) || set.Max() != sorted[len(sorted)-1] || set.Min() != sorted[0] {
+		t.Fatalf("got %d members up to %d, want %d up to %d", set.Count(), set.Max(), len(sorted), sorted[len(sorted)-1])
+	}
+	for range 1000 {
+		at := random.Uint64N(64 * 8 * members)
+		i, found := slices.BinarySearch(sorted, at)
+		next, previous := uint64(0), uint64(0)
+		if i < len(sorted) {
+			next = sorted[i]
+		}
+		if found {
+			previous = at
+		} else if i > 0 {
+			previous = sorted[i-1]
+		}
+		if set.Next(at) != next || set.Previous(at) != previous {
+			t.Fatalf("at %d: got %d and %d, want %d and %d", at, set.Next(at), set.Previous(at), next, previous)
+		}
+	}
+	read, rest, err := ledger.ReadRanges(set.AppendTo(nil))
+	if err != nil || len(rest) > 0 || !slices.Equal(read.Spans(), want.Spans()) {
+		t.Errorf("what was written is read otherwise: %v", err)
 	}
 }

@@ -2,88 +2,85 @@ package ledger
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"strings"
 
 	"telltale.dev/protocol"
 )
 
-// ErrSnapshot is wrapped by every error about a ledger snapshot that cannot be read.
-var ErrSnapshot = errors.New("invalid ledger snapshot")
-
-// snapshotVersion is the first byte of a snapshot.
+// The first byte of what a ledger writes. 2 and 3 begin what cloud/ingest puts in front of it.
 //
-//	1: devices, each with its boots, each with three sets and eight counts
-const snapshotVersion = 1
+//	1: a snapshot of an earlier version: devices, each with its boots, whose sets are runs only
+//	4: a snapshot: number of devices × (vid, did, number of boots, length, entries)
+//	5: a cut: number of devices × (vid, did, number × forgotten boot id, number × boot)
+//
+// Numbers are unsigned varints, strings have their length in front, devices and boots are in
+// order. An entry is a boot id of 8 bytes, the length of what follows, and the boot; a boot is ten numbers and three sets.
+// In a cut it has its id in front, its numbers are what they are by then, and its sets what it adds.
+const (
+	versionRuns     = 1
+	versionSnapshot = 4
+	versionCut      = 5
+)
 
 // Snapshot writes the ledger in few bytes; the same ledger always gives the same bytes.
-//
-//	version, devices × (vid, did, boots × (id, settled, touched, counts, received, evicted, dead))
-//
-// Numbers are unsigned varints, strings have their length in front, and a set is
-// its number of runs, then for each the distance from the end of the one before
-// and its length.
 func (l *Ledger) Snapshot() []byte {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	keys := make([]deviceKey, 0, len(l.devices))
-	for k := range l.devices {
-		keys = append(keys, k)
+	l.mu.Lock() // writing a set puts its words in order
+	defer l.mu.Unlock()
+	devices := l.devices()
+	size := 16
+	for _, d := range devices {
+		size += len(d.vehicle.id) + len(d.id) + 16 + len(d.frozen) + 64*len(d.live)
 	}
-	slices.SortFunc(keys, func(a, b deviceKey) int {
-		if c := strings.Compare(string(a.vehicle), string(b.vehicle)); c != 0 {
-			return c
+	out := binary.AppendUvarint(append(make([]byte, 0, size), versionSnapshot), uint64(len(devices)))
+	for _, d := range devices {
+		out = appendString(out, string(d.vehicle.id))
+		out = appendString(out, string(d.id))
+		out = binary.AppendUvarint(out, uint64(d.boots))
+		all := d.frozen
+		if len(d.live) > 0 {
+			all = d.appendEntries(nil)
 		}
-		return strings.Compare(string(a.device), string(b.device))
-	})
-	out := binary.AppendUvarint([]byte{snapshotVersion}, uint64(len(keys)))
-	for _, k := range keys {
-		out = appendString(out, string(k.vehicle))
-		out = appendString(out, string(k.device))
-		out = l.devices[k].append(out)
+		out = binary.AppendUvarint(out, uint64(len(all)))
+		out = append(out, all...)
 	}
 	return out
 }
 
-func (d *device) append(out []byte) []byte {
-	ids := make([]protocol.BootID, 0, len(d.boots))
-	for id := range d.boots {
-		ids = append(ids, id)
+// devices are those with boots, ordered by vehicle and id.
+func (l *Ledger) devices() (out []*device) {
+	for _, v := range l.vehicles {
+		for _, d := range v.devices {
+			if d.boots > 0 {
+				out = append(out, d)
+			}
+		}
 	}
-	slices.SortFunc(ids, func(a, b protocol.BootID) int { return slices.Compare(a[:], b[:]) })
-	out = binary.AppendUvarint(out, uint64(len(ids)))
-	for _, id := range ids {
-		out = append(out, id[:]...)
-		out = d.boots[id].append(out)
-	}
+	slices.SortFunc(out, compareDevices)
 	return out
 }
 
+// append writes the boot's entry.
 func (b *boot) append(out []byte) []byte {
+	out = append(out, b.id[:]...)
+	var scratch [256]byte
+	body := b.appendBody(scratch[:0], &b.sets)
+	out = binary.AppendUvarint(out, uint64(len(body)))
+	return append(out, body...)
+}
+
+func (b *boot) appendBody(out []byte, sets *sets) []byte {
 	for _, n := range b.numbers() {
 		out = binary.AppendUvarint(out, *n)
 	}
-	for _, r := range [...]*Ranges{&b.received, &b.evicted, &b.dead} {
+	for _, r := range sets.all() {
 		out = r.AppendTo(out)
 	}
 	return out
 }
 
-// AppendTo appends a set in few bytes: its number of runs, then each.
-func (r *Ranges) AppendTo(out []byte) []byte {
-	out = binary.AppendUvarint(out, uint64(len(r.spans)))
-	end := uint64(0)
-	for _, s := range r.spans {
-		out = binary.AppendUvarint(out, s.From-end)
-		out = binary.AppendUvarint(out, s.To-s.From)
-		end = s.To
-	}
-	return out
-}
-
-// numbers are the plain numbers of a boot in the order of the snapshot; append-only with the version.
+// numbers are the plain numbers of a boot in the order they are written; append-only with the version.
 func (b *boot) numbers() [10]*uint64 {
 	c := &b.counts
 	return [10]*uint64{&b.settled, &b.touched, &c.Stored, &c.Batches, &c.Samples, &c.Bytes,
@@ -94,126 +91,59 @@ func appendString(out []byte, s string) []byte {
 	return append(binary.AppendUvarint(out, uint64(len(s))), s...)
 }
 
-// Restore replaces what the ledger holds with a snapshot; no bytes mean an empty
-// ledger. The error wraps ErrSnapshot and leaves the ledger as it was.
-func (l *Ledger) Restore(snapshot []byte) error {
-	devices := make(map[deviceKey]*device)
-	if len(snapshot) > 0 {
-		r := &snapshotReader{rest: snapshot}
-		r.devices(devices)
-		if r.err == nil && len(r.rest) > 0 {
-			r.fail("bytes after the end")
-		}
-		if r.err != nil {
-			return r.err
+// entry is a frozen boot.
+type entry struct {
+	id    protocol.BootID
+	whole []byte // with its id and length
+	body  []byte
+}
+
+// entries gives the boots of a device's frozen bytes, which were written or found good before.
+func entries(frozen []byte) iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		for len(frozen) > 0 {
+			var e entry
+			start := copy(e.id[:], frozen)
+			length, n := binary.Uvarint(frozen[start:])
+			end := start + n + int(length)
+			e.whole, e.body = frozen[:end], frozen[start+n:end]
+			if !yield(e) {
+				return
+			}
+			frozen = frozen[end:]
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.devices = devices
+}
+
+// thaw reads a boot from the frozen bytes; nil when it is not there. It changes nothing.
+func (d *device) thaw(id protocol.BootID) *boot {
+	for e := range entries(d.frozen) {
+		if c := slices.Compare(e.id[:], id[:]); c == 0 {
+			return d.decode(e)
+		} else if c > 0 {
+			break
+		}
+	}
 	return nil
 }
 
-// snapshotReader reads what Snapshot writes; after the first error it returns zeros.
-type snapshotReader struct {
-	rest []byte
-	err  error
+// decode reads a boot that was written by this process, or read and found good by Restore.
+func (d *device) decode(e entry) *boot {
+	b := &boot{device: d, id: e.id, saved: true}
+	r := &reader{rest: e.body}
+	r.boot(b)
+	if r.err != nil || len(r.rest) > 0 {
+		panic(fmt.Sprintf("ledger: frozen boot: %v", r.err))
+	}
+	return b
 }
 
-func (r *snapshotReader) fail(what string) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%s, %d bytes before the end: %w", what, len(r.rest), ErrSnapshot)
-		r.rest = nil
+// boot reads a boot, whose sets must be empty.
+func (r *reader) boot(b *boot) {
+	for _, n := range b.numbers() {
+		*n = r.number()
 	}
-}
-
-func (r *snapshotReader) take(n uint64) []byte {
-	if r.err != nil || n > uint64(len(r.rest)) {
-		r.fail("cut short")
-		return nil
-	}
-	out := r.rest[:n]
-	r.rest = r.rest[n:]
-	return out
-}
-
-func (r *snapshotReader) number() uint64 {
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || n > 1 && r.rest[n-1] == 0 {
-		r.fail("expected a number")
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *snapshotReader) devices(into map[deviceKey]*device) {
-	if v := r.take(1); r.err != nil || v[0] != snapshotVersion {
-		r.fail("expected version 1")
-		return
-	}
-	var last deviceKey
-	for n := r.number(); n > 0 && r.err == nil; n-- {
-		vid, e1 := protocol.ParseVehicleID(string(r.take(r.number())))
-		did, e2 := protocol.ParseDeviceID(string(r.take(r.number())))
-		key := deviceKey{vid, did}
-		if e1 != nil || e2 != nil || key.vehicle < last.vehicle ||
-			key.vehicle == last.vehicle && key.device <= last.device {
-			r.fail("expected devices in order")
-			return
-		}
-		last = key
-		into[key] = r.device()
-	}
-}
-
-func (r *snapshotReader) device() *device {
-	d := &device{boots: make(map[protocol.BootID]*boot)}
-	var last protocol.BootID
-	for n := r.number(); n > 0 && r.err == nil; n-- {
-		var id protocol.BootID
-		copy(id[:], r.take(uint64(len(id))))
-		if len(d.boots) > 0 && slices.Compare(id[:], last[:]) <= 0 {
-			r.fail("expected boots in order")
-			return d
-		}
-		last = id
-		b := &boot{id: id}
-		for _, number := range b.numbers() {
-			*number = r.number()
-		}
-		for _, set := range [...]*Ranges{&b.received, &b.evicted, &b.dead} {
-			r.ranges(set)
-		}
-		d.boots[id] = b
-		d.spans += b.spanCount()
-	}
-	return d
-}
-
-// ReadRanges reads what AppendTo wrote, and gives the bytes behind it. The error wraps ErrSnapshot.
-func ReadRanges(data []byte) (out Ranges, rest []byte, err error) {
-	r := &snapshotReader{rest: data}
-	r.ranges(&out)
-	return out, r.rest, r.err
-}
-
-func (r *snapshotReader) ranges(into *Ranges) {
-	n := r.number()
-	if n > uint64(len(r.rest))/2 { // a run takes two bytes at least
-		r.fail("cut short")
-		return
-	}
-	into.spans = make([]Span, 0, n)
-	end := uint64(0)
-	for range n {
-		gap, length := r.number(), r.number()
-		s := Span{From: end + gap, To: end + gap + length}
-		if r.err != nil || gap == 0 || end > 0 && gap == 1 || s.From < end || s.To < s.From {
-			r.fail("expected runs in order")
-			return
-		}
-		into.spans = append(into.spans, s)
-		end = s.To
+	for _, set := range b.all() {
+		r.ranges(set)
 	}
 }
