@@ -12,7 +12,10 @@
 //	      │                                                       ├─ uplink.go     authorise → Handler.Publish → PUBACK in order
 //	      └── connection.go: one writer ◄── session.go: queue ◄───┴─ subscribe.go  filters, retained messages
 //	                                            ▲
-//	                                       Broker.Deliver
+//	               Broker.Deliver to all who have subscribed, Broker.Send to one device, with its answer
+//
+// acl.go asks the table of access for each of these, and turns what it says into reason
+// codes. Rights that are taken away later are followed by Broker.Revoke.
 //
 // To mochi each connection is a new client without session, will or subscription;
 // a session (its subscriptions, its queue in order, what is in flight) is ours and
@@ -27,8 +30,10 @@
 //
 // What is special about this broker, for those who write clients: only presence is
 // retained, other retained publishes end the connection with 0x9A; a publish that nobody
-// would read is refused with 0x90; QoS 2 and shared subscriptions are not there; a client that sends beyond the receive maximum waits in its
-// socket instead of getting DISCONNECT 0x93, because it would come back and do the same.
+// would read is refused with 0x90; QoS 2 and shared subscriptions are not there; a client
+// that sends beyond the receive maximum waits in its socket instead of getting DISCONNECT
+// 0x93, because it would come back and do the same; a subscription that was revoked ends
+// without a word, so that a client does well to subscribe at each connection.
 //
 // The package stores nothing, decodes no payload but presence, and knows no quota,
 // consent or registry: those sit behind the Handler.
