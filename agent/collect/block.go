@@ -1,11 +1,11 @@
 package collect
 
 import (
+	"time"
+
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
-
-	"time"
 )
 
 // Account counts what the pipeline has seen.

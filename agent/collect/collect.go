@@ -99,38 +99,6 @@ func (c *Collector) Stats() Stats {
 	return Stats{LeftOut: c.stats.leftOut.Load(), Missed: c.stats.missed.Load(), Forgotten: c.stats.forgotten.Load()}
 }
 
-// Load puts a program in force: from the next block on, when it is of the
-// catalogue that rows come from, else from the first block of its own catalogue.
-// The blocks before that are collected by the program before. Rules that the
-// program before has too, of the same catalogue, go on undisturbed. Load may be
-// called from any goroutine and does not wait.
-func (c *Collector) Load(p *campaign.Program) {
-	c.mu.Lock()
-	if n := len(c.loaded); n > 0 && c.loaded[n-1].Catalogue == p.Catalogue {
-		c.loaded = c.loaded[:n-1] // superseded before it was in force
-	}
-	c.loaded = append(c.loaded, p)
-	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
-// next takes the newest loaded program of the catalogue that rows come from, and forgets those before it; nil: none.
-func (c *Collector) next(b *signals.Block) (p *campaign.Program) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := len(c.loaded) - 1; i >= 0; i-- {
-		if c.loaded[i].Catalogue == b.Catalogue {
-			p = c.loaded[i]
-			c.loaded = slices.Delete(c.loaded, 0, i+1)
-			return p
-		}
-	}
-	return nil
-}
-
 // Release gives a block back.
 func (c *Collector) Release(b *Block) { c.free.Put(b) }
 
@@ -148,7 +116,7 @@ func (c *Collector) Run(ctx context.Context, in <-chan *signals.Block, out chan<
 		select {
 		case <-c.wake:
 			if c.program != nil { // else the first block looks for its program
-				c.adopt(c.next(&signals.Block{Catalogue: c.program.Catalogue}))
+				c.adopt(c.next(c.program.Catalogue))
 			}
 		case <-idle.C:
 			c.now += flushIdle.Microseconds() // nothing comes: source time goes on with ours
@@ -192,67 +160,10 @@ func (c *Collector) hand() {
 	c.block = c.empty()
 }
 
-// adopt puts a program in force; nil changes nothing. A rule that was there
-// before keeps its captures; what the others have open is handed on, and their
-// captures are closed.
-func (c *Collector) adopt(p *campaign.Program) {
-	if p == nil {
-		return
-	}
-	same := c.program != nil && c.program.Catalogue == p.Catalogue
-	if !same {
-		c.history.clear()
-	}
-	var recorders []*recorder
-	var captures []*Capture
-	c.armed = nil
-	for _, rule := range p.Rules {
-		found := false
-		for k, r := range c.recorders {
-			if same && r.rule.Same(rule) {
-				recorders, captures, found = append(recorders, r), append(captures, c.captures[k]), true
-				if r.window() {
-					r.armed = rule
-				}
-			}
-		}
-		switch {
-		case rule.Window != nil:
-			c.armed = append(c.armed, rule)
-		case !found:
-			recorders, captures = append(recorders, newRecorder(rule, len(p.Catalogue.Sources))), append(captures, captureOf(rule, 0))
-		}
-	}
-	for k, r := range c.recorders {
-		if !slices.Contains(recorders, r) {
-			r.state.flush(r.rule, int32(k), c.block)
-		}
-	}
-	if c.program != nil {
-		c.hand()
-	}
-	c.program, c.recorders, c.captures = p, recorders, captures
-	c.grids = slices.ContainsFunc(p.Rules, func(r *campaign.Rule) bool { return r.Mode == protocol.ModeGrid })
-	c.remember(p)
-}
-
-// remember lets the history keep what the rules with a window want of the past.
-func (c *Collector) remember(p *campaign.Program) {
-	depth := int64(0)
-	c.past = make([]bool, len(p.Catalogue.Groups))
-	for _, rule := range c.armed {
-		depth = max(depth, rule.Window.Pre.Microseconds())
-		for g, taken := range rule.Groups {
-			c.past[g] = c.past[g] || taken != campaign.NotTaken && rule.Window.Pre > 0
-		}
-	}
-	c.history.keep(depth)
-}
-
 // take collects what the program wants of sb.
 func (c *Collector) take(ctx context.Context, sb *signals.Block) {
 	if c.program == nil || c.program.Catalogue != sb.Catalogue {
-		p := c.next(sb)
+		p := c.next(sb.Catalogue)
 		if p == nil {
 			p = &campaign.Program{Catalogue: sb.Catalogue} // nobody asked for anything
 		}
@@ -288,15 +199,15 @@ func (c *Collector) take(ctx context.Context, sb *signals.Block) {
 // record appends to the block what recorder k wants of a row.
 func (c *Collector) record(ctx context.Context, k int, from int32, t int64, raw []int64) {
 	r := c.recorders[k]
+	if r.window() && (t < r.from || t > r.until) {
+		return
+	}
 	group := r.groups[from]
 	if group < 0 {
 		if group == campaign.NotTaken || !c.extend(ctx, k, from) {
 			return
 		}
 		group = r.groups[from]
-	}
-	if r.window() && (t < r.from || t > r.until) {
-		return
 	}
 	switch rule := r.rule; rule.Mode {
 	case protocol.ModeGrid:
