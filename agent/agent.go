@@ -96,7 +96,7 @@ type Agent struct {
 	power      *power.Keeper
 	network    *network.Watch
 	update     *update.Updater
-	storage    *storage.Teller
+	storage    *storage.Reporter
 }
 
 // New opens the data folder and joins the stages. The boot id is drawn here.

@@ -86,17 +86,17 @@ type Sealer struct {
 	ended chan struct{}   // closed when Run returns
 
 	// Owned by Run.
-	captures []*collect.Capture
-	open     []*open // one for each capture, then those of captures that are closed
-	account  collect.Account
-	cut      collect.Account // as of the last commit that covered every open batch
-	covered  int64           // source time of that, µs
-	sealed   uint64          // samples in sealed batches
-	bytes    uint64          // payload bytes of sealed batches
-	next     uint64          // sequence of the next new batch
-	drops    uint64          // dropped frames already declared in a batch
-	now      int64           // source time, µs
-	payload  []byte          // of the commit under way
+	captures    []*collect.Capture
+	open        []*open // one for each capture, then those of captures that are closed
+	account     collect.Account
+	committed   collect.Account // as of the last commit that covered every open batch
+	committedAt int64           // source time of that commit, µs
+	sealed      uint64          // samples in sealed batches
+	bytes       uint64          // payload bytes of sealed batches
+	next        uint64          // sequence of the next new batch
+	drops       uint64          // dropped frames already declared in a batch
+	now         int64           // source time, µs
+	payload     []byte          // of the commit under way
 }
 
 // open is a capture's batch under way.
@@ -205,8 +205,8 @@ func (s *Sealer) Add(ctx context.Context, b *collect.Block) error {
 		o.cells += int(row.Count)
 	}
 	s.now = b.Now
-	if s.covered == 0 {
-		s.covered = s.now
+	if s.committedAt == 0 {
+		s.committedAt = s.now
 	}
 	s.account.CopyFrom(&b.Account)
 	s.seen.received.Store(b.Account.Received)

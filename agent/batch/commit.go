@@ -41,10 +41,10 @@ func (s *Sealer) adopt(captures []*collect.Capture) {
 
 // Finish seals every open batch and puts the account on disk, also when there is nothing to seal.
 func (s *Sealer) Finish(ctx context.Context) error {
-	if err := s.commit(ctx, true); err != nil || s.cut.Equal(&s.account) {
+	if err := s.commit(ctx, true); err != nil || s.committed.Equal(&s.account) {
 		return err
 	}
-	s.cut.CopyFrom(&s.account)
+	s.committed.CopyFrom(&s.account)
 	return s.persist(ctx, nil, nil)
 }
 
@@ -69,12 +69,12 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 	if len(closing)+len(lasting) == 0 {
 		return nil
 	}
-	since := s.now - s.covered
+	since := s.now - s.committedAt
 	// The batch of a closed capture may hold rows of the same frames as the batches of the others, as when one rule
 	// takes the place of another. Only a commit that covers all of them says how far the frames are on disk.
 	gone := len(s.open) > len(s.captures)
 	overdue := since < 0 || since >= s.cfg.CommitBulk.Microseconds()*3/2 || gone
-	covered := true
+	whole := true
 	for _, o := range s.open {
 		if !o.waiting() || slices.Contains(closing, o) || slices.Contains(lasting, o) {
 			continue
@@ -85,12 +85,12 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 		if overdue || o.due-s.now <= horizon {
 			lasting = append(lasting, o)
 		} else {
-			covered = false
+			whole = false
 		}
 	}
-	if covered {
-		s.cut.CopyFrom(&s.account)
-		s.covered = s.now
+	if whole {
+		s.committed.CopyFrom(&s.account)
+		s.committedAt = s.now
 	}
 	if err := s.persist(ctx, closing, lasting); err != nil {
 		return err

@@ -115,8 +115,8 @@ func (s *Sealer) encode(o *open, h codec.Header) (payload []byte, ok bool) {
 // progress is the account as it will stand when c is on disk.
 func (s *Sealer) progress(c *commitment) buffer.Progress {
 	p := buffer.Progress{
-		Boot: s.cfg.Boot, Received: s.cut.Received, Dropped: s.cut.Dropped,
-		Decoded: s.cut.Decoded, Unknown: s.cut.Unknown, Seen: s.cut.Seen,
+		Boot: s.cfg.Boot, Received: s.committed.Received, Dropped: s.committed.Dropped,
+		Decoded: s.committed.Decoded, Unknown: s.committed.Unknown, Seen: s.committed.Seen,
 		Samples: s.sealed, Bytes: s.bytes, NextSeq: c.next,
 	}
 	for _, o := range s.open {

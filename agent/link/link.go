@@ -44,9 +44,9 @@ type Link struct {
 	absence   absence
 
 	// Owned by Run.
-	number   uint64            // of the last attempt to connect
-	failures map[string]string // what was logged last about an endpoint
-	worth    map[string]string // the guarantee that was logged last
+	number     uint64            // of the last attempt to connect
+	failures   map[string]string // what was logged last about an endpoint
+	guarantees map[string]string // the guarantee that was logged last
 }
 
 // New checks the settings, and reads what the inbox holds of a former run.
@@ -59,7 +59,7 @@ func New(cfg Config) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link: %w", err)
 	}
-	l := &Link{cfg: cfg, endpoints: endpoints, failures: map[string]string{}, worth: map[string]string{}}
+	l := &Link{cfg: cfg, endpoints: endpoints, failures: map[string]string{}, guarantees: map[string]string{}}
 	l.dialer = session.NewDialer(session.Config{
 		TLS: cfg.TLS, Device: cfg.Device, KeepAlive: cfg.KeepAlive, SessionExpiry: cfg.SessionExpiry, Timeout: cfg.Timeout,
 		WriteTimeout: cfg.AckTimeout, Grace: cfg.DrainTime, Window: cfg.Window, ReceiveMaximum: downlink.ReceiveMaximum, Receive: l.receive,
@@ -145,10 +145,10 @@ func (l *Link) connected(c *connection) {
 	l.stats.add(func(s *Stats) { s.Connected, s.Since, s.Guarantee = true, time.Now(), guarantee })
 	delete(l.failures, address)
 	l.cfg.Log.Info("connected", "endpoint", address, "connection", l.number, "window", c.session.Limits.Window, "topic_aliases", c.session.Limits.Aliases)
-	if worth, told := l.worth[address]; told && worth == guarantee {
+	if last, told := l.guarantees[address]; told && last == guarantee {
 		return
 	}
-	l.worth[address] = guarantee
+	l.guarantees[address] = guarantee
 	if guarantee != session.GuaranteeStored {
 		l.cfg.Log.Warn("the server does not promise to store: the guarantee ends at this broker", "endpoint", address)
 	}

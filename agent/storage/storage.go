@@ -27,7 +27,7 @@ type Outbox interface {
 	Put(t topics.Topic, content any) error
 }
 
-// Config of a Teller. All but Note and Retry must be set.
+// Config of a Reporter. All but Note and Retry must be set.
 type Config struct {
 	// Note is the file that says what was lost; empty: nobody says, and nothing is told.
 	Note   string
@@ -40,19 +40,19 @@ type Config struct {
 
 const defaultRetry = 5 * time.Second
 
-// Teller tells once.
-type Teller struct{ cfg Config }
+// Reporter tells the cloud of a loss, once.
+type Reporter struct{ cfg Config }
 
-// New makes a Teller; Run does the work.
-func New(cfg Config) *Teller {
+// New makes a Reporter; Run does the work.
+func New(cfg Config) *Reporter {
 	if cfg.Retry <= 0 {
 		cfg.Retry = defaultRetry
 	}
-	return &Teller{cfg}
+	return &Reporter{cfg}
 }
 
 // Run tells, and returns when that is on disk, or there is nothing to tell, or ctx ends.
-func (t *Teller) Run(ctx context.Context) {
+func (t *Reporter) Run(ctx context.Context) {
 	if t.cfg.Note == "" {
 		return
 	}
@@ -79,7 +79,7 @@ func (t *Teller) Run(ctx context.Context) {
 }
 
 // event is what there is to tell.
-func (t *Teller) event() (*events.Storage, error) {
+func (t *Reporter) event() (*events.Storage, error) {
 	n, err := storage.Read(t.cfg.Note)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (t *Teller) event() (*events.Storage, error) {
 
 // tell puts the event into the buffer, a loss only if that has not been done before.
 // A power cut after that and before it is remembered lets it be told again, with the same name.
-func (t *Teller) tell(event *events.Storage) error {
+func (t *Reporter) tell(event *events.Storage) error {
 	if event.State.Lost() && t.told() == event.Loss {
 		return nil
 	}
@@ -106,13 +106,13 @@ func (t *Teller) tell(event *events.Storage) error {
 	return err
 }
 
-func (t *Teller) path() string { return filepath.Join(t.cfg.Dir, "loss-told") }
+func (t *Reporter) path() string { return filepath.Join(t.cfg.Dir, "loss-told") }
 
 // maxTold is more than the name of a loss has.
 const maxTold = protocol.MaxIDLength + 1
 
 // told is the loss that was told last; "" when there is none, or it cannot be read.
-func (t *Teller) told() string {
+func (t *Reporter) told() string {
 	text, err := os.ReadFile(t.path())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.cfg.Log.Warn("a loss of data may be told again", "error", durable.Plain(err))

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// device is a data folder with a real buffer, and a note on another file system as far as the Teller knows.
+// device is a data folder with a real buffer, and a note on another file system as far as the Reporter knows.
 type device struct {
 	t      *testing.T
 	data   string

@@ -53,8 +53,8 @@ func account(t *testing.T, cmd *exec.Cmd) (l ledger.Ledger) {
 	if l.SamplesStored == 0 || l.Lost+l.Duplicated != 0 || l.FramesSent != l.FramesReceived+l.FramesUnpowered+l.FramesDropped+l.FramesFiltered {
 		t.Errorf("got %+v", l)
 	}
-	if (l.Blurred == "") != (l.FramesDropped+l.FramesFiltered == 0) {
-		t.Errorf("got %d frames dropped and %d filtered, and %q; want every sample compared just when there is none", l.FramesDropped, l.FramesFiltered, l.Blurred)
+	if (l.NumbersOnly == "") != (l.FramesDropped+l.FramesFiltered == 0) {
+		t.Errorf("got %d frames dropped and %d filtered, and %q; want every sample compared just when there is none", l.FramesDropped, l.FramesFiltered, l.NumbersOnly)
 	}
 	return l
 }

@@ -25,11 +25,11 @@ type Evidence struct {
 	Lake      string // folder of the Parquet files
 	WireBytes int64
 	Took      time.Duration
-	// Blurred says why it is not known which frames of its stretches the vehicle received: then only the
+	// NumbersOnly says why it is not known which frames of its stretches the vehicle received: then only the
 	// numbers are compared. Empty: it is known.
-	Blurred string
-	// Narrowed are the buses of which the kernel kept frames away.
-	Narrowed []string
+	NumbersOnly string
+	// FilteredBuses are the buses of which the kernel kept frames away.
+	FilteredBuses []string
 	// Everything says that the vehicle collected every sample, so that the truth says what must be stored.
 	Everything bool
 }
@@ -37,7 +37,7 @@ type Evidence struct {
 // Compute adds everything up. The error is only for evidence that cannot be
 // read; see Ledger.Check for an account that does not add up.
 func Compute(e Evidence) (*Ledger, error) {
-	l := &Ledger{WireBytes: e.WireBytes, Seconds: e.Took.Seconds(), Blurred: e.Blurred}
+	l := &Ledger{WireBytes: e.WireBytes, Seconds: e.Took.Seconds(), NumbersOnly: e.NumbersOnly}
 	boots := e.boots()
 	for _, b := range boots {
 		l.FramesReceived += b.Received
@@ -52,7 +52,7 @@ func Compute(e Evidence) (*Ledger, error) {
 	l.FramesSent = all.Frames
 	l.FramesFiltered = e.filtered(boots)
 	l.FramesUnpowered = all.Frames - powered.Frames - l.FramesFiltered
-	if len(e.Narrowed) == 0 { // else it is not known which frames were kept away
+	if len(e.FilteredBuses) == 0 { // else it is not known which frames were kept away
 		l.SamplesUnpowered = all.Samples - powered.Samples
 	}
 	if l.SamplesCollected > 0 {
@@ -72,7 +72,7 @@ func Compute(e Evidence) (*Ledger, error) {
 // compare holds what the agent and the lake say against the player's truth.
 func (l *Ledger) compare(e Evidence, received drive.Sum, stored *stored) {
 	problem := func(format string, args ...any) { l.problems = append(l.problems, fmt.Sprintf(format, args...)) }
-	if e.Blurred == "" && (received.Decoded != l.FramesDecoded || received.Unknown != l.FramesUnknown) {
+	if e.NumbersOnly == "" && (received.Decoded != l.FramesDecoded || received.Unknown != l.FramesUnknown) {
 		problem("the player decoded %d frames and did not know %d of what the agent received", received.Decoded, received.Unknown)
 	}
 	if e.After.WaitingRecords > 0 {
@@ -86,7 +86,7 @@ func (l *Ledger) compare(e Evidence, received drive.Sum, stored *stored) {
 			problem("start %d of the agent told of %d samples on its disk, which has %d", i+1, s.Committed, on)
 		}
 	}
-	if !e.Everything || e.Blurred != "" {
+	if !e.Everything || e.NumbersOnly != "" {
 		return
 	}
 	if received.Samples != l.SamplesCollected {
@@ -151,7 +151,7 @@ func (e *Evidence) filtered(boots []world.Boot) (n uint64) {
 	last := e.Starts[len(e.Starts)-1]
 	i := slices.IndexFunc(boots, func(b world.Boot) bool { return b.Boot == last.Boot })
 	for k, bus := range e.Buses {
-		if i < 0 || k >= len(boots[i].Seen) || !slices.Contains(e.Narrowed, bus) {
+		if i < 0 || k >= len(boots[i].Seen) || !slices.Contains(e.FilteredBuses, bus) {
 			continue
 		}
 		for _, a := range e.Attachments {

@@ -243,14 +243,14 @@ func TestLedgerFigures(t *testing.T) {
 	}
 }
 
-// TestBlurred: an account that compares numbers only says so, and why.
-func TestBlurred(t *testing.T) {
+// TestNumbersOnly: an account that compares numbers only says so, and why.
+func TestNumbersOnly(t *testing.T) {
 	a := sound(t)
-	a.Blurred = "the kernel dropped 5 frames"
+	a.NumbersOnly = "the kernel dropped 5 frames"
 	a.files[first][3].Raw++ // not to be noticed
 	l, err := a.compute(t)
-	if err != nil || l.Check() != nil || l.Blurred != a.Blurred {
-		t.Errorf("got %v, %v and %q", err, l.Check(), l.Blurred)
+	if err != nil || l.Check() != nil || l.NumbersOnly != a.NumbersOnly {
+		t.Errorf("got %v, %v and %q", err, l.Check(), l.NumbersOnly)
 	}
 	var table strings.Builder
 	if l.Table(&table); !strings.Contains(table.String(), "not sample by sample: the kernel dropped 5 frames\n") {

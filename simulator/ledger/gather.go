@@ -50,7 +50,7 @@ func HandOver(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, wi
 		return none, err
 	}
 	e := Evidence{
-		Device: v.Device(), Truth: d.Truth, Attachments: v.Attachments(), Blurred: v.Blurred(after), Narrowed: v.Narrowed(), Starts: v.Starts(),
+		Device: v.Device(), Truth: d.Truth, Attachments: v.Attachments(), NumbersOnly: v.NumbersOnly(after), FilteredBuses: v.FilteredBuses(), Starts: v.Starts(),
 		Before: d.Before, After: after, Lake: w.Lake(), Took: d.Took, Everything: d.Everything,
 	}
 	for _, b := range v.Buses() {

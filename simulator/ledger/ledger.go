@@ -36,8 +36,8 @@ type Ledger struct {
 	WireBytes        int64   `json:"wire_bytes"`
 	BytesPerSample   float64 `json:"bytes_per_sample"`
 	Seconds          float64 `json:"seconds"`
-	// Blurred says why the samples were not compared one by one with those sent, only their numbers.
-	Blurred string `json:"blurred,omitempty"`
+	// NumbersOnly says why the samples were not compared one by one with those sent, only their numbers.
+	NumbersOnly string `json:"blurred,omitempty"`
 
 	problems []string
 }

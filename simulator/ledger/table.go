@@ -28,8 +28,8 @@ func (l *Ledger) Table(out io.Writer) {
 	row("lost", l.Lost, "")
 	row("duplicated", l.Duplicated, "")
 	fmt.Fprintf(out, "  %-22s %14s  %.3f bytes per sample, %s bytes on the wire\n", "payload bytes", Thousands(l.PayloadBytes), l.BytesPerSample, Thousands(uint64(l.WireBytes)))
-	if l.Blurred != "" {
-		fmt.Fprintf(out, "  compared by numbers, not sample by sample: %s\n", l.Blurred)
+	if l.NumbersOnly != "" {
+		fmt.Fprintf(out, "  compared by numbers, not sample by sample: %s\n", l.NumbersOnly)
 	}
 }
 

@@ -220,10 +220,10 @@ func (v *Vehicle) Attachments() []virtual.Attachment {
 	return list
 }
 
-// Blurred says why the account of interfaces cannot be made frame by frame; empty: it can. a is of the stopped
+// NumbersOnly says why the account of interfaces cannot be made frame by frame; empty: it can. a is of the stopped
 // agent: what it dropped behind its last commit does not matter.
-func (v *Vehicle) Blurred(a Account) string {
-	if buses := v.Narrowed(); len(buses) > 0 {
+func (v *Vehicle) NumbersOnly(a Account) string {
+	if buses := v.FilteredBuses(); len(buses) > 0 {
 		return fmt.Sprintf("the kernel kept frames of %s away", strings.Join(buses, " and "))
 	}
 	dropped := uint64(0)
@@ -238,8 +238,8 @@ func (v *Vehicle) Blurred(a Account) string {
 	return ""
 }
 
-// Narrowed are the buses of which the kernel kept frames away that no campaign wanted.
-func (v *Vehicle) Narrowed() (buses []string) {
+// FilteredBuses are the buses of which the kernel kept frames away that no campaign wanted.
+func (v *Vehicle) FilteredBuses() (buses []string) {
 	for _, k := range v.kernel {
 		if slices.ContainsFunc(v.Starts(), func(s Start) bool { return s.narrowed[k.name] }) {
 			buses = append(buses, k.name)
