@@ -99,6 +99,18 @@ type Agent struct {
 	storage    *storage.Reporter
 }
 
+// classBytes bounds what statuses and events may take of the buffer's bytes: half for each class from CS2 to CS5. So
+// a flood of them, as of statuses of campaigns, does not evict all that was collected. Crash messages have no bound of their own.
+func classBytes(all int64) (bounds [protocol.Priorities + 1]int64) {
+	if all == 0 {
+		all = buffer.DefaultMaxBytes
+	}
+	for class := protocol.CS2; class <= protocol.CS5; class++ {
+		bounds[class] = all / 2
+	}
+	return bounds
+}
+
 // New opens the data folder and joins the stages. The boot id is drawn here.
 func New(cfg Config) (*Agent, error) {
 	if cfg.Log == nil {
@@ -113,7 +125,9 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.buffer, err = buffer.Open(buffer.Config{Dir: filepath.Join(cfg.Data, "buffer"), MaxBytes: cfg.MaxBuffer, Log: cfg.Log})
+	a.buffer, err = buffer.Open(buffer.Config{
+		Dir: filepath.Join(cfg.Data, "buffer"), MaxBytes: cfg.MaxBuffer, ClassBytes: classBytes(cfg.MaxBuffer), Log: cfg.Log,
+	})
 	if err != nil {
 		return nil, err
 	}

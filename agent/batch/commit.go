@@ -186,6 +186,6 @@ func (s *Sealer) record(o *open, h codec.Header, payload []byte, samples int, fi
 	return buffer.Record{
 		Topic: o.topic, ContentType: protocol.ContentTelemetry, Priority: o.capture.Class, ID: h.ID,
 		Schema: o.capture.Hash, Purpose: o.capture.Purpose, Samples: uint32(samples), First: first, Last: last,
-		Created: time.Now(), TTL: o.capture.Class.TimeToLive(), Evicted: h.Evicted, Payload: payload,
+		TimeQuality: h.TimeQuality, Created: time.Now(), TTL: o.capture.Class.TimeToLive(), Evicted: h.Evicted, Payload: payload,
 	}
 }

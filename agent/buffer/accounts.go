@@ -20,12 +20,13 @@ const (
 
 // The keys of the accounts in the bucket "now". Each value is a checksum, the
 // generation that wrote it, and a body; the highest generation wins, key by key.
-var accountKeys = [...]string{keyState, keyBoots, keyEvicted}
+var accountKeys = [...]string{keyState, keyBoots, keyEvicted, keyPurged}
 
 const (
 	keyState   = "state"   // written with every decisive commit
 	keyBoots   = "boots"   // the older boots; written when they change
 	keyEvicted = "evicted" // the evicted ranges; written when they change
+	keyPurged  = "purged"  // records and samples purged; written when they change, missing when there are none
 )
 
 // Counts are totals since the directory was made.
@@ -33,6 +34,8 @@ type Counts struct {
 	EvictedRecords uint64 // dropped to keep the size bound or expired, never delivered
 	EvictedSamples uint64
 	EvictedBytes   uint64 // payload bytes
+	PurgedRecords  uint64 // contained in the evicted ones: dropped because of their purpose
+	PurgedSamples  uint64
 	LostRecords    uint64 // damaged on disk and never delivered, as far as known
 	LostSamples    uint64
 }
@@ -48,7 +51,7 @@ type accounts struct {
 	next    [protocol.Priorities + 1]uint64 // number of the newest segment ever made, by class
 	ends    [protocol.Priorities + 1]end    // of the newest segment, by class
 
-	changedBoots, changedEvicted bool // since the last commit
+	changedBoots, changedEvicted, changedPurged bool // since the last commit
 }
 
 // end says how many records a segment has had, to notice when its last commit is missing.
@@ -112,6 +115,9 @@ func (a *accounts) encode(notes []note, whole bool) map[string][]byte {
 	}
 	if whole || a.changedEvicted {
 		values[keyEvicted] = a.seal(appendRanges(nil, a.evicted))
+	}
+	if a.counts.PurgedRecords > 0 && (whole || a.changedPurged) {
+		values[keyPurged] = a.seal(binary.AppendUvarint(binary.AppendUvarint(nil, a.counts.PurgedRecords), a.counts.PurgedSamples))
 	}
 	return values
 }

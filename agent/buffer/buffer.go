@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+	"unique"
 
 	"telltale.dev/protocol"
 )
@@ -39,6 +40,9 @@ type Config struct {
 	// written may pass it by what one commit writes; the reserve of at most
 	// 128 KiB comes on top. On a device with less room the device is the bound.
 	MaxBytes int64
+	// ClassBytes bounds the segment files of each class, so that a flood of one does not take the room of
+	// all: when a class has more, its own oldest segments go. 0 means MaxBytes. What one commit writes is stored in any case.
+	ClassBytes [protocol.Priorities + 1]int64
 	// SegmentBytes is the size at which a segment is closed, and so the step in
 	// which space is evicted and returned; 0 means MaxBytes/16, at most 4 MiB.
 	SegmentBytes int64
@@ -50,6 +54,7 @@ type Config struct {
 type Buffer struct {
 	dir      string
 	max      int64
+	class    [protocol.Priorities + 1]int64 // bounds of the classes, bytes
 	segment  int64
 	log      *slog.Logger
 	ops      fileOps
@@ -84,7 +89,7 @@ type Buffer struct {
 // checkpoint is the open batch of a slot, in memory until its record is appended.
 type checkpoint struct {
 	slot   slot
-	chunks [][]byte // of its own memory
+	record Record // of its own memory
 	item   item
 	seg    *segment // that holds it
 	key    []byte
@@ -102,10 +107,10 @@ type tomb struct {
 type change struct {
 	appends, checkpoints []Record
 	progress             Progress
-	encoded              [][][]byte // of appends, then of checkpoints
-	bytes                int
+	records, bytes       int
 	flush                bool
-	done                 bool // set by the one who committed it, before err is read
+	purge                *unique.Handle[string] // the purpose whose open batches go
+	done                 bool                   // set by the one who committed it, before err is read
 	err                  error
 }
 
@@ -159,8 +164,16 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	for class := protocol.CS0; class <= protocol.CS6; class++ {
+		if c.ClassBytes[class] < 0 {
+			return nil, fmt.Errorf("buffer: class bytes: expected 0 or more for %s, got %d", class, c.ClassBytes[class])
+		}
+		if c.ClassBytes[class] == 0 {
+			c.ClassBytes[class] = c.MaxBytes
+		}
+	}
 	return &Buffer{
-		dir: c.Dir, max: c.MaxBytes, segment: c.SegmentBytes, log: c.Log, ops: ops,
+		class: c.ClassBytes, dir: c.Dir, max: c.MaxBytes, segment: c.SegmentBytes, log: c.Log, ops: ops,
 		limit: c.MaxBytes, step: c.SegmentBytes, now: time.Now,
 		turn: make(chan struct{}, 1), appended: make(chan struct{}, 1),
 		stale: map[*segment][][]byte{}, checkpoints: map[slot]*checkpoint{},
@@ -196,14 +209,14 @@ func (b *Buffer) Commit(appends, checkpoints []Record, p Progress) error {
 				return err
 			}
 			c.bytes += len(list[i].Payload)
-			c.encoded = append(c.encoded, encodeRecord(&list[i]))
+			c.records++
 		}
 	}
 	if len(p.Seen) > maxBuses {
 		return bad("progress", "expected at most %d buses, got %d", maxBuses, len(p.Seen))
 	}
-	if c.bytes > MaxAppend || len(c.encoded) > MaxRecords {
-		return bad("append", "expected at most %d bytes in %d records, got %d in %d", MaxAppend, MaxRecords, c.bytes, len(c.encoded))
+	if c.bytes > MaxAppend || c.records > MaxRecords {
+		return bad("append", "expected at most %d bytes in %d records, got %d in %d", MaxAppend, MaxRecords, c.bytes, c.records)
 	}
 	if err := b.submit(c); err != nil {
 		return err
@@ -241,7 +254,7 @@ func (b *Buffer) take() []*change {
 	defer b.mu.Unlock()
 	n, bytes, records := 0, 0, 0
 	for n < len(b.queue) && (n == 0 || bytes < groupBytes && records < groupRecords) {
-		bytes, records = bytes+b.queue[n].bytes, records+len(b.queue[n].encoded)
+		bytes, records = bytes+b.queue[n].bytes, records+b.queue[n].records
 		n++
 	}
 	group := b.queue[:n:n]

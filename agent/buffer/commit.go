@@ -21,6 +21,7 @@ type group struct {
 	place                                     // where it may be written
 	incoming    claim                         // of the changes
 	dropped     [protocol.Priorities + 1]bool // classes whose incoming records find no room
+	renewed     [protocol.Priorities + 1]bool // classes whose open batches are purged: they get a new segment
 	losses      int                           // of Buffer.losses, contained in accounts
 	expired     int                           // of Buffer.expired, likewise
 	touched     uint64
@@ -34,7 +35,7 @@ type part struct {
 	started  bool // something may have been written
 	named    bool // the file has its final name
 	from     int  // index of the first record
-	records  [][][]byte
+	records  []*Record
 	items    []item
 	puts     []*checkpoint
 	stale    [][]byte // keys of checkpoint versions to delete
@@ -106,6 +107,9 @@ func (b *Buffer) begin(g *group) {
 	g.write = b.touched != b.saved
 	for _, c := range g.changes {
 		g.write = g.write || !c.flush
+		if c.purge != nil {
+			g.purge(*c.purge)
+		}
 		g.accounts.advance(c.progress)
 	}
 }
@@ -121,12 +125,12 @@ func (b *Buffer) assign(g *group, c *change) {
 		}
 		g.accounts.carried(r.Evicted)
 		p := b.part(g, r.Priority)
-		p.records = append(p.records, c.encoded[i])
+		p.records = append(p.records, r)
 		p.items = append(p.items, it)
 	}
 	for i := range c.checkpoints {
 		r := &c.checkpoints[i]
-		cp := &checkpoint{slot: slotOf(r), item: itemOf(r, len(r.Payload)), chunks: cloneChunks(c.encoded[len(c.appends)+i])}
+		cp := &checkpoint{slot: slotOf(r), item: itemOf(r, len(r.Payload)), record: own(r)}
 		g.checkpoints[cp.slot] = cp
 		p := b.part(g, r.Priority)
 		p.puts = slices.DeleteFunc(p.puts, func(o *checkpoint) bool { return o.slot == cp.slot })
@@ -149,12 +153,12 @@ func (g *group) supersede(id protocol.MessageID) (found bool) {
 	return found
 }
 
-func cloneChunks(chunks [][]byte) [][]byte {
-	own := make([][]byte, len(chunks))
-	for i, c := range chunks {
-		own[i] = bytes.Clone(c)
-	}
-	return own
+// own gives a copy of a record that shares no memory with the caller's.
+func own(r *Record) Record {
+	o := *r
+	o.Payload, o.Evicted = bytes.Clone(r.Payload), slices.Clone(r.Evicted)
+	o.Seal = Seal{Nonce: bytes.Clone(r.Seal.Nonce), Tag: bytes.Clone(r.Seal.Tag)}
+	return o
 }
 
 // part gives the group's part in a class, making it on first use; under mu.
@@ -173,7 +177,7 @@ func (b *Buffer) part(g *group, class protocol.Priority) *part {
 		}
 		return p
 	}
-	if s := p.seg; s != nil && s.writable && !s.evicting && s.bytes-s.emptied < b.step && len(s.items) < maxItems {
+	if s := p.seg; s != nil && s.writable && !g.renewed[class] && !s.evicting && s.bytes-s.emptied < b.step && len(s.items) < maxItems {
 		p.from, p.stale = len(s.items), b.stale[s]
 		return p
 	}
@@ -188,6 +192,7 @@ func (b *Buffer) part(g *group, class protocol.Priority) *part {
 // themselves; under mu.
 func (b *Buffer) settle(g *group) error {
 	b.rescue(g)
+	b.renew(g)
 	if g.target != nil {
 		b.part(g, g.target.id.class)
 	}
@@ -319,7 +324,7 @@ func (b *Buffer) publish(g *group) {
 	if len(g.parts) == 0 {
 		return
 	}
-	g.accounts.changedBoots, g.accounts.changedEvicted = false, false
+	g.accounts.changedBoots, g.accounts.changedEvicted, g.accounts.changedPurged = false, false, false
 	b.accounts = g.accounts
 	b.losses = b.losses[g.losses:]
 	b.settleExpired(g.expired)
@@ -405,7 +410,7 @@ func (b *Buffer) abandon(g *group) {
 	b.stats.CommitErrors++
 	b.accounts.gen = g.accounts.gen
 	b.accounts.next = g.accounts.next
-	b.accounts.changedBoots, b.accounts.changedEvicted = true, true
+	b.accounts.changedBoots, b.accounts.changedEvicted, b.accounts.changedPurged = true, true, true
 	b.touched++
 	for _, s := range g.victims {
 		s.evicting = false

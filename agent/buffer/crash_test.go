@@ -216,7 +216,7 @@ func TestPowerCut(t *testing.T) {
 	check := func(name string, pages [][]byte, want string) {
 		t.Helper()
 		dir := memoryDir(t)
-		must(t, os.WriteFile(dir+"/VERSION", []byte("telltale-buffer 1\n"), 0o600))
+		must(t, os.WriteFile(dir+"/VERSION", []byte("telltale-buffer 2\n"), 0o600))
 		must(t, os.WriteFile(dir+"/cs1-00000001.seg", slices.Concat(pages...), 0o600))
 		b := open(t, buffer.Config{Dir: dir})
 		if got := observe(t, b); got != want || b.Stats().SetAside > 0 {

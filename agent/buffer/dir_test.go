@@ -59,8 +59,9 @@ func TestVersion(t *testing.T) {
 	}{
 		{"empty", nil, true},
 		{"other files", map[string]string{"notes.txt": "x"}, true},
-		{"ours", map[string]string{"VERSION": "telltale-buffer 1\n"}, true},
-		{"later", map[string]string{"VERSION": "telltale-buffer 2\n"}, false},
+		{"ours", map[string]string{"VERSION": "telltale-buffer 2\n"}, true},
+		{"former", map[string]string{"VERSION": "telltale-buffer 1\n"}, true},
+		{"later", map[string]string{"VERSION": "telltale-buffer 3\n"}, false},
 		{"later with segments", map[string]string{"VERSION": "telltale-buffer 12\n", "cs1-00000001.seg": ""}, false},
 		{"cut at the first start", map[string]string{"VERSION": ""}, true},
 		{"zeros", map[string]string{"VERSION": strings.Repeat("\x00", 18)}, true},
@@ -82,7 +83,7 @@ func TestVersion(t *testing.T) {
 			if !errors.Is(err, buffer.ErrVersion) {
 				t.Fatalf("got %v, want ErrVersion", err)
 			}
-			oneLine(t, err, dir, `expected "telltale-buffer 1"`)
+			oneLine(t, err, dir, `expected "telltale-buffer 2"`)
 		})
 	}
 }
@@ -117,7 +118,7 @@ func TestDamagedVersion(t *testing.T) {
 				}
 				must(t, b.Close())
 			}
-			if got, err := os.ReadFile(path); err != nil || string(got) != "telltale-buffer 1\n" {
+			if got, err := os.ReadFile(path); err != nil || string(got) != "telltale-buffer 2\n" {
 				t.Errorf("got version %q and %v", got, err)
 			}
 			if got, err := os.ReadFile(path + ".corrupt"); aside > 0 && string(got) != text {

@@ -11,7 +11,7 @@
 // Each priority class has its own row of segment files, numbered from 1:
 //
 //	LOCK               flock: one process at a time
-//	VERSION            "telltale-buffer 1"; written anew when it is damaged
+//	VERSION            "telltale-buffer 2"; written anew when it is damaged
 //	RESERVE            room for one segment on a full device; its content means nothing
 //	cs1-00000006.seg   a bbolt file, sealed: never written again
 //	cs1-00000007.seg   the newest of its class
@@ -27,6 +27,12 @@
 //	checkpoints  generation ‖ n ‖ chunk → likewise
 //	now          "commit": the last commit in this file
 //	             "state", "boots", "evicted": the accounts
+//
+//	             "purged": how much of what was evicted was so because of its purpose
+//	             "emptied": what the segment lost when it was emptied in place
+//
+// Records of version 1 are read where they are; VERSION is raised before the first
+// record of version 2 is written, and an agent of version 1 refuses the directory then.
 //
 // Small chunks in one ascending row of keys keep bbolt's copy-on-write cheap:
 // an append rewrites one partly filled leaf and the path above it.

@@ -7,22 +7,28 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/topics"
 )
 
 // A record as stored, cut into chunks wherever a chunk is full:
 //
-//	crc     u32   CRC-32C of everything after it
-//	crc     u32   CRC-32C of the two lengths and the header, so that a record with a damaged payload still has a name
+//	crc     u32   CRC-32C of the record's position and everything after it
+//	crc     u32   CRC-32C of the position, the two lengths and the header, so that a record with a damaged payload still has a name
 //	head    u32   length of the header
 //	payload u32   length of the payload
 //	header  form, flags, priority, then the fields in the order of appendHeader
 //	payload
 //
+// The position is not stored: class, number of the segment (u64) and the key, big endian. So a record that
+// turns up in another place is damaged, and a seal can be bound to the same bytes. Form 1, of format version 1, has
+// sums without it, and neither a time quality nor a seal.
+//
 // Fixed integers are little endian, numbers in the header are varints.
 const (
 	prefixBytes = 16
-	recordForm  = 1
+	recordForm  = 2
+	formerForm  = 1
 	maxHeader   = 1<<10 + topics.MaxLength + MaxEvicted*28
 )
 
@@ -30,7 +36,10 @@ const (
 	flagOrdered = 1 << iota
 	flagSchema
 	flagCreated
-	flagsKnown = flagOrdered | flagSchema | flagCreated
+	flagQuality // the quality of its times follows the fields of form 1, one byte
+	flagSealed  // then nonce and tag, with their lengths
+	flagsFormer = flagOrdered | flagSchema | flagCreated
+	flagsKnown  = flagsFormer | flagQuality | flagSealed
 )
 
 // chunkBytes is the size of a stored value. Five of them, each with a key of 6
@@ -43,14 +52,29 @@ var errDamaged = errors.New("damaged")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encodeRecord gives the chunks of r. All but the first few alias r.Payload.
-func encodeRecord(r *Record) [][]byte {
+// position gives the bytes that tie a record to its place: a segment and the key without the number of the chunk.
+func position(id segmentID, key []byte) []byte {
+	b := append(make([]byte, 0, 32), byte(id.class))
+	return append(binary.BigEndian.AppendUint64(b, id.number), key...)
+}
+
+// base gives the sum of the position with which the sums of a record begin; chunks[0] is longer than the prefix.
+func base(chunks [][]byte, at []byte) uint32 {
+	if chunks[0][prefixBytes] == formerForm {
+		return 0
+	}
+	return crc32.Checksum(at, castagnoli)
+}
+
+// encodeRecord gives the chunks of r at a position. All but the first few alias r.Payload.
+func encodeRecord(r *Record, at []byte) [][]byte {
 	head := make([]byte, prefixBytes, prefixBytes+256+chunkBytes)
 	head = appendHeader(head, r)
 	binary.LittleEndian.PutUint32(head[8:], uint32(len(head)-prefixBytes))
 	binary.LittleEndian.PutUint32(head[12:], uint32(len(r.Payload)))
-	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(head[8:], castagnoli))
-	binary.LittleEndian.PutUint32(head, crc32.Update(crc32.Checksum(head[4:], castagnoli), castagnoli, r.Payload))
+	sum := crc32.Checksum(at, castagnoli)
+	binary.LittleEndian.PutUint32(head[4:], crc32.Update(sum, castagnoli, head[8:]))
+	binary.LittleEndian.PutUint32(head, crc32.Update(crc32.Update(sum, castagnoli, head[4:]), castagnoli, r.Payload))
 
 	fill := min((chunkBytes-len(head)%chunkBytes)%chunkBytes, len(r.Payload))
 	head = append(head, r.Payload[:fill]...)
@@ -76,6 +100,12 @@ func appendHeader(b []byte, r *Record) []byte {
 	if !r.Created.IsZero() {
 		flags |= flagCreated
 	}
+	if r.TimeQuality != 0 {
+		flags |= flagQuality
+	}
+	if r.Seal.there() {
+		flags |= flagSealed
+	}
 	b = append(b, recordForm, flags, byte(r.Priority))
 	b = append(b, r.ID.Boot[:]...)
 	b = binary.AppendUvarint(b, r.ID.Seq)
@@ -92,7 +122,16 @@ func appendHeader(b []byte, r *Record) []byte {
 		b = binary.AppendVarint(b, r.Created.UnixMicro())
 	}
 	b = binary.AppendVarint(b, int64(r.TTL))
-	return appendRanges(b, r.Evicted)
+	b = appendRanges(b, r.Evicted)
+	if flags&flagQuality != 0 {
+		b = append(b, byte(r.TimeQuality))
+	}
+	if flags&flagSealed != 0 {
+		for _, v := range [...][]byte{r.Seal.Nonce, r.Seal.Tag} {
+			b = append(binary.AppendUvarint(b, uint64(len(v))), v...)
+		}
+	}
+	return b
 }
 
 func appendRanges(b []byte, list []protocol.SeqRange) []byte {
@@ -107,10 +146,10 @@ func appendRanges(b []byte, list []protocol.SeqRange) []byte {
 
 // decodeRecord joins chunks to the record. The payload is copied once, into
 // memory of its own. The error wraps errDamaged.
-func decodeRecord(chunks [][]byte) (Record, error) {
-	r, err := decodeHeader(chunks)
+func decodeRecord(chunks [][]byte, at []byte) (Record, error) {
+	r, err := decodeHeader(chunks, at)
 	if err == nil {
-		err = verify(chunks)
+		err = verify(chunks, at)
 	}
 	if err != nil {
 		return Record{}, err
@@ -121,26 +160,26 @@ func decodeRecord(chunks [][]byte) (Record, error) {
 }
 
 // decodeHeader gives the record without its payload, which may be damaged or missing.
-func decodeHeader(chunks [][]byte) (Record, error) {
+func decodeHeader(chunks [][]byte, at []byte) (Record, error) {
 	head, _, err := measure(chunks)
 	if err != nil {
 		return Record{}, err
 	}
 	data := gather(chunks, 8, prefixBytes-8+head)
-	if crc32.Checksum(data, castagnoli) != binary.LittleEndian.Uint32(chunks[0][4:]) {
+	if crc32.Update(base(chunks, at), castagnoli, data) != binary.LittleEndian.Uint32(chunks[0][4:]) {
 		return Record{}, errDamaged
 	}
 	return parseHeader(data[prefixBytes-8:])
 }
 
 // verify checks that the record is complete and as written.
-func verify(chunks [][]byte) error {
+func verify(chunks [][]byte, at []byte) error {
 	head, payload, err := measure(chunks)
 	if err != nil {
 		return err
 	}
 	total := len(chunks[0])
-	sum := crc32.Checksum(chunks[0][4:], castagnoli)
+	sum := crc32.Update(base(chunks, at), castagnoli, chunks[0][4:])
 	for _, c := range chunks[1:] {
 		total += len(c)
 		sum = crc32.Update(sum, castagnoli, c)
@@ -153,7 +192,7 @@ func verify(chunks [][]byte) error {
 
 // measure reads the lengths, and checks that they are possible and the header is there.
 func measure(chunks [][]byte) (head, payload int, err error) {
-	if len(chunks) == 0 || len(chunks[0]) < prefixBytes {
+	if len(chunks) == 0 || len(chunks[0]) <= prefixBytes {
 		return 0, 0, errDamaged
 	}
 	h, p := binary.LittleEndian.Uint32(chunks[0][8:]), binary.LittleEndian.Uint32(chunks[0][12:])
@@ -191,7 +230,10 @@ func appendFrom(dst []byte, chunks [][]byte, skip int) []byte {
 func parseHeader(data []byte) (Record, error) {
 	d := decoder{rest: data}
 	var r Record
-	if d.byte() != recordForm {
+	form, known := d.byte(), byte(flagsKnown)
+	if form == formerForm {
+		known = flagsFormer
+	} else if form != recordForm {
 		return Record{}, errDamaged
 	}
 	flags := d.byte()
@@ -211,11 +253,24 @@ func parseHeader(data []byte) (Record, error) {
 	}
 	r.TTL, r.Ordered = time.Duration(d.varint()), flags&flagOrdered != 0
 	r.Evicted = d.ranges(MaxEvicted)
+	d.form2(&r, flags&known)
 	zero := flags&flagSchema != 0 && r.Schema == (protocol.SchemaHash{}) || flags&flagCreated != 0 && r.Created.IsZero()
-	if d.bad || len(d.rest) > 0 || flags&^flagsKnown != 0 || samples>>32 != 0 || zero || r.check() != nil {
+	if d.bad || len(d.rest) > 0 || flags&^known != 0 || samples>>32 != 0 || zero || r.check() != nil {
 		return Record{}, errDamaged
 	}
 	return r, nil
+}
+
+// form2 reads the fields that form 1 did not have.
+func (d *decoder) form2(r *Record, flags byte) {
+	if flags&flagQuality != 0 {
+		r.TimeQuality = codec.TimeQuality(d.byte())
+		d.bad = d.bad || r.TimeQuality == 0
+	}
+	if flags&flagSealed != 0 {
+		r.Seal.Nonce, r.Seal.Tag = []byte(d.text(maxNonce)), []byte(d.text(maxTag))
+		d.bad = d.bad || !r.Seal.there()
+	}
 }
 
 // decoder reads numbers and text from rest; after the first mistake bad is

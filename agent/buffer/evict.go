@@ -18,6 +18,9 @@ const overhead = 64 << 10
 // the newest of their class: when everything stored is of higher classes,
 // they are dropped themselves. It says whether the group will fit.
 func (b *Buffer) makeRoom(g *group) bool {
+	for class := range b.lanes {
+		b.boundClass(g, protocol.Priority(class))
+	}
 	total, bound := g.incoming.sum(), min(b.max, b.limit)
 	for _, l := range b.lanes {
 		for _, s := range l {
@@ -40,6 +43,23 @@ func (b *Buffer) makeRoom(g *group) bool {
 		}
 	}
 	return total <= bound
+}
+
+// boundClass chooses the oldest segments of a class that has more than its bound; under mu.
+func (b *Buffer) boundClass(g *group, class protocol.Priority) {
+	total := g.incoming.of(int(class))
+	for _, s := range b.lanes[class] {
+		if !s.evicting {
+			total += s.bytes
+		}
+	}
+	for _, s := range b.lanes[class] {
+		if total > b.class[class] && !s.evicting {
+			s.evicting = true
+			g.victims = append(g.victims, s)
+			total -= s.bytes
+		}
+	}
 }
 
 // above says whether anything is stored in higher classes.
@@ -89,7 +109,7 @@ func (b *Buffer) reclaim(g *group, s *segment, carriers []int) error {
 			if chunks, err = getChunks(tx, bucket, prefix, chunks[:0]); err != nil {
 				continue
 			}
-			r, err := decodeHeader(chunks)
+			r, err := decodeHeader(chunks, position(s.id, prefix))
 			if err != nil {
 				continue // damaged meanwhile: what it carried is lost with it
 			}

@@ -6,11 +6,12 @@ import (
 	"telltale.dev/protocol"
 )
 
-// expiry is a record that was forgotten because its time was over.
+// expiry is a record that was forgotten, because its time was over or nobody may have it any more.
 type expiry struct {
 	seg     *segment
 	item    item
 	carried []protocol.SeqRange // what it would have declared
+	purged  bool                // forgotten because of its purpose instead
 }
 
 // Expire forgets the record at pos, whose TTL is over: it counts as evicted,
@@ -18,7 +19,10 @@ type expiry struct {
 // on disk with the next commit, Flush or Close, and its segment stays until
 // then; after a crash before, the record is back. Of a record that is
 // acknowledged or gone nothing more is said.
-func (b *Buffer) Expire(pos Position) {
+func (b *Buffer) Expire(pos Position) { b.expire(pos, false) }
+
+// expire does the work of Expire, and of Purge for one record.
+func (b *Buffer) expire(pos Position, purged bool) {
 	if !valid(pos.Class) {
 		return
 	}
@@ -29,7 +33,7 @@ func (b *Buffer) Expire(pos Position) {
 		b.mu.Unlock()
 		return
 	}
-	e := expiry{seg: s, item: s.items[i]}
+	e := expiry{seg: s, item: s.items[i], purged: purged}
 	b.mu.Unlock()
 	if e.item.carrier {
 		e.carried = b.carriedBy(s, i)
@@ -42,7 +46,9 @@ func (b *Buffer) Expire(pos Position) {
 	s.unsaved++
 	b.expired = append(b.expired, e)
 	b.touched++
-	b.stats.Expired++
+	if !purged {
+		b.stats.Expired++
+	}
 }
 
 // carriedBy reads the ranges that a record declares. Those of a damaged record are lost with it.
@@ -53,7 +59,7 @@ func (b *Buffer) carriedBy(s *segment, i int) (ranges []protocol.SeqRange) {
 		if err != nil {
 			return err
 		}
-		r, err := decodeHeader(chunks)
+		r, err := decodeHeader(chunks, position(s.id, prefix))
 		ranges = r.Evicted
 		return err
 	})
@@ -66,6 +72,9 @@ func (b *Buffer) carriedBy(s *segment, i int) (ranges []protocol.SeqRange) {
 // expire accounts for an expired record.
 func (a *accounts) expire(e *expiry) {
 	a.drop(&e.item)
+	if e.purged {
+		a.purge(&e.item)
+	}
 	for _, r := range e.carried {
 		a.evict(r)
 	}

@@ -37,6 +37,8 @@ func OpenFaulty(c Config, fault func(op string, done bool) error) (*Buffer, erro
 	})
 }
 
+var here = position(segmentID{class: 2, number: 7}, []byte{0, 0, 0, 3})
+
 // CheckFile is checkFile.
 func CheckFile(file io.ReaderAt, size int64) error {
 	_, err := checkFile(file, size)
@@ -44,9 +46,9 @@ func CheckFile(file io.ReaderAt, size int64) error {
 }
 
 // EncodeRecord gives the chunks of a record, DecodeRecord the record.
-func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r) }
-func DecodeRecord(chunks [][]byte) (Record, error)   { return decodeRecord(chunks) }
-func DecodeHeader(chunks [][]byte) (Record, error)   { return decodeHeader(chunks) }
+func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r, here) }
+func DecodeRecord(chunks [][]byte) (Record, error)   { return decodeRecord(chunks, here) }
+func DecodeHeader(chunks [][]byte) (Record, error)   { return decodeHeader(chunks, here) }
 func ParseHeader(data []byte) (Record, error)        { return parseHeader(data) }
 func AppendHeader(dst []byte, r *Record) []byte      { return appendHeader(dst, r) }
 func ParseState(body []byte) (again []byte, e error) { return reencodeState(body) }
@@ -69,9 +71,14 @@ func SampleState() []byte {
 // SetNow replaces the clock by which evictions wait for each other.
 func (b *Buffer) SetNow(now func() time.Time) { b.now = now }
 
-// Seal gives a sealed account of a generation, Unseal what is in it.
-func Seal(gen uint64, body []byte) []byte     { return (&accounts{gen: gen}).seal(body) }
-func Unseal(v []byte) (uint64, []byte, error) { return unseal(v) }
+// SealAccount gives a sealed account of a generation, Unseal what is in it.
+func SealAccount(gen uint64, body []byte) []byte { return (&accounts{gen: gen}).seal(body) }
+func Unseal(v []byte) (uint64, []byte, error)    { return unseal(v) }
 
 // ParseMark says whether a commit mark can be read.
 func ParseMark(body []byte) error { return new(commitMark).parse(body) }
+
+// DecodeElsewhere decodes a record of EncodeRecord as if it were in another place.
+func DecodeElsewhere(chunks [][]byte) (Record, error) {
+	return decodeRecord(chunks, position(segmentID{class: 2, number: 7}, []byte{0, 0, 0, 4}))
+}

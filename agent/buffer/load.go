@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"unique"
 
 	"go.etcd.io/bbolt"
 
@@ -84,7 +85,7 @@ type slot struct {
 func slotOf(r *Record) slot { return slot{class: r.Priority, topic: r.Topic, schema: r.Schema} }
 
 func itemOf(r *Record, payload int) item {
-	return item{id: r.ID, payload: uint32(payload), samples: r.Samples, carrier: len(r.Evicted) > 0}
+	return item{id: r.ID, payload: uint32(payload), samples: r.Samples, carrier: len(r.Evicted) > 0, purpose: unique.Make(r.Purpose)}
 }
 
 // loadFile reads a segment file completely and checks it. Damaged records are
@@ -194,14 +195,14 @@ func (l *loaded) readRecords(b *bbolt.Bucket) error {
 			l.items = append(l.items, item{lost: true})
 			l.lost++
 		}
-		l.items = append(l.items, l.inspect(chunks).item)
+		l.items = append(l.items, l.inspect(prefix, chunks).item)
 		return nil
 	})
 }
 
 func (l *loaded) readVersions(b *bbolt.Bucket) error {
 	return eachChunked(b, checkpointKey, func(prefix []byte, chunks [][]byte) error {
-		v := l.inspect(chunks)
+		v := l.inspect(prefix, chunks)
 		v.key, v.gen = bytes.Clone(prefix), binary.BigEndian.Uint64(prefix)
 		if !v.item.lost && !l.emptied.outdated(&v) {
 			l.versions = append(l.versions, v)
@@ -211,14 +212,15 @@ func (l *loaded) readVersions(b *bbolt.Bucket) error {
 }
 
 // inspect checks a record and tells what it is.
-func (l *loaded) inspect(chunks [][]byte) version {
-	r, err := decodeHeader(chunks)
+func (l *loaded) inspect(key []byte, chunks [][]byte) version {
+	at := position(l.id, key)
+	r, err := decodeHeader(chunks, at)
 	var v version
 	if err == nil {
 		_, payload, _ := measure(chunks)
 		v.slot, v.item = slotOf(&r), itemOf(&r, payload)
 	}
-	if err != nil || verify(chunks) != nil {
+	if err != nil || verify(chunks, at) != nil {
 		v.item.lost = true
 		l.lost++
 	}

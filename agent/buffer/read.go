@@ -157,7 +157,7 @@ func (b *Buffer) readRecord(tx *bbolt.Tx, s *segment, i int, chunks *[][]byte) (
 		return Record{}, err
 	}
 	*chunks = list
-	return decodeRecord(list)
+	return decodeRecord(list, position(s.id, prefix))
 }
 
 // lose counts records that turned out damaged, and declares them like evicted ones.

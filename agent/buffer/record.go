@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/topics"
 )
 
@@ -31,9 +32,12 @@ type Record struct {
 	// Purpose and KeyID say why the content was collected and which key encrypts
 	// it; both may be empty (nothing is encrypted yet). At most 256 bytes each.
 	Purpose, KeyID string
-	Ordered        bool   // must not overtake others of its kind
-	Samples        uint32 // number of samples in the payload
-	First, Last    int64  // source time of the first and last sample, µs since the Unix epoch
+	// TimeQuality says how far the times can be trusted.
+	TimeQuality codec.TimeQuality
+	Seal        Seal   // of an encrypted payload; the zero value for one that is not
+	Ordered     bool   // must not overtake others of its kind
+	Samples     uint32 // number of samples in the payload
+	First, Last int64  // source time of the first and last sample, µs since the Unix epoch
 	// Created is cut to microseconds and comes back in UTC; zero: unknown.
 	Created time.Time
 	TTL     time.Duration // how long the record is of use after Created; 0: for ever
@@ -41,6 +45,25 @@ type Record struct {
 	// PendingEvicted with this record's commit.
 	Evicted []protocol.SeqRange
 	Payload []byte // at most MaxPayload bytes; owned by the caller of Append, by the reader of an Entry
+}
+
+// Bounds of a seal, in bytes.
+const (
+	maxNonce = 24
+	maxTag   = 32
+)
+
+// Seal is what opening an encrypted payload needs beside the key named by KeyID. The format has room for it;
+// nothing is encrypted yet.
+type Seal struct{ Nonce, Tag []byte }
+
+func (s Seal) there() bool { return len(s.Nonce)+len(s.Tag) > 0 }
+
+func (s Seal) check() error {
+	if len(s.Nonce) > maxNonce || len(s.Tag) > maxTag {
+		return bad("seal", "expected at most %d bytes of nonce and %d of tag", maxNonce, maxTag)
+	}
+	return nil
 }
 
 // check says why r cannot be stored. The error wraps ErrRecord and names the field.
@@ -61,7 +84,11 @@ func (r *Record) check() error {
 	case r.TTL < 0:
 		return bad("ttl", "expected 0 or more")
 	}
-	for _, e := range r.Evicted {
+	return errors.Join(r.Seal.check(), checkRanges(r.Evicted))
+}
+
+func checkRanges(list []protocol.SeqRange) error {
+	for _, e := range list {
 		if e.From == 0 || e.From > e.To {
 			return bad("evicted", "expected ranges from 1 upwards, got %d to %d", e.From, e.To)
 		}

@@ -81,7 +81,7 @@ func TestHeaderRefusesDamage(t *testing.T) {
 
 // TestSealRefusesDamage: of an account with a wrong bit nothing is believed.
 func TestSealRefusesDamage(t *testing.T) {
-	whole := buffer.Seal(77, []byte("boots, evicted ranges and the state"))
+	whole := buffer.SealAccount(77, []byte("boots, evicted ranges and the state"))
 	if gen, body, err := buffer.Unseal(whole); err != nil || gen != 77 || string(body) != "boots, evicted ranges and the state" {
 		t.Fatalf("got %d, %q, %v", gen, body, err)
 	}
@@ -181,7 +181,7 @@ func FuzzCheckFile(f *testing.F) {
 		data := append(bytes.Clone(whole), make([]byte, 4096)...)
 		copy(data[int(at)%len(whole):], patch)
 		dir := memoryDir(t)
-		must(t, os.WriteFile(filepath.Join(dir, "VERSION"), []byte("telltale-buffer 1\n"), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, "VERSION"), []byte("telltale-buffer 2\n"), 0o600))
 		must(t, os.WriteFile(filepath.Join(dir, "cs1-00000001.seg"), data, 0o600))
 		b := open(t, buffer.Config{Dir: dir})
 		for _, class := range b.Classes() {

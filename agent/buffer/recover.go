@@ -160,6 +160,10 @@ func (m *image) newestAccounts(files []*loaded) {
 	if a, ok := newest[keyEvicted]; ok {
 		m.accounts.evicted, _ = parseEvicted(a.body)
 	}
+	if a, ok := newest[keyPurged]; ok {
+		d := decoder{rest: a.body}
+		m.accounts.counts.PurgedRecords, m.accounts.counts.PurgedSamples = d.uvarint(), d.uvarint()
+	}
 }
 
 // fill gives a segment its records. In the newest segment of a class the
@@ -196,7 +200,7 @@ func (b *Buffer) recover() error {
 		return err
 	}
 	b.accounts, b.lanes, b.losses = m.accounts, m.lanes, m.losses
-	b.accounts.changedBoots, b.accounts.changedEvicted = true, true
+	b.accounts.changedBoots, b.accounts.changedEvicted, b.accounts.changedPurged = true, true, true
 	b.stats.SetAside = uint64(len(m.aside))
 	for _, s := range m.gone {
 		b.tombs = append(b.tombs, tomb{seg: s})

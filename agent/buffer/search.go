@@ -59,13 +59,13 @@ func searchFile(dir string, id segmentID) []found {
 		if _, err := io.ReadFull(io.NewSectionReader(f, at, pageSize), page); err != nil {
 			break
 		}
-		list = searchPage(page, list)
+		list = searchPage(page, id, list)
 	}
 	return list
 }
 
 // searchPage appends the records that begin in a leaf page.
-func searchPage(page []byte, list []found) []found {
+func searchPage(page []byte, id segmentID, list []found) []found {
 	flags, count := binary.LittleEndian.Uint16(page[8:]), int(binary.LittleEndian.Uint16(page[10:]))
 	if flags != boltLeaf || boltHeader+count*boltElement > len(page) {
 		return list
@@ -76,7 +76,7 @@ func searchPage(page []byte, list []found) []found {
 			continue
 		}
 		chunks := [][]byte{e.value}
-		if r, err := decodeHeader(chunks); err == nil {
+		if r, err := decodeHeader(chunks, position(id, e.key[:4])); err == nil {
 			_, payload, _ := measure(chunks)
 			it := itemOf(&r, payload)
 			it.lost = true

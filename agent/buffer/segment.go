@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unique"
 
 	"go.etcd.io/bbolt"
 
@@ -51,6 +52,7 @@ type item struct {
 	id      protocol.MessageID
 	payload uint32 // bytes
 	samples uint32
+	purpose unique.Handle[string]
 	carrier bool // declares evicted ranges
 	lost    bool // damaged on disk
 }

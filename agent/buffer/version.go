@@ -16,7 +16,9 @@ import (
 const (
 	versionFile = "VERSION"
 	versionName = "telltale-buffer "
-	versionText = versionName + "1"
+	versionText = versionName + "2"
+	// versionFormer is read to its end: its records have a form of their own. What is written is of this version.
+	versionFormer = versionName + "1"
 )
 
 // ErrVersion is wrapped by errors of Open and Inspect for a directory of another layout.
@@ -27,6 +29,7 @@ type versionState int
 
 const (
 	versionOurs    versionState = iota
+	versionPast                 // the former one, whose records are read, too
 	versionNone                 // no version and no segments: the directory is new
 	versionDamaged              // empty, garbled or gone, as after a power cut, beside segments
 )
@@ -39,8 +42,11 @@ func checkVersion(dir string) (versionState, error) {
 		return 0, plain(err)
 	}
 	got := strings.Trim(string(text), "\x00 \r\n")
-	if got == versionText {
+	switch got {
+	case versionText:
 		return versionOurs, nil
+	case versionFormer:
+		return versionPast, nil
 	}
 	entries, dirErr := os.ReadDir(dir)
 	if dirErr != nil {
@@ -69,6 +75,8 @@ func (b *Buffer) takeVersion() error {
 	switch {
 	case err != nil || state == versionOurs:
 		return err
+	case state == versionPast:
+		return plain(raiseVersion(b.dir))
 	case state == versionNone:
 		if err = writeVersion(b.dir); lacksRoom(err) { // written with the first commit
 			b.unversioned, err = true, nil
@@ -85,6 +93,17 @@ func (b *Buffer) takeVersion() error {
 		b.log.Warn("write buffer's version file", "error", plain(err))
 	}
 	return nil
+}
+
+// raiseVersion makes the directory one of this version before anything is written in it. It changes one
+// byte in place, which needs no room and is done or not.
+func raiseVersion(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, versionFile), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(versionText), 0)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // completeVersion marks the directory before its first segment, if there was no room when it was made.

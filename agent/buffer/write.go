@@ -84,8 +84,9 @@ func (p *part) put(tx *bbolt.Tx, gen uint64) error {
 	if err != nil {
 		return err
 	}
-	for i, chunks := range p.records {
-		if err := putChunks(records, binary.BigEndian.AppendUint32(nil, uint32(p.from+i)), chunks); err != nil {
+	for i, r := range p.records {
+		key := binary.BigEndian.AppendUint32(nil, uint32(p.from+i))
+		if err := putChunks(records, key, encodeRecord(r, position(p.seg.id, key))); err != nil {
 			return err
 		}
 	}
@@ -120,7 +121,7 @@ func (p *part) putCheckpoints(tx *bbolt.Tx) error {
 		}
 	}
 	for _, cp := range p.puts {
-		if err := putChunks(b, cp.key, cp.chunks); err != nil {
+		if err := putChunks(b, cp.key, encodeRecord(&cp.record, position(p.seg.id, cp.key))); err != nil {
 			return err
 		}
 	}
