@@ -18,8 +18,8 @@
 //	starts of a vehicle  MaxVehicleBoots, over all its devices
 //	sets of a vehicle    MaxWords words of 16 bytes: a word for 64 sequences in order or alternating, for each one at random
 //
-// In memory that is 4 MiB of words and 6 MiB of starts at most, on disk 4 MiB in a snapshot, and in each cut
-// what came of the vehicle since the one before, and no more than in a snapshot. The quota in front of the stream makes
+// In memory that is 4 MiB of words and 6 MiB of starts, with what slices and maps have in reserve 24 MiB at most; on disk
+// 5 MiB in a snapshot, and in a cut what came of the vehicle since the one before, 5 MiB at most. The quota in front of the stream makes
 // that 200 messages a second. A message costs a search in what is kept and, when it comes out of order, the moving of
 // the words behind its own; a list of declared ranges costs one pass over the words of each start that it names; a start
 // that was frozen costs a pass over the device's bytes once between two cuts.
