@@ -120,6 +120,7 @@ func BenchmarkRestore(b *testing.B) {
 	b.ReportMetric(float64(len(snapshot)), "bytes")
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc), "heap-bytes")
 	runtime.KeepAlive(again)
+	runtime.KeepAlive(snapshot)
 }
 
 // BenchmarkFold joins a snapshot and an hour of cuts, as the lake does in the background.
