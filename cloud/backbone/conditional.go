@@ -41,7 +41,7 @@ func (b *Backbone) PublishExpecting(m Message, last uint64, done func(seq uint64
 }
 
 // Last gives the newest message of a subject in its stream, or ErrNotFound.
-// On a cluster it may come from a replica that lags a moment; PublishExpecting ends in a ConflictError then.
+// On a cluster that of Up, Low and Dead may come from a replica that lags a moment; PublishExpecting ends in a ConflictError then.
 func (b *Backbone) Last(ctx context.Context, subject string) (Message, error) {
 	if err := b.alive(); err != nil {
 		return Message{}, err

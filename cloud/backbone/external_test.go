@@ -150,6 +150,7 @@ func TestCluster(t *testing.T) {
 	}
 	b := open(t, backbone.Config{URL: strings.Join(urls, ","), Log: slog.New(slog.DiscardHandler)})
 	checkWorks(t, b)
+	checkTimers(t, b)
 	stop := make(chan struct{})
 	var mu sync.Mutex
 	acked := map[uint64]string{}

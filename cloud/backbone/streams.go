@@ -37,6 +37,8 @@ type Stream struct {
 	Deletes bool
 	// vital streams may use half of the reserve of free space, as buckets do.
 	vital bool
+	// direct streams let every replica of a cluster answer Last and Delete, not the leader alone.
+	direct bool
 }
 
 // Limits of a stream. Zero fields mean no limit but the disk's.
@@ -67,9 +69,9 @@ const (
 // standing declares the streams that every backbone has.
 func standing(limits map[string]Limits) []Stream {
 	return []Stream{
-		{Name: Up, Prefixes: []string{"up"}, Limits: limits[Up]},
-		{Name: Low, Prefixes: []string{"low"}, Limits: limits[Low]},
-		{Name: Dead, Prefixes: []string{"dead"}, Limits: limits[Dead], Deletes: true},
+		{Name: Up, Prefixes: []string{"up"}, Limits: limits[Up], direct: true},
+		{Name: Low, Prefixes: []string{"low"}, Limits: limits[Low], direct: true},
+		{Name: Dead, Prefixes: []string{"dead"}, Limits: limits[Dead], Deletes: true, direct: true},
 	}
 }
 
@@ -127,7 +129,7 @@ func (s *Stream) apply(c jetstream.StreamConfig) jetstream.StreamConfig {
 	if c.MaxMsgsPerSubject == 0 {
 		c.MaxMsgsPerSubject = -1
 	}
-	c.AllowAtomicPublish, c.AllowDirect = true, true
+	c.AllowAtomicPublish, c.AllowDirect = true, s.direct
 	return c
 }
 
