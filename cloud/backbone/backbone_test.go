@@ -22,10 +22,7 @@ func open(t testing.TB, cfg backbone.Config) *backbone.Backbone {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
-	// A child process that another test is starting has the lock of a directory for a moment, too.
-	syscall.ForkLock.RLock()
-	//lint:ignore SA2001 it only waits
-	syscall.ForkLock.RUnlock()
+	awaitForks()
 	b, err := backbone.Open(cfg)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
@@ -36,6 +33,13 @@ func open(t testing.TB, cfg backbone.Config) *backbone.Backbone {
 		}
 	})
 	return b
+}
+
+// awaitForks waits for a child process that another test is starting: for a moment it has the lock of a directory, too.
+func awaitForks() {
+	syscall.ForkLock.RLock()
+	//lint:ignore SA2001 it only waits
+	syscall.ForkLock.RUnlock()
 }
 
 // logWriter shows log lines with the test they belong to.

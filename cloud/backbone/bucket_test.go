@@ -71,6 +71,7 @@ func TestBucketCompareAndSet(t *testing.T) {
 
 // TestBucketCountsRight lets goroutines add to one number with compare-and-set.
 func TestBucketCountsRight(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{})
 	k := bucket(t, b, "counters")
 	if _, err := k.Create(t.Context(), "n", []byte{0}); err != nil {
@@ -146,6 +147,7 @@ func checkList(t *testing.T, k *backbone.Bucket, want map[string]string) {
 
 // TestWatch wants the values of the start, the marker, and every change after it, while others write.
 func TestWatch(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{})
 	k := bucket(t, b, "consents")
 	for i := range 300 { // more than the watch keeps waiting

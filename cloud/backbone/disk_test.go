@@ -65,6 +65,7 @@ func fillAtMost(t *testing.T, b *backbone.Backbone, rounds int) (stored uint64, 
 
 // TestFullDisk fills a disk up to the reserve: data are refused, a bucket still works, nothing fails for good.
 func TestFullDisk(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := smallDisk(t, "48m")
 	b := open(t, backbone.Config{Dir: filepath.Join(dir, "data"), MinFree: 20 << 20})
 	k, err := b.Bucket("consents")
@@ -87,6 +88,7 @@ func TestFullDisk(t *testing.T) {
 // TestFailedWrite fills the disk without the guard: the failure is final, told at once,
 // and after a restart with space everything acknowledged is there.
 func TestFailedWrite(t *testing.T) {
+	t.Parallel() // it mostly waits
 	disk := smallDisk(t, "48m")
 	dir := filepath.Join(disk, "data")
 	b := open(t, backbone.Config{Dir: dir, MinFree: -1})
@@ -110,6 +112,7 @@ func TestFailedWrite(t *testing.T) {
 	if err := b.Close(); !errors.Is(err, backbone.ErrFailed) {
 		t.Errorf("Close: got %v, want %v", err, backbone.ErrFailed)
 	}
+	awaitForks()
 	_, err := backbone.Open(backbone.Config{Dir: dir, MinFree: 4 << 20})
 	if !errors.Is(err, backbone.ErrFull) {
 		t.Errorf("open on the full disk: got %v, want %v", err, backbone.ErrFull)

@@ -35,6 +35,7 @@ func TestInterruptedSettings(t *testing.T) {
 			interrupt(t, dir, c.before, c.files)
 			cfg := backbone.Config{Dir: dir, Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: c.limits}}}
 			if c.refuse {
+				awaitForks()
 				if _, err := backbone.Open(cfg); !errors.Is(err, backbone.ErrStart) {
 					t.Errorf("got %v, want %v", err, backbone.ErrStart)
 				}

@@ -59,6 +59,7 @@ func TestPublishRefusesMalformed(t *testing.T) {
 
 // TestOrderOfEachPublisher wants the messages of each goroutine in its order, with several streams at once.
 func TestOrderOfEachPublisher(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{})
 	const publishers, each = 20, 150
 	var all sync.WaitGroup
@@ -91,6 +92,7 @@ func TestOrderOfEachPublisher(t *testing.T) {
 // TestOneRefusedMessageFailsAlone fills a stream so far that within one batch the large messages do
 // not fit any more, but the small ones do.
 func TestOneRefusedMessageFailsAlone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: 900_000}}})
 	messages := numbered(300)
 	large := map[int]bool{50: true, 100: true, 299: true}
@@ -202,6 +204,7 @@ func TestBusyBoundsMemory(t *testing.T) {
 }
 
 func TestCloseStoresWhatWaits(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	b := open(t, backbone.Config{Dir: dir})
 	var all sync.WaitGroup

@@ -63,6 +63,7 @@ func (b *blinder) free(dir string) (int64, error) {
 // TestDiskFilledByAnother: a disk that is full before the guard has seen it stops nothing for good. Everything
 // acknowledged stays, a reader goes on, and publishing too, as soon as there is room.
 func TestDiskFilledByAnother(t *testing.T) {
+	t.Parallel() // it mostly waits
 	disk := smallDisk(t, "48m")
 	var log lines
 	var eyes blinder

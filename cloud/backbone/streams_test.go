@@ -24,6 +24,7 @@ func message(subject, text string) backbone.Message {
 
 // TestDeclare: what a declaration says is what the stream does, at once, after a restart, and when it is declared otherwise.
 func TestDeclare(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	states := backbone.Stream{Name: "STATES", Prefixes: []string{"cmd.state"}, Limits: backbone.Limits{PerSubject: 2}}
 	recent := backbone.Stream{Name: "RECENT", Prefixes: []string{"recent", "cmd.seen"}, Limits: backbone.Limits{MaxBytes: 50_000}, Discard: backbone.DeleteOld}
@@ -177,6 +178,7 @@ func TestDismissedIsNoDamage(t *testing.T) {
 // TestFormerLayout opens a directory of the version before streams could be declared, as a kill left it: nothing is
 // lost, nothing is called damaged, and the settings of its streams stay byte for byte.
 func TestFormerLayout(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := unpack(t, "layout1.tar.gz")
 	settings := map[string]string{}
 	for _, stream := range []string{"UP", "LOW", "DEAD", "KV_vehicles"} {
@@ -331,6 +333,7 @@ func TestPublishExpecting(t *testing.T) {
 // TestOneOfManyWins lets 50 publishers take one step after the other on few subjects, beside others that
 // publish without a condition: each step happens once, and no condition spoils a batch.
 func TestOneOfManyWins(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{})
 	const publishers, subjects, steps = 50, 3, 10
 	var all sync.WaitGroup

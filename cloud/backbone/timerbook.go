@@ -92,6 +92,7 @@ type timerUse struct{ timers, bytes int }
 // timerBook knows all timers that have a record, and who has how many.
 type timerBook struct {
 	records jetstream.Stream
+	outage  *outage
 	clock   clock
 	limits  TimerLimits
 	tick    time.Duration // how often the clock is looked at when nothing is due

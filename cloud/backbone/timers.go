@@ -54,6 +54,7 @@ func (b *Backbone) openTimers(ctx context.Context) (*timerBook, error) {
 		}
 	}
 	book := newTimerBook(b.clock, b.timerLimits, b.timerTick)
+	book.outage = b.outage
 	var err error
 	if book.records, err = b.reader.js.Stream(ctx, stream.Name); err != nil {
 		return nil, b.orClosed(err)
@@ -279,6 +280,7 @@ func (t *Timers) settle(ctx context.Context, id timerID) error {
 func (b *timerBook) deleteRecords(ctx context.Context, sequences []uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	b.outage.watch(ctx, cancel) // an answer that is lost is not waited for
 	for _, seq := range sequences {
 		err := b.records.DeleteMsg(ctx, seq)
 		if err == nil {

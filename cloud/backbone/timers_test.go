@@ -277,6 +277,7 @@ func TestTimerBounds(t *testing.T) {
 }
 
 func TestTimersRefuseMalformed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := open(t, backbone.Config{})
 	k, now := timers(t, b, "x"), time.Now()
 	for name, test := range map[string]struct {
@@ -307,6 +308,7 @@ func TestTimersRefuseMalformed(t *testing.T) {
 
 // TestForeignTimers: records that are not ours are said, left alone, and hold nobody up.
 func TestForeignTimers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	b := open(t, backbone.Config{Dir: dir})
 	k, now := timers(t, b, "x"), time.Now()
@@ -378,6 +380,7 @@ func TestTenThousandTimers(t *testing.T) {
 
 // TestCancelRacesFiring cancels timers in the moment they are due: each is cancelled or fires, never both nor neither.
 func TestCancelRacesFiring(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const owners, each = 20, 30
 	b := open(t, backbone.Config{})
 	k, now := timers(t, b, "x"), time.Now()
@@ -504,6 +507,7 @@ func TestTimerSchedulesItself(t *testing.T) {
 
 // TestTimersOnAShortDisk: they may use half of the reserve, and can be cancelled and fire below.
 func TestTimersOnAShortDisk(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var free atomic.Int64
 	free.Store(1 << 40)
 	b := open(t, backbone.WithFree(backbone.Config{Dir: t.TempDir(), MinFree: 200 << 20}, func(string) (int64, error) { return free.Load(), nil }))
