@@ -94,6 +94,37 @@ func BenchmarkIngestFlood(b *testing.B) {
 	}
 }
 
+// The load of BenchmarkHotBesideBulk: 250 urgent messages a second, and beside them 20 times as many of bulk.
+const (
+	hotVehicles  = 50
+	hotRate      = 5
+	bulkVehicles = 50
+	bulkRate     = 100
+)
+
+// BenchmarkHotBesideBulk is what urgent messages notice of bulk data: the bulk rests and comes in turn, a second
+// each, in one run, and the figures are medians over the seconds. The load is on this machine, too.
+func BenchmarkHotBesideBulk(b *testing.B) {
+	for b.Loop() {
+		cloud := startCloud(b)
+		list, roots := cloud.vehicles(b, hotVehicles+bulkVehicles)
+		got, _ := drive(b, cloud, fleet.Config{
+			Address: cloud.addr, Roots: roots, Vehicles: list, Window: 8, Random: benchSize,
+			Rate: hotRate, Flood: bulkVehicles, BulkRate: bulkRate, Pulse: floodPulse, Duration: floodTime,
+		})
+		cloud.stop(b)
+		if n := got.Normal; n.Acked != n.Published {
+			b.Errorf("urgent messages: %d of %d acked", n.Acked, n.Published)
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(got.Pulse.Calm.P99, "alone-p99-ms")
+		b.ReportMetric(got.Pulse.Flood.P99, "beside-p99-ms")
+		b.ReportMetric(got.Pulse.Flood.P99/got.Pulse.Calm.P99, "p99-ratio")
+		b.ReportMetric(got.Pulse.Flood.P50/got.Pulse.Calm.P50, "p50-ratio")
+		b.ReportMetric(2*float64(got.Flooding.Acked)/got.Seconds, "bulk/s") // in the seconds in which it comes
+	}
+}
+
 // drive runs the load, and gives the CPU time of the broker's process while publishing.
 func drive(b *testing.B, broker *server, cfg fleet.Config) (*fleet.Summary, time.Duration) {
 	b.Helper()

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
+
 	"telltale.dev/protocol"
 )
 
@@ -40,7 +42,10 @@ type Config struct {
 	Roots    *x509.CertPool // nil: those of the system
 	Vehicles []Identity     // with different names
 	Flood    int            // so many of the vehicles, the last ones, flood
-	Pulse    time.Duration  // they rest for so long, then flood for as long, and so on; 0: they flood all the time
+	// BulkRate makes the flooding vehicles send bulk data (CS1), so many messages a second each, beside the
+	// urgent ones of the others; 0: they send as fast as they can, of the same class.
+	BulkRate float64
+	Pulse    time.Duration // they rest for so long, then flood for as long, and so on; 0: they flood all the time
 	// Failed is told each cause of failed or lost connections when it happens first; from any goroutine. nil: nobody.
 	Failed   func(cause string)
 	Rate     float64       // messages a second and vehicle; 0: as fast as they are acknowledged
@@ -64,6 +69,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%w: %d vehicles: expected 1 to %d", ErrConfig, n, maxVehicles)
 	case c.Flood < 0 || c.Flood > n:
 		return fmt.Errorf("%w: %d flooding vehicles: expected 0 to %d", ErrConfig, c.Flood, n)
+	case c.BulkRate != 0 && !(c.BulkRate >= minRate):
+		return fmt.Errorf("%w: rate of bulk: expected 0, or at least %v messages a second", ErrConfig, minRate)
 	case c.Rate != 0 && !(c.Rate >= minRate):
 		return fmt.Errorf("%w: rate: expected 0, or at least %v messages a second", ErrConfig, minRate)
 	case c.Window < 0 || c.Window > maxWindow:
@@ -182,11 +189,17 @@ func (r *run) vehicle(i int, base *tls.Config) *vehicle {
 	}
 	if i >= len(r.cfg.Vehicles)-r.cfg.Flood {
 		v.lane, v.interval, v.window = &r.lanes[1], 0, floodWindow
+		if r.cfg.BulkRate > 0 {
+			v.interval = time.Duration(float64(time.Second) / r.cfg.BulkRate)
+		}
 	}
 	if len(v.Certificate.Certificate) > 0 {
 		v.config.Certificates = []tls.Certificate{v.Certificate}
 	}
 	v.template = r.payloads.template(v.Identity)
+	if v.lane.flooding && r.cfg.BulkRate > 0 {
+		v.template.Content.(*packets.Publish).Properties.User[0].Value = protocol.CS1.String() // the priority
+	}
 	v.id = protocol.MessageID{Device: v.Device, Boot: r.boot}
 	return v
 }

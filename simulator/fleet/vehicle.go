@@ -224,7 +224,10 @@ func (s *session) wait() time.Duration {
 		if phase, left := s.run.phase(s.run.clock()); phase%2 == 0 {
 			return left
 		}
-		return 0
+		if s.interval == 0 {
+			return 0
+		}
+		return time.Until(s.due)
 	}
 	if quiet := time.Duration(s.quiet.Load()); quiet > 0 {
 		if left := quiet - s.run.clock(); left > 0 {
