@@ -53,7 +53,8 @@ const defaultMinFree = 256 << 20
 type Backbone struct {
 	log    *slog.Logger
 	server *embedded // nil for an external server
-	writer link      // publishes and commits
+	writer link      // publishes and commits, but for bulk data
+	bulk   link      // of the stream Low: the server works off a connection in order, and urgent messages must not wait for a batch of bulk data to be on disk
 	reader link      // everything else, so that a large read never delays an acknowledgement
 	// declared are the streams; declaring is held by who replaces it, and by who ends it.
 	declared  atomic.Pointer[table]
@@ -145,7 +146,7 @@ func (b *Backbone) open(cfg Config) (err error) {
 		}
 		connect = b.connectEmbedded
 	}
-	for name, l := range map[string]*link{"telltale-cloud write": &b.writer, "telltale-cloud read": &b.reader} {
+	for name, l := range map[string]*link{"telltale-cloud write": &b.writer, "telltale-cloud bulk": &b.bulk, "telltale-cloud read": &b.reader} {
 		if *l, err = connect(ctx, cfg, name); err != nil {
 			return err
 		}
@@ -265,7 +266,7 @@ func (b *Backbone) shutdown() {
 	b.running.Wait()
 	close(b.closed)
 	b.closeIdle()
-	for _, l := range []link{b.writer, b.reader} {
+	for _, l := range []link{b.writer, b.bulk, b.reader} {
 		if l.conn != nil {
 			l.conn.Close()
 		}

@@ -44,7 +44,7 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 		l.finishAll(batch, err)
 		return
 	}
-	if !l.owner.writer.conn.IsConnected() {
+	if !l.link().conn.IsConnected() {
 		l.finishAll(batch, errNoConnection)
 		return
 	}
@@ -89,12 +89,12 @@ func (l *lane) commitAtomic(ctx context.Context, batch []item) (uint64, error) {
 	}
 	end := len(batch) - 1
 	for i := range batch[:end] {
-		if err := l.owner.writer.conn.PublishMsg(batch[i].msg); err != nil {
+		if err := l.link().conn.PublishMsg(batch[i].msg); err != nil {
 			return 0, l.owner.classify(ctx, err)
 		}
 	}
 	batch[end].msg.Header[commitHeader] = []string{"1"}
-	ack, err := l.owner.writer.js.PublishMsg(ctx, batch[end].msg, jetstream.WithRetryAttempts(0))
+	ack, err := l.link().js.PublishMsg(ctx, batch[end].msg, jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return 0, l.owner.classify(ctx, err)
 	}
@@ -116,7 +116,7 @@ func (l *lane) commitSingly(ctx context.Context, batch []item) {
 	answers := make([]jetstream.PubAckFuture, len(batch))
 	sent := make([]error, len(batch))
 	for i := range batch {
-		answers[i], sent[i] = l.owner.writer.js.PublishMsgAsync(batch[i].msg, jetstream.WithRetryAttempts(0))
+		answers[i], sent[i] = l.link().js.PublishMsgAsync(batch[i].msg, jetstream.WithRetryAttempts(0))
 	}
 	for i := range batch {
 		seq, err := uint64(0), sent[i]

@@ -46,6 +46,14 @@ func newLane(s Stream, owner *Backbone) *lane {
 	return &lane{Stream: s, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1)}
 }
 
+// link is the connection on which the lane publishes.
+func (l *lane) link() *link {
+	if l.Name == Low {
+		return &l.owner.bulk
+	}
+	return &l.owner.writer
+}
+
 // add queues it, or says ErrBusy or ErrClosed.
 func (l *lane) add(it item) error {
 	l.mu.Lock()

@@ -101,7 +101,7 @@ var errForgotten = errors.New("messages that were acknowledged are not on disk")
 func (b *Backbone) checkRevived(ctx context.Context) error {
 	deadline, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	for _, l := range []link{b.writer, b.reader} {
+	for _, l := range []link{b.writer, b.bulk, b.reader} {
 		for !l.conn.IsConnected() {
 			select {
 			case <-time.After(reconnectWait):
