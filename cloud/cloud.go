@@ -66,6 +66,9 @@ type Config struct {
 	// Limits of the streams by name; zero fields mean no limit but the disk's.
 	Limits map[string]backbone.Limits
 	Log    *slog.Logger // discarded when nil
+
+	consumers []ingest.Consumer // further ones, of tests
+	patience  time.Duration     // with a consumer that refuses; zero means the processor's default
 }
 
 // Cloud is one running cloud.

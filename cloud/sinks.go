@@ -81,7 +81,7 @@ func (c *Cloud) openLane(ctx context.Context, name string, places store) error {
 		Name: name, Stream: stream{c.backbone, name}, Publisher: publisher{c.backbone}, Schemas: c.schemas,
 		Letters: stream{c.backbone, backbone.Dead}, Lake: files, Consumers: c.consumers(), Checkpoints: places,
 		Debit: func(vid protocol.VehicleID, urgent bool, samples int) { c.front.Debit(vid, urgent, samples) }, // opened after the lanes, before they run
-		Times: c.cfg.Times, FlushAge: c.cfg.Flush, Log: c.cfg.Log,
+		Times: c.cfg.Times, FlushAge: c.cfg.Flush, Patience: c.cfg.patience, Log: c.cfg.Log,
 	})
 	c.lanes = append(c.lanes, processor)
 	return err
@@ -92,14 +92,14 @@ func (c *Cloud) consumers() []ingest.Consumer {
 	kind := func(k topics.Kind) func(topics.Topic) bool {
 		return func(t topics.Topic) bool { return t.Kind == k }
 	}
-	return []ingest.Consumer{
+	return append([]ingest.Consumer{
 		{Name: "state", Batch: c.applyState, Save: func(ctx context.Context) error { return c.states.Save(ctx, c.snapshots) }},
 		{Name: "campaigns", Wants: kind(topics.ConfigStatus), Other: c.campaignStatus, Save: c.campaigns.Save},
 		{Name: "updates", Wants: kind(topics.UpdateFeedback), Other: c.updateFeedback},
 		{Name: "storage", Wants: func(t topics.Topic) bool {
 			return t.Kind == topics.Event && t.Name == events.TypeStorage
 		}, Other: c.storageEvent},
-	}
+	}, c.cfg.consumers...)
 }
 
 // document reads a vehicle's word. One that cannot be read is counted, and becomes a dead letter.

@@ -3,12 +3,14 @@ package ingest_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +58,8 @@ func child(dir string) error {
 	}
 	p, err := ingest.NewProcessor(ingest.ProcessorConfig{
 		Name: "UP", Stream: up, Lake: l, Schemas: oneSchema(doc), Letters: letters,
-		Publisher: log{filepath.Join(dir, "dead")}, FlushRows: 200 + rand.IntN(1000), Poll: time.Millisecond,
+		Publisher: log{filepath.Join(dir, "dead")}, FlushRows: 200 + rand.IntN(1000), Poll: time.Millisecond, FlushAge: 5 * time.Millisecond,
+		Consumers: []ingest.Consumer{{Name: "told", Batch: notebook{filepath.Join(dir, "told")}.write}}, Checkpoints: folder(dir),
 	})
 	if err != nil {
 		return err
@@ -71,6 +74,43 @@ func child(dir string) error {
 		return err
 	}
 	return err
+}
+
+// notebook is a consumer that writes what it is told into a file, where it is safe from a kill at once.
+type notebook struct{ name string }
+
+func (n notebook) write(_ context.Context, b *ingest.Decoded) error {
+	f, err := os.OpenFile(n.name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, b.Vehicle, b.Header.ID.Seq)
+	return errors.Join(err, f.Close())
+}
+
+// folder keeps checkpoints in files.
+type folder string
+
+func (d folder) name(key string) string {
+	return filepath.Join(string(d), "place-"+strings.ReplaceAll(key, "/", "-"))
+}
+
+func (d folder) Put(_ context.Context, key string, value []byte) error {
+	if err := os.WriteFile(d.name(key)+".tmp", value, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(d.name(key)+".tmp", d.name(key))
+}
+
+func (d folder) List(context.Context) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	value, err := os.ReadFile(d.name("UP/told"))
+	if err == nil {
+		all["UP/told"] = value
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return all, err
 }
 
 // oneSchema is a schema store with one document.
@@ -117,6 +157,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	checkSameLedger(t, dir, k, stream)
+	checkTold(t, dir)
 	dead, err := log{filepath.Join(dir, "dead")}.load()
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +172,40 @@ func TestKill(t *testing.T) {
 	if got := len(dead.all()); got != len(origins) {
 		t.Errorf("dead letters: got %d of %d messages, want one for each", got, len(origins))
 	}
+}
+
+// checkTold holds what the consumer was told against the stream: of each vehicle all batches in order, where a
+// kill sets it back by what was not noted yet.
+func checkTold(t *testing.T, dir string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "told"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest, again := map[string]uint64{}, 0
+	for line := range strings.Lines(string(text)) {
+		var vehicle string
+		var seq uint64
+		if _, err := fmt.Sscan(line, &vehicle, &seq); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		next := newest[vehicle] + 1
+		if next%100 == 50 { // garbage
+			next++
+		}
+		switch {
+		case seq == next:
+			newest[vehicle] = seq
+		case seq < next:
+			again++
+		default:
+			t.Fatalf("%s: got batch %d, want %d", vehicle, seq, next)
+		}
+	}
+	if newest["car1"] != batches || newest["car2"] != batches {
+		t.Errorf("the consumer was told up to %v, want %d of both vehicles", newest, batches)
+	}
+	t.Logf("%d of %d batches came again after kills", again, 2*batches)
 }
 
 // prepare makes the stream: two vehicles, over midnight, with duplicates and garbage.
