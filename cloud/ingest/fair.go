@@ -40,12 +40,16 @@ func holdSize(m *Message) int { return len(m.Data) + holdOverhead }
 
 // fairQueue holds messages between the reader and decoding, in order for each vehicle, and
 // says whose turn it is: deficit round robin (Shreedhar and Varghese, 1996), where a
-// vehicle in its turn may overdraw by one message. So an expensive backlog of one
-// vehicle delays another's message by one piece of its work at most. Messages whose
-// vehicle cannot be read share one place. It is owned by Processor.Run.
+// vehicle in its turn may overdraw by one message. A vehicle that begins to send and owes
+// nothing has its first turn before those that had theirs (the new flows of FQ-CoDel, RFC 8290,
+// 4.2); as it becomes an old one after it, a vehicle can go ahead only once for each time that it was
+// silent. So an expensive backlog of one vehicle, or of many, delays another's message by
+// one piece of work at most. Messages whose vehicle cannot be read share one place. It is
+// owned by Processor.Run.
 type fairQueue struct {
 	vehicles map[protocol.VehicleID]*vehicleQueue
-	turns    []*vehicleQueue // those that have messages or are in debt, in the order of their turns
+	fresh    []*vehicleQueue // those that have not had a turn yet, in the order in which they came
+	turns    []*vehicleQueue // the others that have messages or are in debt, in the order of their turns
 	at       int             // in turns: whose turn it is
 	messages int             // waiting
 	bytes    int             // in memory, as holdSize counts
@@ -59,6 +63,7 @@ type vehicleQueue struct {
 	held    int // of them in memory
 	bytes   int // of them, as holdSize counts
 	credit  int // units; negative: a debt
+	fresh   bool
 	missed  int // reads in a row that did not give the head, which is not in memory
 }
 
@@ -77,9 +82,9 @@ func newFairQueue() fairQueue { return fairQueue{vehicles: make(map[protocol.Veh
 func (q *fairQueue) add(vid protocol.VehicleID, m *Message) (kept bool, e *queued) {
 	v := q.vehicles[vid]
 	if v == nil {
-		v = &vehicleQueue{vehicle: vid}
+		v = &vehicleQueue{vehicle: vid, fresh: true, credit: turnUnits}
 		q.vehicles[vid] = v
-		q.turns = append(q.turns, v)
+		q.fresh = append(q.fresh, v)
 	}
 	v.entries = append(v.entries, queued{sequence: m.Sequence})
 	q.messages++
@@ -131,6 +136,16 @@ func (q *fairQueue) restore(v *vehicleQueue, messages []Message) {
 
 // turn gives the vehicle whose turn it is; it has a message. There must be one.
 func (q *fairQueue) turn() *vehicleQueue {
+	for len(q.fresh) > 0 {
+		v := q.fresh[0]
+		if v.credit > 0 && v.len() > 0 {
+			return v
+		}
+		v.fresh = false
+		q.fresh[0] = nil
+		q.fresh = q.fresh[1:]
+		q.turns = append(q.turns, v)
+	}
 	for {
 		q.at %= len(q.turns)
 		v := q.turns[q.at]
@@ -173,14 +188,14 @@ func (q *fairQueue) pop(v *vehicleQueue) queued {
 	if q.messages == 0 { // nobody waits, so that nobody is owed anything
 		clear(q.vehicles)
 		clear(q.turns)
-		q.turns, q.at = q.turns[:0], 0
+		q.turns, q.at, q.fresh = q.turns[:0], 0, nil
 	}
 	return e
 }
 
 // charge takes units from the vehicle, and ends its turn when it has none left.
 func (q *fairQueue) charge(v *vehicleQueue, units int) {
-	if v.credit -= units; v.credit <= 0 {
+	if v.credit -= units; v.credit <= 0 && !v.fresh {
 		q.at++
 	}
 }

@@ -163,6 +163,46 @@ func TestFair(t *testing.T) {
 	}
 }
 
+// TestNewVehiclesFirst: behind many vehicles with a backlog each, one that begins to send has its turn at once.
+func TestNewVehiclesFirst(t *testing.T) {
+	const many, each = 24, 3
+	b := newBench(t)
+	k := *b.maker
+	for seq := uint64(1); seq <= each; seq++ {
+		for i := range many {
+			k.vehicle = protocol.VehicleID(fmt.Sprint("busy", i))
+			b.up.Publish(k.message(k.values(seq, 24_000), k.id(seq).String()), func(uint64, error) {}) // more than a turn
+		}
+	}
+	told := &arrivals{}
+	var once sync.Once
+	turns := 0 // before the new vehicle's batch was sent
+	b.config = func(c *ingest.ProcessorConfig) {
+		c.Debit = func(_ protocol.VehicleID, _ bool, n int) { // in a vehicle's turn
+			if n != 24_000 {
+				return
+			}
+			if turns++; turns < many+many/2 { // in the second round
+				return
+			}
+			once.Do(func() {
+				k := *b.maker
+				k.vehicle = "new"
+				k.send(b.up, 1)
+			})
+		}
+		c.Consumers = []ingest.Consumer{batchesTo("told", told.Apply)}
+	}
+	p, _ := b.start()
+	b.flush(p)
+	if place, _ := told.find("new.1"); place < many || place > many+many/2+4 {
+		t.Errorf("the new vehicle's batch came as number %d, want soon after it was sent behind %d others", place+1, many+many/2)
+	}
+	if got := told.count(); got != many*each+1 {
+		t.Errorf("got %d batches, want %d", got, many*each+1)
+	}
+}
+
 // TestReadsOnBesideLongWork: while each turn of one vehicle takes long, and the stream gives little in one read, a
 // neighbour's batch behind hundreds of short ones of a third vehicle still has its turn soon.
 func TestReadsOnBesideLongWork(t *testing.T) {
