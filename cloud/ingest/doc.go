@@ -6,20 +6,27 @@
 // once it is on disk. It decodes no payload.
 //
 // Behind it, one Processor for each stream reads in order, takes the vehicles in
-// turn, decodes, drops what came before (package ledger), and hands each new batch to
-// the lake and the sinks. What a batch claims is counted before it is expanded: a
+// turn, decodes once, drops what came before (package ledger), and hands what is new to
+// the lake and the consumers. What a batch claims is counted before it is expanded: a
 // batch that claims too much is no batch, and the samples of the others are debited
 // from the vehicle's quota, so that who sends more than its share is refused in front.
 // What it cannot decode goes to a dead-letter stream with the reason, from where
 // a Replayer brings it back once the reason is gone.
 //
-//	vehicle → broker → Front ─→ stream UP or LOW ─→ Processor ─→ lake, sinks
+//	vehicle → broker → Front ─→ stream UP or LOW ─→ Processor ─→ lake, consumers
 //	             PUBACK ←─┘                             └─→ DEAD ─→ Replayer ─→ stream
 //
 // A batch is in the lake exactly once, whatever crashes: the lake commits files,
 // stream position and ledger together, and the Processor starts where the last
-// commit ended: at the first message that was not done, passing over those behind it that were. Sinks see each batch at least once: those after the last commit
-// come again after a crash.
+// commit ended: at the first message that was not done, passing over those behind it that were.
+//
+// The lake and each consumer stand for themselves. The reader waits for none of them: what one
+// cannot take now it reads from the stream later, from its own place, which is in the lake's
+// commit and, for a consumer, in a checkpoint of its own: a position, and the set of what is
+// not done below it. The stream keeps what one of them still needs. A consumer's refusal
+// is tried again for a day, then it is a dead letter for this consumer; so it is at once when
+// the stream has no more room. The lake is waited for, and vehicles with it once the stream
+// is full. After a crash a consumer is told again, in order, what was not noted yet.
 //
 // It is not the broker (who may connect, which topics), not the stream engine
 // (cloud/backbone), not the files (cloud/lake) and not the last known state

@@ -52,7 +52,7 @@ func (s *start) parse(record []byte) (err error) {
 var errRecord = errors.New("invalid checkpoint of a consumer")
 
 // keepWait bounds the keeping of all consumers' checkpoints, which is tried again.
-const keepWait = 10 * time.Second
+const keepWait = time.Minute
 
 // restoreConsumers reads where each consumer stood. One without a checkpoint, or whose checkpoint
 // is that of another stream, stands where the lake stands: that was so in versions without them.
@@ -123,11 +123,12 @@ func (c *consumer) keep(ctx context.Context) (err error) {
 	saved := c.unsaved.Clone()
 	c.mu.Unlock()
 	if c.Save != nil && !saved.Empty() {
-		if err = c.Save(ctx); err == nil {
-			c.mu.Lock()
+		err = c.Save(ctx)
+		c.mu.Lock()
+		if c.unsafe = err != nil; err == nil {
 			c.unsaved.RemoveAll(saved)
-			c.mu.Unlock()
 		}
+		c.mu.Unlock()
 	}
 	now := c.stands()
 	record := now.append(nil)

@@ -239,9 +239,9 @@ func (p *Processor) last() error {
 	if p.broken != nil {
 		return p.broken
 	}
+	p.keep(context.Background())
 	ctx, cancel := context.WithTimeout(context.Background(), lastLetters)
 	defer cancel()
-	p.keep(ctx)
 	for p.lake.cut != nil || p.lake.pending > 0 && p.grown() {
 		if p.lake.cut == nil {
 			if p.sendLetters(ctx); len(p.letters) > 0 {
