@@ -14,9 +14,11 @@ import (
 
 	"telltale.dev/cloud"
 	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/events"
+	"telltale.dev/protocol/reasons"
 	"telltale.dev/protocol/topics"
 	"telltale.dev/protocol/updates"
 )
@@ -99,6 +101,35 @@ func TestOnlyTheLakeIsFull(t *testing.T) {
 	s.stop()
 	if got := len(s.lakeRows()); got != 80 {
 		t.Errorf("got %d rows in the lake after a restart, want 80", got)
+	}
+}
+
+// TestConsumerInTheWay: a room that refuses everything holds up neither the lake nor, once the stream needs the room, the
+// vehicles: what it refuses becomes dead letters, which a metric counts.
+func TestConsumerInTheWay(t *testing.T) {
+	const batches = 30
+	refuses := ingest.Consumer{Name: "refuses", Batch: func(context.Context, *ingest.Decoded) error { return errors.New("its store is broken") }}
+	cfg := cloud.WithConsumer(config(t.TempDir()), refuses, time.Hour)
+	cfg.Limits = map[string]backbone.Limits{backbone.Low: {MaxBytes: 6_000}} // fewer than these
+	s := start(t, cfg)
+	car, m := s.device("car1", "tcu"), newTelemetry(t, "everything")
+	car.stored(m.schemaTopic("car1"), m.doc)
+	for seq := uint64(1); seq <= batches; seq++ {
+		data := m.batch("tcu", seq, time.Now(), 5000, 3)
+		for end := time.Now().Add(time.Minute); car.send(m.topic("car1"), data) != ingest.CodeStored; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("batch %d: the stream stays full", seq)
+			}
+		}
+	}
+	var letters []api.DeadLetter
+	s.get("/v1/dead-letters", &letters)
+	if len(letters) == 0 || letters[0].Reason != string(reasons.Consumer) {
+		t.Errorf("got letters %+v, want some of the room's", letters)
+	}
+	s.stop()
+	if got := len(s.lakeRows()); got != 2*batches {
+		t.Errorf("got %d rows in the lake, want %d", got, 2*batches)
 	}
 }
 

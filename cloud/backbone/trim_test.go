@@ -29,6 +29,14 @@ func trim(t *testing.T, b *backbone.Backbone, through, n, first uint64) {
 	}
 }
 
+// pressed wants Pressed to say so of stream LOW.
+func pressed(t *testing.T, b *backbone.Backbone, want bool) {
+	t.Helper()
+	if got, err := b.Pressed(t.Context(), backbone.Low); err != nil || got != want {
+		t.Fatalf("Pressed: got %v, %v, want %v", got, err, want)
+	}
+}
+
 // TestTrim fills a stream of ten messages: what is needed stays, what is not makes room down to the half.
 func TestTrim(t *testing.T) {
 	dir := t.TempDir()
@@ -36,7 +44,10 @@ func TestTrim(t *testing.T) {
 	b := open(t, cfg)
 	publish(t, b, bulk(5)...)
 	trim(t, b, 5, 0, 1) // half full
-	publish(t, b, bulk(5)...)
+	publish(t, b, bulk(2)...)
+	pressed(t, b, false) // 70 of 103 kB
+	publish(t, b, bulk(3)...)
+	pressed(t, b, true)
 	if got := publish(t, b, bulk(1)...)[0]; !errors.Is(got.err, backbone.ErrFull) {
 		t.Fatalf("got %+v, want %v", got, backbone.ErrFull)
 	}
@@ -66,6 +77,7 @@ func TestTrimShortDisk(t *testing.T) {
 	b := open(t, backbone.Config{Dir: dir})
 	publish(t, b, bulk(8)...)
 	trim(t, b, 8, 0, 1)
+	pressed(t, b, false)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,4 +85,5 @@ func TestTrimShortDisk(t *testing.T) {
 	trim(t, b, 6, 5, 6)
 	trim(t, b, 8, 2, 8)
 	trim(t, b, 8, 0, 8)
+	pressed(t, b, true)
 }
