@@ -170,6 +170,9 @@ func samples(schema *codec.Schema, b *codec.Batch, wanted *api.Wanted) []api.Sam
 
 // campaignStatus hands a vehicle's word on its documents to the campaigns.
 func (c *Cloud) campaignStatus(_ context.Context, m *ingest.Other) error {
+	if c.registry.WasDeleted(m.Topic.Vehicle) {
+		return nil
+	}
 	var status document.Status
 	if err := c.document(m, &status, func() error { return nil }); err != nil {
 		return err

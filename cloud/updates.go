@@ -78,6 +78,9 @@ func updateMessage(m update.Message) broker.Message {
 
 // updateFeedback hands a device's word on its firmware to the updates.
 func (c *Cloud) updateFeedback(ctx context.Context, m *ingest.Other) error {
+	if c.registry.WasDeleted(m.Topic.Vehicle) {
+		return nil
+	}
 	var f updates.Feedback
 	if err := c.document(m, &f, func() error { return errors.Join(f.Validate(), ownDevice(m, f.Device)) }); err != nil {
 		return err

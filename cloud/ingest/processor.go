@@ -99,6 +99,7 @@ type Processor struct {
 	reading   waiter // for the stream or the schemas
 	writing   waiter // for the lake
 	saving    waiter // for the consumers' checkpoints
+	decoding  waiter // for the schema of what is read again for the lake
 	stats     processorCounters
 }
 
@@ -364,8 +365,8 @@ func (p *Processor) Stats() ProcessorStats {
 		Messages: s.messages.Load(), Batches: s.batches.Load(), Samples: s.samples.Load(), Bytes: s.bytes.Load(),
 		Others: s.others.Load(), Duplicates: s.duplicates.Load(), Replayed: s.replayed.Load(),
 		Dead: s.dead.Load(), DeadLost: s.deadLost.Load(), Aside: s.aside.Load(), Skipped: s.skipped.Load(), Held: s.held.Load(),
-		Waits:   p.reading.times.Load() + p.writing.times.Load() + p.saving.times.Load(),
-		Waiting: p.reading.on.Load() || p.writing.on.Load() || p.saving.on.Load(), Checkpoint: p.committed.Load(),
+		Waits:   p.reading.times.Load() + p.writing.times.Load() + p.saving.times.Load() + p.decoding.times.Load(),
+		Waiting: p.reading.on.Load() || p.writing.on.Load() || p.saving.on.Load() || p.decoding.on.Load(), Checkpoint: p.committed.Load(),
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 // one stream. What comes beyond is read from the stream again.
 const laterCells = 1 << 19
 
+// decodeRest is the time between attempts to decode what was decoded before and cannot be any more.
+const decodeRest = time.Second
+
 // toLake is the way of new batches into the lake, one stream's. It is owned by Processor.Run, but
 // for a commit, which has a goroutine of its own: a commit takes long, and for ever while
 // the lake's disk is full, and meanwhile the stream is read on for everybody else. What comes
@@ -24,7 +27,8 @@ type toLake struct {
 	later   []*Decoded    // in memory
 	cells   int           // in later
 	again   rereader
-	from    uint64 // from where on waiting is read again
+	from    uint64    // from where on waiting is read again
+	rest    time.Time // until then it is not, as nothing of it could be had
 
 	samples int       // appended since the last cut
 	pending int       // messages done since the last cut, of any kind
@@ -79,7 +83,8 @@ func (p *Processor) append(d *Decoded) bool {
 // behind says whether something waits for the lake that could be appended now.
 func (p *Processor) behind() bool {
 	l := &p.lake
-	return l.cut == nil && !l.crowded && l.samples < p.cfg.FlushRows && !l.waiting.Empty()
+	return l.cut == nil && !l.crowded && l.samples < p.cfg.FlushRows && !l.waiting.Empty() &&
+		(len(l.later) > 0 || time.Now().After(l.rest))
 }
 
 // catchUp appends what waits, about a turn's work of it, so that it takes half of the time at most.
@@ -120,9 +125,8 @@ func (p *Processor) nextLater(ctx context.Context) *Decoded {
 		return d
 	}
 	sequence := l.waiting.Next(l.from)
-	if sequence == 0 {
-		l.from = 1
-		sleep(ctx, retryMin)
+	if sequence == 0 { // what is left cannot be decoded any more
+		l.from, l.rest = 1, time.Now().Add(decodeRest)
 		return nil
 	}
 	m, gone, err := l.again.message(ctx, sequence, &l.waiting)
@@ -130,7 +134,7 @@ func (p *Processor) nextLater(ctx context.Context) *Decoded {
 	case err != nil:
 		if ctx.Err() == nil {
 			p.reading.begin(p.cfg.Log, "stream cannot be read", err)
-			sleep(ctx, retryMin)
+			l.rest = time.Now().Add(retryMin)
 		}
 		return nil
 	case gone:
@@ -142,10 +146,11 @@ func (p *Processor) nextLater(ctx context.Context) *Decoded {
 	}
 	d, f := p.decodeAgain(ctx, m)
 	if f != nil && ctx.Err() == nil { // its schema is gone, or damaged, since it was decoded first: somebody has to restore it
-		p.reading.begin(p.cfg.Log, "a batch that was decoded before cannot be decoded again; it waits for the lake", f.err)
+		p.decoding.begin(p.cfg.Log, "a batch that was decoded before cannot be decoded again; it waits for the lake", f.err)
 		l.from = sequence + 1
 		return nil
 	}
+	p.decoding.end(p.cfg.Log)
 	return d
 }
 

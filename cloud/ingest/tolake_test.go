@@ -136,6 +136,63 @@ func TestLakeFull(t *testing.T) {
 	}
 }
 
+// TestSchemaGoneBeforeTheLake: a batch that waits for the lake, and whose schema is gone, keeps nobody else waiting;
+// when the schema is back it comes into the lake, once.
+func TestSchemaGoneBeforeTheLake(t *testing.T) {
+	b := newBench(t)
+	k := b.maker
+	k.send(b.up, 1, 2)
+	known := ledger.New(ledger.Bounds{})
+	l := openLake(t, b.dir)
+	if err := l.Append(k.vehicle, "everything", "", start, k.schema, decoded(t, k, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, seq := range []uint64{1, 2} {
+		known.Receive(k.vehicle, k.id(seq), ledger.Receipt{Sequence: seq, Batch: true, Samples: 2 * rowsPerBatch})
+	}
+	var open, waiting ledger.Ranges
+	waiting.Add(ledger.Span{From: 2, To: 2})
+	checkpoint := waiting.AppendTo(open.AppendTo([]byte{3, 2})) // version 3, read 2
+	if err := l.Commit(1, 2, append(checkpoint, known.Snapshot()...)); err != nil {
+		t.Fatal(err)
+	}
+	b.schemas.mu.Lock()
+	doc := b.schemas.docs[k.hash.ID()]
+	delete(b.schemas.docs, k.hash.ID())
+	b.schemas.mu.Unlock()
+	s := &taker{}
+	b.config = func(c *ingest.ProcessorConfig) { c.Consumers = []ingest.Consumer{s.consumer("told")} }
+	p, stop := b.start()
+	wait(t, "the batch to be missed", func() bool { return p.Stats().Waiting })
+	const words = 50
+	for seq := uint64(3); seq < 3+words; seq++ {
+		b.up.Publish(k.word(seq), func(uint64, error) {})
+	}
+	began := time.Now()
+	wait(t, "the words", func() bool { return len(s.list()) == words })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the words took %v beside a batch that cannot be decoded", took)
+	}
+	if got := p.Checkpoint(); got != 1 {
+		t.Errorf("the lake is at %d, want 1", got)
+	}
+	if err := b.schemas.PutSchema(t.Context(), k.hash, doc); err != nil {
+		t.Fatal(err)
+	}
+	b.flush(p)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(1); seq <= 2; seq++ {
+		if got := stored(t, b.dir)["car1/"+k.id(seq).String()]; got != 2*rowsPerBatch {
+			t.Errorf("batch %d: got %d rows, want %d", seq, got, 2*rowsPerBatch)
+		}
+	}
+	if got := p.Checkpoint(); got != 2+words || p.Stats().Waiting {
+		t.Errorf("the lake is at %d, want %d, and nothing waits", got, 2+words)
+	}
+}
+
 // names2 are the sequences of batches from … to, each followed by that of a word.
 func names2(from, to uint64) (list []uint64) {
 	for seq := from; seq <= to; seq++ {
