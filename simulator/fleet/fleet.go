@@ -63,15 +63,16 @@ type Config struct {
 // ErrConfig is wrapped by what Run says of a Config.
 var ErrConfig = errors.New("load not possible")
 
+// tooSlow says of a rate that it is neither 0 nor fast enough.
+func tooSlow(rate float64) bool { return rate != 0 && !(rate >= minRate) }
+
 func (c *Config) validate() error {
 	switch n := len(c.Vehicles); {
 	case n < 1 || n > maxVehicles:
 		return fmt.Errorf("%w: %d vehicles: expected 1 to %d", ErrConfig, n, maxVehicles)
 	case c.Flood < 0 || c.Flood > n:
 		return fmt.Errorf("%w: %d flooding vehicles: expected 0 to %d", ErrConfig, c.Flood, n)
-	case c.BulkRate != 0 && !(c.BulkRate >= minRate):
-		return fmt.Errorf("%w: rate of bulk: expected 0, or at least %v messages a second", ErrConfig, minRate)
-	case c.Rate != 0 && !(c.Rate >= minRate):
+	case tooSlow(c.Rate), tooSlow(c.BulkRate):
 		return fmt.Errorf("%w: rate: expected 0, or at least %v messages a second", ErrConfig, minRate)
 	case c.Window < 0 || c.Window > maxWindow:
 		return fmt.Errorf("%w: window: expected 1 to %d", ErrConfig, maxWindow)
