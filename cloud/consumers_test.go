@@ -36,7 +36,7 @@ func TestOnlyTheLakeIsFull(t *testing.T) {
 	car.stored(m.schemaTopic("car1"), m.doc)
 	ops.stored("v1/ops/config/campaign/slow", []byte(campaignDoc("slow", 1, "")))
 	ops.result("PENDING")
-	full := func(lane string) string { return filepath.Join(cfg.Dir, "lake", ".tmp", "checkpoint-"+lane) }
+	full := func(lane string) string { return filepath.Join(cfg.Dir, "lake", ".tmp", "checkpoint-"+lane+".link") }
 	for _, lane := range []string{"UP", "LOW"} {
 		_ = os.Remove(full(lane))
 		if err := os.Symlink("/dev/full", full(lane)); err != nil {
