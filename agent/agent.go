@@ -150,7 +150,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk,
 		Release: a.collect.Release, TimeQuality: timeQuality(cfg.Clock), Log: cfg.Log,
 	})
-	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Line: line{a}})
+	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Direct: stages{a}})
 	if len(cfg.Default) == 0 {
 		cfg.Default = []campaigns.Campaign{campaigns.Everything()}
 	}
@@ -206,7 +206,7 @@ func (a *Agent) routes() []downlink.Route {
 // guard makes the stages that watch supply, link and data partition, and the one that changes the firmware.
 func (a *Agent) guard() (err error) {
 	p, n := a.cfg.Power, a.cfg.Network
-	p.Flusher, p.Line, p.Log = line{a}, line{a}, a.cfg.Log
+	p.Flusher, p.Line, p.Log = stages{a}, stages{a}, a.cfg.Log
 	if a.power, err = power.New(p); err != nil {
 		return err
 	}

@@ -28,8 +28,16 @@ var errUnknown = errors.New("unknown signal")
 
 // engine is a Campaigns that knows no signals of bus "can9".
 type engine struct {
-	inForce []string // id@revision
-	refuse  error    // of Prepare
+	mu      sync.Mutex // guards inForce
+	inForce []string   // id@revision
+	refuse  error      // of Prepare
+}
+
+// running gives what is in force.
+func (e *engine) running() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.inForce
 }
 
 func (e *engine) Check(c *campaigns.Campaign) error {
@@ -46,6 +54,8 @@ func (e *engine) Prepare(set []campaigns.Campaign) (func(), error) {
 		return nil, e.refuse
 	}
 	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		e.inForce = nil
 		for _, c := range set {
 			e.inForce = append(e.inForce, fmt.Sprintf("%s@%d", c.Metadata.ID, c.Metadata.Revision))
@@ -192,7 +202,7 @@ func TestDocuments(t *testing.T) {
 			take(t, k, s.doc)
 		}
 		e.refuse = nil
-		equal(t, s.name+": in force", e.inForce, s.inForce)
+		equal(t, s.name+": in force", e.running(), s.inForce)
 		equal(t, s.name+": reported", r.take(), s.reports)
 	}
 }
@@ -220,6 +230,12 @@ func mustMarshal(v any) []byte {
 	return data
 }
 
+// pass lets time pass, and what is due then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // TestUnreported: what could not be reported is reported when the disk takes it.
 func TestUnreported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -227,10 +243,10 @@ func TestUnreported(t *testing.T) {
 		r.refuse(errors.New("disk"))
 		k := open(t, t.TempDir(), e, r)
 		go k.Take(t.Context(), setDocument(t, 1, campaign("a", 1, "")))
-		time.Sleep(time.Minute)
-		equal(t, "in force", e.inForce, []string{"a@1"})
+		pass(time.Minute)
+		equal(t, "in force", e.running(), []string{"a@1"})
 		r.refuse(nil)
-		time.Sleep(11 * time.Second)
+		pass(11 * time.Second)
 		equal(t, "reported", r.take(), []string{"a@1 ACTIVE"})
 	})
 }
@@ -251,7 +267,7 @@ func TestFullDisk(t *testing.T) {
 		newer, cancel := context.WithCancel(t.Context())
 		go k.Take(newer, setDocument(t, 1, campaign("b", 1, "")))
 		synctest.Wait()
-		equal(t, "in force", e.inForce, []string{"default@1"})
+		equal(t, "in force", e.running(), []string{"default@1"})
 		if d := r.got[0].Results[0]; d.Reason != reasons.Internal || !strings.Contains(d.Detail, "campaigns.cbor") || strings.Contains(d.Detail, dir) {
 			t.Errorf("got %+v, want the file's base name and the reason", d)
 		}
@@ -261,16 +277,16 @@ func TestFullDisk(t *testing.T) {
 		go k.Take(t.Context(), doc)
 		synctest.Wait()
 		r.take()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		equal(t, "tried again without room", r.take(), nil)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		r.refuse(errors.New("no"))
-		time.Sleep(11 * time.Second)
+		pass(11 * time.Second)
 		r.refuse(nil)
-		time.Sleep(21 * time.Second)
-		equal(t, "in force with room again", e.inForce, []string{"a@1"})
+		pass(21 * time.Second)
+		equal(t, "in force with room again", e.running(), []string{"a@1"})
 		equal(t, "reported once", r.take(), []string{"a@1 ACTIVE"})
 		k.Take(t.Context(), doc)
 		equal(t, "the same again", r.take(), nil)
@@ -289,9 +305,9 @@ func TestDamagedFile(t *testing.T) {
 			}
 			e, r := &engine{}, &reports{}
 			k := open(t, dir, e, r)
-			equal(t, "in force", e.inForce, []string{"default@1"})
+			equal(t, "in force", e.running(), []string{"default@1"})
 			take(t, k, setDocument(t, 1, campaign("a", 1, "")))
-			equal(t, "in force", e.inForce, []string{"a@1"})
+			equal(t, "in force", e.running(), []string{"a@1"})
 		})
 	}
 	var log bytes.Buffer

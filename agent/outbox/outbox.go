@@ -3,7 +3,7 @@
 // meanwhile, says the table of protocol/delivery and nobody else.
 //
 //	Put ─┬─ on disk until acknowledged ──────────────► Buffer
-//	     └─ newest of its topic, or only while connected ─► Line
+//	     └─ newest of its topic, or only while connected ─► Direct
 //
 // Batches of samples do not come this way: agent/batch commits them together with its
 // account of what they hold. Presence does not either: agent/link makes one for each connection.
@@ -43,8 +43,8 @@ type Message struct {
 	Payload []byte
 }
 
-// Line sends messages that do not wait on disk. Send does not block, and owns the payload.
-type Line interface {
+// Direct sends messages that do not wait on disk. Send does not block, and owns the payload.
+type Direct interface {
 	Send(Message)
 }
 
@@ -53,7 +53,7 @@ type Config struct {
 	Vehicle protocol.VehicleID
 	Device  protocol.DeviceID
 	Buffer  Buffer
-	Line    Line
+	Direct  Direct
 }
 
 // Outbox takes documents. Put may be called from any goroutine.
@@ -77,7 +77,7 @@ func (o *Outbox) Put(t topics.Topic, content any) error {
 	}
 	class, created := p.Default, time.Now()
 	if p.Wait != delivery.Buffer {
-		o.cfg.Line.Send(Message{
+		o.cfg.Direct.Send(Message{
 			Topic: t.String(), ContentType: p.ContentType, Class: class, QoS: p.QoS,
 			Created: created, TTL: p.Lifetime(class), Newest: p.Wait == delivery.Newest, Payload: payload,
 		})

@@ -36,7 +36,7 @@ func TestEveryKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for k := topics.Unset; k == topics.Unset || k.Word() != "unset"; k++ {
 			e := &ends{}
-			o := outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: e, Line: e})
+			o := outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: e, Direct: e})
 			topic := topics.Topic{Kind: k, Name: "name", ID: "id", Campaign: "c"}
 			err := o.Put(topic, map[string]int{"a": 1})
 			topic.Vehicle, topic.Device = "anna", "tcu"
@@ -74,7 +74,7 @@ func TestEveryKind(t *testing.T) {
 // TestErrors: the disk's error is the caller's, and what cannot be encoded goes nowhere.
 func TestErrors(t *testing.T) {
 	e := &ends{refuse: errors.New("no room")}
-	o := outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: e, Line: e})
+	o := outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: e, Direct: e})
 	status := topics.Topic{Kind: topics.ConfigStatus, Name: "campaigns"}
 	if err := o.Put(status, document.Status{}); !errors.Is(err, e.refuse) {
 		t.Errorf("got %v, want the disk's error", err)

@@ -18,8 +18,8 @@ import (
 //	 backlog →│ live →
 //
 // Records with Ordered set keep strict order within their class, over both
-// parts: one at a time (busy), and none of the live part before the backlog is
-// through. The live part passes over them until then, and the backlog's reader
+// stretches: one at a time (busy), and none of the live stretch before the backlog is
+// through. The live stretch passes over them until then, and the backlog's reader
 // comes back for them.
 //
 // Owned by the Sender.
@@ -46,17 +46,17 @@ type lane struct {
 // class is what is left to send of one priority class.
 type class struct {
 	priority protocol.Priority
-	backlog  part // up to end
+	backlog  stretch // up to end
 	end      buffer.Position
 	through  bool // the backlog is: all of it was handed out
 	ordered  bool // the backlog's reader is back for ordered records only
 	passed   bool // live passed over ordered records
-	live     part
+	live     stretch
 	busy     bool // an ordered record is under way
 }
 
-// part reads one stretch of a class.
-type part struct {
+// stretch reads one stretch of a class.
+type stretch struct {
 	read  buffer.Position // of the last record in ahead
 	taken buffer.Position // of the last record handed out or passed over
 	ahead []buffer.Entry
@@ -157,16 +157,16 @@ func (o *order) nextBacklog(c *class) (buffer.Entry, bool, error) {
 func (c *class) turn() {
 	if !c.passed {
 		c.through = true
-		c.backlog = part{}
+		c.backlog = stretch{}
 		return
 	}
-	c.backlog = part{read: c.end, taken: c.end}
+	c.backlog = stretch{read: c.end, taken: c.end}
 	c.end = c.live.taken
 	c.ordered, c.passed = true, false
 }
 
 // take hands e out, unless it has to wait for an ordered one before it.
-func (o *order) take(c *class, p *part, e buffer.Entry) (buffer.Entry, bool, error) {
+func (o *order) take(c *class, p *stretch, e buffer.Entry) (buffer.Entry, bool, error) {
 	if e.Record.Ordered {
 		if c.busy {
 			return buffer.Entry{}, false, nil
@@ -177,8 +177,8 @@ func (o *order) take(c *class, p *part, e buffer.Entry) (buffer.Entry, bool, err
 	return e, true, nil
 }
 
-// peek gives the record at the head of a part, reading ahead.
-func (o *order) peek(c *class, p *part) (buffer.Entry, bool, error) {
+// peek gives the record at the head of a stretch, reading ahead.
+func (o *order) peek(c *class, p *stretch) (buffer.Entry, bool, error) {
 	if len(p.ahead) == 0 && !p.dry {
 		ahead, err := o.buf.Read(p.read, c.priority, readRecords, readBytes)
 		if err != nil {
@@ -196,7 +196,7 @@ func (o *order) peek(c *class, p *part) (buffer.Entry, bool, error) {
 }
 
 // skip moves behind e, the head.
-func (p *part) skip(e buffer.Entry) {
+func (p *stretch) skip(e buffer.Entry) {
 	p.ahead[0] = buffer.Entry{} // let go of the payload
 	p.ahead = p.ahead[1:]
 	p.taken = e.Position
