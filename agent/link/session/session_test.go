@@ -146,7 +146,9 @@ func TestIntroduction(t *testing.T) {
 	if want := (session.Limits{Window: 3, MaxPacket: 9000, Aliases: 7, Retain: true}); c.Limits != want || c.Guarantee != session.GuaranteeStored {
 		t.Errorf("got %+v and guarantee %q, want %+v", c.Limits, c.Guarantee, want)
 	}
+	s.mu.Lock()
 	p := s.connect
+	s.mu.Unlock()
 	if p.ClientID != "tcu" || p.CleanStart || p.KeepAlive != 5 || *p.Properties.SessionExpiryInterval != 60 || *p.Properties.ReceiveMaximum != 2 ||
 		p.WillTopic != will.Topic || string(p.WillMessage) != "lost" || !p.WillRetain || p.WillQOS != 1 || *p.WillProperties.WillDelayInterval != 3 ||
 		!slices.Equal(p.WillProperties.User, []packets.User{{Key: "pr", Value: "CS2"}}) {
