@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/events"
+	"telltale.dev/protocol/signal"
 	"telltale.dev/protocol/topics"
 )
 
@@ -157,6 +159,9 @@ func samples(schema *codec.Schema, b *codec.Batch, wanted *api.Wanted) []api.Sam
 					continue
 				}
 				sample := api.Sample{Time: t, Signal: infos[index], Value: def.Physical(g.Columns[c][row])}
+				if v := def.Validity(g.Columns[c][row]); v != signal.Valid {
+					sample.Value, sample.Quality = math.NaN(), v.String()
+				}
 				if text, _ := def.Text(g.Columns[c][row]); len(text) <= state.MaxText {
 					sample.Text = text
 				}

@@ -117,7 +117,7 @@ func (v views) State(vid string) ([]api.Signal, bool) {
 	for i, s := range values {
 		list[i] = api.Signal{
 			Bus: s.Bus, Message: s.Message, Name: s.Signal, Time: time.UnixMicro(s.Time).UTC(),
-			Value: api.Number(s.Value), Raw: s.Raw, Text: s.Text, Unit: s.Unit,
+			Value: api.Number(s.Value), Quality: s.Quality, Raw: s.Raw, Text: s.Text, Unit: s.Unit,
 		}
 	}
 	return list, true

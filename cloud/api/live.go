@@ -33,6 +33,8 @@ type Sample struct {
 	Signal *SignalInfo
 	Value  float64
 	Text   string // from the value table
+	// Quality says why Value is no measurement; empty: it is one.
+	Quality string
 }
 
 // Live hands live changes to watchers. A slow watcher never holds up the others or the stream.
@@ -125,8 +127,9 @@ func (l *Live) key(device string, s *Sample) uint64 {
 		device, bus, message, name string
 		time                       int64
 		value                      uint64
+		quality                    string
 	}
-	return maphash.Comparable(l.seed, identity{device, s.Signal.Bus, s.Signal.Message, s.Signal.Name, s.Time, math.Float64bits(s.Value)})
+	return maphash.Comparable(l.seed, identity{device, s.Signal.Bus, s.Signal.Message, s.Signal.Name, s.Time, math.Float64bits(s.Value), s.Quality})
 }
 
 // PublishPresence hands a change of presence to the vehicle's watchers.

@@ -117,7 +117,7 @@ func (m *message) events(f *filter) Events {
 		if f.match(s.Signal.Name) {
 			list = append(list, Event{
 				Time: time.UnixMicro(s.Time).UTC(), Device: m.device, Bus: s.Signal.Bus, Message: s.Signal.Message, Signal: s.Signal.Name,
-				Value: Number(s.Value), Text: s.Text, Unit: s.Signal.Unit,
+				Value: Number(s.Value), Quality: s.Quality, Text: s.Text, Unit: s.Signal.Unit,
 			})
 		}
 	}

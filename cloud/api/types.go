@@ -37,7 +37,8 @@ type Signal struct {
 	Message string    `json:"message"`
 	Name    string    `json:"signal"`
 	Time    time.Time `json:"time" doc:"source time"`
-	Value   Number    `json:"value" doc:"physical value; null when it is not a number"`
+	Value   Number    `json:"value" doc:"physical value; null when it is not a number, or there is none: see quality"`
+	Quality string    `json:"quality,omitempty" enum:"not_available,error" doc:"why there is no value, of a J1939 signal (SAE J1939-71); absent: there is one"`
 	Raw     int64     `json:"raw"`
 	Text    string    `json:"text,omitempty" doc:"from the value table"`
 	Unit    string    `json:"unit,omitempty"`
@@ -121,7 +122,8 @@ type Event struct {
 	Bus     string    `json:"bus"`
 	Message string    `json:"message"`
 	Signal  string    `json:"signal"`
-	Value   Number    `json:"value"`
+	Value   Number    `json:"value" doc:"null when it is not a number, or there is none: see quality"`
+	Quality string    `json:"quality,omitempty" enum:"not_available,error" doc:"why there is no value, of a J1939 signal (SAE J1939-71); absent: there is one"`
 	Text    string    `json:"text,omitempty"`
 	Unit    string    `json:"unit,omitempty"`
 }

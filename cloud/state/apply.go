@@ -1,10 +1,12 @@
 package state
 
 import (
+	"math"
 	"time"
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
+	signals "telltale.dev/protocol/signal" // this package has signals of its own
 )
 
 // maxBindings bounds the schemas whose signals are looked up already, per vehicle; beyond it all are looked up anew.
@@ -84,11 +86,20 @@ func (sig *signal) apply(def *codec.Signal, column []int64, r *rows, last int) b
 		return false
 	}
 	raw := column[r.row(last)]
-	sig.Time, sig.Raw, sig.Value.Value, sig.Unit = r.times[last], raw, def.Physical(raw), def.Unit
+	sig.Time, sig.Raw, sig.Unit = r.times[last], raw, def.Unit
+	sig.Value.Value, sig.Quality = valueOf(def, raw)
 	if sig.Text, _ = def.Text(raw); len(sig.Text) > MaxText {
 		sig.Text = ""
 	}
 	return true
+}
+
+// valueOf gives the physical value, or NaN and why there is none.
+func valueOf(def *codec.Signal, raw int64) (value float64, quality string) {
+	if v := def.Validity(raw); v != signals.Valid {
+		return math.NaN(), v.String()
+	}
+	return def.Physical(raw), ""
 }
 
 // remember puts the column's values into the history, as far as they keep its spacing.
@@ -99,7 +110,8 @@ func (sig *signal) remember(def *codec.Signal, column []int64, r *rows) {
 			i = r.next(r.search(i+1, due))
 			continue
 		}
-		sig.history.add(Point{Time: t, Value: def.Physical(column[r.row(i)])})
+		value, _ := valueOf(def, column[r.row(i)])
+		sig.history.add(Point{Time: t, Value: value})
 		i = r.next(i + 1)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,8 +26,33 @@ type Store interface {
 // texts are kept, so that it reads without the schema. Its key is the vehicle's
 // identifier, and for parts after the first "/" and the part's number.
 type snapshot struct {
-	Version int     `cbor:"v"` // 1
-	Values  []Value `cbor:"values"`
+	Version int           `cbor:"v"` // 1
+	Values  []storedValue `cbor:"values"`
+}
+
+// storedValue is a Value on disk. Documents have neither NaN nor infinities: their bits are
+// kept beside the value 0.
+type storedValue struct {
+	Value
+	Bits uint64 `cbor:",omitempty"` // math.Float64bits
+}
+
+func stored(values []Value) []storedValue {
+	list := make([]storedValue, len(values))
+	for i, v := range values {
+		list[i].Value = v
+		if f := v.Value; math.IsNaN(f) || math.IsInf(f, 0) {
+			list[i].Value.Value, list[i].Bits = 0, math.Float64bits(f)
+		}
+	}
+	return list
+}
+
+func (v *storedValue) restore() Value {
+	if v.Bits != 0 {
+		v.Value.Value = math.Float64frombits(v.Bits)
+	}
+	return v.Value
 }
 
 const (
@@ -62,7 +88,7 @@ func (s *States) Save(ctx context.Context, store Store) error {
 }
 
 func save(ctx context.Context, store Store, key string, values []Value) error {
-	data, err := document.Marshal(snapshot{Version: 1, Values: values})
+	data, err := document.Marshal(snapshot{Version: 1, Values: stored(values)})
 	if err == nil {
 		err = store.Put(ctx, key, data)
 	}
@@ -143,8 +169,9 @@ func (s *States) Load(ctx context.Context, store Store) (unreadable int, err err
 
 // load takes values from a snapshot. A signal may be in two parts, if an earlier
 // part was unreadable once; the newer value counts.
-func (s *States) load(v *vehicle, values []Value) {
-	for _, value := range values {
+func (s *States) load(v *vehicle, values []storedValue) {
+	for i := range values {
+		value := values[i].restore()
 		if sig := s.signal(v, value.Key, value.Unit); sig != nil && value.Time >= sig.Time {
 			sig.Value = value
 			v.updated = max(v.updated, value.Time)

@@ -39,15 +39,17 @@ type Value struct {
 	Key
 	Time  int64 // µs since the Unix epoch, by the vehicle's clock
 	Raw   int64
-	Value float64
-	Text  string // from the value table, if it has one
+	Value float64 // NaN when there is none: see Quality
+	Text  string  // from the value table, if it has one
 	Unit  string
+	// Quality says why there is no value, in the words of signal.Validity; empty: there is one.
+	Quality string `cbor:",omitempty"`
 }
 
 // Point is one value of a history.
 type Point struct {
-	Time  int64 // µs since the Unix epoch
-	Value float64
+	Time  int64   // µs since the Unix epoch
+	Value float64 // NaN when there was none
 }
 
 // Presence is what a device, or its will, said of its connection last.

@@ -30,13 +30,14 @@ type signalValue struct {
 	Signal  string    `json:"signal"`
 	Time    time.Time `json:"time"`
 	Value   *float64  `json:"value"`
+	Quality string    `json:"quality"` // why there is no value
 	Text    string    `json:"text"`
 	Unit    string    `json:"unit"`
 }
 
 func (v *signalValue) number() string {
 	if v.Value == nil {
-		return "NaN"
+		return cmp.Or(v.Quality, "NaN")
 	}
 	return fmt.Sprintf("%.10g", *v.Value)
 }

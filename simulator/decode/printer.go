@@ -13,6 +13,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/signal"
 	"telltale.dev/simulator/drive"
 )
 
@@ -155,7 +156,8 @@ func (p *Printer) Frame(f *drive.Recorded) error {
 	return nil
 }
 
-// signal makes one line. The raw value of a floating-point signal is the value itself.
+// signal makes one line. The raw value of a floating-point signal is the value itself. In the place of a value
+// that a J1939 signal does not have stands why: not_available or error.
 func (p *Printer) signal(f *drive.Recorded, sig *dbc.SignalInfo, raw int64) {
 	separator := byte('\t')
 	if p.form.CSV {
@@ -177,7 +179,12 @@ func (p *Printer) signal(f *drive.Recorded, sig *dbc.SignalInfo, raw int64) {
 	default:
 		line = strconv.AppendUint(line, uint64(raw), 10)
 	}
-	line = appendFloat(append(line, separator), sig.Physical(raw))
+	line = append(line, separator)
+	if v := sig.Validity(raw); v != signal.Valid {
+		line = append(line, v.String()...)
+	} else {
+		line = appendFloat(line, sig.Physical(raw))
+	}
 	line = p.field(append(line, separator), sig.Unit)
 	if p.form.Text {
 		text, _ := sig.Text(raw)

@@ -3,8 +3,10 @@ package decode_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +78,46 @@ func TestForms(t *testing.T) {
 				t.Errorf("got %v, %d frames and\n%s\nwant\n%s", err, frames, text.String(), c.want)
 			}
 		})
+	}
+}
+
+// TestNoMeasurement: what a J1939 signal does not measure is named in the place of its value.
+func TestNoMeasurement(t *testing.T) {
+	const engine = "VERSION \"\"\nBU_: ECU\nBO_ 2364540158 EEC1: 8 ECU\n SG_ Speed : 24|16@1+ (0.125,0) [0|0] \"rpm\" ECU\n" +
+		" SG_ Mode : 0|2@1+ (1,0) [0|0] \"\" ECU\n SG_ Control : 2|2@1+ (1,0) [0|0] \"\" ECU\nVAL_ 2364540158 Control 2 \"torque control\" ;\n"
+	file, _, err := dbc.Parse("engine.dbc", []byte(engine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, j1939 := range []bool{true, false} {
+		plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}, J1939: j1939}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, err := drive.NewReader("x.log", strings.NewReader("(1.0) can0 0CF004FE#FBFFFF00FAFFFFFF\n(2.0) can0 0CF004FE#FEFFFF00FEFFFFFF\n(3.0) can0 0CF004FE#F7FFFFFFFFFFFFFF\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		out := bufio.NewWriter(&text)
+		p, err := decode.New(plan, out, decode.Form{}, nil)
+		if err == nil {
+			err = p.Log(t.Context(), log, false, nil)
+		}
+		if err := errors.Join(err, out.Flush(), log.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var values []string
+		for line := range strings.Lines(text.String()) {
+			values = append(values, strings.Split(line, "\t")[5])
+		}
+		want := []string{"not_available", "2.0", "8000.0", "error", "not_available", "error", "not_available", "1.0", "not_available"}
+		if !j1939 {
+			want = []string{"3.0", "2.0", "8000.0", "2.0", "3.0", "8128.0", "3.0", "1.0", "8191.875"}
+		}
+		if !slices.Equal(values, want) {
+			t.Errorf("J1939 %v: got %q, want %q", j1939, values, want)
+		}
 	}
 }
 
