@@ -17,10 +17,10 @@ import (
 	"telltale.dev/protocol/codec"
 )
 
-// reader gives the folder of a Parquet reader that shares no code with ours. Its
-// packages are installed once, beside its lock file. Without node, npm or a
+// reader gives the folder of a Parquet reader that shares no code with ours, hyparquet or duckdb.
+// Its packages are installed once, beside its lock file. Without node, npm or a
 // registry the test is skipped, except in CI.
-func reader(t *testing.T) string {
+func reader(t *testing.T, name string) string {
 	t.Helper()
 	missing := func(why string) {
 		t.Helper()
@@ -29,7 +29,7 @@ func reader(t *testing.T) string {
 		}
 		t.Skip(why)
 	}
-	dir := filepath.Join("testdata", "hyparquet")
+	dir := filepath.Join("testdata", name)
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			missing(tool + " is not installed: the lake is not read by an independent reader")
@@ -59,7 +59,7 @@ func installed(dir string) bool {
 // independent gives each row that the independent reader finds as its columns in text.
 func independent(t *testing.T, lake string) (rows [][]string) {
 	t.Helper()
-	dir := reader(t)
+	dir := reader(t, "hyparquet")
 	cmd := exec.CommandContext(t.Context(), "node", "read.mjs", lake)
 	cmd.Dir = dir
 	var stderr bytes.Buffer
@@ -77,7 +77,7 @@ func independent(t *testing.T, lake string) (rows [][]string) {
 // TestIndependentReader: another reader finds exactly what was appended.
 func TestIndependentReader(t *testing.T) {
 	dir := t.TempDir()
-	reader(t)
+	reader(t, "hyparquet")
 	l := open(t, dir)
 	s, b := drive(t)
 	appendAll(t, l, s, b)
