@@ -171,18 +171,27 @@ func (p *partWriter) fill(rows *ordered, order []uint32) {
 func (s *signalRef) value(raw int64) (value, validity parquet.Value) {
 	if s.hasInvalid {
 		if v := s.signal.Validity(raw); v != signal.Valid {
-			return null(colValue), given(colValidity, v.String())
+			return s.nulls.value, given(colValidity, v.String())
 		}
 	}
-	return parquet.DoubleValue(s.number.Physical(raw)).Level(0, 1, colValue), null(colValidity)
+	return parquet.DoubleValue(s.number.Physical(raw)).Level(0, 1, colValue), s.nulls.validity
 }
 
 // raw is the integer on the bus, and null; or null, and the bits of what is no integer of 64 bits with a sign.
 func (s *signalRef) raw(raw int64) (integer, bits parquet.Value) {
 	if v, ok := s.number.Integer(raw); ok {
-		return parquet.Int64Value(v).Level(0, 1, colRaw), null(colBits)
+		return parquet.Int64Value(v).Level(0, 1, colRaw), s.nulls.bits
 	}
-	return null(colRaw), parquet.Int64Value(int64(s.number.Bits(raw))).Level(0, 1, colBits)
+	return s.nulls.raw, parquet.Int64Value(int64(s.number.Bits(raw))).Level(0, 1, colBits)
+}
+
+// nulls are those of the columns that differ from row to row: made once, since rows are many.
+type nulls struct {
+	value, validity, raw, bits, text parquet.Value
+}
+
+func newNulls() *nulls {
+	return &nulls{null(colValue), null(colValidity), null(colRaw), null(colBits), null(colText)}
 }
 
 // text is the value table's word for raw, or null.
@@ -192,5 +201,5 @@ func (s *signalRef) text(raw int64) parquet.Value {
 			return v
 		}
 	}
-	return null(colText)
+	return s.nulls.text
 }

@@ -40,7 +40,8 @@ type signalRef struct {
 	bus, message, name, path, unit parquet.Value
 	signal                         *codec.Signal
 	number                         signal.Number
-	hasInvalid                     bool                    // raw values may be no measurements
+	hasInvalid                     bool // raw values may be no measurements
+	nulls                          *nulls
 	texts                          map[int64]parquet.Value // of the value table, by signal.Number.Key
 }
 
@@ -48,10 +49,11 @@ type signalRef struct {
 type signalTable struct {
 	signals []signalRef
 	first   map[protocol.SchemaID]uint32
+	nulls   *nulls
 }
 
 func newSignalTable() signalTable {
-	return signalTable{first: make(map[protocol.SchemaID]uint32)}
+	return signalTable{first: make(map[protocol.SchemaID]uint32), nulls: newNulls()}
 }
 
 // trim forgets the signals when many schemas have come and gone. No row may be waiting.
@@ -68,17 +70,18 @@ func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema) uint32 {
 	}
 	first := uint32(len(t.signals))
 	for i := range s.Signals {
-		t.signals = append(t.signals, newSignalRef(&s.Signals[i]))
+		t.signals = append(t.signals, newSignalRef(&s.Signals[i], t.nulls))
 	}
 	t.first[id] = first
 	return first
 }
 
-func newSignalRef(s *codec.Signal) signalRef {
+func newSignalRef(s *codec.Signal, nulls *nulls) signalRef {
 	ref := signalRef{
 		signal:     s,
 		number:     s.Number(),
 		hasInvalid: s.HasInvalid(),
+		nulls:      nulls,
 		bus:        text(colBus, s.Bus),
 		message:    text(colMessage, s.Message),
 		name:       text(colSignal, s.Name),
