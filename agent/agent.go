@@ -56,7 +56,8 @@ type Config struct {
 	Timing    Timing
 	// MaxBuffer bounds the buffer on disk, in bytes; zero means the buffer's default.
 	MaxBuffer int64
-	// Drain is how long a graceful stop may go on sending what waits.
+	// Drain is how long a graceful stop may go on sending what waits, and before that how long it may wait for
+	// room on a full disk.
 	Drain time.Duration
 	// Power and Network say how the supply and the link are watched, and what follows;
 	// New fills what concerns other stages. The zero values watch nothing.
@@ -147,7 +148,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	a.collecting = &collecting{a: a, save: a.saver(schemas), plan: cfg.Plan, catalogue: catalogue}
 	a.batch = batch.New(batch.Config{
 		Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Store: a.buffer,
-		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk,
+		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk, Grace: cfg.Drain,
 		Release: a.collect.Release, TimeQuality: timeQuality(cfg.Clock), Log: cfg.Log,
 	})
 	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Direct: stages{a}})

@@ -59,7 +59,10 @@ type Config struct {
 	Store   Store
 	// CommitUrgent and CommitBulk bound what a power cut costs; zero means the defaults.
 	CommitUrgent, CommitBulk time.Duration
-	Release                  func(*collect.Block)
+	// Grace is how long the last commit is tried again when the disk refuses it after the end: what the cloud
+	// acknowledges meanwhile gives room. Zero means once more.
+	Grace   time.Duration
+	Release func(*collect.Block)
 	// TimeQuality says how far the clock that stamps rows can be trusted now; nil: nobody knows.
 	TimeQuality func() codec.TimeQuality
 	Log         *slog.Logger

@@ -107,10 +107,10 @@ const (
 	complainEvery = time.Minute
 )
 
-// persist writes again and again until it succeeds. When ctx has ended it tries once more.
+// persist writes again and again until it succeeds, or until Grace has passed since ctx ended.
 func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 	c := s.compose(closing, lasting)
-	var began, complained time.Time
+	var began, complained, ended time.Time
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
 		err := s.cfg.Store.Commit(c.sealed, c.lasting, c.progress)
 		if err == nil {
@@ -122,7 +122,14 @@ func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 		}
 		s.stats.failures.Add(1)
 		if ctx.Err() != nil {
-			return commitError{err}
+			if ended.IsZero() {
+				ended = time.Now()
+			}
+			if time.Since(ended) >= s.cfg.Grace {
+				return commitError{err}
+			}
+			time.Sleep(min(minRetry, s.cfg.Grace))
+			continue
 		}
 		if began.IsZero() {
 			began = time.Now()
