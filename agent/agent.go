@@ -204,7 +204,8 @@ func (a *Agent) routes() []downlink.Route {
 	}
 }
 
-// guard makes the stages that watch supply, link and data partition, and the one that changes the firmware.
+// guard makes the stages beside the pipeline: those that watch supply, link and data partition, and the one that
+// changes the firmware.
 func (a *Agent) guard() (err error) {
 	p, n := a.cfg.Power, a.cfg.Network
 	p.Flusher, p.Line, p.Log = stages{a}, stages{a}, a.cfg.Log

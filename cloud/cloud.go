@@ -1,6 +1,7 @@
 // Package cloud is the counterpart of the vehicles: broker, registry, ingest,
 // state, lake, campaigns and the HTTP API in one process on one data directory.
-// New joins the rooms; each is a package of its own, and knows no other.
+// New joins the rooms; each is a package of its own, and knows no other but the table
+// of access, which says who may do what.
 //
 //	vehicles ── broker ── handler.go ─┬─ ingest front ── backbone ── ingest processors ── sinks.go ─┬─ lake
 //	                                  ├─ registry                                                   ├─ state ── live events

@@ -5,8 +5,9 @@
 // sub-packages, does no input or output, starts no goroutine and never asks
 // what time it is; callers pass times in.
 //
-// What is said stands in rooms of its own: topics for where, campaigns, updates and events for
-// what, document for how any of them is written and answered, signed for who said it, reasons
-// for why something is refused. Batches and their schemas are the business of protocol/codec, CAN frames of
-// protocol/can, DBC files of protocol/dbc.
+// What is said stands in rooms of its own: topics says where, campaigns, updates and events say
+// what, document how any of them is written and answered, signed how a signature is made, principal
+// who acts, delivery how each kind of message travels, and reasons why something is refused. Batches
+// and their schemas are the business of protocol/codec, signals of protocol/signal, CAN frames of
+// protocol/can, DBC files of protocol/dbc, update files of protocol/firmware.
 package protocol

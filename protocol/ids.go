@@ -56,7 +56,7 @@ func ParseCampaignID(s string) (CampaignID, error) {
 	return CampaignID(s), CheckID("campaign id", s)
 }
 
-// checkID says what is wrong with s as an identifier called what, without repeating s:
+// CheckID says what is wrong with s as an identifier called what, without repeating s:
 // identifiers end up in logs, and a VIN must not.
 func CheckID(what, s string) error {
 	switch {
@@ -130,7 +130,7 @@ func ParseSchemaHash(s string) (SchemaHash, error) {
 	return h, nil
 }
 
-// parseHex fills dst from exactly 2·len(dst) lower-case hexadecimal digits.
+// ParseHex fills dst from exactly 2·len(dst) lower-case hexadecimal digits.
 func ParseHex(what, s string, dst []byte) error {
 	if len(s) != hex.EncodedLen(len(dst)) || strings.ToLower(s) != s {
 		return fmt.Errorf("%s: expected %d lower-case hexadecimal digits: %w", what, hex.EncodedLen(len(dst)), ErrID)

@@ -60,7 +60,7 @@ type Config struct {
 	// CommitUrgent and CommitBulk bound what a power cut costs; zero means the defaults.
 	CommitUrgent, CommitBulk time.Duration
 	// Grace is how long the last commit is tried again when the disk refuses it after the end: what the cloud
-	// acknowledges meanwhile gives room. Zero means once more.
+	// acknowledges meanwhile gives room. With zero it is tried once after the end.
 	Grace   time.Duration
 	Release func(*collect.Block)
 	// TimeQuality says how far the clock that stamps rows can be trusted now; nil: nobody knows.

@@ -34,7 +34,7 @@ type Counts struct {
 	EvictedRecords uint64 // dropped to keep the size bound or expired, never delivered
 	EvictedSamples uint64
 	EvictedBytes   uint64 // payload bytes
-	PurgedRecords  uint64 // contained in the evicted ones: dropped because of their purpose
+	PurgedRecords  uint64 // dropped because of their purpose; the evicted ones above include them
 	PurgedSamples  uint64
 	LostRecords    uint64 // damaged on disk and never delivered, as far as known
 	LostSamples    uint64

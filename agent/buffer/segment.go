@@ -126,7 +126,7 @@ func (s *segment) ack(i int) bool {
 	return true
 }
 
-// open calls f for each unacknowledged record from index from on, until it returns false.
+// pending calls f for each unacknowledged record from index from on, until it returns false.
 func (s *segment) pending(from int, f func(i int, it *item) bool) {
 	for i := from; i < len(s.items); i++ {
 		if !s.acked.has(i) && !f(i, &s.items[i]) {
@@ -150,7 +150,7 @@ func (s *segment) note() note {
 // size gives the bytes that the file takes.
 func (s *segment) size() int64 { return max(s.bytes, s.lent) }
 
-// lane is one class's segments, oldest first; guarded by Buffer.mu.
+// lane has the segments of one priority class, oldest first; guarded by Buffer.mu. (It is not a lane of agent/link/uplink.)
 type lane []*segment
 
 func (l lane) newest() *segment {

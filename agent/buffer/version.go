@@ -17,7 +17,7 @@ const (
 	versionFile = "VERSION"
 	versionName = "telltale-buffer "
 	versionText = versionName + "2"
-	// versionFormer is read to its end: its records have a form of their own. What is written is of this version.
+	// versionFormer is the layout before. Records of its form are read to the end; those that are written have the form of versionText.
 	versionFormer = versionName + "1"
 )
 

@@ -7,7 +7,7 @@
 // time, which outlives the rules.
 //
 // It knows nothing of bytes and batches; those follow in package batch. What a
-// document says is package campaign's business, and so are conditions.
+// document says is package campaign's business, and so is what makes a moment.
 package collect
 
 import (

@@ -2,8 +2,8 @@ package config
 
 import "telltale.dev/protocol/campaigns"
 
-// Refit puts the campaigns that are in force, in force once more, as when the
-// vehicle's signals are others now. prepare does everything that can go wrong;
+// Refit puts the campaigns that are in force into force anew, because the
+// vehicle's signals have changed. prepare does everything that can go wrong;
 // no document is applied meanwhile. On an error nothing has changed.
 func (k *Keeper) Refit(prepare func([]campaigns.Campaign) (apply func(), err error)) error {
 	k.mu.Lock()

@@ -148,7 +148,7 @@ func (b *bench) put(file []byte) updates.FileHash {
 	return hash
 }
 
-// document asks for a file.
+// updateDocument asks for a file.
 func updateDocument(id updates.ID, revision uint64, file []byte) updates.Update {
 	return updates.Update{Version: 1, Revision: revision, ID: id, Device: "tcu", File: sha256.Sum256(file), Size: int64(len(file))}
 }

@@ -26,7 +26,7 @@ const (
 	Deliver                    // the topic of a message for somebody whose filter covers it
 	Download                   // the path of a file on the download server
 	Read                       // the path of an API route that changes nothing
-	Change                     // the path of an API route that does
+	Change                     // the path of an API route that changes something
 )
 
 // Answer is what a rule says.

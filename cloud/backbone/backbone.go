@@ -56,12 +56,12 @@ type Backbone struct {
 	writer link      // publishes and commits, but for bulk data
 	bulk   link      // of the stream Low: the server works off a connection in order, and urgent messages must not wait for a batch of bulk data to be on disk
 	reader link      // everything else, so that a large read never delays an acknowledgement
-	// declared are the streams; declaring is held by who replaces it, and by who ends it.
+	// declared is the table of the streams. Whoever replaces it, or closes the backbone, holds declaring.
 	declared  atomic.Pointer[table]
 	declaring sync.Mutex
 	ended     bool        // guarded by declaring: nothing more can be declared
 	runLane   func(*lane) // starts the group committer of a stream
-	// book has the timers once there are any; opening is held by who reads them.
+	// book has the timers once there are any. Whoever reads them from disk holds opening.
 	book        atomic.Pointer[timerBook]
 	opening     sync.Mutex
 	clock       clock

@@ -26,9 +26,10 @@
 // A timer that Schedule took fires at least once, also when the process is killed before, while or after. Whoever
 // handles it makes its effect happen once, with compare-and-set.
 //
-// The timers are records in a stream of their own, which this process fires itself. JetStream has schedules, too, but none in a
-// stream that refuses what is beyond its bound: there, one timer more would silently delete the oldest one. It looks at
-// the clock when it arms one, so that a clock set forward is noticed late; and it has no bound by owner.
+// The timers are records in a stream of their own, and this process fires them itself. JetStream can schedule messages, too,
+// but not in a stream that refuses what is beyond its bound: one timer more would silently delete the oldest one there.
+// JetStream also looks at the clock only when it arms a timer, so that it notices late when the clock was set forward, and
+// it has no bound for each owner.
 //
 // # What it is not for
 //

@@ -135,7 +135,7 @@ func (l *lane) queued() (messages, bytes int) {
 	return len(l.waiting), l.bytes
 }
 
-// part is which part of the reserve of free space is kept from the stream: 1 all of it, 2 the half.
+// part is by what the reserve of free space is divided: 1 keeps all of the reserve from the stream, 2 a half of it.
 func (l *lane) part() int64 {
 	if l.vital {
 		return bucketPart

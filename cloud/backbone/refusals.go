@@ -107,7 +107,7 @@ func (b *Backbone) takes(what string) {
 	}
 }
 
-// name is how the lane is called where its refusals are said.
+// name is how the log and the health of the cloud call the lane when it refuses.
 func (l *lane) name() string { return "stream " + l.Name }
 
 // full notes that the stream's own limit refused a message.

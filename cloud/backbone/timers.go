@@ -123,7 +123,7 @@ func (b *timerBook) supersede(e, old *timerEntry) {
 	}
 }
 
-// Schedule puts t on disk. Of a timer that is there already it takes the place; the same timer once more is no write.
+// Schedule puts a timer on disk. It replaces the one with the same owner and key; an equal timer is not written again.
 // When the former one is firing, both fire. The error wraps ErrFull at a bound, ErrBusy, ErrInvalid, ErrTooLarge, or is another
 // one of Publish; after ErrUnknown the timer may fire. A disk that is short refuses timers later than data: at half of the reserve.
 // A ctx that ends while the record is being written is not looked at.

@@ -80,7 +80,7 @@ func (b *Broker) number(c *connection, client Client) (uint64, byte) {
 }
 
 // clientIDCode says whether a client may have a client identifier: the access table names that
-// of a device, and who may choose one. To whom it gives none whatever it is, none is the reason.
+// of a device, and who may choose one. Whoever may not connect at all is told so, and nothing of the identifier.
 func (b *Broker) clientIDCode(holder principal.Principal, id string) byte {
 	fits := len(id) <= maxClientID && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f })
 	switch allowed := b.cfg.Access(holder, access.Connect, id).Allowed(); {

@@ -15,7 +15,7 @@
 //	               Broker.Deliver to all who have subscribed, Broker.Send to one device, with its answer
 //
 // acl.go asks the table of access for each of these, and turns what it says into reason
-// codes. Rights that are taken away later are followed by Broker.Revoke.
+// codes. Whoever takes a right away later calls Broker.Revoke.
 //
 // To mochi each connection is a new client without session, will or subscription;
 // a session (its subscriptions, its queue in order, what is in flight) is ours and

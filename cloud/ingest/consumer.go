@@ -46,8 +46,8 @@ func (c *Consumer) wants(t topics.Topic) bool {
 	return c.Wants == nil || c.Wants(t)
 }
 
-// Bounds of what is in memory for one consumer of one stream. What comes beyond it reads
-// from the stream itself; nobody else pays.
+// Bounds of what is in memory for one consumer of one stream. The consumer reads what is beyond
+// them from the stream itself, so that nobody else pays.
 const (
 	handedMessages = 256
 	handedCells    = 1 << 19 // values of batches; a kilobyte of another message counts as 128

@@ -13,7 +13,7 @@ import (
 // maxDeadTries is how often a dead letter is offered to a stream that is full.
 // Beyond it the letter is given up and counted: one vehicle's garbage must not
 // stop everybody's data. Its id stays in the ledger, and its bytes stay in the
-// lane as long as the lane keeps messages. For deadPause after that a letter is
+// stream as long as the stream keeps messages. For deadPause after that a letter is
 // offered only once.
 const (
 	maxDeadTries = 4
@@ -96,7 +96,7 @@ func (p *Processor) wrote(ctx context.Context, sequence uint64, origin string) b
 	return ok
 }
 
-// readLetters collects the origins of the letters that this lane wrote since its last commit.
+// readLetters collects the origins of the letters that this processor wrote since its last commit.
 func (p *Processor) readLetters(ctx context.Context) error {
 	last, err := p.cfg.Letters.Last(ctx)
 	if err != nil {

@@ -263,14 +263,14 @@ func decode(payload []byte, schema *codec.Schema) (b *codec.Batch, f *fault) {
 }
 
 // guard turns a panic of a decoder into a fault. A decoder must not panic, but
-// if one did, the same message would stop the lane after each restart.
+// if one did, the same message would stop the processor after each restart.
 func guard(f **fault) {
 	if r := recover(); r != nil {
 		*f = faultOf(reasons.Internal, "decoder panicked: %v", r)
 	}
 }
 
-// bounded cuts declared evictions to sequences that there can be.
+// bounded limits declared evictions to sequences that there can be.
 func bounded(in []protocol.SeqRange) (out []protocol.SeqRange) {
 	for _, r := range in {
 		r.From, r.To = max(r.From, 1), min(r.To, math.MaxInt64)

@@ -2,7 +2,7 @@
 //
 // In front of it, before the PUBACK, the Front decides in microseconds whether a
 // message may come in (registered, active, within the vehicle's quota), writes
-// it as it came to the lane that its priority names, and says the reason code
+// it as it came to the stream that its priority names, and says the reason code
 // once it is on disk. It decodes no payload.
 //
 // Behind it, one Processor for each stream reads in order, takes the vehicles in
@@ -77,7 +77,8 @@ type Stream interface {
 	Read(ctx context.Context, from uint64, max int, wait time.Duration) ([]Message, error)
 }
 
-// Ended is a Stream that knows the sequence of its newest message, 0 when it has none.
+// Ended is what a Stream may be, too: one that knows the sequence of its newest message, which
+// is where it ends now; 0 when it has none.
 type Ended interface {
 	Last(ctx context.Context) (uint64, error)
 }
@@ -113,7 +114,7 @@ type VehicleSchemas interface {
 // Decoded is one new batch of a stream. It and all it points at belong to the
 // lake and the consumers together: they must not change it.
 type Decoded struct {
-	Stream   string // "UP" or "LOW": the lane
+	Stream   string // "UP" or "LOW"
 	Sequence uint64 // in the stream
 	Vehicle  protocol.VehicleID
 	Device   protocol.DeviceID

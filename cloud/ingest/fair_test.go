@@ -52,7 +52,7 @@ func (k *maker) values(seq uint64, cells int) []byte {
 	return out
 }
 
-// arrivals remembers in which order the vehicles' batches reached a sink, and when.
+// arrivals remembers in which order the vehicles' batches reached a consumer, and when.
 type arrivals struct {
 	mu   sync.Mutex // guards the rest
 	list []string

@@ -30,7 +30,7 @@ const (
 	CodePayloadInvalid byte = 0x99 // not what the topic says
 )
 
-// DefaultParts is how many subjects the bulk lane is spread over.
+// DefaultParts is how many subjects the stream LOW is spread over.
 const DefaultParts = 16
 
 // schemaTimeout bounds how long a schema document may take to disk.
@@ -56,8 +56,8 @@ type FrontConfig struct {
 	Registry  Registry
 	Schemas   Schemas
 	Quota     Quota        // of each vehicle; zero fields take DefaultQuota's
-	Stamp     string       // deployment stamp, a word of the hot lane's subjects; "local" when empty
-	Parts     int          // of the bulk lane; DefaultParts when 0
+	Stamp     string       // deployment stamp, a word of the subjects of stream UP; "local" when empty
+	Parts     int          // of the stream LOW; DefaultParts when 0
 	Log       *slog.Logger // discarded when nil
 }
 
@@ -132,7 +132,7 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 }
 
 // Publish decides about the message and, if it may come in, writes it to its
-// lane. done is called exactly once, with the reason code of the PUBACK, either
+// stream. done is called exactly once, with the reason code of the PUBACK, either
 // before Publish returns or later from another goroutine. A schema document is
 // written before Publish returns.
 func (f *Front) Publish(u Upload, done func(code byte)) {
@@ -188,7 +188,7 @@ func class(u *Upload) protocol.Priority {
 	return delivery.Of(u.Topic).Class(asked)
 }
 
-// subject names the lane: up.{stamp}.{vid}.{kind} or low.{part}.{vid}.{kind}.
+// subject gives the message's subject, which decides its stream: up.{stamp}.{vid}.{kind} or low.{part}.{vid}.{kind}.
 // A vehicle always has the same part.
 func (f *Front) subject(u *Upload) string {
 	prefix := f.hot

@@ -17,7 +17,7 @@ type Checkpoints interface {
 	List(ctx context.Context) (map[string][]byte, error)
 }
 
-// start is what a consumer has done before the start: everything up to read that is not open.
+// start is what a consumer had done when the process started: everything up to read but what is open.
 type start struct {
 	read uint64
 	open ledger.Ranges

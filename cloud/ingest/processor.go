@@ -355,7 +355,7 @@ func (p *Processor) Checkpoint() uint64 { return p.committed.Load() }
 // Ledger is the processor's ledger, up to date with what was read.
 func (p *Processor) Ledger() *ledger.Ledger { return p.ledger }
 
-// Accounts is the processor's part of a vehicle's ledger; ledger.Merge joins those of all lanes.
+// Accounts is what the processor's own ledger has of a vehicle; ledger.Merge joins those of all processors.
 func (p *Processor) Accounts(vid protocol.VehicleID) []ledger.Account { return p.ledger.Accounts(vid) }
 
 // Stats gives the counters.

@@ -24,7 +24,7 @@ import (
 	"telltale.dev/protocol/reasons"
 )
 
-// sink remembers what it was told, and refuses while refuse says so.
+// sink is a consumer that remembers what it was told, and refuses while refuse says so.
 type sink struct {
 	mu      sync.Mutex // guards the rest
 	batches []*ingest.Decoded

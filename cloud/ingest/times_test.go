@@ -28,7 +28,7 @@ func (k *maker) at(seq uint64, times ...time.Time) []byte {
 }
 
 // TestTimes: what lies beyond the bounds is set aside with its reason, and is neither in the
-// lake nor seen by a sink; without bounds it is stored.
+// lake nor seen by a consumer; without bounds it is stored.
 func TestTimes(t *testing.T) {
 	const day = 24 * time.Hour
 	received := start.Truncate(time.Millisecond)

@@ -17,7 +17,7 @@ const laterCells = 1 << 19
 // decodeRest is the time between attempts to decode what was decoded before and cannot be any more.
 const decodeRest = time.Second
 
-// toLake is the way of new batches into the lake, one stream's. It is owned by Processor.Run, but
+// toLake brings the new batches of one stream into the lake. It is owned by Processor.Run, but
 // for a commit, which has a goroutine of its own: a commit takes long, and for ever while
 // the lake's disk is full, and meanwhile the stream is read on for everybody else. What comes
 // then waits, in memory or in the stream only. The lake's rows need no order, so what
@@ -28,7 +28,7 @@ type toLake struct {
 	cells   int           // in later
 	again   rereader
 	from    uint64    // from where on waiting is read again
-	rest    time.Time // until then it is not, as nothing of it could be had
+	rest    time.Time // until then waiting is not read again, because nothing of it could be had
 
 	samples int       // appended since the last cut
 	pending int       // messages done since the last cut, of any kind

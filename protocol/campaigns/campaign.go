@@ -70,14 +70,14 @@ type SignalSelector struct {
 	Path string `yaml:"path" cbor:"path" json:"path"`
 }
 
-// Rule is one way of collecting: exactly one of Every and OnChange, or neither for every sample.
+// Rule is one way of collecting: by Every or by OnChange, not by both; with neither it takes every sample.
 type Rule struct {
 	ID string `yaml:"id" cbor:"id" json:"id"`
 	// Every is a grid: each signal's last value once per interval, if it was seen in it. Written like "100ms".
 	Every string `yaml:"every,omitempty" cbor:"every,omitempty" json:"every,omitempty"`
 	// OnChange keeps a sample only when its raw value differs from the last kept one.
 	OnChange bool `yaml:"onChange,omitempty" cbor:"onChange,omitempty" json:"onChange,omitempty"`
-	// Signals are names from CampaignSpec.Signals; empty means all of them, or all signals when that is empty too.
+	// Signals are names from Spec.Signals; empty means all of them, or all signals when that is empty too.
 	Signals []string `yaml:"signals,omitempty" cbor:"signals,omitempty" json:"signals,omitempty"`
 }
 

@@ -24,7 +24,7 @@
 //	group = [gid: uint, n: uint, time: col, * col]
 //	col = int / null / bstr               ; the same value in each row / no value at all / coded, see column.go
 //
-// A trigger and trouble codes have their places in the design and are refused
+// A trigger and trouble codes have their places in a batch, and are refused
 // until they mean something.
 //
 // A schema document is

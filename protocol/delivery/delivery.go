@@ -7,7 +7,7 @@
 // There is one table, for both ends: a vehicle sends by it, and the cloud gives a
 // message no higher class than the table allows, whatever the vehicle claims.
 //
-// It is not the place that builds topics (package protocol) or that sends.
+// It is not the place that builds topics (package topics) or that sends.
 package delivery
 
 import (

@@ -13,7 +13,7 @@ import (
 	"telltale.dev/protocol/updates"
 )
 
-// rows gives each policy in one line, as the design's table of topics has it.
+// rows gives each policy in one line, written a second time by hand.
 var rows = []struct {
 	topic topics.Topic
 	want  string // default ceiling lifetime ordered QoS retained where

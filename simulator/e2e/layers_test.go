@@ -52,7 +52,7 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// TestTopLevel keeps the top of the repository as its owner fixed it.
+// TestTopLevel keeps the top of the repository to these folders and files.
 func TestTopLevel(t *testing.T) {
 	allowed := []string{"agent", "cloud", "hal", "protocol", "simulator", "firmware-images",
 		"go.mod", "go.sum", "Makefile", "README.md", "LICENSE", "bin"}

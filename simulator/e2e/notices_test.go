@@ -18,7 +18,7 @@ func TestTheCheckNotices(t *testing.T) {
 		t.Skip("builds the programs anew for each way to break them")
 	}
 	const (
-		link = "agent/link/sender.go"
+		link = "agent/link/uplink/sender.go"
 		way  = "cloud/ingest/decode.go"
 		rows = "cloud/lake/rows.go"
 	)
@@ -37,9 +37,9 @@ func TestTheCheckNotices(t *testing.T) {
 		{name: "nothing is broken"},
 		{name: "the link acknowledges a batch without sending it", want: "lost is 1", lost: 1, edits: []edit{{
 			link,
-			"\tif err := s.transmit(it, p); err != nil {",
-			"\tif it.kind == recordKind && it.id.Seq == 3 {\n\t\ts.l.cfg.Buffer.Ack(it.position)\n\t\treturn nil\n\t}\n" +
-				"\tif err := s.transmit(it, p); err != nil {",
+			"\tif err := s.publish(it, p, it.kind == recordKind); err != nil {",
+			"\tif it.kind == recordKind && it.id.Seq == 3 {\n\t\ts.u.cfg.Buffer.Ack(it.position)\n\t\treturn nil\n\t}\n" +
+				"\tif err := s.publish(it, p, it.kind == recordKind); err != nil {",
 		}}},
 		{name: "the processor passes over a batch", want: "lost is 1", lost: 1, edits: []edit{{
 			way,
@@ -49,18 +49,18 @@ func TestTheCheckNotices(t *testing.T) {
 		{name: "every batch comes twice", edits: []edit{sentTwice}},
 		{name: "every batch comes twice and nobody looks", want: "duplicated is", twice: true, edits: []edit{sentTwice, {
 			way,
-			"\tcase Duplicate:\n\t\tp.ledger.Repeat(",
-			"\tcase Duplicate:\n\t\treturn false, nil\n\t\tp.ledger.Repeat(",
+			"\tcase ledger.Duplicate:\n\t\tp.ledger.Repeat(",
+			"\tcase ledger.Duplicate:\n\t\treturn false, nil\n\t\tp.ledger.Repeat(",
 		}}},
 		{name: "the lake changes a value", want: "the stored samples are not those that were sent", edits: []edit{{
 			rows,
-			"\tslices.SortStableFunc(l.rows[start:], compareRows)",
-			"\tif b.ID.Seq == 3 {\n\t\tl.rows[start].raw++\n\t}\n\tslices.SortStableFunc(l.rows[start:], compareRows)",
+			"\t\tl.appendGroup(g, batch)\n\t}\n",
+			"\t\tl.appendGroup(g, batch)\n\t}\n\tif b.ID.Seq == 3 {\n\t\tl.rows[len(l.rows)-1].raw++\n\t}\n",
 		}}},
 		{name: "the lake leaves a row out", want: "samples_collected is", edits: []edit{{
 			rows,
-			"\tslices.SortStableFunc(l.rows[start:], compareRows)",
-			"\tif b.ID.Seq == 3 {\n\t\tl.rows = l.rows[:len(l.rows)-1]\n\t}\n\tslices.SortStableFunc(l.rows[start:], compareRows)",
+			"\t\tl.appendGroup(g, batch)\n\t}\n",
+			"\t\tl.appendGroup(g, batch)\n\t}\n\tif b.ID.Seq == 3 {\n\t\tl.rows = l.rows[:len(l.rows)-1]\n\t}\n",
 		}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,7 +8,7 @@
 // agent does is the business of agent and simulator/world; faults on the way are
 // those of simulator/fault.
 //
-//	Run ─┬─ vehicle 1: writer (publish, at its rate) ┐ slots, one for each
+//	Run ─┬─ vehicle 1: writer (publish, at its rate) ┐ places, one for each
 //	     │             reader (PUBACK → histogram)   ┘ unacknowledged publish
 //	     ├─ vehicle 2 …
 //	     └─ progress, once a second

@@ -1,6 +1,6 @@
 // Package session is one MQTT 5 connection of the device: it dials, over TLS or
 // not, introduces the device with its will, keeps the connection alive, publishes
-// with topic aliases, tells the server's answers, subscribes, and hands on what
+// with topic aliases, hands on the server's answers, subscribes, and hands on what
 // comes in with its properties and its acknowledgement. When it ends it says why, in the words
 // of who has to act (Explain). Probe tries all that once, for a person.
 //

@@ -43,7 +43,7 @@ type Account struct {
 	Stayed   []Span `json:"stayed"`            // evicted by the vehicle's account, and stored: the word that they are was lost on the way
 	Buried   []Span `json:"buried"`            // among the dead letters, and not stored
 	Gaps     []Span `json:"gaps"`              // none of these, up to Highest: on their way, or lost
-	Crossed  uint64 `json:"crossed,omitempty"` // stored in both lanes: a vehicle changed a message's priority
+	Crossed  uint64 `json:"crossed,omitempty"` // stored in both streams: a vehicle changed a message's priority
 }
 
 // Accounts gives the accounts of one vehicle, or of all when vid is empty,
@@ -51,7 +51,7 @@ type Account struct {
 func (l *Ledger) Accounts(vid protocol.VehicleID) []Account {
 	boots := l.copies(vid)
 	out := make([]Account, len(boots))
-	for i, b := range boots { // without the lock: the lane goes on meanwhile
+	for i, b := range boots { // without the lock: the processor goes on meanwhile
 		out[i] = Account{Vehicle: b.device.vehicle.id, Device: b.device.id, Boot: b.id, Counts: b.counts, Settled: b.settled}
 		out[i].fill(b.sets)
 	}
@@ -107,7 +107,7 @@ func compareAccounts(a, b Account) int {
 	return slices.Compare(a.Boot[:], b.Boot[:])
 }
 
-// Merge joins the accounts of the lanes: what is stored in one is no gap of the
+// Merge joins the accounts of the streams: what is stored in one is no gap of the
 // other. The result is ordered like Accounts.
 func Merge(lanes ...[]Account) []Account {
 	all := slices.Concat(lanes...)

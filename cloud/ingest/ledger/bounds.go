@@ -16,7 +16,7 @@ const (
 	// it the device with most of them forgets one.
 	MaxVehicleBoots = 4 * MaxBoots
 	// MaxWords is how many words the sets of a vehicle may need over all its devices and
-	// starts: three months of a message a second in each lane in turn. Beyond it the older half
+	// starts: three months of a message a second in each stream in turn. Beyond it the older half
 	// of the starts with most words is settled: only counts are kept of it.
 	MaxWords = 1 << 18
 )
@@ -109,7 +109,7 @@ func (b *boot) settle() {
 	b.fresh.cut(b.settled)
 }
 
-// cut takes all up to and with settled out of the sets.
+// cut removes the sequences up to settled, and settled itself, from the sets.
 func (s *sets) cut(settled uint64) {
 	for _, r := range s.all() {
 		r.Remove(Span{1, settled})

@@ -19,8 +19,8 @@
 //	sets of a vehicle    MaxWords words of 16 bytes: a word for 64 sequences in order or alternating, for each one at random
 //
 // In memory that is 4 MiB of words and 6 MiB of starts, with what slices and maps have in reserve 24 MiB at most; on disk
-// 5 MiB in a snapshot, and in a cut what came of the vehicle since the one before, 5 MiB at most. The quota in front of the stream makes
-// that 200 messages a second. A message costs a search in what is kept and, when it comes out of order, the moving of
+// 5 MiB in a snapshot, and in a cut what came of the vehicle since the one before, 5 MiB at most. The quota in front of the stream
+// lets a vehicle add 200 messages a second. A message costs a search in what is kept and, when it comes out of order, the moving of
 // the words behind its own; a list of declared ranges costs one pass over the words of each start that it names; a start
 // that was frozen costs a pass over the device's bytes once between two cuts.
 //
@@ -62,9 +62,9 @@ type Receipt struct {
 //
 // It is a projection of one stream: fed the same messages in the same order it
 // holds the same, which is what makes a checkpoint of it worth keeping. As a
-// vehicle numbers over both lanes at once, a lane's own ledger has gaps that the
-// other lane fills; Merge joins the accounts of both. It is never shared between lanes: a lane
-// would take a message for stored whose rows the other lane has not committed.
+// vehicle numbers its messages over both streams at once, the ledger of one stream has gaps that the
+// other stream fills; Merge joins the accounts of both. A ledger is never shared between streams: one
+// would take a message for stored whose rows the other has not committed.
 //
 // Its methods may be called concurrently; only the Processor writes.
 type Ledger struct {
@@ -127,7 +127,7 @@ func (l *Ledger) Receive(vid protocol.VehicleID, id protocol.MessageID, r Receip
 }
 
 // evict notes the ranges that a message declares, those of each boot at once: what a batch
-// costs does not depend on how it orders or cuts them.
+// costs does not depend on how it orders or divides them.
 func (l *Ledger) evict(d *device, r Receipt) {
 	list := slices.Clone(r.Evicted)
 	slices.SortFunc(list, func(x, y protocol.SeqRange) int {

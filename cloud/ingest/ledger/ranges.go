@@ -15,10 +15,10 @@ func (s Span) Len() uint64 { return s.To - s.From + 1 }
 
 // Ranges is a set of sequence numbers. The zero value is the empty set. Sequence 0 is never a member.
 //
-// The sequences are cut into blocks of 64: 1 to 64, 65 to 128, and so on. A block with some
+// The sequences are divided into blocks of 64: 1 to 64, 65 to 128, and so on. A block with some
 // members is a word with a bit for each sequence; consecutive blocks with all of them are one
 // word with their number; a block without members is nothing. So a device that sends without
-// loss costs two words however long it drives, one whose messages alternate between the lanes
+// loss costs two words however long it drives, one whose messages alternate between the streams
 // costs a word of 16 bytes for 64 sequences, and one that numbers at random a word for each message.
 // The words depend on the members alone, not on how they came.
 type Ranges struct {
@@ -191,7 +191,7 @@ func find(words []word, block uint64) int {
 	return sort.Search(n, func(i int) bool { return words[i].end() > block })
 }
 
-// pieces cuts a span at the borders of blocks: each piece is one block with some members, or
+// pieces divides a span at the borders of blocks: each piece is one block with some members, or
 // several full ones. A span from 0 or one that ends before it starts has none.
 func (s Span) pieces(do func(block, end, mask uint64)) {
 	if s.From == 0 || s.To < s.From {
@@ -282,7 +282,7 @@ func (r *Ranges) remove(block, end, mask uint64) {
 	r.list()
 	i := find(r.words, block)
 	j := i
-	var rest [3]word // the words that are cut leave so many at most
+	var rest [3]word // what is left of words that are removed in part: so many at most
 	keep := rest[:0]
 	for ; j < len(r.words) && r.words[j].block() < end; j++ {
 		w := r.words[j]
