@@ -33,10 +33,9 @@ func (b *Broker) Revoke(match func(p principal.Principal, filter string) bool) (
 }
 
 // revoke takes subscriptions away. The tree goes first: who has matched a topic before looks at the
-// session's revision again when it offers the message.
+// session's revision again when it offers the message. What was dropped is told with no lock held.
 func (s *session) revoke(match func(p principal.Principal, filter string) bool) int {
 	s.subscribing.Lock()
-	defer s.subscribing.Unlock()
 	var gone []string
 	s.mu.Lock()
 	for filter := range s.subscribed {
@@ -46,18 +45,22 @@ func (s *session) revoke(match func(p principal.Principal, filter string) bool) 
 	}
 	s.mu.Unlock()
 	if len(gone) == 0 {
+		s.subscribing.Unlock()
 		return 0
 	}
 	for _, filter := range gone {
 		s.broker.filters.remove(filter, s)
 	}
 	s.mu.Lock()
-	defer s.unlock()
 	for _, filter := range gone {
 		delete(s.subscribed, filter)
 	}
 	s.revision.Add(1)
 	s.dropUncovered()
+	untold := s.takeUntold()
+	s.mu.Unlock()
+	s.subscribing.Unlock()
+	tell(untold)
 	return len(gone)
 }
 

@@ -129,11 +129,21 @@ func (s *session) drop(e *entry, outcome Outcome, code byte) {
 	s.untold = append(s.untold, told{e.settled, Settlement{outcome, code, e.sentOn != 0}})
 }
 
-// unlock gives mu back and tells what was noted meanwhile.
+// unlock gives mu back and tells what was noted meanwhile. The caller holds no other lock.
 func (s *session) unlock() {
+	untold := s.takeUntold()
+	s.mu.Unlock()
+	tell(untold)
+}
+
+// takeUntold gives what is to be told, once no lock is held. The caller holds mu.
+func (s *session) takeUntold() []told {
 	untold := s.untold
 	s.untold = nil
-	s.mu.Unlock()
+	return untold
+}
+
+func tell(untold []told) {
 	for _, t := range untold {
 		t.settled(t.settlement)
 	}

@@ -246,6 +246,19 @@ func TestSettledMayCallTheBroker(t *testing.T) {
 		r.acknowledge(r.message().PacketID)
 	}
 	(<-again).is(broker.Settlement{Outcome: broker.Acknowledged, Sent: true})
+	revoked := make(chan broker.Settlement, 1)
+	r.subscribe(paho.SubOptions{Topic: fetchTopic, QoS: 1})
+	_ = r.NetConn().Close()
+	eventually(t, "away", func() bool { return s.Stats().Connections == 0 })
+	s.Send("v", "d", numbered(4), func(got broker.Settlement) {
+		s.Revoke(filterOf(fetchTopic))
+		revoked <- got
+	})
+	go s.Revoke(filterOf("v1/v/down/config/+"))
+	(&sent{t: t, told: revoked}).is(broker.Settlement{Outcome: broker.Revoked})
+	if got := s.Subscriptions(); got != 0 {
+		t.Errorf("got %d subscriptions in the tree, want none", got)
+	}
 }
 
 // TestSendSettlesOnce: with connections lost, taken over and cut, subscriptions revoked and the

@@ -69,7 +69,7 @@ func (b *Broker) makeSubscription(c *connection, filter string, sub subscription
 }
 
 // addSubscription puts a subscription into the tree and into the session. Tree
-// first: a session that ends in between takes it out again by itself.
+// first: a session that has ended in between does not find it there, so it is taken out here.
 func (b *Broker) addSubscription(c *connection, filter string, sub subscription) (existed bool, code byte) {
 	s := c.session
 	s.mu.Lock()
@@ -84,13 +84,14 @@ func (b *Broker) addSubscription(c *connection, filter string, sub subscription)
 	}
 	b.filters.add(filter, s, sub)
 	s.mu.Lock()
-	gone := s.ended || s.conn != c
+	ended := s.ended
+	gone := ended || s.conn != c
 	if !gone {
 		s.subscribed[filter] = sub
 	}
 	s.mu.Unlock()
 	if gone {
-		if !existed {
+		if !existed || ended { // whoever ended it may have taken its filters out before this one came in
 			b.filters.remove(filter, s)
 		}
 		return existed, codeUnspecified
