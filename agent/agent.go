@@ -31,6 +31,7 @@ import (
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/clock"
 	"telltale.dev/hal/durable"
+	"telltale.dev/hal/slots"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/dbc"
@@ -127,7 +128,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a.buffer, err = buffer.Open(buffer.Config{
-		Dir: filepath.Join(cfg.Data, "buffer"), MaxBytes: cfg.MaxBuffer, ClassBytes: classBytes(cfg.MaxBuffer), Log: cfg.Log,
+		Dir: filepath.Join(cfg.Data, "buffer"), MaxBytes: cfg.MaxBuffer, ClassBytes: classBytes(cfg.MaxBuffer), OnTrial: onTrial(cfg.Update.Slots), Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -136,6 +137,15 @@ func New(cfg Config) (*Agent, error) {
 		return nil, errors.Join(err, a.buffer.Close())
 	}
 	return a, nil
+}
+
+// onTrial says that the firmware that runs has not been confirmed: the one before may have to go on with the data.
+func onTrial(s slots.Slots) bool {
+	if s == nil {
+		return false
+	}
+	st, err := s.Status()
+	return err == nil && st.Trial
 }
 
 // join makes the stages, upstream first.

@@ -46,6 +46,10 @@ type Config struct {
 	// SegmentBytes is the size at which a segment is closed, and so the step in
 	// which space is evicted and returned; 0 means MaxBytes/16, at most 4 MiB.
 	SegmentBytes int64
+	// OnTrial says that this program has not proved itself yet: a directory of the former version stays one, and
+	// a new one is made so, that the program before it can go on with it. The first start without it makes
+	// the directory one of this version.
+	OnTrial bool
 	// Log gets warnings about damaged files; nil means none.
 	Log *slog.Logger
 }
@@ -68,6 +72,8 @@ type Buffer struct {
 	step        int64                 // at which segments are closed, bytes: SegmentBytes, or less on a small device
 	reserve     reserve
 	unversioned bool // there was no room for the version file yet
+	form        byte // in which records are written
+	onTrial     bool
 	short       shortage
 	now         func() time.Time
 
@@ -174,7 +180,7 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 	}
 	return &Buffer{
 		class: c.ClassBytes, dir: c.Dir, max: c.MaxBytes, segment: c.SegmentBytes, log: c.Log, ops: ops,
-		limit: c.MaxBytes, step: c.SegmentBytes, now: time.Now,
+		limit: c.MaxBytes, step: c.SegmentBytes, now: time.Now, form: recordForm, onTrial: c.OnTrial,
 		turn: make(chan struct{}, 1), appended: make(chan struct{}, 1),
 		stale: map[*segment][][]byte{}, checkpoints: map[slot]*checkpoint{},
 	}, nil

@@ -44,6 +44,7 @@ type part struct {
 	decisive bool
 	empties  bool // all that was in the segment goes, but for open batches
 	bytes    int64
+	form     byte // in which records are written
 }
 
 // prepare decides what is written where and what has to go: the given victims, or what the bound asks for.
@@ -168,7 +169,7 @@ func (b *Buffer) part(g *group, class protocol.Priority) *part {
 			return p
 		}
 	}
-	p := &part{class: class, seg: b.lanes[class].newest()}
+	p := &part{class: class, seg: b.lanes[class].newest(), form: b.form}
 	g.parts = append(g.parts, p)
 	if p.seg != nil && p.seg == g.target {
 		p.from, p.stale = p.seg.stored(), b.stale[p.seg]

@@ -66,13 +66,16 @@ func base(chunks [][]byte, at []byte) uint32 {
 	return crc32.Checksum(at, castagnoli)
 }
 
-// encodeRecord gives the chunks of r at a position. All but the first few alias r.Payload.
-func encodeRecord(r *Record, at []byte) [][]byte {
+// encodeRecord gives the chunks of r at a position, in a form. All but the first few alias r.Payload.
+func encodeRecord(r *Record, at []byte, form byte) [][]byte {
 	head := make([]byte, prefixBytes, prefixBytes+256+chunkBytes)
-	head = appendHeader(head, r)
+	head = appendHeader(head, r, form)
 	binary.LittleEndian.PutUint32(head[8:], uint32(len(head)-prefixBytes))
 	binary.LittleEndian.PutUint32(head[12:], uint32(len(r.Payload)))
-	sum := crc32.Checksum(at, castagnoli)
+	sum := uint32(0)
+	if form != formerForm {
+		sum = crc32.Checksum(at, castagnoli)
+	}
 	binary.LittleEndian.PutUint32(head[4:], crc32.Update(sum, castagnoli, head[8:]))
 	binary.LittleEndian.PutUint32(head, crc32.Update(crc32.Update(sum, castagnoli, head[4:]), castagnoli, r.Payload))
 
@@ -89,7 +92,8 @@ func encodeRecord(r *Record, at []byte) [][]byte {
 	return chunks
 }
 
-func appendHeader(b []byte, r *Record) []byte {
+// appendHeader writes the header. The former form has no place for time quality and seal.
+func appendHeader(b []byte, r *Record, form byte) []byte {
 	var flags byte
 	if r.Ordered {
 		flags |= flagOrdered
@@ -100,13 +104,13 @@ func appendHeader(b []byte, r *Record) []byte {
 	if !r.Created.IsZero() {
 		flags |= flagCreated
 	}
-	if r.TimeQuality != 0 {
+	if r.TimeQuality != 0 && form != formerForm {
 		flags |= flagQuality
 	}
-	if r.Seal.there() {
+	if r.Seal.there() && form != formerForm {
 		flags |= flagSealed
 	}
-	b = append(b, recordForm, flags, byte(r.Priority))
+	b = append(b, form, flags, byte(r.Priority))
 	b = append(b, r.ID.Boot[:]...)
 	b = binary.AppendUvarint(b, r.ID.Seq)
 	for _, s := range [...]string{string(r.ID.Device), r.Topic, r.ContentType, r.Purpose, r.KeyID} {

@@ -46,11 +46,11 @@ func CheckFile(file io.ReaderAt, size int64) error {
 }
 
 // EncodeRecord gives the chunks of a record, DecodeRecord the record.
-func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r, here) }
+func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r, here, recordForm) }
 func DecodeRecord(chunks [][]byte) (Record, error)   { return decodeRecord(chunks, here) }
 func DecodeHeader(chunks [][]byte) (Record, error)   { return decodeHeader(chunks, here) }
 func ParseHeader(data []byte) (Record, error)        { return parseHeader(data) }
-func AppendHeader(dst []byte, r *Record) []byte      { return appendHeader(dst, r) }
+func AppendHeader(dst []byte, r *Record) []byte      { return appendHeader(dst, r, recordForm) }
 func ParseState(body []byte) (again []byte, e error) { return reencodeState(body) }
 
 func reencodeState(body []byte) ([]byte, error) {

@@ -104,6 +104,45 @@ func TestFormerVersion(t *testing.T) {
 	must(t, b.Close())
 }
 
+// TestOnTrial: a program on trial leaves a directory of the former version as one, and makes a new one so; the first start
+// without trial makes it one of this version, and nothing is lost at any of these steps.
+func TestOnTrial(t *testing.T) {
+	version := func(dir, want string) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(dir, "VERSION"))
+		if must(t, err); string(text) != want {
+			t.Errorf("got %q, want %q", text, want)
+		}
+	}
+	old, fresh := unpack(t, "version1.tar.gz"), filepath.Join(t.TempDir(), "fresh")
+	must(t, os.WriteFile(filepath.Join(old, "LOCK"), nil, 0o600))
+	for dir, before := range map[string][]uint64{old: version1[protocol.CS1], fresh: nil} {
+		c := buffer.Config{Dir: dir, MaxBytes: 1 << 20, SegmentBytes: 64 << 10, OnTrial: true}
+		timed := record(protocol.CS1, 26, 100)
+		timed.TimeQuality = codec.TimeGNSS
+		b := open(t, c)
+		must(t, b.Append([]buffer.Record{timed}, progress(26)))
+		must(t, b.Checkpoint(record(protocol.CS1, 27, 100), progress(27)))
+		must(t, b.Close())
+		version(dir, "telltale-buffer 1\n")
+		b = open(t, c)
+		list := all(t, b, protocol.CS1)
+		wantSeqs(t, seqs(t, b, protocol.CS1), append(slices.Clone(before), 26, 27))
+		if r := list[len(list)-2].Record; r.TimeQuality != 0 || len(r.Payload) != 100 {
+			t.Errorf("got %+v, want a record of the former form", r)
+		}
+		must(t, b.Close())
+		c.OnTrial = false
+		b = open(t, c)
+		must(t, b.Append([]buffer.Record{record(protocol.CS1, 28, 100)}, progress(28)))
+		must(t, b.Close())
+		version(dir, "telltale-buffer 2\n")
+		b = open(t, c)
+		wantSeqs(t, seqs(t, b, protocol.CS1), append(slices.Clone(before), 26, 27, 28))
+		must(t, b.Close())
+	}
+}
+
 // TestRecordFields: what version 2 has room for comes back, and costs nothing when it is not there.
 func TestRecordFields(t *testing.T) {
 	c := buffer.Config{Dir: memoryDir(t)}

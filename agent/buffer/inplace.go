@@ -171,7 +171,7 @@ func (e *emptied) parse(v []byte) (err error) {
 		return err
 	}
 	d := decoder{rest: body}
-	e.first = d.count(maxItems + maxItems)
+	e.first = d.count(4 * maxItems) // appended, promoted and replaced ones
 	for len(d.rest) > 0 && !d.bad {
 		e.kept = append(e.kept, bytes.Clone(d.bytes(checkpointKey)))
 	}

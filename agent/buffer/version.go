@@ -75,10 +75,16 @@ func (b *Buffer) takeVersion() error {
 	switch {
 	case err != nil || state == versionOurs:
 		return err
+	case state == versionPast && b.onTrial:
+		b.form = formerForm
+		return nil
 	case state == versionPast:
 		return plain(raiseVersion(b.dir))
 	case state == versionNone:
-		if err = writeVersion(b.dir); lacksRoom(err) { // written with the first commit
+		if b.onTrial {
+			b.form = formerForm
+		}
+		if err = b.writeVersion(); lacksRoom(err) { // written with the first commit
 			b.unversioned, err = true, nil
 			b.log.Warn("the disk has no room for a buffer yet")
 		}
@@ -89,7 +95,7 @@ func (b *Buffer) takeVersion() error {
 	if err = b.ops.rename(path, path+suffixCorrupt); errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	if err = errors.Join(err, writeVersion(b.dir)); err != nil { // tried again at the next start
+	if err = errors.Join(err, b.writeVersion()); err != nil { // tried again at the next start
 		b.log.Warn("write buffer's version file", "error", plain(err))
 	}
 	return nil
@@ -111,12 +117,16 @@ func (b *Buffer) completeVersion() error {
 	if !b.unversioned {
 		return nil
 	}
-	err := writeVersion(b.dir)
+	err := b.writeVersion()
 	b.unversioned = err != nil
 	return err
 }
 
 // writeVersion marks a directory.
-func writeVersion(dir string) error {
-	return durable.Replace(filepath.Join(dir, versionFile), []byte(versionText+"\n"))
+func (b *Buffer) writeVersion() error {
+	text := versionText
+	if b.form == formerForm {
+		text = versionFormer
+	}
+	return durable.Replace(filepath.Join(b.dir, versionFile), []byte(text+"\n"))
 }

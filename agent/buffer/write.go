@@ -55,6 +55,7 @@ func (b *Buffer) writePart(g *group, p *part) (err error) {
 	}
 	if p.seg == g.target && !p.seg.writable {
 		if db, err = b.reopen(p.seg); err != nil {
+			p.started = false // nothing was written: what is void of it stays so
 			return err
 		}
 	}
@@ -86,7 +87,7 @@ func (p *part) put(tx *bbolt.Tx, gen uint64) error {
 	}
 	for i, r := range p.records {
 		key := binary.BigEndian.AppendUint32(nil, uint32(p.from+i))
-		if err := putChunks(records, key, encodeRecord(r, position(p.seg.id, key))); err != nil {
+		if err := putChunks(records, key, encodeRecord(r, position(p.seg.id, key), p.form)); err != nil {
 			return err
 		}
 	}
@@ -121,7 +122,7 @@ func (p *part) putCheckpoints(tx *bbolt.Tx) error {
 		}
 	}
 	for _, cp := range p.puts {
-		if err := putChunks(b, cp.key, encodeRecord(&cp.record, position(p.seg.id, cp.key))); err != nil {
+		if err := putChunks(b, cp.key, encodeRecord(&cp.record, position(p.seg.id, cp.key), p.form)); err != nil {
 			return err
 		}
 	}
