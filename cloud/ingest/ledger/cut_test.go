@@ -201,3 +201,34 @@ func TestVersion1(t *testing.T) {
 		t.Errorf("a cut upon it: got %v, or another ledger", err)
 	}
 }
+
+// TestHighestSequences: a start whose messages have the highest numbers, with gaps, is frozen, kept and read as any other.
+func TestHighestSequences(t *testing.T) {
+	const top = 1<<63 - 1
+	l := ledger.New(ledger.Bounds{})
+	var set ledger.Ranges
+	for i, seq := range []uint64{top, top - 2, top - 4, top - 6, top - 8} {
+		receive(l, uint64(i+1), id(1, seq))
+		set.Add(ledger.Span{From: seq, To: seq})
+	}
+	written := set.AppendTo(nil)
+	if read, rest, err := ledger.ReadRanges(written); err != nil || len(rest) > 0 || !reflect.DeepEqual(read.Spans(), set.Spans()) {
+		t.Errorf("the set: got %v, %v", read.Spans(), err)
+	}
+	written[len(written)-1] |= 0x80 // 1<<63, which no message has
+	if _, _, err := ledger.ReadRanges(written); !errors.Is(err, ledger.ErrSnapshot) {
+		t.Errorf("a sequence beyond the highest: got %v, want ErrSnapshot", err)
+	}
+	cut := l.Cut()
+	l.Cut() // nothing came: all is frozen
+	if got := l.Check(vid, id(1, top-2)); got != ledger.Duplicate {
+		t.Errorf("frozen: got verdict %d, want Duplicate", got)
+	}
+	folded, err := ledger.Fold(cut)
+	if err != nil || !bytes.Equal(folded, l.Snapshot()) {
+		t.Errorf("got %v, or another ledger", err)
+	}
+	if err := ledger.New(ledger.Bounds{}).Restore(folded); err != nil {
+		t.Error(err)
+	}
+}

@@ -89,6 +89,9 @@ func blockBehind(seq uint64) uint64 { return (seq - 1 + inBlock) >> blockBits }
 // maxSeq is the highest sequence that can be written: the gap before a run has a bit less than 64.
 const maxSeq = 1<<63 - 1
 
+// lastBlock is the block of maxSeq, which has the bit before its highest.
+const lastBlock = maxSeq >> blockBits
+
 // ReadRanges reads what AppendTo wrote, and gives the bytes behind it. The error wraps ErrSnapshot.
 func ReadRanges(data []byte) (out Ranges, rest []byte, err error) {
 	r := &reader{rest: data}
@@ -166,12 +169,16 @@ func (r *reader) ranges(into *Ranges) {
 // words reads a map's words, the first of which is of block, and gives the sequence behind them.
 func (r *reader) words(into *Ranges, block uint64) (next uint64) {
 	n := r.number()
-	if n == 0 || n > uint64(len(r.rest))/8 || block > maxSeq>>blockBits-n {
+	if n == 0 || n > uint64(len(r.rest))/8 || block > lastBlock+1-n {
 		r.fail("cut short, or blocks beyond the last")
 		return 1
 	}
 	for raw := r.take(8 * n); len(raw) > 0; raw = raw[8:] {
 		bits := binary.LittleEndian.Uint64(raw)
+		if block == lastBlock && bits > allBits>>1 {
+			r.fail("a sequence beyond the last")
+			return 1
+		}
 		if bits != 0 {
 			into.add(block, block+1, bits)
 		}

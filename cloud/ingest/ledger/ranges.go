@@ -32,21 +32,20 @@ const (
 	maxLate  = 512
 )
 
-// list gives all words in order. It must not run beside other uses of the set.
+// list gives all words in order. It must not run beside other uses of the set. It joins the late ones in new
+// memory, as a Ranges that is handed over by value has its words together with the original.
 func (r *Ranges) list() []word {
-	if n, m := len(r.words), len(r.late); m > 0 {
-		r.words = slices.Grow(r.words, m)[:n+m]
-		for at := n + m - 1; m > 0; at-- { // from the end
-			if n > 0 && r.words[n-1].at&^manyFull > r.late[m-1].at {
-				n--
-				r.words[at] = r.words[n]
-			} else {
-				m--
-				r.words[at] = r.late[m]
-			}
-		}
-		r.late = nil
+	if len(r.late) == 0 {
+		return r.words
 	}
+	words, late := r.words, r.late
+	all := make([]word, 0, len(words)+len(late))
+	for len(late) > 0 {
+		n := find(words, late[0].at)
+		all = append(append(all, words[:n]...), late[0])
+		words, late = words[n:], late[1:]
+	}
+	r.words, r.late = append(all, words...), nil
 	return r.words
 }
 

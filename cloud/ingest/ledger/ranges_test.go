@@ -166,3 +166,32 @@ func TestRangesAtRandom(t *testing.T) {
 		t.Errorf("what was written is read otherwise: %v", err)
 	}
 }
+
+// TestRangesByValue: a set stays as it is when it is put into another one, taken out of it, or counted in part, also
+// while words of it that came late are not among the others yet.
+func TestRangesByValue(t *testing.T) {
+	const members = 3000
+	for name, use := range map[string]func(other, set *ledger.Ranges){
+		"added":   func(other, set *ledger.Ranges) { other.AddAll(*set) },
+		"removed": func(other, set *ledger.Ranges) { other.RemoveAll(*set) },
+		"counted": func(_, set *ledger.Ranges) { set.Within(ledger.Span{From: 1, To: 1 << 20}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var set, other ledger.Ranges
+			for n := range uint64(members) { // a word for each, one behind the other: the memory has room to grow
+				add(&set, 1+128*n, 1+128*n)
+			}
+			for n := range uint64(100) { // far before the end, between the others
+				add(&set, 65+128*n, 65+128*n)
+			}
+			clone := set.Clone()
+			want := clone.Spans()
+			add(&other, 1, 2)
+			copied := set // a copy that shares the memory
+			use(&other, &copied)
+			if got := set.Spans(); !slices.Equal(got, want) {
+				t.Errorf("got %d runs up to %d, want %d up to %d", len(got), set.Max(), len(want), clone.Max())
+			}
+		})
+	}
+}

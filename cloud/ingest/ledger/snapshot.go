@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"encoding/binary"
-	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 
 	"telltale.dev/protocol"
@@ -127,13 +127,15 @@ func (d *device) thaw(id protocol.BootID) *boot {
 	return nil
 }
 
-// decode reads a boot that was written by this process, or read and found good by Restore.
+// decode reads a boot that was written by this process, or read and found good by Restore. Should it be damaged
+// nevertheless, only what was known of this boot is lost: its messages are taken for new, and all others go on.
 func (d *device) decode(e entry) *boot {
 	b := &boot{device: d, id: e.id, saved: true}
 	r := &reader{rest: e.body}
 	r.boot(b)
 	if r.err != nil || len(r.rest) > 0 {
-		panic(fmt.Sprintf("ledger: frozen boot: %v", r.err))
+		slog.Error("the ledger cannot read what it kept of a start, whose messages are taken for new", "err", r.err, "bytes_left", len(r.rest))
+		return &boot{device: d, id: e.id, saved: true}
 	}
 	return b
 }
