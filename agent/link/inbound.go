@@ -23,7 +23,9 @@ func messageOf(p *packets.Publish, now time.Time) downlink.Message {
 		return m
 	}
 	m.ContentType, m.Correlation, m.Response = p.Properties.ContentType, p.Properties.CorrelationData, p.Properties.ResponseTopic
-	for _, u := range p.Properties.User {
+	user := p.Properties.User
+	user = user[:min(len(user), downlink.MaxUser+1)] // one too many is refused as well as all are, and costs less while it waits
+	for _, u := range user {
 		m.User = append(m.User, downlink.Property{Key: u.Key, Value: u.Value})
 	}
 	if e := p.Properties.MessageExpiry; e != nil {

@@ -121,6 +121,14 @@ func TestInbound(t *testing.T) {
 	}
 }
 
+// TestManyUserProperties: a packet full of user properties costs no more memory than one that is just refused.
+func TestManyUserProperties(t *testing.T) {
+	p := &packets.Publish{Properties: &packets.Properties{User: make([]packets.User, 50_000)}}
+	if got := cap(link.MessageOf(p, time.Now()).User); got <= downlink.MaxUser || got > 2*downlink.MaxUser {
+		t.Errorf("got room for %d properties, want a few more than %d", got, downlink.MaxUser)
+	}
+}
+
 // killed is a link of which only the inbox counts.
 func killed(addr, dir string, take func(context.Context, downlink.Message)) (*link.Link, error) {
 	return link.New(link.Config{

@@ -25,8 +25,8 @@ const (
 // ReceiveMaximum is how many messages may be on their way to the inbox; more the server does not send before a PUBACK.
 const ReceiveMaximum = 16
 
-// maxUser is how many user properties a message may have.
-const maxUser = 64
+// MaxUser is how many user properties a message may have; one with more is refused.
+const MaxUser = 64
 
 // The inbox is written at most writesAtOnce times in a row, and then once in each writeInterval: so a server that
 // sends without end does not wear out the flash. All messages pay by waiting, as their order wants it.
@@ -183,7 +183,7 @@ func (d *Downlink) accept(ctx context.Context, m *Message) (code byte, reason st
 	case q == nil:
 		return d.refuse(m, CodeNotSupported, "this agent does not know the document")
 	}
-	if len(m.User) > maxUser {
+	if len(m.User) > MaxUser {
 		return d.refuse(m, CodeNoRoom, "too many user properties")
 	}
 	now := time.Now()

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
 	paholog "github.com/eclipse/paho.golang/paho/log"
 	pahosession "github.com/eclipse/paho.golang/paho/session"
 )
@@ -179,6 +180,21 @@ func (s *pahoSession) farewell() *packets.Disconnect {
 
 // Close implements session.SessionManager.
 func (s *pahoSession) Close() error { return s.ConnectionLost(nil) }
+
+// noAuth ends a connection whose server wants enhanced authentication, which CONNECT did not offer [MQTT-4.12.0-6].
+// paho calls its handler for such a server without asking whether there is one.
+type noAuth struct{ wire *wire }
+
+var _ paho.Auther = noAuth{}
+
+// Authenticate implements paho.Auther. What it gives is not sent any more; it must not be nil.
+func (a noAuth) Authenticate(*paho.Auth) *paho.Auth {
+	a.wire.fail(errAuth)
+	return &paho.Auth{}
+}
+
+// Authenticated implements paho.Auther. A CONNACK that says so is refused by introduce.
+func (noAuth) Authenticated() {}
 
 // SetErrorLogger implements session.SessionManager; there is nothing to log.
 func (s *pahoSession) SetErrorLogger(paholog.Logger) {}

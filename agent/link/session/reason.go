@@ -67,7 +67,8 @@ func explain(err error, o *offer, now time.Time) (text, hint string) {
 		return explainCertificate(certErr.Err, now)
 	case isAlert(err):
 		return explainAlert(o)
-	case errors.Is(err, errInboundSize), errors.Is(err, errMalformed), errors.Is(err, errReceiveMaximum), errors.Is(err, errDeliveryQoS):
+	case errors.Is(err, errInboundSize), errors.Is(err, errMalformed), errors.Is(err, errReceiveMaximum), errors.Is(err, errDeliveryQoS),
+		errors.Is(err, errAuth):
 		return "server breaks the protocol", "check that an MQTT 5 server listens there"
 	case errors.Is(err, errNoQoS):
 		return errNoQoS.Error(), "the server must allow QoS 1"

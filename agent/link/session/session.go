@@ -31,6 +31,7 @@ var (
 	errNoQoS    = errors.New("the server allows no QoS 1")
 	errNoRetain = errors.New("the server allows no retained messages") // such as our will
 	errNoSuback = errors.New("the server does not answer the subscription")
+	errAuth     = errors.New("the server wants enhanced authentication, which we do not offer") // [MQTT-4.12.0-6]
 )
 
 // Limits that are no settings.
@@ -129,12 +130,13 @@ func (d *Dialer) Connect(ctx context.Context, e Endpoint, will Will) (*Session, 
 	}
 	s := &Session{wire: w, state: newSession(w, d.cfg.Window), offer: o}
 	s.client = paho.NewClient(paho.ClientConfig{
-		Conn: w, Session: s.state, PingHandler: newPinger(w), PacketTimeout: d.cfg.Timeout,
+		Conn: w, Session: s.state, PingHandler: newPinger(w), PacketTimeout: d.cfg.Timeout, AuthHandler: noAuth{w},
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			publish := p.Packet.Packet()
+			id, qos := publish.PacketID, publish.QoS // the answer may wait for long, and must not keep the packet
 			d.cfg.Receive(s, publish, func(code byte, reason string) {
-				if publish.QoS > 0 {
-					s.state.puback(publish.PacketID, code, reason)
+				if qos > 0 {
+					s.state.puback(id, code, reason)
 				}
 			})
 			return true, nil
@@ -175,9 +177,15 @@ func (s *Session) introduce(ctx context.Context, packet *paho.Connect, cfg Confi
 		s.Limits.Aliases = *p.TopicAliasMaximum
 	}
 	s.Guarantee, s.aliases = p.User.Get(guaranteeProperty), newAliases(s.Limits.Aliases)
-	if p.MaximumQoS != nil && *p.MaximumQoS < 1 || receive == 0 {
+	switch {
+	case p.AuthMethod != "":
+		err = errAuth
+	case p.MaximumQoS != nil && *p.MaximumQoS < 1 || receive == 0:
+		err = errNoQoS
+	}
+	if err != nil {
 		s.Disconnect(true)
-		return &phaseError{phase: "mqtt connect", err: errNoQoS}
+		return &phaseError{phase: "mqtt connect", err: err}
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type server struct {
 	addr    string
 	connack packets.Connack
+	auth    bool // CONNECT is answered with an AUTH in place of connack
 	// each is called for each packet after CONNECT, with the connection to answer on.
 	each func(net.Conn, *packets.ControlPacket)
 
@@ -58,7 +59,11 @@ func serve(t *testing.T, s *server) *server {
 		if s.connack.Properties == nil {
 			s.connack.Properties = &packets.Properties{}
 		}
-		_, _ = s.connack.WriteTo(conn)
+		if s.auth {
+			_, _ = (&packets.Auth{ReasonCode: packets.AuthContinueAuthentication, Properties: &packets.Properties{AuthMethod: "x"}}).WriteTo(conn)
+		} else {
+			_, _ = s.connack.WriteTo(conn)
+		}
 		for {
 			p, err := packets.ReadPacket(conn)
 			if err != nil {
@@ -168,6 +173,15 @@ func TestRefusedIntroduction(t *testing.T) {
 		_, err := dial(t, serve(t, &server{connack: c.connack}), nil)
 		if text, _ := session.Explain(err, time.Now()); text != c.want {
 			t.Errorf("got %q (%v), want %q", text, err, c.want)
+		}
+	}
+	for name, s := range map[string]*server{
+		"in CONNACK": {connack: packets.Connack{Properties: &packets.Properties{AuthMethod: "x"}}},
+		"by AUTH":    {auth: true},
+	} {
+		_, err := dial(t, serve(t, s), nil)
+		if text, _ := session.Explain(err, time.Now()); text != "server breaks the protocol" || !strings.Contains(err.Error(), "enhanced authentication") {
+			t.Errorf("authentication that was not offered, %s: got %q (%v)", name, text, err)
 		}
 	}
 	if text, _ := session.Explain(errors.New("anything"), time.Now()); text != "connection failed" {

@@ -1,0 +1,4 @@
+package link
+
+// MessageOf is what a PUBLISH becomes.
+var MessageOf = messageOf
