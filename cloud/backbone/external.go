@@ -36,23 +36,19 @@ func (b *Backbone) dial(ctx context.Context, list string, credentials Credential
 	if err != nil {
 		return nil, err
 	}
+	at := hosts(list)
+	if at == malformedURL { // the library's error would quote a part of the password
+		return nil, fmt.Errorf("%w at %s: escape user and password in it (%%23 for #), or correct it", ErrUnreachable, at)
+	}
 	deadline, _ := ctx.Deadline()
 	conn, err := nats.Connect(list, append(append(b.connectOptions(name), files...),
 		nats.Timeout(min(time.Until(deadline), requestTimeout)), nats.ReconnectWait(outageWait),
 		nats.IgnoreAuthErrorAbort(), // credentials that have expired may be renewed
 		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connection to nats server is back", "connection", name) }))...)
 	if err != nil {
-		return nil, fmt.Errorf("%w at %s: %s; start it, or correct the URL and the credentials", ErrUnreachable, hosts(list), reason(err))
+		return nil, fmt.Errorf("%w at %s: %s; start it, or correct the URL and the credentials", ErrUnreachable, at, redact(err.Error()))
 	}
 	return conn, nil
-}
-
-// reason leaves the URL, which may have a password, and paths out of an error.
-func reason(err error) string {
-	if malformed := (*url.Error)(nil); errors.As(err, &malformed) {
-		err = malformed.Err
-	}
-	return redact(err.Error())
 }
 
 // connectOptions are those of every connection, within the process too.
@@ -75,15 +71,33 @@ func (b *Backbone) connectOptions(name string) []nats.Option {
 	}
 }
 
-// hosts gives the hosts of a list of URLs, without user and password.
+// malformedURL stands for the hosts of a list that has a malformed URL.
+const malformedURL = "a malformed URL"
+
+// hosts gives the hosts of a list of URLs, without user and password, or malformedURL. With a # / ? or comma in the
+// password the part before it would pass for a host and port: so a URL that goes on after the host is malformed, and one
+// without scheme whose user is another than that of the first.
 func hosts(list string) string {
 	var names []string
+	var user string
 	for one := range strings.SplitSeq(list, ",") {
-		if u, err := url.Parse(strings.TrimSpace(one)); err == nil && u.Host != "" {
-			names = append(names, u.Host)
-		} else {
-			names = append(names, "a malformed URL")
+		if one = strings.TrimSpace(one); one == "" {
+			continue
 		}
+		bare := !strings.Contains(one, "://")
+		if bare {
+			one = "nats://" + one // as the library does
+		}
+		u, err := url.Parse(one)
+		if err != nil || u.Host == "" || u.Fragment != "" || u.RawQuery != "" || u.ForceQuery || strings.Trim(u.Path, "/") != "" {
+			return malformedURL
+		}
+		if len(names) == 0 {
+			user = u.User.String()
+		} else if bare && u.User != nil && u.User.String() != user {
+			return malformedURL
+		}
+		names = append(names, u.Host)
 	}
 	return strings.Join(names, ", ")
 }

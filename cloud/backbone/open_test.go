@@ -70,6 +70,33 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// TestMalformedURLIsNotQuoted: a password that is not escaped is in no error, not even a part of it.
+func TestMalformedURLIsNotQuoted(t *testing.T) {
+	const says = "nats server unreachable at a malformed URL: escape user and password in it (%23 for #), or correct it"
+	for _, password := range []string{
+		"#secret", "secret#", "12#secret", "12#", "/secret", "12/secret", "?secret", "12?secret", "12?", "12,secret", "secret,12", "12,34:secret",
+		"%secret", "100%", "secret secret", "[secret", "12,nats://x#secret", "12//",
+	} {
+		url := "nats://somebody:" + password + "@127.0.0.1:1"
+		if _, err := backbone.Open(backbone.Config{URL: url, StartTimeout: 3 * time.Second}); !errors.Is(err, backbone.ErrUnreachable) || err.Error() != says {
+			t.Errorf("password %q: got %v, want %s", password, err, says)
+		}
+	}
+	for url, at := range map[string]string{
+		"nats://somebody:%23%2F%3F%2C%25@127.0.0.1:1": "127.0.0.1:1",
+		"127.0.0.1:1":                                       "127.0.0.1:1",
+		"nats://127.0.0.1:1/, 127.0.0.1:2":                  "127.0.0.1:1, 127.0.0.1:2",
+		"nats://one:a@127.0.0.1:1,nats://two:b@127.0.0.1:2": "127.0.0.1:1, 127.0.0.1:2",
+		"nats://one:a@127.0.0.1:1,127.0.0.1:2":              "127.0.0.1:1, 127.0.0.1:2",
+		"one:a@127.0.0.1:1,one:a@127.0.0.1:2":               "127.0.0.1:1, 127.0.0.1:2",
+	} {
+		_, err := backbone.Open(backbone.Config{URL: url, StartTimeout: 3 * time.Second})
+		if !errors.Is(err, backbone.ErrUnreachable) || !strings.Contains(err.Error(), "unreachable at "+at+": ") {
+			t.Errorf("%s: got %v, want it tried at %s", url, err, at)
+		}
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -124,8 +124,8 @@ func (b *timerBook) supersede(e, old *timerEntry) {
 }
 
 // Schedule puts a timer on disk. It replaces the one with the same owner and key; an equal timer is not written again.
-// When the former one is firing, both fire. The error wraps ErrFull at a bound, ErrBusy, ErrInvalid, ErrTooLarge, or is another
-// one of Publish; after ErrUnknown the timer may fire. A disk that is short refuses timers later than data: at half of the reserve.
+// When the former one is firing, both fire, and this one needs no room in the bounds but for a longer payload. The error wraps
+// ErrFull at a bound, ErrBusy, ErrInvalid, ErrTooLarge, or is another one of Publish; after ErrUnknown the timer may fire. A disk that is short refuses timers later than data: at half of the reserve.
 // A ctx that ends while the record is being written is not looked at.
 func (t *Timers) Schedule(ctx context.Context, timer Timer) error {
 	if err := timer.check(); err != nil {
@@ -173,18 +173,30 @@ func (t *Timers) turn(ctx context.Context, id timerID) (end func(), err error) {
 	return end, nil
 }
 
-// reserve admits a timer. same says that it is there already.
+// reserve admits a timer. same says that it is there already. One whose former is firing takes the former's place
+// in the bounds, else a handler that schedules its own key could not at a bound. Both count until the former is deleted, so
+// a bound is exceeded by at most what is firing; a former whose own former could not be deleted gives no place.
 func (b *timerBook) reserve(id timerID, timer *Timer) (reserved timerUse, same bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	reserved = timerUse{1, timer.size()}
-	if old := b.entries[id]; old != nil && old.state == waiting {
-		if old.At.Equal(timer.At) && old.Made.Equal(timer.Made) && bytes.Equal(old.Payload, timer.Payload) {
-			return timerUse{}, true, nil
-		}
-		reserved = timerUse{0, timer.size() - old.size()}
+	whole := timerUse{1, timer.size()}
+	old := b.entries[id]
+	if old == nil || old.state != waiting && len(old.older) > 0 {
+		return whole, false, b.admit(id.owner, whole)
 	}
-	return reserved, false, b.admit(id.owner, reserved)
+	if old.state == waiting && old.At.Equal(timer.At) && old.Made.Equal(timer.Made) && bytes.Equal(old.Payload, timer.Payload) {
+		return timerUse{}, true, nil
+	}
+	more := timerUse{0, timer.size() - old.size()}
+	if old.state == waiting {
+		return more, false, b.admit(id.owner, more)
+	}
+	more.bytes = max(0, more.bytes)
+	if err := b.admit(id.owner, more); err != nil {
+		return whole, false, err
+	}
+	b.count(id.owner, timerUse{1, whole.bytes - more.bytes})
+	return whole, false, nil
 }
 
 // give gives back what was reserved, unless the record may be there.
