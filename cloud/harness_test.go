@@ -363,3 +363,18 @@ func (m *telemetry) schemaTopic(vid string) string {
 func (m *telemetry) topic(vid string) string {
 	return fmt.Sprintf("v1/%s/up/telemetry/%s", vid, m.schema.Campaign)
 }
+
+// body asks the API and gives status and text.
+func (s *stage) body(path string) (int, string) {
+	s.t.Helper()
+	resp, err := s.http.Get("http://" + s.HTTPAddr().String() + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}

@@ -3,7 +3,6 @@ package cloud_test
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -52,21 +51,6 @@ func (l *sharedLog) count(what string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), what)
-}
-
-// body asks the API and gives status and text.
-func (s *stage) body(path string) (int, string) {
-	s.t.Helper()
-	resp, err := s.http.Get("http://" + s.HTTPAddr().String() + path)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
 }
 
 // TestLowDisk: a disk that is low at the start is said in the log, by the health, in a metric and in every
