@@ -90,7 +90,11 @@ func TestRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var all []backbone.Message
 			for next := test.from; len(all) < test.limit; {
-				got, err := b.Read(t.Context(), backbone.Up, next, test.limit-len(all), 50*time.Millisecond)
+				wait := 10 * time.Second
+				if len(all) >= test.want { // nothing more is there
+					wait = 50 * time.Millisecond
+				}
+				got, err := b.Read(t.Context(), backbone.Up, next, test.limit-len(all), wait)
 				if err != nil {
 					t.Fatal(err)
 				}
