@@ -147,6 +147,9 @@ func (h handler) Presence(p broker.Publish, said protocol.Presence) {
 	known := state.Presence{Presence: said, Since: time.Now().UTC(), Said: p.Payload}
 	if _, ok := h.registry.Vehicle(vid); ok { // else it was deleted, and this is its end
 		h.states.SetPresence(vid, known)
+		if _, ok := h.registry.Vehicle(vid); !ok { // it was deleted meanwhile, and its state may have been removed before
+			h.states.RemovePresence(vid, said.Device)
+		}
 	}
 	h.live.PublishPresence(string(vid), api.PresenceEvent{Time: known.Since, Device: string(said.Device), Presence: string(said.State)})
 	m := forward(p)

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"container/heap"
 	"context"
 
 	"telltale.dev/protocol"
@@ -20,6 +21,21 @@ func (s *States) Remove(ctx context.Context, store Store, vid protocol.VehicleID
 	return nil
 }
 
+// RemovePresence forgets what was said of a device: of a vehicle that was removed between a look at the registry and
+// SetPresence. What the disk has of the vehicle is left to Remove.
+func (s *States) RemovePresence(vid protocol.VehicleID, device protocol.DeviceID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.vehicles[vid]
+	if v == nil {
+		return
+	}
+	delete(v.presence, device)
+	if len(v.presence) == 0 && len(v.signals) == 0 {
+		s.forget(vid, v)
+	}
+}
+
 // drop removes a vehicle from memory and gives how many signals it had.
 func (s *States) drop(vid protocol.VehicleID) int {
 	s.mu.Lock()
@@ -28,13 +44,15 @@ func (s *States) drop(vid protocol.VehicleID) int {
 	if v == nil {
 		return 0
 	}
+	s.forget(vid, v)
+	return len(v.signals)
+}
+
+// forget takes a vehicle out of the table, the counts and the share of histories. The caller holds mu.
+func (s *States) forget(vid protocol.VehicleID, v *vehicle) {
 	delete(s.vehicles, vid)
+	heap.Remove(&s.series, v.place)
 	s.stats.Vehicles--
 	s.stats.Signals -= len(v.signals)
-	for _, sig := range v.signals {
-		if sig.history != nil {
-			s.stats.Series--
-		}
-	}
-	return len(v.signals)
+	s.stats.Series -= len(v.series)
 }

@@ -40,5 +40,10 @@ func (h *seriesHeap) Push(x any) {
 	*h = append(*h, v)
 }
 
-// Pop implements heap.Interface; vehicles are never removed.
-func (h *seriesHeap) Pop() any { panic("not used") }
+// Pop implements heap.Interface.
+func (h *seriesHeap) Pop() any {
+	last := len(*h) - 1
+	v := (*h)[last]
+	(*h)[last], *h = nil, (*h)[:last]
+	return v
+}

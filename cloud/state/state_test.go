@@ -170,4 +170,47 @@ func TestPresence(t *testing.T) {
 	if len(got) != 2 || got[0].Device != "a" || got[1].Device != "b" || got[1].State != protocol.PresenceOnline {
 		t.Errorf("got %+v, want a and b online", got)
 	}
+	s.RemovePresence(car, "a")
+	if got := s.Presence(car); len(got) != 1 || got[0].Device != "b" {
+		t.Errorf("got %+v, want b alone", got)
+	}
+	s.RemovePresence(car, "b")
+	if got := s.Stats(); got.Vehicles != 0 {
+		t.Errorf("got %d vehicles, want none of which nothing is known", got.Vehicles)
+	}
+	one := schema(1)
+	s.SetPresence(car, state.Presence{Since: noon, Presence: protocol.Presence{Device: "a"}})
+	s.Apply(car, one, column(0, 1, []int64{at(1)}, []int64{1}, nil), noon, false)
+	s.RemovePresence(car, "a")
+	if got := s.Stats(); got.Vehicles != 1 || got.Signals != 1 {
+		t.Errorf("got %+v, want the signal kept", got)
+	}
+}
+
+// TestRemovedVehicleSharesNothing: a history that went with its vehicle is none to be given up for another.
+func TestRemovedVehicleSharesNothing(t *testing.T) {
+	s := state.New()
+	many := schema(state.MaxSignals)
+	fill := func(vid protocol.VehicleID) {
+		s.Apply(vid, many, column(0, len(many.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
+	}
+	for _, vid := range []protocol.VehicleID{"removed", "a", "b"} {
+		fill(vid)
+	}
+	if err := s.Remove(t.Context(), &memory{}, "removed"); err != nil {
+		t.Fatal(err)
+	}
+	fill("c")
+	fill("d")
+	charted := 0
+	for _, vid := range []protocol.VehicleID{"a", "b", "c", "d"} {
+		for i := range many.Signals {
+			if points, _ := s.History(vid, key(i)); len(points) > 0 {
+				charted++
+			}
+		}
+	}
+	if got := s.Stats().Series; got != charted || charted != state.MaxSeries {
+		t.Errorf("got %d counted and %d histories, want %d", got, charted, state.MaxSeries)
+	}
 }
