@@ -41,7 +41,7 @@ func (b *Broker) Deliver(m Message) {
 
 // mayGet says whether a session gets messages of a topic that its subscriptions cover.
 func (b *Broker) mayGet(s *session, topic string) bool {
-	return b.cfg.Access(s.client.Principal, access.Deliver, topic).Allowed()
+	return b.cfg.Access(s.client.Load().Principal, access.Deliver, topic).Allowed()
 }
 
 // holder is the number of the connection that has the session, 0 for none.

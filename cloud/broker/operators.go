@@ -28,10 +28,10 @@ func (b *Broker) roomFor(client Client) bool {
 func (b *Broker) keep(s *session) {
 	_, replaced := b.sessions[s.key]
 	b.sessions[s.key] = s
-	if replaced || !s.client.manySessions() {
+	if replaced || !s.client.Load().manySessions() {
 		return
 	}
-	name := s.client.URI()
+	name := s.client.Load().URI()
 	if b.operators.keys[name] == nil {
 		b.operators.keys[name] = make(map[string]struct{})
 	}
@@ -42,10 +42,10 @@ func (b *Broker) keep(s *session) {
 // drop takes a session out of the table. The caller holds mu, and has seen that it is there.
 func (b *Broker) drop(s *session) {
 	delete(b.sessions, s.key)
-	if !s.client.manySessions() {
+	if !s.client.Load().manySessions() {
 		return
 	}
-	name := s.client.URI()
+	name := s.client.Load().URI()
 	delete(b.operators.keys[name], s.key)
 	if len(b.operators.keys[name]) == 0 {
 		delete(b.operators.keys, name)

@@ -18,7 +18,7 @@ const presenceVersion = 1
 
 // will is the last will of a device, checked at CONNECT.
 type will struct {
-	publish  Publish // without Received
+	publish  Publish // without Received and the connection's number
 	presence protocol.Presence
 	delay    time.Duration
 }
@@ -50,7 +50,7 @@ func (b *Broker) newWill(holder principal.Principal, pk packets.Packet) (*will, 
 		presence: presence,
 		delay:    time.Duration(p.WillDelayInterval) * time.Second,
 		publish: Publish{
-			Topic: topic, Retain: true, QoS: 1, Payload: pk.Connect.WillPayload, ContentType: p.ContentType,
+			Client: Client{Principal: holder}, Topic: topic, Retain: true, QoS: 1, Payload: pk.Connect.WillPayload, ContentType: p.ContentType,
 			Properties: properties, Expiry: time.Duration(p.MessageExpiryInterval) * time.Second,
 		},
 	}
@@ -61,7 +61,6 @@ func (b *Broker) newWill(holder principal.Principal, pk packets.Packet) (*will, 
 // event is the will of a session as what has happened now. The caller holds Broker.mu.
 func (w *will) event(s *session) *presenceEvent {
 	e := &presenceEvent{publish: w.publish, presence: w.presence, arrival: endArrival, unseen: true}
-	e.publish.Client = s.client
 	e.publish.Client.Connection = s.current
 	return e
 }

@@ -39,7 +39,7 @@ func (s *session) revoke(match func(p principal.Principal, filter string) bool) 
 	var gone []string
 	s.mu.Lock()
 	for filter := range s.subscribed {
-		if match(s.client.Principal, filter) {
+		if match(s.client.Load().Principal, filter) {
 			gone = append(gone, filter)
 		}
 	}

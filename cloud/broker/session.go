@@ -20,7 +20,9 @@ import (
 type session struct {
 	broker *Broker
 	key    string
-	client Client // of the connection that made the session
+	// client is that of the connection that took the session last, never nil: rights are those of its certificate, not of
+	// the one that the session was made with.
+	client atomic.Pointer[Client]
 
 	// Guarded by Broker.mu.
 	current  uint64 // number of the newest connection
@@ -286,6 +288,9 @@ func (s *session) acknowledged(c *connection, id uint16, code byte) {
 	c.signal()
 }
 
+// setClient says whose connection has the session. It keeps a copy, so that a session that waits does not keep the connection.
+func (s *session) setClient(client Client) { s.client.Store(&client) }
+
 // take gives the session to a connection; the one before is returned. It is false
 // when a newer connection was faster, or the session has ended meanwhile.
 func (s *session) take(c *connection, settings sessionSettings) (before *connection, ok bool) {
@@ -294,6 +299,7 @@ func (s *session) take(c *connection, settings sessionSettings) (before *connect
 	if s.ended || s.conn != nil && s.conn.client.Connection > c.client.Connection {
 		return nil, false
 	}
+	s.setClient(c.client)
 	before, s.conn = s.conn, c
 	s.settings = settings
 	s.inflight = s.fitting(s.inflight)

@@ -56,7 +56,8 @@ func (b *Broker) claim(c *connection, w *will, settings sessionSettings) (old, s
 	case old == nil && !b.roomFor(c.client):
 		return nil, nil, nil, codeQuota
 	case old == nil || old.endsBy(settings):
-		s = &session{broker: b, key: c.key, client: c.client, subscribed: make(map[string]subscription)}
+		s = &session{broker: b, key: c.key, subscribed: make(map[string]subscription)}
+		s.setClient(c.client)
 		b.keep(s)
 	}
 	if old == nil || !old.attached {
@@ -192,7 +193,7 @@ func (b *Broker) endSessions() {
 func (b *Broker) cut(s *session) {
 	if b.discard(s, codeQuota) {
 		b.counters.cutSessions.Add(1)
-		b.log.Warn("a session was cut, its queue is full", "connection", s.client.Connection)
+		b.log.Warn("a session was cut, its queue is full", "connection", s.client.Load().Connection)
 	}
 }
 
@@ -203,7 +204,7 @@ func (b *Broker) Forget(vehicle protocol.VehicleID, code byte) {
 	var found []*session
 	b.mu.Lock()
 	for _, s := range b.sessions {
-		if s.client.Vehicle == vehicle && vehicle != "" {
+		if s.client.Load().Vehicle == vehicle && vehicle != "" {
 			found = append(found, s)
 		}
 	}
