@@ -123,7 +123,7 @@ const retryEvery = 10 * time.Second
 // behind others. While this vehicle cannot do what the document says, or cannot report it, it tries
 // again until ctx ends. It is to be called by one goroutine at a time, and not after Close.
 func (k *Keeper) Take(ctx context.Context, payload []byte) {
-	for told := false; !k.try(payload, &told); {
+	for a := (attempt{payload: payload}); !k.try(&a); {
 		select {
 		case <-ctx.Done():
 			return
@@ -132,26 +132,39 @@ func (k *Keeper) Take(ctx context.Context, payload []byte) {
 	}
 }
 
-// try is one try; false when another one is needed. That a document was not applied is told once.
-func (k *Keeper) try(payload []byte, told *bool) bool {
+// attempt is what has been done about one document.
+type attempt struct {
+	payload []byte
+	applied bool              // only the report is left to do
+	results []document.Result // of the last try
+	told    bool              // that it was not applied
+}
+
+// try is one try; false when another one is needed. That a document was not applied is told once. One that was
+// applied is not applied again when only its report could not be stored.
+func (k *Keeper) try(a *attempt) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	sum := sha256.Sum256(payload)
+	sum := sha256.Sum256(a.payload)
 	if sum == k.reported {
 		return true
 	}
-	results, err := k.applyCampaigns(payload)
+	var err error
+	if !a.applied {
+		a.results, err = k.applyCampaigns(a.payload)
+		a.results, a.applied = k.withRunning(a.results), err == nil
+	}
 	if err != nil {
 		k.cfg.Log.Error("document not applied; it is tried again", "document", campaigns.Document, "error", err)
-		if *told {
+		if a.told {
 			return false
 		}
 	}
-	if reportErr := k.answers.give(k.withRunning(results), k.unreported); reportErr != nil {
+	if reportErr := k.answers.give(a.results, k.unreported); reportErr != nil {
 		k.cfg.Log.Error("document handled but not reported; it is tried again", "document", campaigns.Document, "error", reportErr)
 		return false
 	}
-	*told = true
+	a.told = true
 	if err == nil {
 		k.reported = sum
 	}
@@ -310,8 +323,17 @@ func detail(err error) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
 }
 
+// maxResults is how many results a status may have: with the longest identifiers and details it still fits into a
+// record of the buffer (protocol.MaxPacket), so that it can be stored some day. A set has fewer campaigns, and as many
+// run at most, unless an earlier version has kept more of them.
+const maxResults = 2 * campaigns.MaxMembers
+
 // report puts the status into the outbox, in order with all other statuses.
 func (k *Keeper) report(doc string, results []document.Result) error {
+	if len(results) > maxResults {
+		k.cfg.Log.Warn("status is shortened", "document", doc, "results", len(results), "told", maxResults)
+		results = results[:maxResults]
+	}
 	return k.cfg.Outbox.Put(topics.Topic{Kind: topics.ConfigStatus, Name: doc}, document.Status{
 		Version: document.StatusVersion, Document: doc, Device: k.cfg.Device, Results: results,
 	})

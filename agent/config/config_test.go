@@ -31,6 +31,7 @@ type engine struct {
 	mu      sync.Mutex // guards inForce
 	inForce []string   // id@revision
 	refuse  error      // of Prepare
+	detail  string     // of what Check refuses
 }
 
 // running gives what is in force.
@@ -43,7 +44,7 @@ func (e *engine) running() []string {
 func (e *engine) Check(c *campaigns.Campaign) error {
 	for _, s := range c.Spec.Signals {
 		if strings.HasPrefix(s.Path, "can9.") {
-			return fmt.Errorf("spec.signals: %w", errUnknown)
+			return fmt.Errorf("spec.signals: %w%s", errUnknown, e.detail)
 		}
 	}
 	return nil
@@ -249,6 +250,58 @@ func TestUnreported(t *testing.T) {
 		pass(11 * time.Second)
 		equal(t, "reported", r.take(), []string{"a@1 ACTIVE"})
 	})
+}
+
+// TestAppliedOnce: while only the report cannot be stored, the campaigns are not written again and again.
+func TestAppliedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, r, written := &engine{}, &reports{}, 0
+		r.refuse(errors.New("disk"))
+		k, err := config.Open(config.Config{
+			Dir: t.TempDir(), Device: "tcu", Default: []campaigns.Campaign{campaign("default", 1, "")},
+			Campaigns: e, Outbox: r, UnknownSignal: errUnknown, Log: slog.New(slog.DiscardHandler),
+			Replace: func(string, []byte) error { written++; return nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go k.Take(t.Context(), setDocument(t, 1, campaign("a", 1, ""), campaign("b", 1, "can9.M.S")))
+		pass(time.Minute)
+		r.refuse(nil)
+		pass(11 * time.Second)
+		equal(t, "reported", r.take(), []string{"a@1 ACTIVE", "b@1 REJECTED UNKNOWN_SIGNAL"})
+		if written != 1 {
+			t.Errorf("the campaigns were written %d times, want once", written)
+		}
+	})
+}
+
+// TestHugeSets: a set with too many campaigns is refused as a whole, and the answer to the worst one that is looked
+// into fits into a message.
+func TestHugeSets(t *testing.T) {
+	e, r := &engine{}, &reports{}
+	k := open(t, t.TempDir(), e, r)
+	set := func(revision uint64, n int, path string) []byte {
+		var list []campaigns.Campaign
+		for i := range n {
+			c := campaign(fmt.Sprintf("%0*d", protocol.MaxIDLength, i), revision, path)
+			c.Spec.Signals = map[string]campaigns.SignalSelector{"s": {Path: path}}
+			list = append(list, c)
+		}
+		return setDocument(t, revision, list...)
+	}
+	take(t, k, set(1, campaigns.MaxMembers+1, "can0.M.S"))
+	equal(t, "too many", r.take(), []string{"@0 REJECTED UNDECODABLE"})
+	take(t, k, set(2, campaigns.MaxMembers, "can0.M.S"))
+	r.take()
+	e.detail = strings.Repeat("x", 1000)
+	take(t, k, set(3, campaigns.MaxMembers, "can9.M.S"))
+	if got := len(r.got[0].Results); got != 2*campaigns.MaxMembers {
+		t.Fatalf("got %d results, want each campaign's and what runs", got)
+	}
+	if got := len(mustMarshal(r.got[0])); got > protocol.MaxPacket {
+		t.Errorf("the answer has %d bytes, want at most %d", got, protocol.MaxPacket)
+	}
 }
 
 // TestFullDisk: a set that cannot be kept is not put in force, and no path gets out. It is tried

@@ -354,3 +354,21 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("got %v, want unreadable answers passed over", err)
 	}
 }
+
+// TestSetHasFewMembers: no more campaigns are taken than vehicles take in one document.
+func TestSetHasFewMembers(t *testing.T) {
+	s := start(t)
+	for i := range campaigns.MaxMembers {
+		id := fmt.Sprint("c", i)
+		s.push(id, doc(id, 1, ""))
+	}
+	s.push("more", doc("more", 1, ""))
+	if r := s.answer("more"); r.State != document.Rejected || r.Reason != reasons.TooLarge {
+		t.Errorf("got %+v, want one too many rejected", r)
+	}
+	s.push("c0", removal("c0", 2))
+	s.push("more", doc("more", 1, ""))
+	if r := s.result("more"); r.State != document.Pending {
+		t.Errorf("got %+v, want room after one was removed", r)
+	}
+}

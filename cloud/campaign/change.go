@@ -102,6 +102,9 @@ func fits(set campaigns.Set, doc *campaigns.Campaign) *refusal {
 	if err == nil && len(data)+8 > MaxSet { // the set's own revision is still to grow
 		err = fmt.Errorf("all campaigns together have %d bytes with it, expected at most %d: remove another one first", len(data), MaxSet)
 	}
+	if n := len(set.Campaigns); err == nil && n > campaigns.MaxMembers {
+		err = fmt.Errorf("%d campaigns with it, expected at most %d: remove another one first", n, campaigns.MaxMembers)
+	}
 	if err != nil {
 		return &refusal{reasons.TooLarge, doc.Metadata.Revision, err.Error()}
 	}

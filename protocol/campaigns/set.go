@@ -16,11 +16,15 @@ type Member struct {
 	Err      error    // wraps document.ErrMalformed, or document.ErrNotSupported
 }
 
+// MaxMembers is how many campaigns a set may have. A vehicle answers for each of them, and its answer must fit into
+// one message, whatever the cloud or who poses as one sends.
+const MaxMembers = 256
+
 // ParseSet reads the document "campaigns" of a vehicle, within the bounds of
 // document.Unmarshal. Fields that
 // are not known are passed over as document.UnmarshalOpen does it, in the set and in each campaign.
 // The set comes without its campaigns, which are not validated. The error is about the set
-// as a whole.
+// as a whole; it wraps document.ErrLimit when there are more than MaxMembers.
 func ParseSet(data []byte) (Set, []Member, error) {
 	var set struct {
 		Version   int               `cbor:"v"`
@@ -29,6 +33,9 @@ func ParseSet(data []byte) (Set, []Member, error) {
 	}
 	if err := document.UnmarshalOpen(data, &set); err != nil {
 		return Set{}, nil, fmt.Errorf("campaigns: %w", err)
+	}
+	if len(set.Campaigns) > MaxMembers {
+		return Set{}, nil, fmt.Errorf("campaigns: %d of them, expected at most %d: %w", len(set.Campaigns), MaxMembers, document.ErrLimit)
 	}
 	members := make([]Member, len(set.Campaigns))
 	for i, raw := range set.Campaigns {
