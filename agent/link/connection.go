@@ -139,7 +139,12 @@ func (c *connection) subscribe(ctx context.Context) {
 	if len(filters) == 0 {
 		return
 	}
-	for i, code := range c.session.Subscribe(ctx, filters) {
-		c.l.cfg.Log.Warn("server refuses a subscription", "number", i, "code", session.CodeText(code))
+	refused, err := c.session.Subscribe(ctx, filters)
+	if err != nil {
+		c.l.cfg.Log.Warn("nothing is subscribed", "endpoint", c.endpoint.Address, "error", err)
+	}
+	kinds := c.l.down.Kinds()
+	for i, code := range refused { // a filter has the vehicle's identifier, which is for no log
+		c.l.cfg.Log.Warn("server refuses a subscription", "kind", kinds[i].Word(), "code", session.CodeText(code))
 	}
 }

@@ -80,8 +80,8 @@ type Downlink struct {
 	told   map[string]bool // what was logged
 }
 
-// Open checks the settings and reads what the inbox holds. Files that cannot be read are an
-// error; damaged ones are removed and counted.
+// Open checks the settings, which alone give an error, and reads what the inbox holds. Whatever cannot be read is
+// logged, counted when it is a message, and does not keep the agent from starting; damaged ones are removed.
 func Open(cfg Config) (*Downlink, error) {
 	if cfg.Write == nil {
 		cfg.Write = durable.Replace
@@ -105,17 +105,18 @@ func Open(cfg Config) (*Downlink, error) {
 		}
 		d.queues = append(d.queues, newQueue(&r, &d.inbox))
 	}
-	return d, d.restore()
+	d.restore()
+	return d, nil
 }
 
 // restore queues what a former run has left.
-func (d *Downlink) restore() error {
+func (d *Downlink) restore() {
 	waiting, damaged, err := d.inbox.load()
 	if err != nil {
-		return fmt.Errorf("downlink: inbox: %w", err)
+		d.cfg.Log.Error("the inbox cannot be read and counts as empty", "error", err)
 	}
 	if d.stats.Damaged = damaged; damaged > 0 {
-		d.cfg.Log.Error("messages in the inbox are damaged and removed", "messages", damaged)
+		d.cfg.Log.Error("messages in the inbox are damaged", "messages", damaged)
 	}
 	for _, e := range waiting {
 		q := d.queueOf(e.Topic)
@@ -126,7 +127,6 @@ func (d *Downlink) restore() error {
 		}
 		q.add(e)
 	}
-	return nil
 }
 
 func (d *Downlink) queueOf(t topics.Topic) *queue {

@@ -82,6 +82,7 @@ func (b *inbox) add(m *Message) (number uint64, err error) {
 		return 0, durable.Plain(err)
 	}
 	if err := b.write(b.path(b.last+1), data); err != nil {
+		b.remove(b.last + 1) // it may be there under its name, though not for good: nobody shall take what was refused
 		return 0, err
 	}
 	b.last++
@@ -102,20 +103,23 @@ func (b *inbox) path(number uint64) string {
 	return filepath.Join(b.dir, fmt.Sprintf("%020d%s", number, suffix))
 }
 
-// load gives the messages that wait, in the order of arrival. Damaged ones are removed and counted.
+// load gives the messages that wait, in the order of arrival. Damaged ones are removed and counted; those that cannot
+// be read are left where they are, counted too, and their numbers are not given again. The error says that the folder
+// itself cannot be read.
 func (b *inbox) load() (waiting []entry, damaged int, err error) {
 	names, err := os.ReadDir(b.dir) // sorted, and so are numbers of one length
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
-	if err != nil {
+	if err != nil { // names that it may hold shall not be given to other messages
+		b.last = uint64(time.Now().UnixMicro())
 		return nil, 0, durable.Plain(err)
 	}
 	for _, name := range names {
 		path := filepath.Join(b.dir, name.Name())
 		text, ours := strings.CutSuffix(name.Name(), suffix)
 		number, err := strconv.ParseUint(text, 10, 64)
-		if !ours || err != nil { // what a crash has left of a write
+		if !ours || err != nil || number == 0 || path != b.path(number) { // what a crash has left of a write
 			_ = os.Remove(path)
 			continue
 		}
@@ -126,7 +130,7 @@ func (b *inbox) load() (waiting []entry, damaged int, err error) {
 			_ = os.Remove(path)
 			damaged++
 		case err != nil:
-			return nil, damaged, durable.Plain(err)
+			damaged++
 		default:
 			waiting = append(waiting, entry{Message: m, number: number})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"telltale.dev/protocol/topics"
 )
@@ -58,14 +59,20 @@ func (r *Route) matches(t topics.Topic) bool {
 	return r.Kind == t.Kind && (r.Name == "" || r.Name == t.Name)
 }
 
-// Filters are the subscriptions that the routes need, each once.
-func (d *Downlink) Filters() (filters []string) {
-	seen := map[topics.Kind]bool{}
+// Kinds are what the routes take, each once.
+func (d *Downlink) Kinds() (kinds []topics.Kind) {
 	for _, q := range d.queues {
-		if k := q.route.Kind; !seen[k] {
-			seen[k] = true
-			filters = append(filters, topics.Topic{Kind: k, Vehicle: d.cfg.Vehicle, Name: "+", ID: "+"}.String())
+		if k := q.route.Kind; !slices.Contains(kinds, k) {
+			kinds = append(kinds, k)
 		}
+	}
+	return kinds
+}
+
+// Filters are the subscriptions that the routes need, in the order of Kinds.
+func (d *Downlink) Filters() (filters []string) {
+	for _, k := range d.Kinds() {
+		filters = append(filters, topics.Topic{Kind: k, Vehicle: d.cfg.Vehicle, Name: "+", ID: "+"}.String())
 	}
 	return filters
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
+	pahosession "github.com/eclipse/paho.golang/paho/session"
 
 	"telltale.dev/protocol"
 )
@@ -28,10 +29,11 @@ var (
 	// ErrClosed: the connection ended, and nobody said why.
 	ErrClosed = errors.New("connection closed")
 
-	errNoQoS    = errors.New("the server allows no QoS 1")
-	errNoRetain = errors.New("the server allows no retained messages") // such as our will
-	errNoSuback = errors.New("the server does not answer the subscription")
-	errAuth     = errors.New("the server wants enhanced authentication, which we do not offer") // [MQTT-4.12.0-6]
+	errNoQoS      = errors.New("the server allows no QoS 1")
+	errNoRetain   = errors.New("the server allows no retained messages") // such as our will
+	errNoWildcard = errors.New("the server allows no wildcards in subscriptions")
+	errNoSuback   = errors.New("the server does not answer the subscription")
+	errAuth       = errors.New("the server wants enhanced authentication, which we do not offer") // [MQTT-4.12.0-6]
 )
 
 // Limits that are no settings.
@@ -238,27 +240,32 @@ func (s *Session) Answers() <-chan Answer { return s.state.acks }
 // UnderWay gives the tokens of publishes without an answer.
 func (s *Session) UnderWay() []any { return s.state.underWay() }
 
-// Subscribe asks for topics at QoS 1 and gives the codes of those that the server refuses, by filter. A server that does not
-// answer loses the connection. It ends with the connection.
-func (s *Session) Subscribe(ctx context.Context, filters []string) (refused map[string]byte) {
+// Subscribe asks for topics at QoS 1 and gives the codes of those that the server refuses, by their place in filters. A
+// server that does not answer loses the connection. It ends with the connection, which is no error of its own. Errors
+// do not name the filters.
+func (s *Session) Subscribe(ctx context.Context, filters []string) (refused map[int]byte, err error) {
 	var wanted paho.Subscribe
 	for _, filter := range filters {
 		wanted.Subscriptions = append(wanted.Subscriptions, paho.SubscribeOptions{Topic: filter, QoS: 1})
 	}
 	suback, err := s.client.Subscribe(ctx, &wanted)
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, paho.ErrConnectionLost), errors.Is(err, pahosession.ErrNoConnection):
 	case suback != nil && len(suback.Reasons) > 0:
-		refused = map[string]byte{}
+		refused = map[int]byte{}
 		for i, code := range suback.Reasons {
 			if code >= CodeUnspecified && i < len(filters) {
-				refused[filters[i]] = code
+				refused[i] = code
 			}
 		}
 	case errors.Is(err, context.DeadlineExceeded):
 		s.wire.fail(errNoSuback)
+	case errors.Is(err, paho.ErrInvalidArguments): // its text has the filter
+		return nil, errNoWildcard
+	default:
+		return nil, err
 	}
-	return refused
+	return refused, nil
 }
 
 // Lost is closed when the connection has ended.

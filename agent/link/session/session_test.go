@@ -250,9 +250,9 @@ func TestInbound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := c.Subscribe(t.Context(), []string{"good", "forbidden"})
-	if len(refused) != 1 || refused["forbidden"] != 0x87 {
-		t.Errorf("refused: got %v, want the second", refused)
+	refused, err := c.Subscribe(t.Context(), []string{"good", "forbidden"})
+	if len(refused) != 1 || refused[1] != 0x87 || err != nil {
+		t.Errorf("refused: got %v, %v, want the second", refused, err)
 	}
 	var waiting []arrival
 	for i := range 3 {
@@ -275,6 +275,17 @@ func TestInbound(t *testing.T) {
 	}
 	_ = c.Close()
 	waiting[1].answer(0, "") // too late, and harmless
+}
+
+// TestNoWildcards: a server that allows none is told of, without the filter, which has the vehicle's identifier.
+func TestNoWildcards(t *testing.T) {
+	c, err := dial(t, serve(t, &server{connack: packets.Connack{Properties: &packets.Properties{WildcardSubAvailable: new(byte)}}}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused, err := c.Subscribe(t.Context(), []string{"v1/anna/#"}); len(refused) > 0 || err == nil || strings.Contains(err.Error(), "anna") {
+		t.Errorf("got %v, %v, want an error without the filter", refused, err)
+	}
 }
 
 // TestEnds: why a session ended, and whether the other side did it.
