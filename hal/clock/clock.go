@@ -36,6 +36,10 @@ const MaxError = 4 * time.Second
 // MaxDrift is how far the hardware clock and the system's may differ and still agree: it tells whole seconds.
 const MaxDrift = 2 * time.Minute
 
+// earliest is 2025-01-01, in seconds since 1970, and before this was written. A hardware clock that tells less has lost
+// its power; the system's clock was set by it at the start and agrees with it, which says nothing.
+const earliest = 1735689600
+
 // DefaultRTC is the folder of the hardware clock on Linux.
 const DefaultRTC = "/sys/class/rtc/rtc0"
 
@@ -77,7 +81,7 @@ func (k *Kernel) look(now time.Time) Quality {
 	case synced && most <= MaxError:
 		return Network
 	}
-	if hardware, ok := ReadRTC(k.RTC); ok && hardware.Sub(now).Abs() <= MaxDrift {
+	if hardware, ok := ReadRTC(k.RTC); ok && hardware.Sub(now).Abs() <= MaxDrift && hardware.Unix() > earliest {
 		return Hardware
 	}
 	return Unset

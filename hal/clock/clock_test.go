@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"telltale.dev/hal/clock"
@@ -47,6 +48,20 @@ func TestKernel(t *testing.T) {
 			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
 		}
 	}
+}
+
+// TestBothClocksOfThePast: a clock that was set by a dead hardware clock agrees with it; that says nothing.
+func TestBothClocksOfThePast(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { // whose time begins with the year 2000
+		if err := os.WriteFile(filepath.Join(dir, "since_epoch"), []byte(strconv.FormatInt(time.Now().Unix(), 10)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k := clock.Kernel{RTC: dir, Sync: func() (bool, time.Duration, error) { return false, 0, nil }}
+		if got := k.Quality(); got != clock.Unset {
+			t.Errorf("got %d, want %d", got, clock.Unset)
+		}
+	})
 }
 
 // TestKernelKeeps: the kernel is not asked for each batch.
