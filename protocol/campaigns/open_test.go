@@ -53,6 +53,17 @@ func TestUnknownFieldsArePassedOver(t *testing.T) {
 			}
 		})
 	}
+	var nameless struct {
+		Must     []string `cbor:"must"`
+		Hidden   int      `cbor:"-"`
+		Untagged int
+	}
+	for _, name := range []string{"", "-"} {
+		data := documenttest.Marshal(t, map[string]any{"must": []string{name}})
+		if err := document.UnmarshalOpen(data, &nameless); !errors.Is(err, document.ErrNotSupported) {
+			t.Errorf("the name %q, which no field has: got %v, want not supported", name, err)
+		}
+	}
 	twice := []byte("\xa2\x61v\x01\x61v\x01")
 	if err := document.UnmarshalOpen(twice, new(protocol.Presence)); !errors.Is(err, document.ErrMalformed) {
 		t.Errorf("a field twice: got %v, want malformed", err)

@@ -79,7 +79,7 @@ func known(t reflect.Type, path []string) bool {
 	if len(path) == 0 {
 		return true
 	}
-	if t.Kind() != reflect.Struct {
+	if t.Kind() != reflect.Struct || path[0] == "" || path[0] == "-" { // the tags of fields that have no name on the wire
 		return false
 	}
 	for field := range t.Fields() {
