@@ -98,12 +98,13 @@ type Updater struct {
 	j         journal
 	confirmed confirmed
 	write     func(path string, data []byte) error
-	told      bool // a feedback is in the buffer since the start
-	untold    bool // the newest is not
-	exact     bool // the part is on disk up to its last byte, as far as this process knows
-	counted   bool // this start, in the journal
-	again     bool // a damaged download was begun anew
-	refusals  int  // of the cloud, in a row
+	told      bool      // a feedback is in the buffer since the start
+	untold    bool      // the newest is not
+	exact     bool      // the part is on disk up to its last byte, as far as this process knows
+	counted   bool      // this start, in the journal
+	again     bool      // a damaged download was begun anew
+	refusals  int       // of the cloud, in a row
+	repeated  time.Time // when repeat said something about this update; zero: never
 }
 
 // Open reads the journal. A damaged one is set aside: then what runs decides alone.
@@ -299,12 +300,14 @@ func (u *Updater) decide(doc *updates.Update) (later bool, err error) {
 	case doc.Revision < j.Document.Revision:
 		u.cfg.Log.Warn("update document is older than the one in force", "revision", doc.Revision)
 		return false, nil
+	case same && !doc.Cancel && j.State == updates.Pending: // it is in no journal yet: writing it has failed
+		return false, u.move(func(j *journal) { j.State = updates.Delivered })
 	case same && !doc.Cancel:
 		return false, nil
 	case same && cancelable:
 		return false, u.end(updates.Canceled, reasons.CanceledByRequest, "")
 	case same: // too late: how it stands is said once more
-		return false, u.move(func(*journal) {})
+		return false, u.repeat()
 	case j.active() && !cancelable:
 		return true, nil // a slot is under way; this one comes afterwards
 	case j.active():
@@ -312,12 +315,28 @@ func (u *Updater) decide(doc *updates.Update) (later bool, err error) {
 			return false, err
 		}
 	}
-	u.again, u.exact, u.refusals = false, false, 0
+	u.again, u.exact, u.refusals, u.repeated = false, false, 0, time.Time{}
 	u.j = journal{Version: journalVersion, Document: *doc, State: updates.Pending, Sequence: doc.After}
 	if doc.Cancel {
 		return false, u.end(updates.Canceled, reasons.CanceledByRequest, "nothing had begun")
 	}
 	return false, u.move(func(j *journal) { j.State = updates.Delivered })
+}
+
+// repeatEvery is how often at most it is said once more how an update stands: each time costs a write of the journal
+// and a record in the buffer, and a cloud, or who poses as one, may ask without end. A change is told at once.
+const repeatEvery = time.Minute
+
+// repeat says once more how the update stands, unless it was said so a short while ago.
+func (u *Updater) repeat() error {
+	if !u.repeated.IsZero() && time.Since(u.repeated) < repeatEvery {
+		return nil
+	}
+	err := u.move(func(*journal) {})
+	if err == nil {
+		u.repeated = time.Now()
+	}
+	return err
 }
 
 // step does what comes next in the state that the journal has.

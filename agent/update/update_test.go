@@ -263,6 +263,62 @@ func TestCancelAndSupersede(t *testing.T) {
 	}
 }
 
+// TestCancelAgain: the same cancel without end costs one more word, not one for each.
+func TestCancelAgain(t *testing.T) {
+	b := newBench(t)
+	file, _ := b.file(8, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	u, done := b.start(ctx)
+	gone := updateDocument("u", 1, file)
+	gone.Cancel = true
+	for range 10 {
+		u.Take(ctx, encode(t, gone))
+	}
+	cancel()
+	<-done
+	words := 0
+	for _, f := range b.said {
+		if f.Update == "u" {
+			words++
+		}
+	}
+	if words != 2 {
+		t.Errorf("got %d words on it, want 2", words)
+	}
+}
+
+// TestTakenIsOnDisk: a document counts as taken only when the journal has it, also when it could not be written at first.
+func TestTakenIsOnDisk(t *testing.T) {
+	b := newBench(t)
+	file, _ := b.file(8, 1000)
+	b.handler = func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	broken := make(chan struct{})
+	b.onWrite = func(do func() error) error {
+		select {
+		case <-broken:
+			return do()
+		default:
+			return errors.New("no room")
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	u, done := b.start(ctx)
+	taken := make(chan struct{})
+	go func() { u.Take(ctx, encode(t, updateDocument("u", 1, file))); close(taken) }()
+	select {
+	case <-taken:
+		t.Error("taken without a journal")
+	case <-time.After(100 * time.Millisecond): // several tries
+	}
+	close(broken)
+	<-taken
+	if _, err := os.Stat(filepath.Join(b.dir, "journal.cbor")); err != nil {
+		t.Errorf("taken: got %v, want a journal", err)
+	}
+	cancel()
+	<-done
+}
+
 // TestEachStart: what runs is told at each start, and the running slot gets its tries back when the boot loader counts its starts.
 func TestEachStart(t *testing.T) {
 	b := newBench(t)
