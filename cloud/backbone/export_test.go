@@ -1,6 +1,9 @@
 package backbone
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // What the tests of parsing and of the queue's bounds need from inside.
 const (
@@ -26,6 +29,16 @@ func Hurried(cfg Config) Config {
 func SetClock(cfg Config, wall func() time.Time, elapsed func() time.Duration) Config {
 	cfg.clock = clock{wall, elapsed}
 	return cfg
+}
+
+// HoldInDoubt makes it doubtful whether a timer is there, which nobody can find out until release.
+func HoldInDoubt(t *Timers, owner, key string) (release func()) {
+	id := timerID{t.kind, owner, key}
+	release, _ = t.book.turn(context.Background(), id)
+	t.book.mu.Lock()
+	defer t.book.mu.Unlock()
+	t.book.doubts[id] = timerUse{}
+	return release
 }
 
 // SetPatience sets how long a list waits for its next entry.

@@ -37,7 +37,9 @@ func (t *Timers) Run(ctx context.Context, fire func(context.Context, Timer) erro
 	defer handlers.Wait()
 	places := make(chan struct{}, firingAtOnce)
 	wake := t.wake()
-	doubted := time.Now()
+	settling, stop := context.WithCancel(ctx)
+	defer stop()
+	handlers.Go(func() { t.settleRegularly(settling) })
 	for {
 		select {
 		case places <- struct{}{}:
@@ -57,10 +59,6 @@ func (t *Timers) Run(ctx context.Context, fire func(context.Context, Timer) erro
 		<-places
 		if e != nil {
 			t.putBack(e, 0)
-		}
-		if time.Since(doubted) > doubtEvery {
-			t.settleAll(ctx)
-			doubted = time.Now()
 		}
 		select {
 		case <-wake:
@@ -161,6 +159,19 @@ func (t *Timers) putBack(e *timerEntry, wait time.Duration) {
 	t.book.put(e)
 	t.book.mu.Unlock()
 	t.book.release(e)
+}
+
+// settleRegularly finds out about the timers that are in doubt, until ctx ends. It is beside Run, since an answer may be
+// long in coming, and no timer shall wait for it.
+func (t *Timers) settleRegularly(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(doubtEvery):
+			t.settleAll(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // settleAll finds out about the timers of the kind that are in doubt.

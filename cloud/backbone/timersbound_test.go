@@ -55,3 +55,16 @@ func TestTimerSchedulesItselfAtABound(t *testing.T) {
 		})
 	}
 }
+
+// TestDoubtHoldsNoTimer: timers fire while it cannot be found out whether another one is there.
+func TestDoubtHoldsNoTimer(t *testing.T) {
+	t.Parallel() // it mostly waits
+	b := open(t, backbone.Config{})
+	k, now := timers(t, b, "x"), time.Now()
+	release := backbone.HoldInDoubt(k, "car", "doubt")
+	defer release()
+	var h hands
+	running(t, k, h.fire)
+	schedule(t, k, backbone.Timer{Owner: "car", Key: "later", At: now.Add(1500 * time.Millisecond), Made: now}) // after it was asked for
+	until(t, "the timer", func() bool { return len(h.keys()) == 1 })
+}
