@@ -25,13 +25,15 @@ type schemaStore struct {
 	counting *[64]sync.Mutex // each guards the accounts of some vehicles
 }
 
-// Bounds of what a vehicle may bring that was not there. Who reaches them is refused with
-// 0x97 until its oldest document of the month no longer counts; documents that others
-// brought, or that it brought before, are taken all the same. A car needs one for each
-// rule of a campaign, some ten kilobytes.
+// Bounds of what a vehicle may bring that was not there, for each vehicle by itself. Who reaches
+// one is refused with 0x97 until its oldest document of the month no longer counts; documents that
+// others brought, or that it brought before, are taken all the same. A car needs one for each
+// rule of a campaign, some ten kilobytes. One for a whole J1939 catalogue has 228 kB, and 38 kB
+// as stored: a vehicle may bring more than two hundred such.
 const (
 	maxNewSchemas     = 256
-	maxNewSchemaBytes = 8 << 20 // as stored, compressed
+	maxNewSchemaBytes = 8 << 20  // as stored, compressed
+	maxNewSchemaPlain = 64 << 20 // bytes of the documents themselves, since 1 MB of one may be 300 bytes as stored
 	newSchemaDays     = 30
 )
 
@@ -41,9 +43,10 @@ type schemaAccount struct {
 }
 
 type schemaEntry struct {
-	ID   string `json:"id"`
-	Size int    `json:"size"` // bytes as stored
-	Day  int64  `json:"day"`  // since the Unix epoch
+	ID    string `json:"id"`
+	Size  int    `json:"size"`            // bytes as stored
+	Plain int    `json:"plain,omitempty"` // bytes of the document itself; 0 in what the version before wrote
+	Day   int64  `json:"day"`             // since the Unix epoch
 }
 
 // add takes a document into the account, or says that it is full.
@@ -51,12 +54,14 @@ func (a *schemaAccount) add(e schemaEntry) error {
 	a.Documents = slices.DeleteFunc(a.Documents, func(old schemaEntry) bool {
 		return old.ID == e.ID || old.Day <= e.Day-newSchemaDays
 	})
-	size := e.Size
+	size, plain := e.Size, e.Plain
 	for _, old := range a.Documents {
 		size += old.Size
+		plain += old.Plain
 	}
-	if len(a.Documents) >= maxNewSchemas || size > maxNewSchemaBytes {
-		return fmt.Errorf("the vehicle brought %d new documents in %d days, of %d bytes with this one: %w", len(a.Documents), newSchemaDays, size, ingest.ErrFull)
+	if len(a.Documents) >= maxNewSchemas || size > maxNewSchemaBytes || plain > maxNewSchemaPlain {
+		return fmt.Errorf("the vehicle brought %d new documents in %d days, of %d bytes, %d compressed, with this one: %w",
+			len(a.Documents), newSchemaDays, plain, size, ingest.ErrFull)
 	}
 	a.Documents = append(a.Documents, e)
 	return nil
@@ -84,7 +89,7 @@ func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleI
 		err = nil
 	}
 	if err == nil {
-		err = account.add(schemaEntry{ID: hash.ID().String(), Size: len(packed), Day: time.Now().Unix() / (24 * 3600)})
+		err = account.add(schemaEntry{ID: hash.ID().String(), Size: len(packed), Plain: plainSize(document), Day: time.Now().Unix() / (24 * 3600)})
 	}
 	if err != nil {
 		return fmt.Errorf("account of schema documents: %w", err)
@@ -97,6 +102,15 @@ func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleI
 		return ingestError(fmt.Errorf("account of schema documents: %w", err))
 	}
 	return s.PutSchema(ctx, hash, document)
+}
+
+// plainSize is how many bytes a reader of the document may have to parse: codec.ParseSchema takes it compressed, too.
+func plainSize(document []byte) int {
+	plain, err := codec.Unpack(document, codec.MaxSchemaSize)
+	if err != nil {
+		return len(document) // which nobody can read
+	}
+	return max(len(document), len(plain))
 }
 
 // PutSchema implements ingest.Schemas. A document that is there is not written

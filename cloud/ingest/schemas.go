@@ -11,20 +11,66 @@ import (
 	"telltale.dev/protocol/reasons"
 )
 
-// maxCachedSchemas bounds the parsed schemas in memory; when there are more, all
-// are forgotten and read again as they are needed.
-const maxCachedSchemas = 512
+// Bounds of a schemaCache, which is for all vehicles: the processor of a stream and each consumer have one. When it is
+// full, others are forgotten, and read again when they are needed; who needs one pays for that (schemaUnits).
+const (
+	maxCachedSchemas = 512
+	maxCachedBytes   = 128 << 20 // as footprint has them; a schema of a whole J1939 catalogue takes less than one MB
+)
 
 // schemaCache holds parsed schemas, and why a document could not be parsed.
 // Documents never change, so neither does what is cached. It belongs to one goroutine.
 type schemaCache struct {
 	store  Schemas
 	parsed map[protocol.SchemaID]cachedSchema
+	bytes  int // of all that is in parsed
 }
 
 type cachedSchema struct {
 	schema *codec.Schema
 	fault  *fault
+	bytes  int
+}
+
+// add keeps what a document was read to, and forgets others as long as there are too many: whichever come first in the
+// order of a map, which is another one each time.
+func (c *schemaCache) add(id protocol.SchemaID, s cachedSchema) {
+	s.bytes = footprint(s.schema)
+	if c.parsed == nil {
+		c.parsed = make(map[protocol.SchemaID]cachedSchema)
+	}
+	for old, o := range c.parsed {
+		if len(c.parsed) < maxCachedSchemas && c.bytes+s.bytes <= maxCachedBytes {
+			break
+		}
+		delete(c.parsed, old)
+		c.bytes -= o.bytes
+	}
+	c.parsed[id] = s
+	c.bytes += s.bytes
+}
+
+// footprint is about how many bytes of memory a parsed schema takes; 0 for none. Its document says little about
+// that: 65,536 signals alike are 378 bytes of it, compressed.
+func footprint(s *codec.Schema) (n int) {
+	if s == nil {
+		return 0
+	}
+	const signalBytes, valueBytes, groupBytes, memberBytes = 400, 64, 32, 4
+	for i := range s.Signals {
+		g := &s.Signals[i]
+		n += signalBytes + len(g.Values)*valueBytes
+		for _, text := range [...]string{g.Bus, g.Message, g.Name, g.Unit, g.Scale, g.Offset, g.VSS} {
+			n += len(text)
+		}
+		for _, text := range g.Values {
+			n += len(text)
+		}
+	}
+	for _, members := range s.Groups {
+		n += groupBytes + len(members)*memberBytes
+	}
+	return n
 }
 
 // find gives the schema of a batch, or why there is none. Size is how many bytes had to be
@@ -46,10 +92,7 @@ func (c *schemaCache) find(ctx context.Context, id protocol.SchemaID) (s *codec.
 	} else {
 		parsed.schema, parsed.fault = parseSchema(doc, id)
 	}
-	if c.parsed == nil || len(c.parsed) >= maxCachedSchemas {
-		c.parsed = make(map[protocol.SchemaID]cachedSchema)
-	}
-	c.parsed[id] = parsed
+	c.add(id, parsed)
 	return parsed.schema, len(doc), parsed.fault, nil
 }
 

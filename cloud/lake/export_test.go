@@ -18,3 +18,6 @@ func ParseCheckpoint(data []byte, stream string) (after, last, next uint64, ledg
 
 // FoldLinks is how many links are folded.
 const FoldLinks = foldLinks
+
+// Signals is how many signals are kept ready.
+func (l *Lake) Signals() int { return len(l.signals.signals) }

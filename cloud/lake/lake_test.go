@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -340,5 +341,37 @@ func TestParsePart(t *testing.T) {
 		if stream, first, last, ok := lake.ParsePart(tt.name); ok != tt.ok || ok && (stream != "UP" || first != 1 || last != 4711) {
 			t.Errorf("%s: got %s %d %d %v, want ok %v", tt.name, stream, first, last, ok, tt.ok)
 		}
+	}
+}
+
+// TestLargeSchemas: many schemas of tens of thousands of signals, of each of which a batch has one, cost the lake that
+// one: neither a place for each signal nor the whole schema in memory.
+func TestLargeSchemas(t *testing.T) {
+	l := open(t, t.TempDir())
+	const schemas, signals = 50, 20_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for n := range schemas {
+		s := &codec.Schema{Signals: make([]codec.Signal, signals), Groups: [][]uint32{{signals - 1}}}
+		s.Signals[signals-1] = codec.Signal{Bus: "gnss0", Message: "fix", Name: fmt.Sprint("signal", n), IEEE: 64}
+		b := &codec.Batch{
+			Header: codec.Header{ID: protocol.MessageID{Device: "tcu", Seq: uint64(n + 1)}, Schema: protocol.SchemaID{byte(n)}},
+			Rows:   []codec.GroupRows{{Time: []int64{start.UnixMicro()}, Columns: [][]int64{{1}}}},
+		}
+		if err := l.Append("car1", "everything", "", start, s, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := l.Signals(); n != schemas {
+		t.Errorf("got %d signals, want one of each of %d schemas", n, schemas)
+	}
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 20<<20 { // 50 schemas have 200 MB
+		t.Errorf("got %d MB more, want the schemas to be forgotten", grown>>20)
+	}
+	if err := l.Commit(schemas, schemas+1, nil); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -200,6 +200,13 @@ func (s *signalRef) text(raw int64) parquet.Value {
 		if v, ok := s.texts[key]; ok {
 			return v
 		}
+		if word, ok := s.signal.Values[key]; ok {
+			if s.texts == nil {
+				s.texts = make(map[int64]parquet.Value)
+			}
+			s.texts[key] = given(colText, word)
+			return s.texts[key]
+		}
 	}
 	return s.nulls.text
 }

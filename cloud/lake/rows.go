@@ -18,7 +18,8 @@ const (
 	maxSpan = 32 * microsPerDay
 )
 
-// maxSignals is how many signals are kept ready between commits.
+// maxSignals is how many signals, and words of their value tables, are kept ready between commits. It is for all vehicles
+// of a stream. Until a commit there are at most as many more as rows wait, with their value tables.
 const maxSignals = 200_000
 
 // row is one sample on its way to a file: 24 bytes, so that a quarter of a
@@ -35,50 +36,56 @@ type batchRef struct {
 	vid, did, boot, seq, campaign, purpose, quality, received parquet.Value
 }
 
-// signalRef holds the columns that all rows of a signal share.
+// signalRef holds the columns that all rows of a signal share. Nothing of it keeps the rest of the schema in memory.
 type signalRef struct {
 	bus, message, name, path, unit parquet.Value
 	signal                         *codec.Signal
 	number                         signal.Number
 	hasInvalid                     bool // raw values may be no measurements
 	nulls                          *nulls
-	texts                          map[int64]parquet.Value // of the value table, by signal.Number.Key
+	texts                          map[int64]parquet.Value // of the value table, those that rows had; by signal.Number.Key
 }
 
-// signalTable gives the signals of each schema consecutive places.
+// signalTable gives each signal that batches have columns of a place, and those of the schemas that they do not use none.
 type signalTable struct {
 	signals []signalRef
-	first   map[protocol.SchemaID]uint32
+	words   int // of the value tables of all these
+	places  map[signalKey]uint32
 	nulls   *nulls
 }
 
+type signalKey struct {
+	schema protocol.SchemaID
+	index  uint32 // in Schema.Signals
+}
+
 func newSignalTable() signalTable {
-	return signalTable{first: make(map[protocol.SchemaID]uint32), nulls: newNulls()}
+	return signalTable{places: make(map[signalKey]uint32), nulls: newNulls()}
 }
 
 // trim forgets the signals when many schemas have come and gone. No row may be waiting.
 func (t *signalTable) trim() {
-	if len(t.signals) > maxSignals {
+	if len(t.signals)+t.words > maxSignals {
 		*t = newSignalTable()
 	}
 }
 
-// place is the place of the schema's first signal.
-func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema) uint32 {
-	if first, ok := t.first[id]; ok {
-		return first
+// place gives the place of a signal, which is the one of this index in the schema, made when missing.
+func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema, index uint32) uint32 {
+	key := signalKey{id, index}
+	if at, ok := t.places[key]; ok {
+		return at
 	}
-	first := uint32(len(t.signals))
-	for i := range s.Signals {
-		t.signals = append(t.signals, newSignalRef(&s.Signals[i], t.nulls))
-	}
-	t.first[id] = first
-	return first
+	at := uint32(len(t.signals))
+	t.signals = append(t.signals, newSignalRef(s.Signals[index], t.nulls))
+	t.words += len(s.Signals[index].Values)
+	t.places[key] = at
+	return at
 }
 
-func newSignalRef(s *codec.Signal, nulls *nulls) signalRef {
-	ref := signalRef{
-		signal:     s,
+func newSignalRef(s codec.Signal, nulls *nulls) signalRef {
+	return signalRef{
+		signal:     &s,
 		number:     s.Number(),
 		hasInvalid: s.HasInvalid(),
 		nulls:      nulls,
@@ -88,13 +95,6 @@ func newSignalRef(s *codec.Signal, nulls *nulls) signalRef {
 		unit:       optional(colUnit, s.Unit),
 		path:       optional(colPath, s.VSS),
 	}
-	if len(s.Values) > 0 {
-		ref.texts = make(map[int64]parquet.Value, len(s.Values))
-		for raw, t := range s.Values {
-			ref.texts[raw] = given(colText, t)
-		}
-	}
-	return ref
 }
 
 // Append takes the samples of a vehicle's batch as rows, and keeps neither slice nor map of
@@ -119,12 +119,12 @@ func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, 
 		quality:  optional(colTimeQuality, b.TimeQuality.String()),
 		received: parquet.Int64Value(received.UnixMicro()).Level(0, 1, colReceived),
 	})
-	base, batch := l.signals.place(b.Schema, schema), uint32(len(l.batches)-1)
+	batch := uint32(len(l.batches) - 1)
 	for i := range b.Rows {
 		g := &b.Rows[i]
 		l.members = l.members[:0]
 		for _, member := range schema.Groups[g.Group] {
-			l.members = append(l.members, l.series.place(vehicle, base+member))
+			l.members = append(l.members, l.series.place(vehicle, l.signals.place(b.Schema, schema, member)))
 		}
 		l.appendGroup(g, batch)
 	}
