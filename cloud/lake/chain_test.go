@@ -150,6 +150,35 @@ func TestFoldFaults(t *testing.T) {
 	}
 }
 
+// TestFoldTooLarge: a base that the next start would refuse to read is not written, the links stay, and the log says so once.
+func TestFoldTooLarge(t *testing.T) {
+	dir, said := t.TempDir(), &bytes.Buffer{}
+	l, err := openJoined(t, dir, 0, said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const commits = 2 * lake.FoldLinks
+	l.BoundFiles(200) // a link has less, a base of so many commits more
+	commitUpTo(t, l, commits/2)
+	checkJoined(t, l, commits/2)
+	commitUpTo(t, l, commits)
+	checkJoined(t, l, commits)
+	if n := len(checkpointFiles(t, dir)); n != 1+commits {
+		t.Errorf("got %d files, want the base and all %d links", n, commits)
+	}
+	if n := strings.Count(said.String(), "level=ERROR"); n != 1 {
+		t.Errorf("got %d errors, want one:\n%s", n, said)
+	}
+	if err := l.Commit(commits+1, commits+2, bytes.Repeat([]byte("a"), 200)); err == nil || strings.Contains(err.Error(), dir) {
+		t.Errorf("a commit of as much: got %v, want an error without folders", err)
+	}
+	if l, err = openJoined(t, dir, commits+1, nil); err != nil {
+		t.Fatal(err)
+	}
+	checkJoined(t, l, commits)
+	checkRowsOnce(t, dir, commits)
+}
+
 // TestBrokenLink: a checkpoint whose end cannot be read goes on where it can, if the stream can be read again from there;
 // else it is refused, says which file it is about, and nothing is touched.
 func TestBrokenLink(t *testing.T) {

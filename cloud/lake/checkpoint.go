@@ -29,8 +29,13 @@ const (
 	checkpointMagic1 = "TTLAKE1\n"
 )
 
-// maxCheckpoint bounds what is read back of a file, in bytes.
+// maxCheckpoint bounds a file of the chain, in bytes, for each stream. What is larger is neither written nor read, so that
+// no start is refused for what a commit or a fold wrote: a commit fails, and its messages stay in the stream; a fold
+// leaves the links.
 const maxCheckpoint = 1 << 30
+
+// errLarge says that a file of the chain would be larger than that.
+var errLarge = errors.New("larger than a file of the checkpoint may be")
 
 // link is a file of the chain.
 type link struct {
@@ -104,8 +109,8 @@ func (l *Lake) readFile(name string) (link, error) {
 	if err != nil {
 		return link{}, bare(err)
 	}
-	if info.Size() > maxCheckpoint {
-		return link{}, fmt.Errorf("%s: larger than 1 GiB: %w", name, ErrCheckpoint)
+	if info.Size() > l.maxFile {
+		return link{}, fmt.Errorf("%s: %d bytes, expected at most %d: %w", name, info.Size(), l.maxFile, ErrCheckpoint)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -135,12 +140,15 @@ const (
 
 // writeFile puts a file of the chain on disk, whole or not at all, and notes its size.
 func (l *Lake) writeFile(name, kind string, k *link) error {
+	data := appendCheckpoint(nil, l.cfg.Stream, *k)
+	if int64(len(data)) > l.maxFile {
+		return fmt.Errorf("%s: %d bytes, expected at most %d: %w", name, len(data), l.maxFile, errLarge)
+	}
 	tmp := filepath.Join(l.cfg.Dir, tmpDir, l.checkpointName()+"."+kind)
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
 	if err != nil {
 		return err
 	}
-	data := appendCheckpoint(nil, l.cfg.Stream, *k)
 	k.size = int64(len(data))
 	_, err = f.Write(data)
 	if err := errors.Join(err, l.after(kind+" written")); err != nil {

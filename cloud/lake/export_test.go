@@ -2,6 +2,9 @@ package lake
 
 // Doors for the tests of this package.
 
+// BoundFiles sets how many bytes a file of the checkpoint may have.
+func (l *Lake) BoundFiles(most int64) { l.maxFile = most }
+
 // OnStep sets what is called after each step of a commit.
 func (l *Lake) OnStep(f func(step string) error) { l.step = f }
 

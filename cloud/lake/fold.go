@@ -1,7 +1,9 @@
 package lake
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -57,6 +59,11 @@ func (l *Lake) waitFold() {
 func (l *Lake) takeFold() {
 	f := l.folding
 	l.folding, l.foldFrom = nil, 0
+	if errors.Is(f.err, errLarge) { // it only becomes larger
+		l.foldFrom = math.MaxInt
+		l.cfg.Log.Error("the checkpoint is too large to be folded: it stays as it is, and grows by a file with each commit", "stream", l.cfg.Stream, "err", f.err)
+		return
+	}
 	if f.err != nil {
 		l.foldFrom = len(l.chain.links) + foldAgain
 		l.cfg.Log.Warn("the checkpoint cannot be folded; it is tried again, and grows until then", "stream", l.cfg.Stream, "err", bare(f.err))

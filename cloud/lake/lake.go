@@ -116,6 +116,7 @@ type Lake struct {
 	chain    chain    // that the checkpoint is
 	folding  *folding // nil: none is under way
 	foldFrom int      // links from which on it is tried again, after an error
+	maxFile  int64    // maxCheckpoint, but in tests
 
 	rows     []row
 	batches  []batchRef
@@ -145,7 +146,7 @@ func Open(cfg Config) (*Lake, error) {
 	if cfg.Fold == nil {
 		cfg.Fold = newest
 	}
-	l := &Lake{cfg: cfg, signals: newSignalTable()}
+	l := &Lake{cfg: cfg, signals: newSignalTable(), maxFile: maxCheckpoint}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, tmpDir), dirMode); err != nil {
 		return nil, fmt.Errorf("lake: %w", bare(err))
 	}
