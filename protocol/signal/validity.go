@@ -1,7 +1,5 @@
 package signal
 
-import "strings"
-
 // Validity says whether a raw value is a measurement or a state.
 type Validity uint8
 
@@ -52,7 +50,7 @@ func J1939(bits int, raw int64, text func(raw int64) (string, bool)) Validity {
 	if v == Valid {
 		return Valid
 	}
-	if name, ok := text(raw); ok && !speaksOf(v, strings.ToLower(name)) {
+	if name, ok := text(raw); ok && !speaksOf(v, name) {
 		return Valid
 	}
 	return v
@@ -83,20 +81,4 @@ func byRange(bits int, raw uint64) Validity {
 		}
 	}
 	return Valid
-}
-
-// words are how value tables, in lower case, name what is no measurement.
-var words = map[Validity][]string{
-	NotAvailable: {"not available", "not_available", "notavailable", "unavailable", "n/a", "not avail", "not supported", "don't care", "dont care", "no action"},
-	Faulty:       {"err", "fault", "invalid"},
-}
-
-// speaksOf says whether a name in a value table is that of a value of this kind.
-func speaksOf(v Validity, name string) bool {
-	for _, word := range words[v] {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
 }

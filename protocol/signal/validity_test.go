@@ -56,6 +56,14 @@ func TestJ1939Named(t *testing.T) {
 	}{
 		{3, "Not available", signal.NotAvailable}, {3, "NOT_AVAILABLE", signal.NotAvailable}, {3, "Don't care/take no action", signal.NotAvailable},
 		{2, "Error", signal.Faulty}, {2, "Error indicator", signal.Faulty}, {2, "Fault", signal.Faulty},
+		{3, "NotAvailable", signal.NotAvailable}, {3, "notavailable", signal.NotAvailable}, {3, "not avail.", signal.NotAvailable}, {3, "Unavailable", signal.NotAvailable},
+		{3, "N/A", signal.NotAvailable}, {3, "n/a (reserved)", signal.NotAvailable}, {3, "Not supported", signal.NotAvailable}, {3, "NoAction", signal.NotAvailable},
+		{3, "dont care", signal.NotAvailable}, {3, "No, not available", signal.NotAvailable},
+		{3, "On/Auto", signal.Valid}, {3, "Down/above", signal.Valid}, {3, "Reno action", signal.Valid}, {3, "Available", signal.Valid},
+		{2, "err", signal.Faulty}, {2, "ERR_1", signal.Faulty}, {2, "Faulty", signal.Faulty}, {2, "Sensor faults", signal.Faulty}, {2, "Invalid", signal.Faulty},
+		{2, "SensorError", signal.Faulty}, {2, "ADCError", signal.Faulty}, {2, "SENSOR_FAULT", signal.Faulty}, {2, "Sensor2Error", signal.Faulty}, {2, "Größe/Error", signal.Faulty},
+		{2, "Default", signal.Valid}, {2, "Interrupted", signal.Valid}, {2, "Preferred", signal.Valid}, {2, "Terrain mode", signal.Valid}, {2, "Deferred", signal.Valid},
+		{2, "No error", signal.Valid}, {2, "NO_FAULT", signal.Valid}, {2, "Error free", signal.Valid}, {2, "", signal.Valid}, {2, "-", signal.Valid},
 		{2, "Torque control", signal.Valid}, {3, "Speed/torque limit control", signal.Valid}, {3, "Error", signal.Valid}, {1, "Not available", signal.Valid},
 	} {
 		s := signal.Signal{CAN: &signal.Bits{J1939: true, Length: 2}, Values: map[int64]string{c.raw: c.text}}
