@@ -334,7 +334,7 @@ func TestConsumerUnreadable(t *testing.T) {
 }
 
 // TestRelief: when the stream needs the room, what a consumer refuses and the lake has becomes dead letters
-// before its time. While the dead-letter stream is full it stays where it is.
+// before its time. What is refused later, when nothing needs the room, stays.
 func TestRelief(t *testing.T) {
 	b := newBench(t)
 	s := &taker{refuse: always}
@@ -342,23 +342,48 @@ func TestRelief(t *testing.T) {
 	for seq := uint64(1); seq <= 3; seq++ {
 		b.up.Publish(b.maker.word(seq), func(uint64, error) {})
 	}
-	b.dead.fail = func(ingest.Message) error { return ingest.ErrFull }
 	p, _ := b.start()
 	wait(t, "a refusal", func() bool { return p.Consumers()[0].Failing })
 	b.flush(p)
 	p.Relieve()
-	offers := s.offered()
-	wait(t, "another offer", func() bool { return s.offered() > offers })
-	if got := p.Consumers()[0]; got.Dead != 0 || got.Owed != 3 || p.Needed() != 0 {
-		t.Errorf("while dead letters are full: got %+v, want all owed", got)
-	}
-	b.dead.mu.Lock()
-	b.dead.fail = nil
-	b.dead.mu.Unlock()
 	wait(t, "three dead letters", func() bool { return p.Consumers()[0].Dead == 3 })
 	b.flush(p)
 	if got := p.Needed(); got != 3 || len(b.dead.all()) != 3 {
 		t.Errorf("the stream may forget up to %d with %d letters, want 3 and 3", got, len(b.dead.all()))
+	}
+	b.up.Publish(b.maker.word(4), func(uint64, error) {})
+	b.flush(p)
+	if got := p.Consumers()[0]; got.Dead != 3 || got.Owed != 1 {
+		t.Errorf("after the relief: got %+v, want one owed and no further letter", got)
+	}
+}
+
+// TestReliefWithoutLetters: a message that a consumer cannot read stays while dead letters are full; when the stream
+// needs the room, too, its letter is given up and counted, and all others go on.
+func TestReliefWithoutLetters(t *testing.T) {
+	b := newBench(t)
+	s := &taker{refuse: func(name string) error {
+		if name == "car1.1" {
+			return fmt.Errorf("%w: junk", ingest.ErrUnreadable)
+		}
+		return nil
+	}}
+	b.config = func(c *ingest.ProcessorConfig) { c.Consumers = []ingest.Consumer{s.consumer("told")} }
+	b.dead.fail = func(ingest.Message) error { return ingest.ErrFull }
+	for seq := uint64(1); seq <= 3; seq++ {
+		b.up.Publish(b.maker.word(seq), func(uint64, error) {})
+	}
+	p, _ := b.start()
+	wait(t, "a refusal", func() bool { return p.Consumers()[0].Failing })
+	b.flush(p)
+	if p.Needed() != 0 || p.Stats().DeadLost != 0 {
+		t.Errorf("while there is room: the stream may forget up to %d, %d letters lost, want none", p.Needed(), p.Stats().DeadLost)
+	}
+	wait(t, "the relief", func() bool { p.Relieve(); return p.Stats().DeadLost == 1 })
+	wait(t, "the others", func() bool { return len(s.list()) == 2 })
+	b.flush(p)
+	if got := p.Consumers()[0]; got.Dead != 0 || got.Owed != 0 || p.Needed() != 3 {
+		t.Errorf("the stream may forget up to %d, want 3; got %+v", p.Needed(), got)
 	}
 }
 

@@ -251,15 +251,22 @@ func (c *consumer) pressed(sequence uint64) bool {
 	return sequence <= c.urgent
 }
 
-// setAside writes a dead letter for a message. While that cannot be done it stays owed.
+// setAside writes a dead letter for a message. While that cannot be done it stays owed, but for one thing: when both
+// the dead-letter stream and the message's own are full, the letter is given up and counted. The consumer alone pays
+// then, with that message; else no vehicle could send any more.
 func (c *consumer) setAside(ctx context.Context, h *handed, f *fault) {
 	if !h.replay { // the letter of a replay is still there
 		letter := c.p.letterOf(h.message, c.Name, f)
-		if err := c.p.writeLetter(letter); err != nil {
+		err := c.p.writeLetter(letter)
+		switch lost := errors.Is(err, ErrFull) && c.pressed(h.message.Sequence); {
+		case lost:
+			if c.p.stats.deadLost.Add(1) == 1 {
+				c.p.cfg.Log.Warn("a consumer's dead letter given up, more are only counted", "consumer", c.Name, "err", err)
+			}
+		case err != nil:
 			c.refused(ctx, h.topic.Vehicle, h.message.Sequence, err)
 			return
-		}
-		if c.dead.Add(1) == 1 {
+		case c.dead.Add(1) == 1:
 			c.p.cfg.Log.Warn("a consumer's first dead letter, more are only counted", "consumer", c.Name, "reason", f.reason, "err", f.err)
 		}
 	}
