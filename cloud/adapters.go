@@ -67,6 +67,12 @@ func (s stream) Read(ctx context.Context, from uint64, limit int, wait time.Dura
 	return out, err
 }
 
+// Kept implements ingest.Kept.
+func (s stream) Kept(ctx context.Context) (first, last uint64, err error) {
+	info, err := s.backbone.Info(ctx, s.name)
+	return info.First, info.Last, err
+}
+
 // Last implements ingest.Ended.
 func (s stream) Last(ctx context.Context) (uint64, error) {
 	info, err := s.backbone.Info(ctx, s.name)

@@ -83,6 +83,13 @@ type Ended interface {
 	Last(ctx context.Context) (uint64, error)
 }
 
+// Kept is what a Stream may be, too: one that knows which messages it still has. First is the sequence of the oldest
+// one, last that of the newest that there was; without any, first is behind last or both are 0. Of a stream that is not Kept, a message
+// is taken for deleted when it does not come for a while.
+type Kept interface {
+	Kept(ctx context.Context) (first, last uint64, err error)
+}
+
 // Letters is the stream of dead letters.
 type Letters interface {
 	Stream

@@ -375,17 +375,64 @@ func TestDeletedBacklog(t *testing.T) {
 	}
 }
 
+// silent is a stream whose server is away while off: it gives nothing, and no error.
+type silent struct {
+	*memory
+	off   atomic.Bool
+	reads atomic.Int64 // while off
+}
+
+func (s *silent) Read(ctx context.Context, from uint64, limit int, wait time.Duration) ([]ingest.Message, error) {
+	if s.off.Load() {
+		s.reads.Add(1)
+		return s.memory.Read(ctx, ^uint64(0), limit, wait)
+	}
+	return s.memory.Read(ctx, from, limit, wait)
+}
+
+// TestSilentBacklog: messages that wait for their turn in the stream are not taken for deleted while it only gives nothing.
+func TestSilentBacklog(t *testing.T) {
+	b := newBench(t)
+	const flood = 600
+	for seq := uint64(1); seq <= flood; seq++ {
+		b.maker.send(b.up, seq)
+	}
+	stream := &silent{memory: b.up}
+	var once sync.Once
+	b.config = func(c *ingest.ProcessorConfig) {
+		c.Stream = stream
+		c.Debit = func(_ protocol.VehicleID, _ bool, n int) {
+			if n > 2*rowsPerBatch { // what a message may claim that is not kept in memory
+				once.Do(func() { stream.off.Store(true) })
+			}
+		}
+	}
+	p, stop := b.start()
+	wait(t, "the silence", func() bool { return stream.reads.Load() > 40 })
+	if got := p.Stats(); got.Batches+got.Skipped == flood {
+		t.Fatalf("got %+v, want some of %d to wait", got, flood)
+	}
+	stream.off.Store(false)
+	b.flush(p)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Stats(); got.Batches != flood || got.Skipped != 0 || p.Checkpoint() != flood {
+		t.Errorf("got %d batches, %d skipped and checkpoint %d, want %d, none and %d", got.Batches, got.Skipped, p.Checkpoint(), flood, flood)
+	}
+}
+
 // watched is a stream that gives little at a time, and knows how much its reader has in memory.
 type watched struct {
 	*memory
+	ready  chan struct{} // closed when reader is set
 	reader atomic.Pointer[ingest.Processor]
 	held   atomic.Uint64 // the most so far
 }
 
 func (w *watched) Read(ctx context.Context, from uint64, limit int, wait time.Duration) ([]ingest.Message, error) {
-	if p := w.reader.Load(); p != nil {
-		w.held.Store(max(w.held.Load(), p.Stats().Held))
-	}
+	<-w.ready
+	w.held.Store(max(w.held.Load(), w.reader.Load().Stats().Held))
 	return w.memory.Read(ctx, from, min(limit, 8), wait)
 }
 
@@ -401,13 +448,14 @@ func TestReadAheadIsBounded(t *testing.T) {
 			m.Header[ingest.HeaderTopic] = "v1/" + string(k.vehicle) + "/up/event/load"
 			b.up.Publish(m, func(uint64, error) {})
 		}
-		stream := &watched{memory: b.up}
+		stream := &watched{memory: b.up, ready: make(chan struct{})}
 		b.config = func(c *ingest.ProcessorConfig) {
 			c.Stream = stream
 			c.Consumers = []ingest.Consumer{{Name: "told", Other: func(context.Context, *ingest.Other) error { return nil }}}
 		}
 		p, stop := b.start()
 		stream.reader.Store(p)
+		close(stream.ready)
 		b.flush(p)
 		if err := stop(); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -21,7 +22,8 @@ type rereader struct {
 }
 
 // message gives the message with a sequence, which is one of wanted. Gone says that the stream
-// has deleted it. Neither a message nor gone means that the stream gave nothing this time.
+// has deleted it. Neither a message nor gone means that the stream gave nothing this time; when that lasts there is an
+// error with it, and the message is to be asked for again.
 func (r *rereader) message(ctx context.Context, sequence uint64, wanted *ledger.Ranges) (m *Message, gone bool, err error) {
 	if sequence < r.from || sequence > r.to {
 		// Of a few messages among many, no more is read than has to be.
@@ -35,7 +37,8 @@ func (r *rereader) message(ctx context.Context, sequence uint64, wanted *ledger.
 				return nil, false, nil
 			}
 			r.empty = 0
-			return nil, true, nil
+			gone, err = deleted(ctx, r.stream, sequence)
+			return nil, gone, err
 		}
 		r.empty, r.from, r.to, r.got = 0, sequence, got[len(got)-1].Sequence, got
 	}
@@ -52,4 +55,23 @@ func (r *rereader) message(ctx context.Context, sequence uint64, wanted *ledger.
 		return nil, true, nil
 	}
 	return &r.got[i], false, nil
+}
+
+var errSilent = errors.New("the stream gives nothing, though it has the message")
+
+// deleted says whether a stream that gave nothing from a sequence on, idleReads times in a row, has deleted the
+// message. Its reader is silent also while the server is away, so the stream is asked what it has.
+func deleted(ctx context.Context, s Stream, sequence uint64) (bool, error) {
+	kept, ok := s.(Kept)
+	if !ok {
+		return true, nil
+	}
+	first, last, err := kept.Kept(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case first <= sequence && sequence <= last:
+		return false, errSilent
+	}
+	return true, nil
 }

@@ -93,6 +93,15 @@ func (s *memory) Last(context.Context) (uint64, error) {
 	return s.last, nil
 }
 
+func (s *memory) Kept(context.Context) (first, last uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.messages) == 0 {
+		return s.last + 1, s.last, nil
+	}
+	return s.messages[0].Sequence, s.last, nil
+}
+
 // forget deletes messages, as a stream at its limits does.
 func (s *memory) forget(from, to uint64) {
 	s.mu.Lock()

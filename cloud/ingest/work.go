@@ -163,6 +163,13 @@ func (p *Processor) recall(ctx context.Context, v *vehicleQueue) {
 		if v.missed++; v.missed < idleReads {
 			return
 		}
+		v.missed = 0
+		if gone, err := deleted(ctx, p.cfg.Stream, v.first().sequence); !gone {
+			if ctx.Err() == nil {
+				p.reading.begin(p.cfg.Log, "stream cannot be read", err)
+			}
+			return
+		}
 	}
 	p.queue.restore(v, messages)
 	for v.len() > 0 && v.first().message == nil && (len(messages) == 0 || v.first().sequence < messages[0].Sequence) {
