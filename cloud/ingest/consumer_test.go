@@ -409,3 +409,28 @@ func TestReliefOfUnsaved(t *testing.T) {
 		t.Errorf("the stream may forget up to %d, %d counted, want 2 and 2", p.Needed(), got)
 	}
 }
+
+// TestConsumerOfAnotherStream: a checkpoint beyond the stream's end, of a stream before it, swallows no message of the new one.
+func TestConsumerOfAnotherStream(t *testing.T) {
+	b := newBench(t)
+	s := &taker{}
+	b.config = func(c *ingest.ProcessorConfig) { c.Consumers = []ingest.Consumer{s.consumer("told")} }
+	b.places.all = map[string][]byte{"UP/told": {1, 0xe8, 0x07, 2, 2 * 1, 0, 2 * 7, 0}} // version 1, read 1000, without 2 and 10
+	for seq := uint64(1); seq <= 3; seq++ {
+		b.up.Publish(b.maker.word(seq), func(uint64, error) {})
+	}
+	p, stop := b.start()
+	b.flush(p)
+	if got, want := s.list(), names("car1", 1, 2, 3); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.up.Publish(b.maker.word(4), func(uint64, error) {})
+	p, _ = b.start()
+	b.flush(p)
+	if got, want := s.list(), names("car1", 1, 2, 3, 4); !slices.Equal(got, want) || p.Needed() != 4 {
+		t.Errorf("after a restart: got %v, want %v; the stream may forget up to %d, want 4", got, want, p.Needed())
+	}
+}

@@ -51,11 +51,12 @@ func (s *start) parse(record []byte) (err error) {
 
 var errRecord = errors.New("invalid checkpoint of a consumer")
 
-// keepWait bounds the keeping of all consumers' checkpoints, which is tried again.
+// keepWait bounds the keeping of one consumer's checkpoint, which is tried again. Each has its own time, so that one
+// whose Save hangs does not keep the others' from being stored.
 const keepWait = time.Minute
 
-// restoreConsumers reads where each consumer stood. One without a checkpoint, or whose checkpoint
-// is that of another stream, stands where the lake stands: that was so in versions without them.
+// restoreConsumers reads where each consumer stood. One without a checkpoint stands where the lake stands: that was so
+// in versions without them. Whether a checkpoint is that of another stream is seen when the stream can be asked.
 func (p *Processor) restoreConsumers() error {
 	if len(p.consumers) == 0 {
 		return nil
@@ -79,6 +80,22 @@ func (p *Processor) restoreConsumers() error {
 		c.resume(was, record)
 	}
 	return nil
+}
+
+// checkConsumers has those begin where the lake stands whose checkpoint is beyond the stream's end: it is that of
+// another stream, and would swallow new messages silently until this one is as long.
+func (p *Processor) checkConsumers(last uint64) {
+	for _, c := range p.consumers {
+		if c.origin.read <= last {
+			continue
+		}
+		p.cfg.Log.Warn("a consumer's checkpoint is beyond the stream's end; it begins where the lake stands",
+			"consumer", c.Name, "checkpoint", c.origin.read, "end", last)
+		c.mu.Lock()
+		c.origin, c.owed, c.owes = start{}, ledger.Ranges{}, 0
+		c.mu.Unlock()
+		c.durable.Store(p.position.prefix())
+	}
 }
 
 func (c *consumer) key() string { return c.p.cfg.Name + "/" + c.Name }
@@ -105,8 +122,6 @@ func (p *Processor) keep(ctx context.Context) {
 	}
 	p.keeping.Lock()
 	defer p.keeping.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, keepWait)
-	defer cancel()
 	for _, c := range p.consumers {
 		err := c.keep(ctx)
 		switch {
@@ -119,6 +134,8 @@ func (p *Processor) keep(ctx context.Context) {
 }
 
 func (c *consumer) keep(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, keepWait)
+	defer cancel()
 	c.mu.Lock()
 	saved := c.unsaved.Clone()
 	c.mu.Unlock()

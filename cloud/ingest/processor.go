@@ -233,6 +233,7 @@ func (p *Processor) checkStream(ctx context.Context) error {
 	if checkpoint := p.position.read; last < checkpoint {
 		return fmt.Errorf("ingest processor: stream %s ends at %d, checkpoint is %d: %w", p.cfg.Name, last, checkpoint, ErrStreamReplaced)
 	}
+	p.checkConsumers(last)
 	return nil
 }
 
