@@ -46,11 +46,23 @@ func CheckFile(file io.ReaderAt, size int64) error {
 }
 
 // EncodeRecord gives the chunks of a record, DecodeRecord the record.
-func EncodeRecord(r *Record) [][]byte                { return encodeRecord(r, here, recordForm) }
-func DecodeRecord(chunks [][]byte) (Record, error)   { return decodeRecord(chunks, here) }
-func DecodeHeader(chunks [][]byte) (Record, error)   { return decodeHeader(chunks, here) }
-func ParseHeader(data []byte) (Record, error)        { return parseHeader(data) }
-func AppendHeader(dst []byte, r *Record) []byte      { return appendHeader(dst, r, recordForm) }
+func EncodeRecord(r *Record) [][]byte              { return encodeRecord(r, here, recordForm) }
+func EncodeRecordAs(r *Record, form byte) [][]byte { return encodeRecord(r, here, form) }
+func DecodeRecord(chunks [][]byte) (Record, error) { return decodeRecord(chunks, here) }
+func DecodeHeader(chunks [][]byte) (Record, error) { return decodeHeader(chunks, here) }
+func ParseHeader(data []byte) (Record, error)      { return parseHeader(data) }
+func AppendHeader(dst []byte, r *Record) []byte    { return appendHeader(dst, r, recordForm) }
+func AppendHeaderAs(dst []byte, r *Record, form byte) []byte {
+	return appendHeader(dst, r, form)
+}
+
+// Base gives the sum of the position with which the sums of these bytes begin.
+func Base(data []byte) uint32 {
+	if len(data) <= prefixBytes {
+		return 0
+	}
+	return base([][]byte{data}, here)
+}
 func ParseState(body []byte) (again []byte, e error) { return reencodeState(body) }
 
 func reencodeState(body []byte) ([]byte, error) {
