@@ -111,7 +111,7 @@ check: lint generate ## format, vet, staticcheck, generated files unchanged, tes
 
 dist: tools ## static programs and Debian packages for arm64, armv7 and amd64 into bin/dist/, with SHA256SUMS
 	@rm -rf bin/dist
-	$(GO) run ./agent/cmd/telltale-dist --out bin/dist $(if $(VERSION),--version $(VERSION))
+	$(GO) run ./agent/dist/cmd/telltale-dist --out bin/dist $(if $(VERSION),--version $(VERSION))
 
 vuln: tools ## known vulnerabilities in what the programs call (govulncheck)
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...

@@ -118,7 +118,7 @@ func TestReproducible(t *testing.T) {
 	}
 	program, pkg := madeFiles(t)
 	elsewhere, out := copySource(t), t.TempDir()
-	cmd := exec.Command("go", "run", "./agent/cmd/telltale-dist", "--out", out, "--version", testVersion, "--epoch", fmt.Sprint(epoch.Unix()), "--arch", own(t).name, "--product", "telltale-agent")
+	cmd := exec.Command("go", "run", "./agent/dist/cmd/telltale-dist", "--out", out, "--version", testVersion, "--epoch", fmt.Sprint(epoch.Unix()), "--arch", own(t).name, "--product", "telltale-agent")
 	cmd.Dir = elsewhere
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -158,7 +158,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("another machine: got %v", err)
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
-	cmd := exec.Command("go", "build", "-o", whole, "../cmd/telltale-dist")
+	cmd := exec.Command("go", "build", "-o", whole, "./cmd/telltale-dist")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -24,7 +24,7 @@ import (
 )
 
 // maxFiles bounds what is packed for a program: it all lies in the guest's memory.
-const maxFiles = 64 << 20
+const maxFiles = 96 << 20
 
 // prepared is what a boot needs.
 type prepared struct {
