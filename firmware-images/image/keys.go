@@ -1,8 +1,6 @@
 package image
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -16,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"telltale.dev/protocol/signed"
 )
 
 // Names of the key files in the key folder.
@@ -105,18 +105,14 @@ func (k keys) makeSlotKey() error {
 }
 
 func (k keys) makeUpdateKey() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	private, public, err := signed.GenerateKey()
 	if err != nil {
 		return err
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
+	if err := os.WriteFile(k.path(updateKey+".pub"), public, 0o644); err != nil {
 		return err
 	}
-	if err := writePEM(k.path(updateKey+".pub"), "PUBLIC KEY", public, 0o644); err != nil {
-		return err
-	}
-	return writeKey(k.path(updateKey+".key"), key)
+	return os.WriteFile(k.path(updateKey+".key"), private, 0o600)
 }
 
 func writeKey(path string, key any) error {

@@ -9,11 +9,9 @@ import (
 	"text/template"
 
 	"crypto/ecdsa"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // fitSource is the FIT of a slot. Every part is named by the signed
@@ -157,23 +155,15 @@ func writeUpdate(path, slot string, m firmware.Manifest, key *ecdsa.PrivateKey) 
 	return out.Close()
 }
 
-// readUpdateKey reads an ECDSA key of PEM text, PKCS #8.
+// readUpdateKey reads the key that signs update files.
 func readUpdateKey(path string) (*ecdsa.PrivateKey, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("update.key: expected a private key as PEM text")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := signed.ParsePrivateKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("update.key: %w", err)
-	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("update.key: expected an ECDSA key, found %T", parsed)
 	}
 	return key, nil
 }

@@ -4,38 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"telltale.dev/hal/supervisor/supervisortest"
 )
-
-// listen is a supervisor's socket.
-func listen(t *testing.T) (*net.UnixConn, string) {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn, name
-}
-
-// heard is the next message within a time; "" when there is none.
-func heard(t *testing.T, conn *net.UnixConn, within time.Duration) string {
-	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
-		t.Fatal(err)
-	}
-	var buf [1024]byte
-	n, err := conn.Read(buf[:])
-	if err != nil {
-		return ""
-	}
-	return string(buf[:n])
-}
 
 func TestFind(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "@abstract")
@@ -66,23 +41,23 @@ func (p process) Summary() string { return "all is well" }
 // TestAccompany: signs of life come while the process is healthy, and only then.
 func TestAccompany(t *testing.T) {
 	for _, p := range []process{{}, {errors.New("stuck")}} {
-		conn, socket := listen(t)
+		conn, socket := supervisortest.Listen(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
 			Supervisor{socket: socket, watchdog: 100 * time.Millisecond}.Accompany(ctx, p, slog.New(slog.DiscardHandler))
 		}()
-		if got := heard(t, conn, 2*time.Second); got != "READY=1" {
+		if got := supervisortest.Heard(t, conn, 2*time.Second); got != "READY=1" {
 			t.Errorf("got %q, want READY=1", got)
 		}
-		if got := heard(t, conn, time.Second); (got == "WATCHDOG=1\nSTATUS=all is well") != (p.err == nil) {
+		if got := supervisortest.Heard(t, conn, time.Second); (got == "WATCHDOG=1\nSTATUS=all is well") != (p.err == nil) {
 			t.Errorf("health %v: got %q", p.err, got)
 		}
 		cancel()
 		<-ended
 		last := ""
-		for word := heard(t, conn, 100*time.Millisecond); word != ""; word = heard(t, conn, 100*time.Millisecond) {
+		for word := supervisortest.Heard(t, conn, 100*time.Millisecond); word != ""; word = supervisortest.Heard(t, conn, 100*time.Millisecond) {
 			last = word
 		}
 		if !strings.HasPrefix(last, "STOPPING=1") {

@@ -6,8 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"strings"
@@ -22,15 +20,15 @@ const board = "qemu-arm64"
 
 func newKey(t testing.TB) (*ecdsa.PrivateKey, []byte) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	private, public, err := signed.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	key, err := signed.ParsePrivateKey(private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	return key, public
 }
 
 func sign(t testing.TB, key *ecdsa.PrivateKey, release uint64, payload []byte) []byte {

@@ -17,15 +17,15 @@ import (
 // newKey gives a key and its public half in PEM form.
 func newKey(t testing.TB) (*ecdsa.PrivateKey, []byte) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	private, public, err := signed.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	key, err := signed.ParsePrivateKey(private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	return key, public
 }
 
 // sign gives a signed message as bytes.
@@ -103,6 +103,50 @@ func TestOneForm(t *testing.T) {
 	}
 	if !refused(append(bytes.Clone(good), 0)) {
 		t.Error("a byte that follows is taken")
+	}
+}
+
+// TestPrivateKeys: what GenerateKey makes is read back, and its halves fit; what is no such key is refused in words that hold nothing of it.
+func TestPrivateKeys(t *testing.T) {
+	private, public, err := signed.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := signed.ParsePrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := signed.ParseKeys(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := signed.KeyOf(&key.PublicKey)
+	if err != nil || !key.PublicKey.Equal(keys[id]) {
+		t.Errorf("the halves do not fit: %v", err)
+	}
+	sec1, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := signed.ParsePrivateKey(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})); err != nil || !again.Equal(key) {
+		t.Errorf("SEC 1: got %v", err)
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{
+		"nothing": nil, "text": []byte("hello"), "a public key": public,
+		"bad DER":     pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1, 2}}),
+		"other curve": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+	} {
+		if key, err := signed.ParsePrivateKey(text); err == nil || !strings.HasPrefix(err.Error(), "expected ") {
+			t.Errorf("%s: got %v, %v", name, key, err)
+		}
 	}
 }
 

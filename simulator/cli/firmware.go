@@ -2,10 +2,6 @@ package cli
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -26,28 +22,21 @@ type firmwareKeyCommand struct {
 
 // Run makes the key. A file that is there is not overwritten: devices in the field may trust it.
 func (c *firmwareKeyCommand) Run() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	private, public, err := signed.GenerateKey()
 	if err != nil {
 		return err
 	}
 	for _, f := range []struct {
-		name, kind string
-		der        []byte
-		mode       os.FileMode
-	}{{c.Out, "PRIVATE KEY", private, 0o600}, {c.Out + ".pub.pem", "PUBLIC KEY", public, 0o644}} {
+		name string
+		text []byte
+		mode os.FileMode
+	}{{c.Out, private, 0o600}, {c.Out + ".pub.pem", public, 0o644}} {
 		file, err := os.OpenFile(f.name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, f.mode)
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(pem.Encode(file, &pem.Block{Type: f.kind, Bytes: f.der}), file.Close()); err != nil {
+		_, err = file.Write(f.text)
+		if err := errors.Join(err, file.Close()); err != nil {
 			return err
 		}
 	}
@@ -97,22 +86,7 @@ func readSigningKey(name string) (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("expected a private key in PEM form")
-	}
-	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, errors.New("expected a private key in PEM form, PKCS #8 or SEC 1")
-	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("expected an ECDSA key of curve P-256")
-	}
-	return key, nil
+	return signed.ParsePrivateKey(text)
 }
 
 type firmwareShowCommand struct {

@@ -2,11 +2,6 @@ package world
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +12,7 @@ import (
 	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/uboot"
 	"telltale.dev/protocol/firmware"
+	"telltale.dev/protocol/signed"
 )
 
 // BoardName is the hardware that update files for a Board must be for.
@@ -72,21 +68,11 @@ func NewBoard(dir string, runs []byte) (*Board, error) {
 
 // makeKey makes the key that signs updates for the board.
 func (b *Board) makeKey() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	private, public, err := signed.GenerateKey()
 	if err != nil {
 		return err
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return err
-	}
-	return errors.Join(
-		os.WriteFile(b.Key(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
-		os.WriteFile(b.updateKey(), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o600))
+	return errors.Join(os.WriteFile(b.Key(), private, 0o600), os.WriteFile(b.updateKey(), public, 0o600))
 }
 
 // Key is the file of the private key that signs updates for the board.
@@ -107,17 +93,9 @@ func (b *Board) Sign(out, version string, release uint64, payload []byte) error 
 	if err != nil {
 		return fmt.Errorf("board: %w", err)
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return errors.New("board: update key: expected PEM")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := signed.ParsePrivateKey(text)
 	if err != nil {
 		return fmt.Errorf("board: update key: %w", err)
-	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok {
-		return errors.New("board: update key: expected an ECDSA key")
 	}
 	var file bytes.Buffer
 	m := firmware.Manifest{Board: BoardName, Version: version, Release: release}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -12,33 +10,8 @@ import (
 	"time"
 
 	"telltale.dev/hal/canbus/virtual"
+	"telltale.dev/hal/supervisor/supervisortest"
 )
-
-// listen is a supervisor's socket.
-func listen(t *testing.T) (*net.UnixConn, string) {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn, name
-}
-
-// heard is the next message within a time; "" when there is none.
-func heard(t *testing.T, conn *net.UnixConn, within time.Duration) string {
-	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
-		t.Fatal(err)
-	}
-	var buf [1024]byte
-	n, err := conn.Read(buf[:])
-	if err != nil {
-		return ""
-	}
-	return string(buf[:n])
-}
 
 // supervised starts the program with a supervisor.
 func supervised(t *testing.T, socket string, watchdog time.Duration) *exec.Cmd {
@@ -68,13 +41,13 @@ func supervised(t *testing.T, socket string, watchdog time.Duration) *exec.Cmd {
 
 // TestSupervised: the program says that it is ready, gives signs of life, and says when it stops.
 func TestSupervised(t *testing.T) {
-	conn, socket := listen(t)
+	conn, socket := supervisortest.Listen(t)
 	cmd := supervised(t, socket, 300*time.Millisecond)
-	if got := heard(t, conn, 10*time.Second); got != "READY=1" {
+	if got := supervisortest.Heard(t, conn, 10*time.Second); got != "READY=1" {
 		t.Fatalf("first word: got %q, want READY=1", got)
 	}
 	for range 3 {
-		if got := heard(t, conn, 2*time.Second); !strings.HasPrefix(got, "WATCHDOG=1\nSTATUS=not connected; buses attached: ") {
+		if got := supervisortest.Heard(t, conn, 2*time.Second); !strings.HasPrefix(got, "WATCHDOG=1\nSTATUS=not connected; buses attached: ") {
 			t.Fatalf("got %q, want a sign of life", got)
 		}
 	}
@@ -82,7 +55,7 @@ func TestSupervised(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := ""
-	for word := heard(t, conn, 2*time.Second); word != ""; word = heard(t, conn, time.Second) {
+	for word := supervisortest.Heard(t, conn, 2*time.Second); word != ""; word = supervisortest.Heard(t, conn, time.Second) {
 		last = word
 	}
 	if last != "STOPPING=1" {
@@ -92,12 +65,12 @@ func TestSupervised(t *testing.T) {
 
 // TestUnsupervised: without a watchdog it is ready and then silent.
 func TestUnsupervised(t *testing.T) {
-	conn, socket := listen(t)
+	conn, socket := supervisortest.Listen(t)
 	supervised(t, socket, 0)
-	if got := heard(t, conn, 10*time.Second); got != "READY=1" {
+	if got := supervisortest.Heard(t, conn, 10*time.Second); got != "READY=1" {
 		t.Fatalf("first word: got %q, want READY=1", got)
 	}
-	if got := heard(t, conn, 300*time.Millisecond); got != "" {
+	if got := supervisortest.Heard(t, conn, 300*time.Millisecond); got != "" {
 		t.Errorf("got %q, want silence", got)
 	}
 }
