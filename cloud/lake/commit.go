@@ -67,7 +67,7 @@ func (l *Lake) commit(k *link) error {
 	ranks, places := l.series.ranks(l.signals.signals)
 	var size uint64
 	for _, d := range days {
-		l.order = arrange(d.rows, ranks, places, l.order)
+		l.order = arrange(d.rows, l.batches, ranks, places, l.order)
 		n, err := l.writePart(d, filepath.Join(l.cfg.Dir, tmpDir, d.tmpName(name)))
 		if err != nil {
 			return err

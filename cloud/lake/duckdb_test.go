@@ -48,6 +48,20 @@ func TestDuckDB(t *testing.T) {
 	}
 }
 
+// TestDuckDBTies: the documented line gives the samples of a signal in the order of the bus.
+func TestDuckDBTies(t *testing.T) {
+	reader(t, "duckdb")
+	got := duckdb(t, fmt.Sprintf("SELECT raw FROM read_parquet('%s/date=*/*.parquet', union_by_name=true, file_row_number=true)"+
+		" WHERE vid = 'car1' AND signal = 'Speed' ORDER BY time, boot, seq, file_row_number", ties(t)))
+	var want []string
+	for i := range 21 {
+		want = append(want, fmt.Sprintf(`["%d"]`, i))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want 0 to 20", got)
+	}
+}
+
 // duckdb gives the rows of a query as lines of JSON.
 func duckdb(t *testing.T, query string) []string {
 	t.Helper()

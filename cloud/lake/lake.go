@@ -44,17 +44,20 @@
 //	time_quality of the vehicle's clock: gnss, ntp, rtc or unsynced; null: it did not say
 //	received     when the cloud got it: UTC, µs
 //
-// The rows of a file are sorted by vid, bus, message, signal and time, which its row groups
-// declare, and samples of one time stay in the order in which they arrived. So one signal is
-// a run of rows, and cheap to keep and to find. Parts of earlier versions are sorted by
-// time, write a missing unit as an empty text, lack the columns from raw_bits on, have in raw
+// The rows of a file are sorted by vid, bus, message, signal, time, boot and seq, which its row
+// groups declare, so one signal is a run of rows, and cheap to keep and to find. A message may come
+// several times within one step of time, and the samples of one time may be in two batches, and those in two parts, whose
+// names are in no order of time. A device numbers the batches of a campaign's rule in the order in which it collected,
+// and rows of one batch, signal and time stay in the order in which they were on the bus. So the order on the
+// bus is that of time, boot, seq and the place in the file. Parts of earlier versions are sorted by
+// time, or not by boot and seq, write a missing unit as an empty text, lack the columns from raw_bits on, have in raw
 // the bits of a float as one of 64, negative numbers for unsigned ones from 2^63 on, and values
 // for what J1939 signals do not measure. Later
 // versions may add columns, too, so readers of many parts go by name:
 //
 //	SELECT time, value, unit
-//	FROM read_parquet('lake/date=*/*.parquet', union_by_name=true) -- DuckDB
-//	WHERE vid = 'anna' AND signal = 'SPEED' ORDER BY time
+//	FROM read_parquet('lake/date=*/*.parquet', union_by_name=true, file_row_number=true) -- DuckDB
+//	WHERE vid = 'anna' AND signal = 'SPEED' ORDER BY time, boot, seq, file_row_number
 //
 // The package knows nothing of messages, of duplicates, or of what a ledger
 // means: that is cloud/ingest. It does not compact, expire or query either.

@@ -237,7 +237,7 @@ func TestFooters(t *testing.T) {
 			}
 			order = append(order, p.Schema().Columns()[c.ColumnIdx][0])
 		}
-		if want := []string{"vid", "bus", "message", "signal", "time"}; !slices.Equal(order, want) {
+		if want := []string{"vid", "bus", "message", "signal", "time", "boot", "seq"}; !slices.Equal(order, want) {
 			t.Errorf("%s: got rows sorted by %q, want %q", part, order, want)
 		}
 		for i, c := range p.Metadata().RowGroups[0].Columns {

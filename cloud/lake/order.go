@@ -11,10 +11,11 @@ import (
 )
 
 // sorting is the order of rows in each file, and so in each of its row groups, as the
-// footer declares it. Rows of one signal and time stay in the order in which they were appended.
+// footer declares it. Rows of one batch, signal and time stay in the order in which the batch has them.
 func sorting() []parquet.SortingColumn {
 	return []parquet.SortingColumn{
 		parquet.Ascending("vid"), parquet.Ascending("bus"), parquet.Ascending("message"), parquet.Ascending("signal"), parquet.Ascending("time"),
+		parquet.Ascending("boot"), parquet.Ascending("seq"),
 	}
 }
 
@@ -83,10 +84,16 @@ func (t *seriesTable) ranks(signals []signalRef) (ranks []uint32, places int) {
 	return ranks, places + 1
 }
 
-// arrange gives the order in which rows are written, as places in rows: by rank, then by time.
-// The rows of one rank are nearly always in the order of time already, so that counting them
+// compare gives the order of two batches of one vehicle: by boot, then by sequence.
+func (b *batchRef) compare(c *batchRef) int {
+	return cmp.Or(bytes.Compare(b.boot.ByteArray(), c.boot.ByteArray()), cmp.Compare(b.seq.Int64(), c.seq.Int64()))
+}
+
+// arrange gives the order in which rows are written, as places in rows: by rank, then by time, then by
+// batch, since the batches of a vehicle may have been appended in another order than they were made.
+// The rows of one rank are nearly always in that order already, so that counting them
 // is nearly all that has to be done. The result shares the memory of order.
-func arrange(rows []row, ranks []uint32, places int, order []uint32) []uint32 {
+func arrange(rows []row, batches []batchRef, ranks []uint32, places int, order []uint32) []uint32 {
 	ends := make([]int, places+1)
 	for i := range rows {
 		ends[ranks[rows[i].series]+1]++
@@ -100,11 +107,17 @@ func arrange(rows []row, ranks []uint32, places int, order []uint32) []uint32 {
 		order[*at] = uint32(i)
 		*at++
 	}
-	byTime := func(a, b uint32) int { return cmp.Compare(rows[a].time, rows[b].time) }
+	inTime := func(a, b uint32) int {
+		r, s := &rows[a], &rows[b]
+		if r.time != s.time || r.batch == s.batch {
+			return cmp.Compare(r.time, s.time)
+		}
+		return batches[r.batch].compare(&batches[s.batch])
+	}
 	begin := 0
 	for _, end := range ends[:places] {
-		if same := order[begin:end]; !slices.IsSortedFunc(same, byTime) {
-			slices.SortStableFunc(same, byTime)
+		if same := order[begin:end]; !slices.IsSortedFunc(same, inTime) {
+			slices.SortStableFunc(same, inTime)
 		}
 		begin = end
 	}

@@ -1,6 +1,7 @@
 package lake_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,9 +15,9 @@ import (
 	"telltale.dev/protocol/codec"
 )
 
-// TestOrder: batches of several vehicles, campaigns and dates, with signals of the same names in
+// TestOrder: batches of several vehicles and dates, with signals of the same names in
 // different schemas and times that go back, are in each file in the declared order, and samples of
-// one signal and time in the order in which they were appended.
+// one signal and time in the order in which they were on the bus, though the batches come in any order.
 func TestOrder(t *testing.T) {
 	dir, random := t.TempDir(), rand.New(rand.NewPCG(1, 2))
 	w := open(t, dir)
@@ -26,6 +27,7 @@ func TestOrder(t *testing.T) {
 	schemas := []*codec.Schema{s, &other}
 	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	counter, rows := int64(0), 0
+	var waiting []func() error
 	for seq := range uint64(40) {
 		n := random.IntN(50) + 1
 		g := codec.GroupRows{Group: 0, Columns: make([][]int64, 2)}
@@ -39,11 +41,16 @@ func TestOrder(t *testing.T) {
 		b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{7}, Seq: seq + 1}
 		b.Schema = protocol.SchemaID{byte(kind)}
 		vehicle := protocol.VehicleID(fmt.Sprint("car", random.IntN(3)))
-		if err := w.Append(vehicle, "everything", "", midnight, schemas[kind], b); err != nil {
-			t.Fatal(err)
-		}
+		waiting = append(waiting, func() error { return w.Append(vehicle, "everything", "", midnight, schemas[kind], b) })
 		rows += 2 * n
 		if seq%20 == 19 {
+			random.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
+			for _, appendBatch := range waiting {
+				if err := appendBatch(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waiting = nil
 			if err := w.Commit(seq+1, seq+1+1, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -64,6 +71,58 @@ func TestOrder(t *testing.T) {
 	}
 	if total != rows || len(parts(t, dir)) != 4 {
 		t.Errorf("got %d rows in %d parts, want %d in 4", total, len(parts(t, dir)), rows)
+	}
+}
+
+// ties makes a lake of one drive in which the last sample of each batch has the time of the
+// next batch's first one. Its parts' names are in another order than its batches, as are the
+// batches of the second part. On the bus, Speed was 0, 1, 2 and so on.
+func ties(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	w := open(t, dir)
+	for _, part := range []struct {
+		last    uint64
+		batches []uint64
+	}{{1, []uint64{0}}, {9, []uint64{2, 1, 4, 3}}, {12, []uint64{5, 6}}} { // the third, part-UP-10-12, comes before part-UP-2-9
+		for _, seq := range part.batches {
+			b := batch(seq+1, start.Add(time.Duration(seq)*2*time.Millisecond), 3)
+			b.Rows[0].Columns[0] = []int64{int64(3 * seq), int64(3*seq + 1), int64(3*seq + 2)}
+			appendAll(t, w, schema(t), b)
+		}
+		if err := w.Commit(part.last, part.last+1, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestTies: the samples of one signal are in the order in which they were on the bus, in each part as
+// they are and over all parts in the documented order, also where two of them have one time.
+func TestTies(t *testing.T) {
+	dir := ties(t)
+	var speeds []sample
+	for _, part := range parts(t, dir) {
+		list := slices.DeleteFunc(readPart(t, filepath.Join(dir, part)), func(s sample) bool { return s.Signal != "Speed" })
+		if !slices.IsSortedFunc(list, func(a, b sample) int { return cmp.Compare(*a.Raw, *b.Raw) }) {
+			t.Errorf("%s: samples are not in the order of the bus: %v", part, list)
+		}
+		speeds = append(speeds, list...)
+	}
+	slices.SortStableFunc(speeds, func(a, b sample) int { return a.Time.Compare(b.Time) })
+	if slices.IsSortedFunc(speeds, func(a, b sample) int { return cmp.Compare(*a.Raw, *b.Raw) }) {
+		t.Error("got the order of the bus by time and file name alone: the test has no ties")
+	}
+	slices.SortStableFunc(speeds, func(a, b sample) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Boot, b.Boot), cmp.Compare(a.Seq, b.Seq))
+	})
+	for i, s := range speeds {
+		if *s.Raw != int64(i) {
+			t.Fatalf("sample %d: got %v, want raw %d", i, s, i)
+		}
+	}
+	if len(speeds) != 21 {
+		t.Errorf("got %d samples, want 21", len(speeds))
 	}
 }
 

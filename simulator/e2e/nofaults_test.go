@@ -19,8 +19,13 @@ import (
 	"telltale.dev/simulator/ledger"
 )
 
-// sample is what the golden file knows of a row.
-type sample struct{ time, raw int64 }
+// sample is what the golden file knows of a row, and what gives rows their order.
+type sample struct {
+	time int64
+	boot string
+	seq  int64
+	raw  int64
+}
 
 // signal names one.
 type signal struct{ bus, message, name string }
@@ -95,7 +100,7 @@ func ownReader(t *testing.T, lake string) map[signal][]sample {
 	found := map[signal][]sample{}
 	err := ledger.ScanLake(lake, func(_ string, r *ledger.Row) error {
 		s := signal{r.Bus, r.Message, r.Signal}
-		found[s] = append(found[s], sample{r.Time, r.OnBus()})
+		found[s] = append(found[s], sample{r.Time, r.Boot, r.Seq, r.OnBus()})
 		return nil
 	})
 	if err != nil {
@@ -132,27 +137,29 @@ func independentReader(t *testing.T, lake string) map[signal][]sample {
 	found := map[signal][]sample{}
 	for line := range strings.Lines(string(out)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t") // time, vid, did, boot, seq, campaign, bus, message, signal, path, value, raw, text, unit
-		at, err := strconv.ParseInt(f[0], 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := strconv.ParseInt(f[11], 10, 64)
-		if err != nil {
-			t.Fatal(err)
+		number := func(column int) int64 {
+			v, err := strconv.ParseInt(f[column], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
 		}
 		s := signal{f[6], f[7], f[8]}
-		found[s] = append(found[s], sample{at, raw})
+		found[s] = append(found[s], sample{number(0), f[3], number(4), number(11)})
 	}
 	return found
 }
 
-// compare holds what a reader found against the golden file. Samples of one
-// signal and one time stay in the order of the files.
+// compare holds what a reader found against the golden file. A message may come twice
+// within the step of time: then the samples are in the order that package lake promises,
+// by time, boot, sequence and place in the file.
 func compare(t *testing.T, got map[signal][]sample, want map[signal]golden) {
 	t.Helper()
 	for name, g := range want {
 		rows := got[name]
-		slices.SortStableFunc(rows, func(a, b sample) int { return cmp.Compare(a.time, b.time) })
+		slices.SortStableFunc(rows, func(a, b sample) int {
+			return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.boot, b.boot), cmp.Compare(a.seq, b.seq))
+		})
 		hash := sha256.New()
 		for _, r := range rows {
 			_ = binary.Write(hash, binary.LittleEndian, r.raw)
