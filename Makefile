@@ -50,6 +50,9 @@ test-vm: SHELL := /bin/bash
 test-vm: tools ## tests on Debian's kernel in QEMU, ARCH=arm64, arm or amd64: vcan, TPM
 	@mkdir -p $(CACHE)/bin
 	@$(GO) build -o $(CACHE)/bin/ ./firmware-images/cmd/telltale-vm
+ifeq ($(ARCH),arm64)
+	TELLTALE_VM=1 $(GO) test -count 1 -parallel 2 ./firmware-images/qemu ./firmware-images/runner
+endif
 	@set -o pipefail; GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) test -p 1 -count 1 -v \
 	   -exec '$(CACHE)/bin/telltale-vm -arch $(ARCH) -with simulator/recordings' $(VMTESTS) | grep -v -e '^=== ' -e '\[no test files\]$$'
 

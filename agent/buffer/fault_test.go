@@ -199,6 +199,9 @@ func apply(t testing.TB, b *buffer.Buffer, s step) error {
 // at all; the same step succeeds when it is tried again; and in the end everything
 // is there once, in order, also after a crash.
 func TestFaultTable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	hit := 0
 	for n := 1; ; n++ {
 		reached := false

@@ -391,6 +391,9 @@ func (d *smallDisk) spare() {
 // TestNoRoomTable lets each file operation find no room once, before and after it was done. There is room
 // in truth, so nothing is given up and no step fails. An error of another kind is not answered with evictions.
 func TestNoRoomTable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	for errno, step := range map[syscall.Errno]int{syscall.ENOSPC: 1, syscall.EDQUOT: 4, syscall.EFBIG: 4, syscall.EIO: 2} {
 		for n := 1; ; n += step {
 			reached := false

@@ -116,6 +116,9 @@ func (d *driven) goOn(batches int) {
 // drive through a tunnel and of the handing over after it. Whatever the moment was, once all is acknowledged the
 // buffer goes on in the room that it has, and what was committed is there, declared or acknowledged.
 func TestTakenAtEachStep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	for at := 1; ; at += 1 + at/8 {
 		reached := false
 		for _, done := range []bool{false, true} {
@@ -152,6 +155,9 @@ func TestTakenAtEachStep(t *testing.T) {
 // TestTakenAtTheWorstMoment takes the disk when the buffer has one segment and no reserve, all is acknowledged
 // and a batch is open. A power cut at any step loses neither the accounts nor the open batch.
 func TestTakenAtTheWorstMoment(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	for _, restarted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restarted %v", restarted), func(t *testing.T) {
 			d := newDriven(t, 640<<10)

@@ -91,6 +91,9 @@ func run(t *testing.T, name string, args ...string) string {
 
 // TestProgram: it runs, knows its version, and the sums are right.
 func TestProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	program, pkg := madeFiles(t)
 	if got := run(t, program, "version"); got != testVersion+"\n" {
 		t.Errorf("version: got %q, want %q", got, testVersion)

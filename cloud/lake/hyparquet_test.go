@@ -76,6 +76,9 @@ func independent(t *testing.T, lake string) (rows [][]string) {
 
 // TestIndependentReader: another reader finds exactly what was appended.
 func TestIndependentReader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	dir := t.TempDir()
 	reader(t, "hyparquet")
 	l := open(t, dir)

@@ -90,6 +90,9 @@ func TestRecordings(t *testing.T) {
 
 // TestFormsAgree reads the RAV4 log as candump, ASC, zstd and gzip and wants the same frames of each.
 func TestFormsAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	original, err := drive.Open(recordings + "rav4.log.zst")
 	if err != nil {
 		t.Fatal(err)

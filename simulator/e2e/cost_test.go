@@ -23,6 +23,7 @@ func TestWhatACutCosts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes for a quarter of a minute")
 	}
+	t.Parallel()
 	built := programs(t)
 	for _, c := range []struct {
 		name, class, flag string

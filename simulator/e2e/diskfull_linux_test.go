@@ -76,6 +76,7 @@ func TestAgentDiskFull(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes for some seconds")
 	}
+	t.Parallel()
 	p, disk := parkOnSmallDisk(t)
 	d := ledger.Drive{Truth: p.truth, Everything: true}
 	var err error

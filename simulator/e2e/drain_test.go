@@ -15,6 +15,7 @@ func TestDrain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes for some seconds")
 	}
+	t.Parallel()
 	w, err := world.New(world.Config{Dir: filepath.Join(t.TempDir(), "data"), Programs: programs(t), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

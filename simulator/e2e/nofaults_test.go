@@ -43,6 +43,7 @@ func TestNoFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes for some seconds")
 	}
+	t.Parallel()
 	built, dir := programs(t), filepath.Join(t.TempDir(), "data")
 	want, total := goldenSignals(t, "rav4")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(built, "telltale"), "demo", "--faults", "none", "--speed", "20", "--json", "--data", dir,

@@ -14,8 +14,8 @@ import (
 // TestTheCheckNotices breaks the programs in known ways: a check that never
 // fails proves nothing.
 func TestTheCheckNotices(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the programs anew for each way to break them")
+	if number(t, "TELLTALE_ROUNDS", 0) == 0 {
+		t.Skip("TELLTALE_ROUNDS is not set: it builds the programs anew for each way to break them; make system does it")
 	}
 	const (
 		link = "agent/link/uplink/sender.go"

@@ -88,6 +88,7 @@ func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel()
 	for _, addr := range []string{"127.0.0.1:8883", "127.0.0.1:8884", "127.0.0.1:8080"} {
 		conn, err := net.DialTimeout("tcp", addr, time.Second)
 		if err != nil {

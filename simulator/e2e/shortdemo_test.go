@@ -21,6 +21,7 @@ func TestPowerCutOfAShortLog(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes for ten seconds")
 	}
+	t.Parallel()
 	built, dir := programs(t), t.TempDir()
 	log := filepath.Join(dir, "short.log")
 	cutLog(t, filepath.Join(recordings, "rav4.log.zst"), log, 10_000)

@@ -14,6 +14,9 @@ import (
 // TestVehicleCost: whatever a vehicle with as many devices as it may have sends, the bytes of a cut, of a snapshot and
 // of memory that it costs stay within what the package comment says, and another vehicle is remembered as before.
 func TestVehicleCost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	const (
 		devices  = 64
 		mostFile = 5 << 20

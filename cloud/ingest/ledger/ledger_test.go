@@ -280,6 +280,9 @@ func checkAccounts(t *testing.T, got, want []ledger.Account) {
 // TestDeclaredCost: what a batch declares costs little however much was declared before it:
 // invented boots beyond those remembered, and runs beyond those kept.
 func TestDeclaredCost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+	}
 	for name, declare := range map[string]func(n, i uint64) protocol.SeqRange{
 		"boots": func(n, i uint64) protocol.SeqRange {
 			var e protocol.SeqRange
