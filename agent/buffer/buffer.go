@@ -23,6 +23,7 @@ const (
 	maxDefault      = 4 << 20  // of SegmentBytes
 	MaxAppend       = 32 << 20 // payload bytes of one Append: twice the largest open batches of as many rules as there may be
 	MaxRecords      = maxItems
+	MaxOpen         = maxItems // checkpoints whose record has not been appended
 	groupBytes      = 1 << 20
 	groupRecords    = 1024
 	maxOpen         = 4 // sealed segments kept open for reading
@@ -199,8 +200,10 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 func (b *Buffer) Append(recs []Record, p Progress) error { return b.Commit(recs, nil, p) }
 
 // Checkpoint stores the open batch so far, which replaces the earlier one of
-// its class, topic and schema. It is not read until its record is appended
-// under the same ID, or until a crash: then Open makes a record of it.
+// its class, topic, schema and ID. It is not read until its record is appended
+// under the same ID, or until a crash: then Open makes a record of it. So the
+// ID of a checkpoint must not be given up: its record has to follow some day.
+// MaxOpen batches may be open at once; what goes beyond is an ErrRecord.
 func (b *Buffer) Checkpoint(rec Record, p Progress) error {
 	return b.Commit(nil, []Record{rec}, p)
 }
@@ -224,6 +227,9 @@ func (b *Buffer) Commit(appends, checkpoints []Record, p Progress) error {
 	if c.bytes > MaxAppend || c.records > MaxRecords {
 		return bad("append", "expected at most %d bytes in %d records, got %d in %d", MaxAppend, MaxRecords, c.bytes, c.records)
 	}
+	if open := b.openBatches(checkpoints); open > MaxOpen {
+		return bad("checkpoint", "expected at most %d open batches, got %d", MaxOpen, open)
+	}
 	if err := b.submit(c); err != nil {
 		return err
 	}
@@ -231,6 +237,19 @@ func (b *Buffer) Commit(appends, checkpoints []Record, p Progress) error {
 		b.notify()
 	}
 	return nil
+}
+
+// openBatches gives how many batches are open when more checkpoints are stored.
+func (b *Buffer) openBatches(more []Record) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.checkpoints)
+	for i := range more {
+		if b.checkpoints[slotOf(&more[i])] == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Flush puts acknowledgements on disk now. Without it they go with the next append, or with Close.

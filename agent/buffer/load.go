@@ -75,14 +75,18 @@ type version struct {
 	item item
 }
 
-// slot tells checkpoints of a class apart: a newer one replaces an older one of its slot.
+// slot tells checkpoints of a class apart: a newer one replaces an older one of its slot. The ID belongs to it, since
+// several batches of one topic and schema may be open at once.
 type slot struct {
 	class  protocol.Priority
 	topic  string
 	schema protocol.SchemaHash
+	id     protocol.MessageID
 }
 
-func slotOf(r *Record) slot { return slot{class: r.Priority, topic: r.Topic, schema: r.Schema} }
+func slotOf(r *Record) slot {
+	return slot{class: r.Priority, topic: r.Topic, schema: r.Schema, id: r.ID}
+}
 
 func itemOf(r *Record, payload int) item {
 	return item{id: r.ID, payload: uint32(payload), samples: r.Samples, carrier: len(r.Evicted) > 0, purpose: unique.Make(r.Purpose)}

@@ -1,6 +1,7 @@
 package buffer_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -219,6 +220,46 @@ func TestCheckpointBecomesRecord(t *testing.T) {
 	must(t, b.Close())
 	b = open(t, c)
 	wantSeqs(t, seqs(t, b, protocol.CS1), []uint64{1, 3})
+}
+
+// TestOpenBatchesOfOneTopic: several batches of a topic and schema may be open at once. Each of them becomes a record after a
+// crash, and the record of one of them takes nothing from the others.
+func TestOpenBatchesOfOneTopic(t *testing.T) {
+	c := buffer.Config{Dir: memoryDir(t), MaxBytes: 4 << 20, SegmentBytes: 64 << 10}
+	b := open(t, c)
+	must(t, b.Commit(nil, []buffer.Record{record(protocol.CS1, 1, 1000), record(protocol.CS1, 2, 900)}, progress(2)))
+	must(t, b.Commit(nil, []buffer.Record{record(protocol.CS1, 2, 1100), record(protocol.CS1, 3, 800)}, progress(3)))
+	must(t, b.Append([]buffer.Record{record(protocol.CS1, 4, 70_000)}, progress(4))) // the next commit begins a segment
+	must(t, b.Commit([]buffer.Record{record(protocol.CS1, 2, 1200)}, []buffer.Record{record(protocol.CS1, 1, 1300)}, progress(4)))
+	if got := b.Stats().Checkpoints; got != 2 {
+		t.Errorf("open batches: got %d, want 2", got)
+	}
+	wantSeqs(t, seqs(t, b, protocol.CS1), []uint64{4, 2})
+	b = open(t, buffer.Config{Dir: copyDir(t, c.Dir)})
+	list := all(t, b, protocol.CS1)
+	slices.SortFunc(list, func(x, y buffer.Entry) int { return int(x.Record.ID.Seq) - int(y.Record.ID.Seq) })
+	for i, bytes := range []int{1300, 1200, 800, 70_000} {
+		if i >= len(list) {
+			t.Fatalf("got %d records, want 4", len(list))
+		}
+		wantRecord(t, list[i].Record, record(protocol.CS1, uint64(i+1), bytes))
+	}
+}
+
+// TestTooManyOpenBatches: how many batches are open at once is bounded, and more of the same are no more batches.
+func TestTooManyOpenBatches(t *testing.T) {
+	b := open(t, buffer.Config{Dir: memoryDir(t)})
+	var list []buffer.Record
+	for seq := range uint64(buffer.MaxOpen) {
+		list = append(list, record(protocol.CS1, seq+1, 1))
+	}
+	must(t, b.Commit(nil, list, progress(1)))
+	must(t, b.Checkpoint(list[7], progress(1)))
+	if err := b.Checkpoint(record(protocol.CS1, buffer.MaxOpen+1, 1), progress(1)); !errors.Is(err, buffer.ErrRecord) {
+		t.Errorf("got %v, want ErrRecord", err)
+	}
+	must(t, b.Append(list[:1], progress(1)))
+	must(t, b.Checkpoint(record(protocol.CS1, buffer.MaxOpen+1, 1), progress(1)))
 }
 
 // TestBootsAreRemembered keeps the accounts of the newest boots through segments that come and go.
