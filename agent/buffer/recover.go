@@ -166,16 +166,24 @@ func (m *image) newestAccounts(files []*loaded) {
 	}
 }
 
+// unreadable says whether a segment is there and so damaged that nothing of it is known.
+func (m *image) unreadable(class protocol.Priority, number uint64) bool {
+	return slices.Contains(m.corrupt, segmentID{class: class, number: number})
+}
+
 // fill gives a segment its records. In the newest segment of a class the
-// surviving checkpoints become records, and stay so.
+// surviving checkpoints become records, and stay so. When there was a later segment, which
+// went with all that was in it, those of this one were outdated long before. When the later
+// one is unreadable they are all that is left of the open batches.
 func (m *image) fill(s *segment, l *loaded) {
 	s.base = len(l.items)
 	newest := s == m.lanes[s.id.class].newest()
 	end := m.accounts.ends[s.id.class]
+	current := newest && (end.number <= s.id.number || m.unreadable(s.id.class, end.number))
 	if l.half && !newest && s.void == 0 || newest && end.number == s.id.number && end.records > uint64(s.base) && s.void == 0 {
 		m.short = append(m.short, s)
 	}
-	if newest || s.promoted {
+	if current || s.promoted {
 		for _, v := range l.survivors() {
 			s.promoted = true
 			s.virtual = append(s.virtual, v.key)
