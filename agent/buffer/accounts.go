@@ -26,7 +26,7 @@ const (
 	keyState   = "state"   // written with every decisive commit
 	keyBoots   = "boots"   // the older boots; written when they change
 	keyEvicted = "evicted" // the evicted ranges; written when they change
-	keyPurged  = "purged"  // records and samples purged; written when they change, missing when there are none
+	keyPurged  = "purged"  // what was purged; written when it changes, missing when there is nothing
 )
 
 // Counts are totals since the directory was made.
@@ -43,13 +43,14 @@ type Counts struct {
 // accounts is what must outlive every segment. A value is immutable once it
 // is shared: slices are replaced, never changed.
 type accounts struct {
-	gen     uint64     // of the last commit
-	current Progress   // of the boot that appended last; zero Boot: none yet
-	boots   []Progress // of other boots, oldest first
-	evicted ranges     // not yet carried by a committed record
-	counts  Counts
-	next    [protocol.Priorities + 1]uint64 // number of the newest segment ever made, by class
-	ends    [protocol.Priorities + 1]end    // of the newest segment, by class
+	gen        uint64     // of the last commit
+	current    Progress   // of the boot that appended last; zero Boot: none yet
+	boots      []Progress // of other boots, oldest first
+	evicted    ranges     // not yet carried by a committed record
+	counts     Counts
+	next       [protocol.Priorities + 1]uint64 // number of the newest segment ever made, by class
+	ends       [protocol.Priorities + 1]end    // of the newest segment, by class
+	purgedOpen []purgedOpen                    // open batches that were purged, as long as their segments know nothing of it
 
 	changedBoots, changedEvicted, changedPurged bool // since the last commit
 }
@@ -117,7 +118,7 @@ func (a *accounts) encode(notes []note, whole bool) map[string][]byte {
 		values[keyEvicted] = a.seal(appendRanges(nil, a.evicted))
 	}
 	if a.counts.PurgedRecords > 0 && (whole || a.changedPurged) {
-		values[keyPurged] = a.seal(binary.AppendUvarint(binary.AppendUvarint(nil, a.counts.PurgedRecords), a.counts.PurgedSamples))
+		values[keyPurged] = a.seal(a.appendPurged(nil))
 	}
 	return values
 }

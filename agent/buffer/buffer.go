@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-	"unique"
 
 	"telltale.dev/protocol"
 )
@@ -116,8 +115,8 @@ type change struct {
 	progress             Progress
 	records, bytes       int
 	flush                bool
-	purge                *unique.Handle[string] // the purpose whose open batches go
-	done                 bool                   // set by the one who committed it, before err is read
+	purge                *purge
+	done                 bool // set by the one who committed it, before err is read
 	err                  error
 }
 
@@ -277,8 +276,8 @@ func (b *Buffer) submit(c *change) error {
 func (b *Buffer) take() []*change {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n, bytes, records := 0, 0, 0
-	for n < len(b.queue) && (n == 0 || bytes < groupBytes && records < groupRecords) {
+	n, bytes, records, most := 0, 0, 0, alone(b.queue)
+	for n < most && (n == 0 || bytes < groupBytes && records < groupRecords) {
 		bytes, records = bytes+b.queue[n].bytes, records+b.queue[n].records
 		n++
 	}

@@ -17,13 +17,14 @@ type group struct {
 	checkpoints map[slot]*checkpoint
 	parts       []*part // one per class, in the order of writing; the last one is decisive
 	victims     []*segment
-	relief      bool                          // it declares victims and stores no records
-	place                                     // where it may be written
-	incoming    claim                         // of the changes
-	dropped     [protocol.Priorities + 1]bool // classes whose incoming records find no room
-	renewed     [protocol.Priorities + 1]bool // classes whose open batches are purged: they get a new segment
-	losses      int                           // of Buffer.losses, contained in accounts
-	expired     int                           // of Buffer.expired, likewise
+	carried     map[*segment][]protocol.SeqRange // what the records of victims would have declared
+	relief      bool                             // it declares victims and stores no records
+	place                                        // where it may be written
+	incoming    claim                            // of the changes
+	dropped     [protocol.Priorities + 1]bool    // classes whose incoming records find no room
+	renewed     [protocol.Priorities + 1]bool    // classes that get a new segment, since open batches are purged
+	losses      int                              // of Buffer.losses, contained in accounts
+	expired     int                              // of Buffer.expired, likewise
 	touched     uint64
 }
 
@@ -49,7 +50,9 @@ type part struct {
 
 // prepare decides what is written where and what has to go: the given victims, or what the bound asks for.
 func (b *Buffer) prepare(changes []*change, victims []*segment, where place) (*group, error) {
-	g := &group{changes: changes, relief: len(victims) > 0, incoming: demand(changes), place: where}
+	g := &group{
+		changes: changes, relief: len(victims) > 0, incoming: demand(changes), place: where, carried: map[*segment][]protocol.SeqRange{},
+	}
 	b.bury()
 	b.mu.Lock()
 	b.begin(g)
@@ -59,11 +62,15 @@ func (b *Buffer) prepare(changes []*change, victims []*segment, where place) (*g
 			g.victims = append(g.victims, s)
 		}
 	}
+	b.addCondemned(g)
 	if !g.relief && g.target == nil {
 		b.makeRoom(g)
 	}
 	b.mu.Unlock()
 	if err := b.evict(g); err != nil {
+		return g, err
+	}
+	if err := b.purge(g); err != nil {
 		return g, err
 	}
 	b.mu.Lock()
@@ -84,6 +91,7 @@ func (b *Buffer) bury() {
 		}
 	}
 	b.mu.Unlock()
+	names := b.reserveNames()
 	if len(removed) == 0 || b.ops.sync(b.dir) != nil {
 		return
 	}
@@ -92,7 +100,7 @@ func (b *Buffer) bury() {
 		b.tombs[i].synced = true
 	}
 	b.mu.Unlock()
-	b.cutReserve()
+	b.cutReserve(names)
 }
 
 // begin starts the next generation, under mu.
@@ -105,12 +113,10 @@ func (b *Buffer) begin(g *group) {
 	}
 	g.losses = len(b.losses)
 	b.addExpired(g)
+	b.forgetPurgedOpen(&g.accounts)
 	g.write = b.touched != b.saved
 	for _, c := range g.changes {
 		g.write = g.write || !c.flush
-		if c.purge != nil {
-			g.purge(*c.purge)
-		}
 		g.accounts.advance(c.progress)
 	}
 }
@@ -339,6 +345,7 @@ func (b *Buffer) publish(g *group) {
 		b.publishPart(p)
 	}
 	b.replaceCheckpoints(g)
+	g.settlePurge(true)
 	for _, s := range g.victims {
 		if s == g.target {
 			continue
@@ -416,6 +423,7 @@ func (b *Buffer) abandon(g *group) {
 	for _, s := range g.victims {
 		s.evicting = false
 	}
+	g.settlePurge(false)
 	var doubtful []*segment
 	for _, p := range g.parts {
 		if !p.started {
@@ -430,9 +438,11 @@ func (b *Buffer) abandon(g *group) {
 			delete(b.stale, p.seg)
 		}
 	}
+	condemned := g.condemn()
 	closers := closeAll(doubtful)
 	b.mu.Unlock()
 	if err := closers(); err != nil {
 		b.log.Warn("close buffer segment", "error", plain(err))
 	}
+	b.acquit(condemned)
 }

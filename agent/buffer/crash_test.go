@@ -26,7 +26,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	children := map[string]func() error{"append": childAppend, "full": childFull, "hold": childHold}
+	children := map[string]func() error{"append": childAppend, "full": childFull, "hold": childHold, "purge": childPurge}
 	if child, ok := children[os.Getenv(envChild)]; ok {
 		if err := child(); err != nil {
 			fmt.Println("error", err)

@@ -27,8 +27,8 @@
 //	checkpoints  generation ‖ n ‖ chunk → likewise
 //	now          "commit": the last commit in this file
 //	             "state", "boots", "evicted": the accounts
-//
-//	             "purged": how much of what was evicted was so because of its purpose
+//	             "purged": how much of what was evicted was so because of its purpose, and
+//	             which checkpoints count no more for that reason
 //	             "emptied": what the segment lost when it was emptied in place
 //
 // Records of version 1 are read where they are; VERSION is raised before the first

@@ -89,6 +89,10 @@ func (b *Buffer) evict(g *group) error {
 			return true
 		})
 		b.mu.Unlock()
+		if s.condemned {
+			g.carry(s, s.carried)
+			continue
+		}
 		if err := b.reclaim(g, s, carriers); err != nil {
 			return err
 		}
@@ -113,9 +117,7 @@ func (b *Buffer) reclaim(g *group, s *segment, carriers []int) error {
 			if err != nil {
 				continue // damaged meanwhile: what it carried is lost with it
 			}
-			for _, e := range r.Evicted {
-				g.accounts.evict(e)
-			}
+			g.carry(s, r.Evicted)
 		}
 		return nil
 	})
@@ -123,6 +125,16 @@ func (b *Buffer) reclaim(g *group, s *segment, carriers []int) error {
 		return nil
 	}
 	return err
+}
+
+// carry makes ranges pending again that a segment's records would have declared.
+func (g *group) carry(s *segment, list []protocol.SeqRange) {
+	for _, e := range list {
+		g.accounts.evict(e)
+	}
+	if len(list) > 0 {
+		g.carried[s] = append(g.carried[s], list...)
+	}
 }
 
 // drop accounts for a record that makes room.

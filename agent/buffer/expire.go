@@ -11,7 +11,6 @@ type expiry struct {
 	seg     *segment
 	item    item
 	carried []protocol.SeqRange // what it would have declared
-	purged  bool                // forgotten because of its purpose instead
 }
 
 // Expire forgets the record at pos, whose TTL is over: it counts as evicted,
@@ -19,36 +18,31 @@ type expiry struct {
 // on disk with the next commit, Flush or Close, and its segment stays until
 // then; after a crash before, the record is back. Of a record that is
 // acknowledged or gone nothing more is said.
-func (b *Buffer) Expire(pos Position) { b.expire(pos, false) }
-
-// expire does the work of Expire, and of Purge for one record.
-func (b *Buffer) expire(pos Position, purged bool) {
+func (b *Buffer) Expire(pos Position) {
 	if !valid(pos.Class) {
 		return
 	}
 	i := int(pos.Index)
 	b.mu.Lock()
 	s := b.lanes[pos.Class].find(pos.Segment)
-	if b.closed || s == nil || s.evicting || i >= len(s.items) || s.acked.has(i) {
+	if b.closed || s == nil || s.evicting || s.condemned || i >= len(s.items) || s.acked.has(i) {
 		b.mu.Unlock()
 		return
 	}
-	e := expiry{seg: s, item: s.items[i], purged: purged}
+	e := expiry{seg: s, item: s.items[i]}
 	b.mu.Unlock()
 	if e.item.carrier {
 		e.carried = b.carriedBy(s, i)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || s.evicting || b.lanes[pos.Class].find(pos.Segment) != s || !s.ack(i) {
+	if b.closed || s.evicting || s.condemned || b.lanes[pos.Class].find(pos.Segment) != s || !s.ack(i) {
 		return // meanwhile somebody else accounted for it
 	}
 	s.unsaved++
 	b.expired = append(b.expired, e)
 	b.touched++
-	if !purged {
-		b.stats.Expired++
-	}
+	b.stats.Expired++
 }
 
 // carriedBy reads the ranges that a record declares. Those of a damaged record are lost with it.
@@ -72,9 +66,6 @@ func (b *Buffer) carriedBy(s *segment, i int) (ranges []protocol.SeqRange) {
 // expire accounts for an expired record.
 func (a *accounts) expire(e *expiry) {
 	a.drop(&e.item)
-	if e.purged {
-		a.purge(&e.item)
-	}
 	for _, r := range e.carried {
 		a.evict(r)
 	}

@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -94,3 +95,20 @@ func ParseMark(body []byte) error { return new(commitMark).parse(body) }
 func DecodeElsewhere(chunks [][]byte) (Record, error) {
 	return decodeRecord(chunks, position(segmentID{class: 2, number: 7}, []byte{0, 0, 0, 4}))
 }
+
+// Queued is how many calls wait for the commit that runs.
+func (b *Buffer) Queued() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue)
+}
+
+// Patience is for how long the last eviction that did not help has put off the next one.
+func (b *Buffer) Patience() time.Duration { return b.short.patience }
+
+// DropReserve takes the reserve away, and Adopt makes a file the reserve.
+func (b *Buffer) DropReserve() error {
+	b.reserve.held = 0
+	return os.Remove(b.reservePath())
+}
+func (b *Buffer) Adopt(path string) bool { return b.adopt(path) }

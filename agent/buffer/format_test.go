@@ -97,7 +97,7 @@ func TestFormerVersion(t *testing.T) {
 	must(t, b.Close())
 	b = open(t, c)
 	wantSeqs(t, seqs(t, b, protocol.CS1), append(slices.Clone(version1[protocol.CS1]), 26))
-	must(t, b.Purge("product-improvement"))
+	wantPurged(t, b, "product-improvement", uint64(n)+1)
 	if st := b.Stats(); st.PurgedRecords != uint64(n)+1 || st.Waiting.Records != 0 {
 		t.Errorf("got %+v, want all purged", st)
 	}

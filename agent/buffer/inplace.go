@@ -30,7 +30,7 @@ func (b *Buffer) attemptInPlace(changes []*change, victims []*segment, next prot
 	var targets []*segment
 	b.mu.Lock()
 	for _, l := range b.lanes {
-		if s := l.newest(); s != nil && !s.damaged {
+		if s := l.newest(); s != nil && !s.damaged && !s.condemned {
 			targets = append(targets, s)
 		}
 	}
@@ -156,6 +156,63 @@ func (s *segment) empty() {
 	s.waiting = Waiting{}
 	s.base, s.virtual, s.promoted, s.void = len(s.items), nil, false, 0
 	s.emptied, s.writable, s.evicting = s.bytes, true, false
+}
+
+// condemn marks the segments that a commit has emptied, or tried to, when it failed; under mu. Nobody knows whether their
+// records are on disk any more: nobody reads or acknowledges them, and the next commit gives them up and declares them, as the
+// failed one would have. acquit takes that back where the file is seen to be as it was.
+func (g *group) condemn() (list []*segment) {
+	for _, p := range g.parts {
+		if p.started && p.empties {
+			p.seg.condemned, p.seg.carried = true, g.carried[p.seg]
+			list = append(list, p.seg)
+		}
+	}
+	return list
+}
+
+func (b *Buffer) acquit(list []*segment) {
+	for _, s := range list {
+		if !b.untouched(s) {
+			b.log.Error("a segment was to be emptied for want of room, and that failed: what waits in it is given up", "file", s.id.file())
+			continue
+		}
+		b.mu.Lock()
+		s.condemned, s.carried = false, nil
+		b.mu.Unlock()
+	}
+}
+
+// untouched says whether the commit that failed is not in the file of a segment.
+func (b *Buffer) untouched(s *segment) (yes bool) {
+	db, err := openFile(filepath.Join(b.dir, s.id.file()))
+	if err != nil {
+		return false
+	}
+	err = guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error {
+			now := tx.Bucket(bucketNow)
+			if now == nil {
+				return errDamaged
+			}
+			gen, _, err := unseal(now.Get(keyCommit))
+			yes = err == nil && gen != s.void
+			return err
+		})
+	})
+	return errors.Join(err, db.Close()) == nil && yes
+}
+
+// addCondemned makes the condemned segments victims of a group; under mu.
+func (b *Buffer) addCondemned(g *group) {
+	for _, l := range b.lanes {
+		for _, s := range l {
+			if s.condemned && !s.evicting {
+				s.evicting = true
+				g.victims = append(g.victims, s)
+			}
+		}
+	}
 }
 
 // emptied is what keyEmptied says.

@@ -1,77 +1,197 @@
 package buffer
 
 import (
+	"encoding/binary"
 	"maps"
+	"slices"
 	"unique"
 
 	"telltale.dev/protocol"
 )
 
-// Purge removes all that waits of a purpose: records, and the open batches that were checkpointed. They count as
-// evicted and as purged, and their sequences become pending, as do the ranges that they
-// carried. It is on disk when Purge returns without an error, in one commit: a crash before that leaves all of it or none. After an error some
-// may be hidden but not yet gone; call it again. No record is read but those that carry ranges. The bytes of a
-// record are gone from the disk with its segment, when nothing else in that waits.
+// Purge removes all that waits of a purpose, and gives how much that was: records, and the open batches that were
+// checkpointed. They count as evicted and as purged, and their sequences become pending, as do the ranges
+// that they carried. It is one commit, and takes what calls before it have committed, also those that were under way
+// when it was called. After an error, or a crash before it returns, all of it is there or
+// nothing, and the same call may be made again. What an eviction takes at the same time counts as evicted only. No
+// record is read but those that carry ranges. A record that was being sent already may still reach the
+// cloud. The bytes of a record are gone from the disk with its segment, when nothing else in
+// that waits; those of damaged files that were set aside stay.
 //
 // The caller drops its own open batches of the purpose before, and does not use their IDs again.
-func (b *Buffer) Purge(purpose string) error {
-	p := unique.Make(purpose)
-	type found struct {
-		seg   *segment
-		index int
+func (b *Buffer) Purge(purpose string) (gone Waiting, err error) {
+	p := &purge{purpose: unique.Make(purpose)}
+	if err := b.submit(&change{flush: true, purge: p}); err != nil {
+		return Waiting{}, err
 	}
-	var list []found
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		return ErrClosed
+	return p.gone, nil
+}
+
+// purge is one call of Purge. It is a group of its own: what was queued before has been decided, what comes later stays.
+type purge struct {
+	purpose unique.Handle[string]
+	gone    Waiting // by the last attempt
+	records []purged
+}
+
+// purged is a record that is to go.
+type purged struct {
+	seg   *segment
+	index int
+}
+
+// alone says how many of the waiting changes may be one group, because of purges.
+func alone(queue []*change) int {
+	for i, c := range queue {
+		if c.purge != nil {
+			return max(i, 1)
+		}
 	}
+	return len(queue)
+}
+
+// hide chooses the records of a purpose, under mu. Until the commit is decided nobody can read or
+// acknowledge them. It gives those that carry ranges, by segment.
+func (b *Buffer) hide(g *group, p *purge) map[*segment][]int {
+	p.records = nil
+	carriers := map[*segment][]int{}
 	for _, l := range b.lanes {
 		for _, s := range l {
+			if s.evicting { // condemned ones, too
+				continue
+			}
 			s.pending(0, func(i int, it *item) bool {
-				if it.purpose == p {
-					list = append(list, found{s, i})
+				if it.purpose == p.purpose {
+					p.records = append(p.records, purged{s, i})
+					p.take(g, it)
+					if it.carrier {
+						carriers[s] = append(carriers[s], i)
+					}
 				}
 				return true
 			})
 		}
 	}
-	b.mu.Unlock()
-	for _, f := range list {
-		b.expire(Position{Class: f.seg.id.class, Segment: f.seg.id.number, Index: uint32(f.index)}, true)
+	for _, r := range p.records {
+		r.seg.hidden = r.seg.hidden.with(r.index)
 	}
-	return b.submit(&change{flush: true, purge: &p})
+	return carriers
 }
 
-// purge forgets the open batches of a purpose, under mu. Their classes get new segments: the
-// checkpoints of a segment that is not the newest of its class count no more.
-func (g *group) purge(p unique.Handle[string]) {
+// take accounts for a record or open batch that goes.
+func (p *purge) take(g *group, it *item) {
+	p.gone.add(it)
+	g.accounts.drop(it)
+	g.accounts.counts.PurgedRecords++
+	g.accounts.counts.PurgedSamples += uint64(it.samples)
+	g.accounts.changedPurged, g.write = true, true
+}
+
+// settle lets the chosen records go for good, or shows them again; under mu.
+func (p *purge) settle(gone bool) {
+	for _, r := range p.records {
+		r.seg.hidden = nil
+	}
+	for _, r := range p.records {
+		if gone {
+			r.seg.ack(r.index)
+		}
+	}
+	p.records = nil
+}
+
+func (g *group) settlePurge(gone bool) {
+	for _, c := range g.changes {
+		if c.purge != nil {
+			c.purge.settle(gone)
+		}
+	}
+}
+
+// purge chooses what goes because of its purpose, if the group is a purge.
+func (b *Buffer) purge(g *group) error {
+	if len(g.changes) != 1 || g.changes[0].purge == nil {
+		return nil
+	}
+	p := g.changes[0].purge
+	p.gone = Waiting{}
+	b.mu.Lock()
+	b.purgeOpen(g, p)
+	carriers := b.hide(g, p)
+	b.mu.Unlock()
+	for s, list := range carriers {
+		if err := b.reclaim(g, s, list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// purgeOpen forgets the open batches of a purpose, under mu. The accounts say from then on that they count no more. A
+// program of version 1 does not know that: for it their classes get new segments.
+func (b *Buffer) purgeOpen(g *group, p *purge) {
 	for sl, cp := range maps.Clone(g.checkpoints) {
-		if cp.item.purpose != p {
+		if cp.item.purpose != p.purpose {
 			continue
 		}
 		delete(g.checkpoints, sl)
-		g.accounts.drop(&cp.item)
-		g.accounts.purge(&cp.item)
+		p.take(g, &cp.item)
 		for _, r := range cp.record.Evicted {
 			g.accounts.evict(r)
 		}
-		g.renewed[sl.class], g.write = true, true
+		g.accounts.purgedOpen = append(slices.Clip(g.accounts.purgedOpen), purgedOpen{cp.seg.id, [checkpointKey]byte(cp.key)})
+		g.renewed[sl.class] = b.form == formerForm
 	}
 }
 
-// purge counts a record that was dropped because of its purpose.
-func (a *accounts) purge(it *item) {
-	a.counts.PurgedRecords++
-	a.counts.PurgedSamples += uint64(it.samples)
-	a.changedPurged = true
-}
-
-// renew makes a part for each class that loses open batches.
+// renew makes a part for each class that loses open batches and needs a new segment for that.
 func (b *Buffer) renew(g *group) {
 	for class, renewed := range g.renewed {
 		if renewed {
 			b.part(g, protocol.Priority(class))
 		}
 	}
+}
+
+// purgedOpen names an open batch that was purged: its segment, and the key of its checkpoint there.
+type purgedOpen struct {
+	id  segmentID
+	key [checkpointKey]byte
+}
+
+// forgetPurgedOpen drops mentions that nobody needs, under mu: of segments whose checkpoints count no more.
+func (b *Buffer) forgetPurgedOpen(a *accounts) {
+	a.purgedOpen = slices.DeleteFunc(slices.Clone(a.purgedOpen), func(c purgedOpen) bool {
+		s := b.lanes[c.id.class].find(c.id.number)
+		return s == nil || !s.promoted && s != b.lanes[c.id.class].newest()
+	})
+}
+
+// appendPurged writes the totals, and then the open batches that count no more: an earlier version of this
+// program stops before them.
+func (a *accounts) appendPurged(body []byte) []byte {
+	body = binary.AppendUvarint(binary.AppendUvarint(body, a.counts.PurgedRecords), a.counts.PurgedSamples)
+	body = binary.AppendUvarint(body, uint64(len(a.purgedOpen)))
+	for _, c := range a.purgedOpen {
+		body = append(binary.AppendUvarint(append(body, byte(c.id.class)), c.id.number), c.key[:]...)
+	}
+	return body
+}
+
+// parsePurged reads what appendPurged wrote, or an earlier version.
+func (a *accounts) parsePurged(body []byte) error {
+	d := decoder{rest: body}
+	records, samples := d.uvarint(), d.uvarint()
+	var list []purgedOpen
+	if !d.bad && len(d.rest) > 0 {
+		for range d.count(min(maxNotes, len(d.rest))) {
+			id := segmentID{class: protocol.Priority(d.byte()), number: d.uvarint()}
+			list = append(list, purgedOpen{id, [checkpointKey]byte(d.bytes(checkpointKey))})
+		}
+	}
+	if d.bad || len(d.rest) > 0 {
+		return errDamaged
+	}
+	a.counts.PurgedRecords, a.counts.PurgedSamples, a.purgedOpen = records, samples, list
+	return nil
 }

@@ -71,6 +71,18 @@ type bits []uint64
 
 func (s bits) has(i int) bool { return i/64 < len(s) && s[i/64]>>(i%64)&1 == 1 }
 
+// union gives a set of its own with what is in s or o.
+func (s bits) union(o bits) bits {
+	all := slices.Clone(s)
+	for i, w := range o {
+		for i >= len(all) {
+			all = append(all, 0)
+		}
+		all[i] |= w
+	}
+	return all
+}
+
 // with adds i and returns the set, which may have moved.
 func (s bits) with(i int) bits {
 	for i/64 >= len(s) {

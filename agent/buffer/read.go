@@ -91,7 +91,7 @@ func (b *Buffer) pick(after Position, class protocol.Priority, maxRecords, maxBy
 	bytes, full := 0, false
 	for _, s := range b.lanes[class] {
 		from := 0
-		if s.id.number < after.Segment || s.evicting {
+		if s.id.number < after.Segment || s.evicting || s.condemned {
 			continue
 		}
 		if s.id.number == after.Segment {
@@ -170,8 +170,12 @@ func (b *Buffer) lose(s *segment, index []int) {
 	}
 }
 
-// loseItems does the work of lose, under mu. The accounts learn it with the next commit.
+// loseItems does the work of lose, under mu. The accounts learn it with the next commit. Records that an
+// eviction or a purge accounts for at this moment are not lost as well; if it fails, a reader finds them again.
 func (b *Buffer) loseItems(s *segment, index []int) (n int) {
+	if s.evicting || s.condemned {
+		return 0
+	}
 	for _, i := range index {
 		if s.ack(i) {
 			b.losses = append(b.losses, s.items[i])
@@ -196,7 +200,7 @@ func (b *Buffer) Ack(pos Position) {
 	}
 	b.mu.Lock()
 	s := b.lanes[pos.Class].find(pos.Segment)
-	if b.closed || s == nil || s.evicting || !s.ack(int(pos.Index)) {
+	if b.closed || s == nil || s.evicting || s.condemned || !s.ack(int(pos.Index)) {
 		b.mu.Unlock()
 		return
 	}

@@ -161,14 +161,25 @@ func (m *image) newestAccounts(files []*loaded) {
 		m.accounts.evicted, _ = parseEvicted(a.body)
 	}
 	if a, ok := newest[keyPurged]; ok {
-		d := decoder{rest: a.body}
-		m.accounts.counts.PurgedRecords, m.accounts.counts.PurgedSamples = d.uvarint(), d.uvarint()
+		_ = m.accounts.parsePurged(a.body) // it cannot be wrong: the checksum was right
 	}
 }
 
-// unreadable says whether a segment is there and so damaged that nothing of it is known.
-func (m *image) unreadable(class protocol.Priority, number uint64) bool {
-	return slices.Contains(m.corrupt, segmentID{class: class, number: number})
+// promote makes records of the surviving checkpoints of a segment, but for those that were purged.
+func (m *image) promote(s *segment, l *loaded) {
+	for _, v := range l.survivors() {
+		if slices.Contains(m.accounts.purgedOpen, purgedOpen{s.id, [checkpointKey]byte(v.key)}) {
+			continue
+		}
+		s.promoted = true
+		s.virtual = append(s.virtual, v.key)
+		l.items = append(l.items, v.item)
+	}
+}
+
+// outdates says whether the newest segment that there was came after s, and is not there but so damaged that nothing of it is known.
+func (m *image) outdates(newest end, s *segment) bool {
+	return newest.number > s.id.number && !slices.Contains(m.corrupt, segmentID{class: s.id.class, number: newest.number})
 }
 
 // fill gives a segment its records. In the newest segment of a class the
@@ -179,16 +190,11 @@ func (m *image) fill(s *segment, l *loaded) {
 	s.base = len(l.items)
 	newest := s == m.lanes[s.id.class].newest()
 	end := m.accounts.ends[s.id.class]
-	current := newest && (end.number <= s.id.number || m.unreadable(s.id.class, end.number))
 	if l.half && !newest && s.void == 0 || newest && end.number == s.id.number && end.records > uint64(s.base) && s.void == 0 {
 		m.short = append(m.short, s)
 	}
-	if current || s.promoted {
-		for _, v := range l.survivors() {
-			s.promoted = true
-			s.virtual = append(s.virtual, v.key)
-			l.items = append(l.items, v.item)
-		}
+	if s.promoted || newest && !m.outdates(end, s) {
+		m.promote(s, l)
 	}
 	for i := range l.emptied.first {
 		s.acked = s.acked.with(i)

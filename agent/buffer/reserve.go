@@ -28,6 +28,7 @@ type reserve struct {
 	mu     sync.Mutex
 	held   int64 // bytes of the file that have blocks; 0: there is no reserve
 	long   bool  // the file is longer than wanted: it is cut when its new name is on disk
+	names  int   // how often a file has become the reserve
 }
 
 // reserveSize gives the size of the reserve: enough for a segment with the accounts and an
@@ -123,14 +124,26 @@ func (b *Buffer) adopt(path string) bool {
 		return false
 	}
 	b.reserve.held, b.reserve.long = solid(info), info.Size() > b.reserve.wanted
+	b.reserve.names++
 	return true
 }
 
-// cutReserve gives back what the reserve has too much. It is called when the file's name is on disk:
-// before, a power cut could bring a segment back that is too short.
-func (b *Buffer) cutReserve() {
+// reserveNames gives how often a file has become the reserve.
+func (b *Buffer) reserveNames() int {
 	b.reserve.mu.Lock()
 	defer b.reserve.mu.Unlock()
+	return b.reserve.names
+}
+
+// cutReserve gives back what the reserve has too much. The file's name must be on disk: before, a power cut could
+// bring a segment back that is too short. So names is what reserveNames gave before the names were put
+// on disk; a file that has become the reserve since then is cut another time.
+func (b *Buffer) cutReserve(names int) {
+	b.reserve.mu.Lock()
+	defer b.reserve.mu.Unlock()
+	if b.reserve.names != names {
+		return
+	}
 	if size := min(b.reserve.held, b.reserve.wanted); b.reserve.long && os.Truncate(b.reservePath(), size) == nil {
 		b.reserve.held, b.reserve.long = size, false
 	}

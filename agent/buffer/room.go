@@ -29,6 +29,7 @@ type shortage struct {
 	on       bool
 	held     int64 // bytes of segments when it began
 	evicted  bool  // for the commit that runs
+	waited   bool  // it has put off the next eviction
 	patience time.Duration
 	until    time.Time // no eviction before
 }
@@ -52,7 +53,7 @@ func isOneOf(err error, list ...syscall.Errno) bool {
 // the device has no room it makes some and tries again. It is called with the turn.
 func (b *Buffer) commit(changes []*change) {
 	err := b.attempt(changes, nil, anywhere)
-	b.short.evicted = false
+	b.short.evicted, b.short.waited = false, false
 	relieved := false
 	for try := 0; try < maxRelief && lacksRoom(err); try++ {
 		b.declareShortage(err)
@@ -133,8 +134,12 @@ func (b *Buffer) endShortage() {
 	}
 }
 
-// wait puts off the next eviction, each time for longer.
+// wait puts off the next eviction, each time for longer; once in a commit.
 func (b *Buffer) wait(why string) {
+	if b.short.waited {
+		return
+	}
+	b.short.waited = true
 	b.short.patience = min(max(2*b.short.patience, minPatience), maxPatience)
 	b.short.until = b.now().Add(b.short.patience)
 	b.log.Error(why, "no_eviction_for", b.short.patience)
@@ -193,12 +198,13 @@ func (b *Buffer) relieve(incoming claim, distrust bool) (where place, again bool
 
 // release lets the chosen segments go, and fills the reserve up from what became free.
 func (b *Buffer) release(v choice, incoming claim) bool {
-	if v.waiting && b.used()-sizeOf(v.segments) < b.short.held/2 {
-		b.wait("something else grows and fills the disk: the buffer gives up no more of what waits, for a while")
-	}
-	b.short.evicted = b.short.evicted || v.waiting
+	little := v.waiting && b.used()-sizeOf(v.segments) < b.short.held/2
 	if !b.yield(v.segments, incoming.most()) {
 		return false
+	}
+	b.short.evicted = b.short.evicted || v.waiting
+	if little {
+		b.wait("something else grows and fills the disk: the buffer gives up no more of what waits, for a while")
 	}
 	b.bury()
 	if free, known := b.ops.free(b.dir); !known || free >= b.reserve.wanted+incoming.sum() {
@@ -254,7 +260,7 @@ func (b *Buffer) choose(incoming claim) (c choice) {
 	g := &group{incoming: incoming}
 	for _, l := range b.lanes {
 		for _, s := range l {
-			if s.waiting.Records == 0 && s.size()-b.checkpointed(s) > worth {
+			if s.condemned || s.waiting.Records == 0 && s.size()-b.checkpointed(s) > worth {
 				s.evicting = true
 				g.victims = append(g.victims, s)
 			}
@@ -347,6 +353,9 @@ func (b *Buffer) forget(s *segment) {
 		if list[n].item.carrier {
 			list[n].carried = b.carriedBy(s, at[n])
 		}
+	}
+	if s.condemned && len(list) > 0 {
+		list[0].carried = s.carried
 	}
 	b.mu.Lock()
 	for n := range list {

@@ -61,15 +61,17 @@ type item struct {
 type segment struct {
 	id segmentID
 
-	db       *bbolt.DB // nil: not open
-	writable bool      // made by this process, and no write to it went wrong
-	evicting bool      // chosen for eviction by the commit that runs
-	damaged  bool      // found damaged in some place: set aside instead of unlinked
-	promoted bool
-	void     uint64
-	bytes    int64 // of the file's pages that were ever used
-	emptied  int64 // bytes that were used when it was emptied in place; they are used again
-	lent     int64 // bytes that the reserve gave it
+	db        *bbolt.DB           // nil: not open
+	writable  bool                // made by this process, and no write to it went wrong
+	evicting  bool                // chosen for eviction by the commit that runs
+	condemned bool                // it was emptied by a commit that failed; see condemn
+	carried   []protocol.SeqRange // by its waiting records, when it is condemned
+	damaged   bool                // found damaged in some place: set aside instead of unlinked
+	promoted  bool
+	void      uint64
+	bytes     int64 // of the file's pages that were ever used
+	emptied   int64 // bytes that were used when it was emptied in place; they are used again
+	lent      int64 // bytes that the reserve gave it
 
 	// items holds the committed records in append order; the key of record i
 	// is i, from base on it is checkpoint virtual[i-base].
@@ -77,6 +79,7 @@ type segment struct {
 	base    int
 	virtual [][]byte
 	acked   bits
+	hidden  bits // chosen by the purge that runs
 	waiting Waiting
 	unsaved int // expired records that no commit has declared yet
 }
@@ -116,9 +119,9 @@ func (s *segment) extend(items []item) {
 	}
 }
 
-// ack marks record i; false when it was marked before.
+// ack marks record i; false when it was marked before, or is being purged.
 func (s *segment) ack(i int) bool {
-	if i >= len(s.items) || s.acked.has(i) {
+	if i >= len(s.items) || s.acked.has(i) || s.hidden.has(i) {
 		return false
 	}
 	s.acked = s.acked.with(i)
@@ -126,10 +129,10 @@ func (s *segment) ack(i int) bool {
 	return true
 }
 
-// pending calls f for each unacknowledged record from index from on, until it returns false.
+// pending calls f for each unacknowledged record that is not being purged, from index from on, until it returns false.
 func (s *segment) pending(from int, f func(i int, it *item) bool) {
 	for i := from; i < len(s.items); i++ {
-		if !s.acked.has(i) && !f(i, &s.items[i]) {
+		if !s.acked.has(i) && !s.hidden.has(i) && !f(i, &s.items[i]) {
 			return
 		}
 	}
@@ -144,7 +147,7 @@ func (s *segment) key(i int) (bucket, prefix []byte) {
 }
 
 func (s *segment) note() note {
-	return note{id: s.id, void: s.void, promoted: s.promoted, acked: slices.Clone(s.acked)}
+	return note{id: s.id, void: s.void, promoted: s.promoted, acked: s.acked.union(s.hidden)}
 }
 
 // size gives the bytes that the file takes.
