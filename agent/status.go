@@ -20,6 +20,7 @@ type Status struct {
 	Samples      uint64       `json:"samples"`         // on disk since the start
 	Batches      uint64       `json:"batches"`         // on disk since the start
 	Refused      uint64       `json:"commits_refused"` // by the disk, and tried again
+	Discarded    uint64       `json:"discarded"`       // samples that could be stored nowhere
 	LeftOut      uint64       `json:"rows_left_out"`   // could not be collected; see the log
 	Waiting      uint64       `json:"waiting"`         // records in the buffer
 	WaitingBytes uint64       `json:"waiting_bytes"`
@@ -48,7 +49,7 @@ func (a *Agent) Status() Status {
 		Received: made.Seen.Received, Dropped: made.Seen.Dropped,
 		Decoded: made.Seen.Decoded, Unknown: made.Seen.Unknown,
 		Samples: made.Samples, Batches: made.Batches,
-		Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused,
+		Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused, Discarded: made.Discarded,
 		Waiting: waiting.Waiting.Records, WaitingBytes: waiting.Waiting.Bytes, Evicted: waiting.EvictedRecords,
 		Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
 		Ignition: supply.Ignition.String(), Asleep: supply.Asleep, Network: way, Upload: limit.String(),

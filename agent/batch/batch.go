@@ -48,6 +48,10 @@ const clockSlack = 1_000_000
 // set, and the batch is closed and split: a lake refuses a batch that goes over many days.
 const farApart = 24 * 3600 * 1_000_000
 
+// maxStrays bounds the rows that are far apart in all open batches, and so the records that one commit makes of them: a
+// quarter of what a commit may have.
+const maxStrays = buffer.MaxRecords / 4
+
 // maxRowTime is the year 10000 in µs; rows are from 1970 on and before it, as a lake keeps them.
 const maxRowTime = 253_402_300_800_000_000
 
@@ -74,7 +78,7 @@ type Stats struct {
 	Samples   uint64 // on disk, in batches and checkpoints
 	Failures  uint64 // commits that had to be tried again
 	Refused   uint64 // rows with impossible times, left out
-	Discarded uint64 // samples of batches that could not be written at all
+	Discarded uint64 // samples of batches that could not be encoded, or that the buffer will never take
 	Seen      collect.Account
 }
 
@@ -100,6 +104,8 @@ type Sealer struct {
 	drops       uint64          // dropped frames already declared in a batch
 	now         int64           // source time, µs
 	payload     []byte          // of the commit under way
+	strays      int             // rows far from the first one of their batch, since the last commit
+	told        map[string]bool // rules whose batches were discarded; one line in the log for each
 }
 
 // open is a capture's batch under way.
@@ -127,7 +133,7 @@ func New(cfg Config) *Sealer {
 	if cfg.TimeQuality == nil {
 		cfg.TimeQuality = func() codec.TimeQuality { return codec.TimeUnknown }
 	}
-	return &Sealer{cfg: cfg, next: 1, flush: make(chan chan error), alive: make(chan struct{}), ended: make(chan struct{})}
+	return &Sealer{cfg: cfg, next: 1, flush: make(chan chan error), alive: make(chan struct{}), ended: make(chan struct{}), told: map[string]bool{}}
 }
 
 // Stats may be called from any goroutine.
@@ -204,8 +210,12 @@ func (s *Sealer) Add(ctx context.Context, b *collect.Block) error {
 		} else {
 			o.enc.Add(int(row.Group), row.Time, b.Values(row))
 		}
-		o.far = o.far || apart(row.Time, o.enc.First())
 		o.cells += int(row.Count)
+		if apart(row.Time, o.enc.First()) {
+			if err := s.stray(ctx, o); err != nil {
+				return err
+			}
+		}
 	}
 	s.now = b.Now
 	if s.committedAt == 0 {
@@ -223,6 +233,17 @@ func (s *Sealer) refuse() {
 	if s.stats.refused.Add(1) == 1 {
 		s.cfg.Log.Error("rows with impossible times are left out")
 	}
+}
+
+// stray notes a row that is far from the first one of its batch. Each may become a record of its own, so they are
+// committed when there are many. All that the vehicle collects waits for that: once in maxStrays rows of a clock that jumps
+// with each of them, which no clock does that is merely set.
+func (s *Sealer) stray(ctx context.Context, o *open) error {
+	o.far = true
+	if s.strays++; s.strays < maxStrays {
+		return nil
+	}
+	return s.commit(ctx, false)
 }
 
 // apart says whether two times are far apart.

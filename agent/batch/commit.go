@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -66,7 +67,7 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 		}
 		horizon = max(horizon, o.interval/2)
 	}
-	if len(closing)+len(lasting) == 0 {
+	if s.strays = 0; len(closing)+len(lasting) == 0 {
 		return nil
 	}
 	since := s.now - s.committedAt
@@ -107,7 +108,8 @@ const (
 	complainEvery = time.Minute
 )
 
-// persist writes again and again until it succeeds, or until Grace has passed since ctx ended.
+// persist writes again and again until it succeeds, or until Grace has passed since ctx ended. What the buffer will
+// never take is discarded, so that nobody else has to wait for it.
 func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 	c := s.compose(closing, lasting)
 	var began, complained, ended time.Time
@@ -121,6 +123,11 @@ func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 			return nil
 		}
 		s.stats.failures.Add(1)
+		if errors.Is(err, buffer.ErrRecord) && len(closing)+len(lasting) > 0 {
+			closing, lasting = s.setAside(c, err)
+			c = s.compose(closing, lasting)
+			continue
+		}
 		if ctx.Err() != nil {
 			if ended.IsZero() {
 				ended = time.Now()
@@ -173,6 +180,10 @@ func (s *Sealer) settle(c *commitment) {
 		s.sealed += uint64(c.sealed[i].Samples)
 	}
 	for _, o := range c.closed {
+		if !slices.Contains(c.owners, o) { // all of it was discarded, and its number is still to be used
+			o.reset(o.seq)
+			continue
+		}
 		o.reset(0)
 	}
 	for i, o := range c.open {

@@ -16,8 +16,9 @@ const maxDeclared = 256
 type commitment struct {
 	closed, open    []*open // what is in
 	sealed, lasting []buffer.Record
-	next            uint64 // sequence of the next new batch
-	dropped         uint64 // of the account, as declared
+	owners          []*open // of sealed; a batch that was split has several
+	next            uint64  // sequence of the next new batch
+	dropped         uint64  // of the account, as declared
 	progress        buffer.Progress
 }
 
@@ -61,8 +62,13 @@ func (s *Sealer) seal(c *commitment, o *open) {
 		s.split(c, o, h)
 		return
 	}
-	c.take(h.ID.Seq)
-	c.sealed = append(c.sealed, s.record(o, h, payload, o.enc.Samples(), o.enc.First(), o.enc.Last()))
+	c.seal(o, s.record(o, h, payload, o.enc.Samples(), o.enc.First(), o.enc.Last()))
+}
+
+// seal adds a record.
+func (c *commitment) seal(o *open, r buffer.Record) {
+	c.take(r.ID.Seq)
+	c.sealed, c.owners = append(c.sealed, r), append(c.owners, o)
 }
 
 // number gives the sequence of a batch: that of its checkpoint, or the next.
@@ -103,9 +109,7 @@ func (s *Sealer) encode(o *open, h codec.Header) (payload []byte, ok bool) {
 	start := len(s.payload)
 	all, err := o.enc.Encode(h, s.payload)
 	if err != nil {
-		s.cfg.Log.Error("batch cannot be encoded; discarded", "rule", o.capture.Rule, "samples", o.enc.Samples(), "error", err)
-		s.stats.discarded.Add(uint64(o.enc.Samples()))
-		o.reset(o.seq) // the number stays: a checkpoint may have it, and there must be no gap
+		s.discard(o, err)
 		return nil, false
 	}
 	s.payload = all

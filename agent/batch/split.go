@@ -54,8 +54,7 @@ func (s *Sealer) place(c *commitment, o *open, h *codec.Header, rows []run) {
 		s.place(c, o, h, front)
 		s.place(c, o, h, back)
 	default:
-		c.take(h.ID.Seq)
-		c.sealed = append(c.sealed, s.record(o, *h, payload, enc.Samples(), first, last))
+		c.seal(o, s.record(o, *h, payload, enc.Samples(), first, last))
 		*h = s.header(o, c.next)
 	}
 }

@@ -213,7 +213,7 @@ func (b *Buffer) Commit(appends, checkpoints []Record, p Progress) error {
 	c := &change{appends: appends, checkpoints: checkpoints, progress: p}
 	for _, list := range [...][]Record{appends, checkpoints} {
 		for i := range list {
-			if err := list[i].check(); err != nil {
+			if err := list[i].Check(); err != nil {
 				return err
 			}
 			c.bytes += len(list[i].Payload)

@@ -259,7 +259,7 @@ func parseHeader(data []byte) (Record, error) {
 	r.Evicted = d.ranges(MaxEvicted)
 	d.form2(&r, flags&known)
 	zero := flags&flagSchema != 0 && r.Schema == (protocol.SchemaHash{}) || flags&flagCreated != 0 && r.Created.IsZero()
-	if d.bad || len(d.rest) > 0 || flags&^known != 0 || samples>>32 != 0 || zero || r.check() != nil {
+	if d.bad || len(d.rest) > 0 || flags&^known != 0 || samples>>32 != 0 || zero || r.Check() != nil {
 		return Record{}, errDamaged
 	}
 	return r, nil

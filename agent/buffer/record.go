@@ -66,8 +66,8 @@ func (s Seal) check() error {
 	return nil
 }
 
-// check says why r cannot be stored. The error wraps ErrRecord and names the field.
-func (r *Record) check() error {
+// Check says why Append would refuse r for ever. The error wraps ErrRecord and names the field.
+func (r *Record) Check() error {
 	switch {
 	case r.Topic == "" || len(r.Topic) > topics.MaxLength:
 		return bad("topic", "expected 1 to %d bytes, got %d", topics.MaxLength, len(r.Topic))

@@ -1,0 +1,60 @@
+package batch
+
+import (
+	"slices"
+
+	"telltale.dev/agent/buffer"
+)
+
+// setAside discards the batches of c that the buffer will never take, and gives what is left to be closed
+// and to be checkpointed. When no record is at fault by itself, the commit as a whole is more than
+// the buffer takes, which the bounds of batches should prevent: then the batch with most bytes goes. What is discarded is
+// counted, and said once for each rule.
+func (s *Sealer) setAside(c *commitment, err error) (closing, lasting []*open) {
+	bytes := map[*open]int{}
+	var bad []*open
+	look := func(o *open, r *buffer.Record) {
+		bytes[o] += len(r.Payload)
+		if r.Check() != nil {
+			bad = append(bad, o)
+		}
+	}
+	for i, o := range c.owners {
+		look(o, &c.sealed[i])
+	}
+	for i, o := range c.open {
+		look(o, &c.lasting[i])
+	}
+	closing, lasting = slices.Clone(c.closed), slices.Clone(c.open)
+	if len(bad) == 0 {
+		all := slices.Concat(closing, lasting)
+		bad = all[:1]
+		for _, o := range all {
+			if bytes[o] > bytes[bad[0]] {
+				bad = []*open{o}
+			}
+		}
+	}
+	known := func(o *open) bool { return slices.Contains(bad, o) }
+	for _, o := range slices.Concat(closing, lasting) {
+		if known(o) {
+			s.discard(o, err)
+		}
+	}
+	return slices.DeleteFunc(closing, known), slices.DeleteFunc(lasting, known)
+}
+
+// discard forgets the rows of a batch that can be stored nowhere. Its number stays: a checkpoint may have it, and there must be no gap.
+func (s *Sealer) discard(o *open, err error) {
+	if !s.told[o.capture.Rule] {
+		s.cfg.Log.Error("batch can never be stored; discarded", "rule", o.capture.Rule, "samples", o.enc.Samples(), "error", err)
+	}
+	if len(s.told) < maxTold {
+		s.told[o.capture.Rule] = true
+	}
+	s.stats.discarded.Add(uint64(o.enc.Samples()))
+	o.reset(o.seq)
+}
+
+// maxTold bounds the rules that are remembered for the log.
+const maxTold = 256
