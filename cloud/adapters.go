@@ -18,6 +18,8 @@ func (s store) Put(ctx context.Context, key string, value []byte) error {
 	return err
 }
 
+func (s store) Delete(ctx context.Context, key string) error { return s.bucket.Erase(ctx, key) }
+
 func (s store) List(ctx context.Context) (map[string][]byte, error) {
 	entries, err := s.bucket.List(ctx)
 	if err != nil {

@@ -146,6 +146,7 @@ func (c *Cloud) gauges() []figure {
 		})},
 		{"registry", "vehicles", "Registered vehicles.", func() float64 { return float64(len(c.registry.Vehicles())) }},
 		{"state", "signals", "Signals with a last known value.", func() float64 { return float64(c.states.Stats().Signals) }},
+		{"state", "history_bytes", "Memory of the histories.", func() float64 { return float64(c.states.Stats().HistoryBytes) }},
 		{"update", "active", "Updates under way.", func() float64 { return float64(c.updates.Stats().Active) }},
 		{"update", "files", "Update files kept.", func() float64 { return float64(c.updates.Stats().Files) }},
 		{"live", "watchers", "Streams of live events.", func() float64 { return float64(c.live.Watchers()) }},

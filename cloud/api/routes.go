@@ -138,7 +138,7 @@ func (s *Server) stateRoutes(api huma.API) {
 		return page(kept, key, in.Page, vehiclePath(in.VID, "state"), query)
 	}, about("get-state", "Last known value of each signal, by bus, message and signal", http.StatusBadRequest, http.StatusNotFound))
 	huma.Get(api, "/v1/vehicles/{vid}/history", s.history, about("get-history",
-		"Short history of a signal since the cloud's start, in the order of source time: at most one point a second, the newest 300; the long one is in the lake",
+		"History of a signal over a day, in the order of source time: the newest 300 points at most one a second, before them one for each 30 s as far as an hour and for each 15 minutes as far as a day, all of them coarser for a vehicle of very many signals; the long one is in the lake",
 		http.StatusBadRequest, http.StatusNotFound))
 }
 

@@ -111,6 +111,28 @@ func (k *Bucket) Delete(ctx context.Context, key string, rev uint64) error {
 	return err
 }
 
+// Erase removes key whatever it holds, so that nothing tells any more that it was there: Delete leaves a mark with
+// its name. It is on disk when it returns; after an error the value may be there, or a mark.
+func (k *Bucket) Erase(ctx context.Context, key string) error {
+	if err := k.Delete(ctx, key, 0); err != nil {
+		return err
+	}
+	form, err := encodeKey(key)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := k.owner.reader.js.Stream(ctx, "KV_"+k.name)
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+k.name+"."+form))
+	}
+	if err != nil {
+		return fmt.Errorf("erase from bucket %s: %w", k.name, k.owner.orClosed(err))
+	}
+	return nil
+}
+
 // write checks what every write checks and runs do with the form of key; mismatch is the error when
 // the key is not at the revision that do expects.
 func (k *Bucket) write(ctx context.Context, key string, value []byte, mismatch error,

@@ -69,6 +69,43 @@ func TestBucketCompareAndSet(t *testing.T) {
 	wantErr("bucket name", err, backbone.ErrInvalid)
 }
 
+// TestErase: of an erased key neither a value nor a mark is left, and it can be made again.
+func TestErase(t *testing.T) {
+	cfg := backbone.Config{Dir: t.TempDir()}
+	b := open(t, cfg)
+	k, ctx := bucket(t, b, "vehicles"), t.Context()
+	for _, key := range []string{"car", "car/1", "car2", "odd key.*>"} {
+		if _, err := k.Put(ctx, key, []byte("value")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.Delete(ctx, "car2", 0); err != nil { // leaves its mark
+		t.Fatal(err)
+	}
+	for _, key := range []string{"car", "odd key.*>", "car2", "never there"} {
+		if err := k.Erase(ctx, key); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	left := func(k *backbone.Bucket) (keys []string) {
+		entries, err := k.List(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			keys = append(keys, e.Key)
+		}
+		return keys
+	}
+	info, err := b.Info(ctx, "KV_vehicles")
+	if got := left(k); len(got) != 1 || got[0] != "car/1" || err == nil && info.Messages != 1 {
+		t.Errorf("got %q and %d messages, want car/1 alone", got, info.Messages)
+	}
+	if _, err := k.Create(ctx, "car", []byte("new")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestBucketCountsRight lets goroutines add to one number with compare-and-set.
 func TestBucketCountsRight(t *testing.T) {
 	t.Parallel() // it mostly waits

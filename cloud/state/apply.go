@@ -46,6 +46,7 @@ func (s *States) Apply(vid protocol.VehicleID, schema *codec.Schema, b *codec.Ba
 				}
 				bound[index] = sig
 			}
+			s.chart(v, sig, def, g.Columns[c])
 			if sig.apply(def, g.Columns[c], &s.rows, last) && sig.changed != s.applied {
 				sig.changed = s.applied
 				changed = append(changed, sig)
@@ -53,6 +54,7 @@ func (s *States) Apply(vid protocol.VehicleID, schema *codec.Schema, b *codec.Ba
 			}
 		}
 	}
+	s.settle(v)
 	if !report {
 		return nil
 	}
@@ -79,9 +81,6 @@ func (v *vehicle) bind(id protocol.SchemaID, signals int) []*signal {
 // apply takes the column that r stands at, whose last value is at last, and says
 // whether that became the signal's value.
 func (sig *signal) apply(def *codec.Signal, column []int64, r *rows, last int) bool {
-	if sig.history != nil {
-		sig.remember(def, column, r)
-	}
 	if r.times[last] < sig.Time {
 		return false
 	}
@@ -102,16 +101,27 @@ func valueOf(def *codec.Signal, raw int64) (value float64, quality string) {
 	return def.Physical(raw), ""
 }
 
-// remember puts the column's values into the history, as far as they keep its spacing.
-func (sig *signal) remember(def *codec.Signal, column []int64, r *rows) {
+// chart puts the values of the column that the rows stand at into the history, as far as they keep its spacing.
+func (s *States) chart(v *vehicle, sig *signal, def *codec.Signal, column []int64) {
+	if v.level == lastLevel {
+		return
+	}
+	r, spacing := &s.rows, spacing(v.level)
 	for i := r.next(0); i < len(r.times); {
 		t := r.times[i]
-		if due := sig.history.due(t); due > t {
+		if due := sig.history.due(t, spacing); due > t {
 			i = r.next(r.search(i+1, due))
 			continue
 		}
 		value, _ := valueOf(def, column[r.row(i)])
-		sig.history.add(Point{Time: t, Value: value})
+		s.remember(v, sig, Point{Time: t, Value: value})
 		i = r.next(i + 1)
 	}
+}
+
+// remember adds a point, which is due, to a history.
+func (s *States) remember(v *vehicle, sig *signal, p Point) {
+	had := cap(sig.history.points)
+	sig.history.add(p, v.level)
+	s.charge(v, cap(sig.history.points)-had)
 }

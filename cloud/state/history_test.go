@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -30,8 +31,8 @@ func checkHistory(t interface {
 	Errorf(string, ...any)
 }, points []state.Point) {
 	t.Helper()
-	if len(points) > state.HistoryPoints {
-		t.Errorf("got %d points, want at most %d", len(points), state.HistoryPoints)
+	if len(points) > 300+120+96 {
+		t.Errorf("got %d points, want at most 516", len(points))
 	}
 	for i := 1; i < len(points); i++ {
 		if d := points[i].Time - points[i-1].Time; d < state.HistorySpacing.Microseconds() {
@@ -50,20 +51,47 @@ func TestHistory(t *testing.T) {
 	if len(points) != 200 || points[0] != (state.Point{Time: at(0)}) || points[199] != (state.Point{Time: at(199), Value: 995}) {
 		t.Errorf("got %d points from %+v to %+v, want one a second for 200 s", len(points), points[0], points[len(points)-1])
 	}
-	for i := 200; i < 1000; i++ {
-		s.Apply(car, schema(1), one(at(float64(i)), int64(i)), noon, false)
-	}
-	points = history(t, s)
-	checkHistory(t, points)
-	if len(points) != state.HistoryPoints || points[0].Time != at(1000-state.HistoryPoints) {
-		t.Errorf("got %d points from %d, want the newest %d", len(points), points[0].Time, state.HistoryPoints)
-	}
 	if _, ok := s.History(car, key(9)); ok {
 		t.Error("got a history of a signal that nobody knows")
 	}
 }
 
-// TestLateHistory: late points fill gaps, and those older than what is kept are left out.
+// TestDay: of a signal that comes each second for two days, the last day is kept, the finer the newer.
+func TestDay(t *testing.T) {
+	s := state.New()
+	const seconds = 2 * 24 * 3600
+	for i := range seconds {
+		s.Apply(car, schema(1), one(at(float64(i)), int64(i)), noon.Add(seconds*time.Second), false)
+	}
+	points := history(t, s)
+	checkHistory(t, points)
+	step := func(i int) time.Duration { return time.Duration(points[i+1].Time-points[i].Time) * time.Microsecond }
+	for i := range len(points) - 1 {
+		want := time.Second
+		switch {
+		case i < 95:
+			want = 15 * time.Minute
+		case i == 95, i == 95+120: // between two tiers
+			continue
+		case i < 95+120:
+			want = 30 * time.Second
+		}
+		if step(i) != want {
+			t.Errorf("got points %d and %d %v apart, want %v", i, i+1, step(i), want)
+		}
+	}
+	if age := points[len(points)-1].Time - points[0].Time; len(points) != 516 || age < (24*time.Hour).Microseconds() {
+		t.Errorf("got %d points over %v, want 516 over a day", len(points), time.Duration(age)*time.Microsecond)
+	}
+	for _, late := range []float64{seconds - 400.5, 0, 1} { // within the day, and before it
+		s.Apply(car, schema(1), one(at(late), 1), noon.Add(seconds*time.Second), false)
+	}
+	if again := history(t, s); again[0] != points[0] {
+		t.Errorf("got the oldest point %+v after late data of two days ago, want %+v", again[0], points[0])
+	}
+}
+
+// TestLateHistory: late points fill gaps.
 func TestLateHistory(t *testing.T) {
 	s := state.New()
 	apply := func(seconds float64) { s.Apply(car, schema(1), one(at(seconds), 1), noon, false) }
@@ -77,13 +105,6 @@ func TestLateHistory(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
-	}
-	for i := range state.HistoryPoints {
-		apply(float64(100 + i))
-	}
-	apply(50)
-	if got := history(t, s)[0].Time; got != at(100) {
-		t.Errorf("got the oldest point at %d, want %d", got, at(100))
 	}
 }
 
@@ -132,19 +153,23 @@ func TestAgainstModel(t *testing.T) {
 	})
 }
 
-// checkCovered: every point is a sample, and no sample could be added to a history that is not full.
+// checkCovered: every point is a sample, and no sample could be added: each has a point within the
+// spacing or, when it is older than the newest 300 points, in the same step of 30 s.
 func checkCovered(t *rapid.T, points []state.Point, samples map[int64]bool) {
 	for _, p := range points {
 		if !samples[p.Time] {
 			t.Fatalf("got a point at %d, where no sample is", p.Time)
 		}
 	}
+	const step = 30_000_000
 	for sample := range samples {
-		nearest := int64(math.MaxInt64)
+		nearest, inStep := int64(math.MaxInt64), false
 		for _, p := range points {
 			nearest = min(nearest, max(p.Time-sample, sample-p.Time))
+			inStep = inStep || p.Time/step == sample/step
 		}
-		if full := len(points) == state.HistoryPoints && sample < points[0].Time; !full && nearest >= state.HistorySpacing.Microseconds() {
+		old := len(points) > 300 && sample < points[len(points)-300].Time+step
+		if nearest >= state.HistorySpacing.Microseconds() && !(old && (inStep || nearest < step)) {
 			t.Fatalf("got no point within %v of the sample at %d", state.HistorySpacing, sample)
 		}
 	}

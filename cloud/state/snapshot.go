@@ -16,9 +16,10 @@ import (
 	"telltale.dev/protocol/document"
 )
 
-// Store keeps snapshots by key; Put returns when the value is on disk.
+// Store keeps snapshots by key; Put returns when the value is on disk, Delete when it is gone or was not there.
 type Store interface {
 	Put(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
 	List(ctx context.Context) (map[string][]byte, error)
 }
 
@@ -72,7 +73,14 @@ func (s *States) Save(ctx context.Context, store Store) error {
 	var group errgroup.Group
 	group.SetLimit(savers)
 	for _, vid := range s.takeDirty() {
-		values := s.values(vid)
+		values, histories := s.values(vid), s.historyEntries(vid)
+		group.Go(func() error {
+			err := put(ctx, store, histories)
+			if err != nil {
+				s.markUnsaved(vid)
+			}
+			return err
+		})
 		for part := 0; part*partSignals < len(values); part++ {
 			some := values[part*partSignals : min((part+1)*partSignals, len(values))]
 			group.Go(func() error {
@@ -142,6 +150,15 @@ func (s *States) markDirty(vid protocol.VehicleID) {
 	s.vehicle(vid).dirty = true
 }
 
+// markUnsaved has the next save write all of a vehicle's histories.
+func (s *States) markUnsaved(vid protocol.VehicleID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.vehicles[vid]; v != nil {
+		v.dirty, v.turn = true, 0
+	}
+}
+
 // Load reads all snapshots into an empty States. A snapshot that cannot be read is
 // left out and counted: what it held comes again with the vehicle's next batches.
 func (s *States) Load(ctx context.Context, store Store) (unreadable int, err error) {
@@ -152,7 +169,12 @@ func (s *States) Load(ctx context.Context, store Store) (unreadable int, err err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// In order, so that signals stay in the parts in which they are: the next Save replaces part by part.
+	var histories []string
 	for _, key := range slices.SortedFunc(maps.Keys(entries), compareParts) {
+		if isHistory(key) {
+			histories = append(histories, key)
+			continue
+		}
 		var snap snapshot
 		vid, _, err := parsePart(key)
 		if err == nil {
@@ -162,7 +184,14 @@ func (s *States) Load(ctx context.Context, store Store) (unreadable int, err err
 			unreadable++
 			continue
 		}
-		s.load(s.vehicle(vid), snap.Values)
+		if len(snap.Values) > 0 { // earlier versions left empty ones of vehicles that were deleted
+			s.load(s.vehicle(vid), snap.Values)
+		}
+	}
+	for _, key := range histories {
+		if s.loadHistories(key, entries[key]) != nil {
+			unreadable++
+		}
 	}
 	return unreadable, nil
 }

@@ -17,8 +17,8 @@ func TestSaveAndLoad(t *testing.T) {
 	if err := s.Save(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
-	if len(store.entries) != 4 {
-		t.Errorf("got %d parts, want 3 and 1", len(store.entries))
+	if got, histories := len(store.entries), 10+1; got != 3+1+histories {
+		t.Errorf("got %d entries, want 3 and 1 of states, and %d of histories", got, histories)
 	}
 	again := state.New()
 	if bad, err := again.Load(t.Context(), store); err != nil || bad != 0 {
@@ -72,7 +72,7 @@ func TestSaveAgain(t *testing.T) {
 		t.Fatalf("got %v, want %v", err, errStore)
 	}
 	store.fail = nil
-	if err := s.Save(t.Context(), store); err != nil || len(store.entries) != 1 {
+	if err := s.Save(t.Context(), store); err != nil || len(store.entries) != 2 {
 		t.Errorf("got %v and %d entries, want what was not saved before", err, len(store.entries))
 	}
 	store.fail = func(string) bool { return true }

@@ -1,10 +1,10 @@
 // Package state keeps the last known state of each vehicle by source time, a
-// short history of each signal, and the presence of its devices.
+// history of a day of each signal, and the presence of its devices.
 //
 // Late data never overwrites newer, and data from the future, of a vehicle whose
 // clock is wrong, is left out: it would hide everything after it. The state is a
 // projection: it is applied from the stream and saved to a store, so that a
-// restart continues where the stream's reader does. History and presence are in
+// restart continues where the stream's reader does; so are the histories. Presence is in
 // memory only. Long history is the lake's business.
 package state
 
@@ -20,13 +20,10 @@ import (
 
 // Bounds of what is kept.
 const (
-	HistoryPoints  = 300            // newest points of a signal
-	HistorySpacing = time.Second    // at most one point per spacing of source time
-	MaxSeries      = 50_000         // signals with a history, over all vehicles, 6 KB each, shared fairly; others have only their last value
-	MaxSignals     = 20_000         // of one vehicle; what comes beyond is left out and counted
-	MaxNames       = 4 << 20        // bytes of the names and units of all signals of one vehicle; what comes beyond is left out and counted
-	MaxText        = 1 << 10        // bytes of a signal's names, unit and text together; others are left out and counted
-	MaxAhead       = 24 * time.Hour // when ingest has no bounds of its own, which are narrower
+	MaxSignals = 20_000         // of one vehicle; what comes beyond is left out and counted
+	MaxNames   = 4 << 20        // bytes of the names and units of all signals of one vehicle; what comes beyond is left out and counted
+	MaxText    = 1 << 10        // bytes of a signal's names, unit and text together; others are left out and counted
+	MaxAhead   = 24 * time.Hour // when ingest has no bounds of its own, which are narrower
 )
 
 // Key names a signal of a vehicle.
@@ -61,9 +58,10 @@ type Presence struct {
 
 // Stats are gauges of what is kept, and counts since the start.
 type Stats struct {
-	Vehicles, Signals, Series int
-	Ahead                     uint64 // rows of batches left out because their time is before 1970 or more than MaxAhead after their reception
-	Unkept                    uint64 // columns of batches left out because of MaxSignals, MaxNames or MaxText
+	Vehicles, Signals int
+	HistoryBytes      int    // of memory for points, see MaxHistories
+	Ahead             uint64 // rows of batches left out because their time is before 1970 or more than MaxAhead after their reception
+	Unkept            uint64 // columns of batches left out because of MaxSignals, MaxNames or MaxText
 }
 
 // States may be used from any goroutine.
@@ -71,7 +69,9 @@ type States struct {
 	saving   sync.Mutex   // one Save at a time; mu is taken and released under it
 	mu       sync.RWMutex // guards all below
 	vehicles map[protocol.VehicleID]*vehicle
-	series   seriesHeap
+	removing map[protocol.VehicleID]int // signals of vehicles whose Remove met an error
+	rich     richest
+	bounds   bounds
 	stats    Stats
 	applied  uint64    // number of the Apply at work
 	rows     rows      // memory of Apply
@@ -83,22 +83,24 @@ type vehicle struct {
 	byKey    map[Key]*signal
 	bindings map[protocol.SchemaID][]*signal // by index of the schema's signals
 	presence map[protocol.DeviceID]Presence
-	names    int       // bytes, as MaxNames counts them
-	series   []*signal // those with a history
-	place    int       // in States.series
-	updated  int64     // newest source time, µs
-	dirty    bool      // changed since the last Save
+	names    int   // bytes, as MaxNames counts them
+	level    int   // of the histories, see lastLevel
+	charged  int   // bytes of the histories
+	place    int   // in States.rich
+	turn     int   // of the next save of histories, see historyTurns
+	updated  int64 // newest source time, µs
+	dirty    bool  // changed since the last Save
 }
 
 type signal struct {
 	Value
-	history *ring  // nil when the vehicle's share of MaxSeries is used up
+	history history
 	changed uint64 // number of the Apply that changed it last
 }
 
 // New makes an empty States.
 func New() *States {
-	return &States{vehicles: map[protocol.VehicleID]*vehicle{}}
+	return &States{vehicles: map[protocol.VehicleID]*vehicle{}, removing: map[protocol.VehicleID]int{}, bounds: bounds{MaxHistory, MaxHistories}}
 }
 
 // vehicle gives the entry, made when missing. The caller holds mu.
@@ -110,7 +112,7 @@ func (s *States) vehicle(vid protocol.VehicleID) *vehicle {
 		}
 		s.vehicles[vid] = v
 		s.stats.Vehicles++
-		heap.Push(&s.series, v)
+		heap.Push(&s.rich, v)
 	}
 	return v
 }
@@ -126,11 +128,6 @@ func (s *States) signal(v *vehicle, key Key, unit string) *signal {
 	}
 	v.names += size
 	sig := &signal{Value: Value{Key: key, Time: -1, Unit: unit}}
-	if s.mayChart(v) {
-		sig.history = new(ring)
-		v.series = append(v.series, sig)
-		heap.Fix(&s.series, v.place)
-	}
 	v.byKey[key] = sig
 	v.signals = append(v.signals, sig)
 	s.stats.Signals++
@@ -202,7 +199,7 @@ func (k Key) compare(o Key) int {
 	return strings.Compare(k.Signal, o.Signal)
 }
 
-// History gives the newest points of a signal in the order of source time; false when the signal is not known.
+// History gives the points of a signal in the order of source time; false when the signal is not known.
 func (s *States) History(vid protocol.VehicleID, key Key) ([]Point, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -210,10 +207,7 @@ func (s *States) History(vid protocol.VehicleID, key Key) ([]Point, bool) {
 	if v == nil || v.byKey[key] == nil {
 		return nil, false
 	}
-	if h := v.byKey[key].history; h != nil {
-		return h.ordered(), true
-	}
-	return nil, true
+	return v.byKey[key].history.thinned(v.level), true
 }
 
 // Stats may be called at any time.

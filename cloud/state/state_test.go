@@ -109,42 +109,6 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestFairSeries: vehicles with very many signals do not use up the histories of others.
-func TestFairSeries(t *testing.T) {
-	s := state.New()
-	many := schema(state.MaxSignals)
-	for i := range 4 {
-		s.Apply(protocol.VehicleID(fmt.Sprint("greedy", i)), many, column(0, len(many.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
-	}
-	few := schema(400)
-	s.Apply(car, few, column(0, len(few.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
-	if got := s.Stats().Series; got != state.MaxSeries {
-		t.Errorf("got %d series, want all %d", got, state.MaxSeries)
-	}
-	charted := func(vid protocol.VehicleID) (n int) {
-		for i := range many.Signals {
-			if points, _ := s.History(vid, key(i)); len(points) > 0 {
-				n++
-			}
-		}
-		return n
-	}
-	if got := charted(car); got != len(few.Signals) {
-		t.Errorf("got %d histories of a usual car, want all %d", got, len(few.Signals))
-	}
-	sum := charted(car)
-	for i := range 4 {
-		n := charted(protocol.VehicleID(fmt.Sprint("greedy", i)))
-		if share := state.MaxSeries / 5; n < share {
-			t.Errorf("vehicle %d: got %d histories, want its share of %d at least", i, n, share)
-		}
-		sum += n
-	}
-	if sum != state.MaxSeries {
-		t.Errorf("got %d histories in all, want %d", sum, state.MaxSeries)
-	}
-}
-
 // TestNames: the names of a vehicle's signals have a bound of their own.
 func TestNames(t *testing.T) {
 	s := state.New()
@@ -184,33 +148,5 @@ func TestPresence(t *testing.T) {
 	s.RemovePresence(car, "a")
 	if got := s.Stats(); got.Vehicles != 1 || got.Signals != 1 {
 		t.Errorf("got %+v, want the signal kept", got)
-	}
-}
-
-// TestRemovedVehicleSharesNothing: a history that went with its vehicle is none to be given up for another.
-func TestRemovedVehicleSharesNothing(t *testing.T) {
-	s := state.New()
-	many := schema(state.MaxSignals)
-	fill := func(vid protocol.VehicleID) {
-		s.Apply(vid, many, column(0, len(many.Signals), []int64{at(1)}, []int64{1}, nil), noon, false)
-	}
-	for _, vid := range []protocol.VehicleID{"removed", "a", "b"} {
-		fill(vid)
-	}
-	if err := s.Remove(t.Context(), &memory{}, "removed"); err != nil {
-		t.Fatal(err)
-	}
-	fill("c")
-	fill("d")
-	charted := 0
-	for _, vid := range []protocol.VehicleID{"a", "b", "c", "d"} {
-		for i := range many.Signals {
-			if points, _ := s.History(vid, key(i)); len(points) > 0 {
-				charted++
-			}
-		}
-	}
-	if got := s.Stats().Series; got != charted || charted != state.MaxSeries {
-		t.Errorf("got %d counted and %d histories, want %d", got, charted, state.MaxSeries)
 	}
 }

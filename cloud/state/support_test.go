@@ -86,6 +86,16 @@ func (m *memory) Put(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
+func (m *memory) Delete(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil && m.fail(key) {
+		return errStore
+	}
+	delete(m.entries, key)
+	return nil
+}
+
 func (m *memory) List(context.Context) (map[string][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
