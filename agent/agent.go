@@ -209,8 +209,14 @@ func (a *Agent) squeeze(bytes int, write func() error) error {
 // routes say who takes what the cloud sends.
 func (a *Agent) routes() []downlink.Route {
 	return []downlink.Route{
-		{Kind: topics.Config, Name: campaigns.Document, Take: func(ctx context.Context, m downlink.Message) { a.config.Take(ctx, m.Payload) }},
-		{Kind: topics.Config, Name: updates.Document, Take: func(ctx context.Context, m downlink.Message) { a.update.Take(ctx, m.Payload) }},
+		{
+			Kind: topics.Config, Name: campaigns.Document, Replaces: config.Replaces,
+			Take: func(ctx context.Context, m downlink.Message) { a.config.Take(ctx, m.Payload) },
+		},
+		{
+			Kind: topics.Config, Name: updates.Document, Replaces: update.Replaces(a.cfg.Device),
+			Take: func(ctx context.Context, m downlink.Message) { a.update.Take(ctx, m.Payload) },
+		},
 	}
 }
 

@@ -427,3 +427,39 @@ func TestSchemas(t *testing.T) {
 		t.Errorf("got %v, want an error without the folder's path", err)
 	}
 }
+
+// TestReplaces: only a set that can be read as a whole, and of no lower revision, makes one useless that waits.
+func TestReplaces(t *testing.T) {
+	doc := func(change func(*campaigns.Set)) []byte {
+		set := campaigns.Set{Version: 1, Revision: 5, Campaigns: []campaigns.Campaign{campaigns.Everything()}}
+		if change != nil {
+			change(&set)
+		}
+		data, err := document.Marshal(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	good := doc(nil)
+	for name, newer := range map[string][]byte{
+		"garbled":        []byte("\xa1ab"),
+		"other version":  doc(func(s *campaigns.Set) { s.Version = 2 }),
+		"lower revision": doc(func(s *campaigns.Set) { s.Revision = 4 }),
+		"a bad campaign": doc(func(s *campaigns.Set) { s.Campaigns[0].Spec.Collect = nil }),
+	} {
+		if config.Replaces(newer, good) {
+			t.Errorf("%s: it takes the place of a good one", name)
+		}
+		if name != "lower revision" && !config.Replaces(newer, []byte("garbled")) {
+			t.Errorf("%s: it does not take the place of another one that cannot be used", name)
+		}
+		if !config.Replaces(good, newer) {
+			t.Errorf("%s: a good one does not take its place", name)
+		}
+	}
+	empty := doc(func(s *campaigns.Set) { s.Revision, s.Campaigns = 6, nil })
+	if !config.Replaces(empty, good) || !config.Replaces(good, good) {
+		t.Error("a newer set, or the same again, does not take the place")
+	}
+}

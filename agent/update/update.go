@@ -155,13 +155,32 @@ func (u *Updater) Take(ctx context.Context, payload []byte) {
 	}
 }
 
+// parse gives a document that is never nil.
+func parse(payload []byte) (*updates.Update, error) {
+	doc := new(updates.Update)
+	if err := document.UnmarshalOpen(payload, doc); err != nil {
+		return doc, err
+	}
+	return doc, doc.Validate()
+}
+
+// Replaces gives a function that says whether a newer update document makes an older one useless for a device, before
+// either was looked at. One that cannot be read, is of another device or of a lower revision does not.
+func Replaces(device protocol.DeviceID) func(newer, older []byte) bool {
+	usable := func(payload []byte) (revision uint64, ok bool) {
+		doc, err := parse(payload)
+		return doc.Revision, err == nil && doc.Device == device
+	}
+	return func(newer, older []byte) bool {
+		revision, ok := usable(newer)
+		former, could := usable(older)
+		return !could || ok && revision >= former
+	}
+}
+
 // accept queues a document for Run, in place of an older one; nil when there is nothing to do about it.
 func (u *Updater) accept(payload []byte) *arrival {
-	doc := new(updates.Update)
-	err := document.UnmarshalOpen(payload, doc)
-	if err == nil {
-		err = doc.Validate()
-	}
+	doc, err := parse(payload)
 	switch {
 	case err != nil:
 		u.cfg.Log.Error("update document is unusable", "error", err)

@@ -17,6 +17,7 @@ import (
 	"telltale.dev/agent/update"
 	"telltale.dev/hal/slots"
 	"telltale.dev/hal/slots/uboot"
+	"telltale.dev/protocol"
 	"telltale.dev/protocol/reasons"
 	"telltale.dev/protocol/updates"
 
@@ -424,5 +425,26 @@ func waitFor(t *testing.T, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("it did not happen")
 		}
+	}
+}
+
+// TestReplaces: only a document that can be read, is this device's and of no lower revision makes one useless that waits.
+func TestReplaces(t *testing.T) {
+	replaces := update.Replaces("tcu")
+	doc := func(id updates.ID, revision uint64, device protocol.DeviceID) []byte {
+		d := updateDocument(id, revision, []byte("file"))
+		d.Device = device
+		return encode(t, d)
+	}
+	good := doc("u1", 5, "tcu")
+	for name, newer := range map[string][]byte{
+		"garbled": []byte("\xa1ab"), "not valid": doc("", 6, "tcu"), "another device's": doc("u2", 6, "head-unit"), "lower revision": doc("u2", 4, "tcu"),
+	} {
+		if replaces(newer, good) || !replaces(good, newer) {
+			t.Errorf("%s: it takes the place of a good one, or a good one does not take its place", name)
+		}
+	}
+	if !replaces(doc("u2", 6, "tcu"), good) || !replaces([]byte("x"), []byte("y")) {
+		t.Error("a newer one, or a useless one of a useless one, does not take the place")
 	}
 }

@@ -28,13 +28,6 @@ const ReceiveMaximum = 16
 // MaxUser is how many user properties a message may have; one with more is refused.
 const MaxUser = 64
 
-// The inbox is written at most writesAtOnce times in a row, and then once in each writeInterval: so a server that
-// sends without end does not wear out the flash. All messages pay by waiting, as their order wants it.
-const (
-	writesAtOnce  = 64
-	writeInterval = 100 * time.Millisecond
-)
-
 // Arrival is a message with what tells the server what became of it. Answer is called once, by the
 // one writer, in the order of arrival; for QoS 0 it may be nil. The reason is for a person, and empty for CodeTaken.
 type Arrival struct {
@@ -59,6 +52,7 @@ type Stats struct {
 	NoRoom       uint64 `json:"no_room"`       // refused since too many waited
 	Unwritten    uint64 `json:"unwritten"`     // refused by the disk
 	Expired      uint64 `json:"expired"`       // not taken since their time was over
+	Paced        uint64 `json:"paced"`         // of QoS 0, dropped since more came than the flash should take
 	Damaged      int    `json:"damaged"`       // files of the inbox that could not be read
 	Waiting      int    `json:"waiting"`       // messages that are not dealt with
 	WaitingBytes int    `json:"waiting_bytes"` // of their payloads
@@ -75,9 +69,8 @@ type Downlink struct {
 	stats Stats
 
 	// Owned by the writer.
-	writes float64 // that may be done at once
-	filled time.Time
-	told   map[string]bool // what was logged
+	pace pace
+	told map[string]bool // what was logged
 }
 
 // Open checks the settings, which alone give an error, and reads what the inbox holds. Whatever cannot be read is
@@ -91,7 +84,7 @@ func Open(cfg Config) (*Downlink, error) {
 	}
 	d := &Downlink{
 		cfg: cfg, inbox: inbox{dir: cfg.Dir, write: cfg.Write}, arrivals: make(chan Arrival, ReceiveMaximum),
-		writes: writesAtOnce, filled: time.Now(), told: map[string]bool{},
+		pace: newPace(time.Now()), told: map[string]bool{},
 	}
 	if len(cfg.Routes) == 0 {
 		return d, nil
@@ -200,9 +193,17 @@ func (d *Downlink) accept(ctx context.Context, m *Message) (code byte, reason st
 		d.tell("too many messages of a kind wait; further ones are refused", m.Topic.Kind)
 		return CodeNoRoom, "too many messages wait"
 	}
-	e := entry{Message: *m}
-	if m.QoS > 0 && !q.known(m) {
-		if !d.pace(ctx) {
+	e, known := entry{Message: *m}, q.known(m)
+	switch {
+	case known:
+	case m.QoS == 0:
+		if !d.pace.spare(len(m.Payload), now) {
+			d.count(func(s *Stats) { s.Paced++ })
+			d.tell("more messages of QoS 0 come than the flash should take; some are dropped", m.Topic.Kind)
+			return CodeNoRoom, ""
+		}
+	default:
+		if !sleep(ctx, d.pace.take(len(m.Payload), now)) {
 			return CodeUnspecified, "the agent stops"
 		}
 		var err error
@@ -236,25 +237,6 @@ func (d *Downlink) unwritten(q *queue, e entry, err error) (code byte, reason st
 		return CodeNoRoom, "no room on disk"
 	}
 	return CodeUnspecified, "it cannot be written"
-}
-
-// pace waits until the inbox may be written; false when ctx ended first.
-func (d *Downlink) pace(ctx context.Context) bool {
-	now := time.Now()
-	d.writes = min(d.writes+float64(now.Sub(d.filled))/float64(writeInterval), writesAtOnce)
-	d.filled = now
-	d.writes--
-	if d.writes >= 0 {
-		return true
-	}
-	wait := time.NewTimer(time.Duration(-d.writes * float64(writeInterval)))
-	defer wait.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-wait.C:
-		return true
-	}
 }
 
 // tell logs a trouble once for each kind of message: a server may send without end. How often it happened says Stats.

@@ -67,7 +67,7 @@ func (q *queue) room(m *Message, now time.Time) bool {
 
 // replaces says whether m makes an older message useless.
 func (q *queue) replaces(m *Message, old *entry) bool {
-	return q.route.Mode == Newest && m.Topic == old.Topic
+	return q.route.Mode == Newest && m.Topic == old.Topic && (q.route.Replaces == nil || q.route.Replaces(m.Payload, old.Payload))
 }
 
 // drop removes entries that wait, from the inbox too. The caller holds mu.
@@ -151,7 +151,7 @@ func (q *queue) finish(e *entry, left bool) {
 	sum := sha256.Sum256(e.Payload)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	superseded := slices.ContainsFunc(q.waiting, func(newer entry) bool { return q.replaces(&newer.Message, e) })
+	superseded := left && slices.ContainsFunc(q.waiting, func(newer entry) bool { return q.replaces(&newer.Message, e) })
 	if q.route.Mode == Newest {
 		delete(q.taken, e.Topic)
 		if !left && len(q.taken) < q.route.MaxMessages {
