@@ -36,7 +36,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // stage is a running cloud on a real directory.
 type stage struct {
 	*cloud.Cloud
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	http *http.Client
 	stop func() // ends Run and wants success
@@ -50,7 +50,7 @@ func config(dir string) cloud.Config {
 	}
 }
 
-func start(t *testing.T, cfg cloud.Config) *stage {
+func start(t testing.TB, cfg cloud.Config) *stage {
 	t.Helper()
 	c, err := cloud.New(t.Context(), cfg)
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *stage) watch(vid string) <-chan string {
 // client is an MQTT client with what it received.
 type client struct {
 	*paho.Client
-	t        *testing.T
+	t        testing.TB
 	received chan *paho.Publish
 	gone     chan byte // reason code of a DISCONNECT from the server
 }
@@ -235,12 +235,12 @@ func (s *stage) authority() *provisioning.CA {
 	return ca
 }
 
-func presence(t *testing.T, did string, state protocol.PresenceState) []byte {
+func presence(t testing.TB, did string, state protocol.PresenceState) []byte {
 	t.Helper()
 	return marshal(t, protocol.Presence{Version: 1, State: state, Device: protocol.DeviceID(did), Boot: boot, Connection: 1, Agent: "test"})
 }
 
-func marshal(t *testing.T, v any) []byte {
+func marshal(t testing.TB, v any) []byte {
 	t.Helper()
 	data, err := document.Marshal(v)
 	if err != nil {
@@ -294,7 +294,7 @@ func (c *client) next(within time.Duration) *paho.Publish {
 }
 
 // until gives the first line that holds all the words.
-func until(t *testing.T, lines <-chan string, words ...string) string {
+func until(t testing.TB, lines <-chan string, words ...string) string {
 	t.Helper()
 	after := time.After(patience)
 	for {
@@ -321,13 +321,13 @@ var boot = protocol.BootID{1, 2, 3, 4, 5, 6, 7, 8}
 
 // telemetry is a schema with its topic, and batches of it.
 type telemetry struct {
-	t      *testing.T
+	t      testing.TB
 	schema *codec.Schema
 	doc    []byte
 	hash   protocol.SchemaHash
 }
 
-func newTelemetry(t *testing.T, campaign protocol.CampaignID) *telemetry {
+func newTelemetry(t testing.TB, campaign protocol.CampaignID) *telemetry {
 	t.Helper()
 	s := &codec.Schema{
 		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: codec.DefaultTick, Mode: protocol.ModeAll,

@@ -25,7 +25,7 @@ import (
 )
 
 // updateFile is a signed update file of n bytes of payload.
-func updateFile(t *testing.T, n int) []byte {
+func updateFile(t testing.TB, n int) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -26,7 +27,7 @@ import (
 )
 
 // fewFiles runs the program with a limit of open files. The superuser's may raise it again, which is right too.
-func fewFiles(t *testing.T, limit int, args ...string) *exec.Cmd {
+func fewFiles(t testing.TB, limit int, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := program(t, args...)
 	shell := exec.Command("sh", append([]string{"-c", "ulimit -n " + strconv.Itoa(limit) + ` && exec "$0" "$@"`}, cmd.Args...)...)
@@ -36,14 +37,14 @@ func fewFiles(t *testing.T, limit int, args ...string) *exec.Cmd {
 
 // besieged is a cloud with few file descriptors.
 type besieged struct {
-	t                   *testing.T
+	t                   testing.TB
 	mqtt, api, download string
 	authority           *provisioning.CA
 	log                 *bytes.Buffer // read it after stop
 	stop                func()
 }
 
-func besiege(t *testing.T, limit int) *besieged {
+func besiege(t testing.TB, limit int) *besieged {
 	t.Helper()
 	data := t.TempDir()
 	cmd := fewFiles(t, limit, "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--download", "127.0.0.1:0", "--dev")
@@ -204,6 +205,45 @@ func TestStrangersTakeNothing(t *testing.T) {
 	b.stop()
 	if log := b.log.String(); strings.Contains(log, "level=ERROR") || strings.Count(log, "fewer connections are taken") > 1 {
 		t.Errorf("got %s, want no error and at most one line about the limit", log)
+	}
+}
+
+// BenchmarkStrangers: silent connections from one address, more than there are file descriptors, on every
+// port; and as many from each of four addresses as one may have. Vehicles that connect meanwhile are told how long it took.
+func BenchmarkStrangers(b *testing.B) {
+	const files = 4096
+	for _, c := range []struct {
+		name      string
+		addresses int
+		each      int
+	}{{"one address", 1, files + 200}, {"four addresses", 4, 1024}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				s := besiege(b, files)
+				first, err := s.connect("127.0.0.1", "first")
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, port := range []string{s.mqtt, s.download, s.api} {
+					for n := range c.addresses {
+						s.silent(fmt.Sprintf("127.0.0.%d", n+2), port, c.each)
+					}
+				}
+				const vehicles = 25
+				connected, worst := 0, time.Duration(0)
+				for n := range vehicles {
+					began := time.Now()
+					if _, err := s.connect("127.0.0.1", fmt.Sprint(n)); err == nil {
+						connected, worst = connected+1, max(worst, time.Since(began))
+					}
+				}
+				s.serves("meanwhile", "127.0.0.2", "beside", first)
+				s.stop()
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(float64(connected)/vehicles, "connected")
+				b.ReportMetric(float64(worst.Milliseconds()), "worst-ms")
+			}
+		})
 	}
 }
 
