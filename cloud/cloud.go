@@ -114,7 +114,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	}
 	// Ports last: what went before needs no more than closing the backbone.
 	for _, open := range []func(context.Context) error{
-		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openIngest, c.openAPI, c.openBroker,
+		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openIngest, c.openAPI, c.openBroker, c.finishDeletions,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, c.close())

@@ -104,6 +104,14 @@ func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleI
 	return s.PutSchema(ctx, hash, document)
 }
 
+// forget drops the account of a vehicle that was deleted. The documents stay: other vehicles use them, and the lake.
+func (s schemaStore) forget(ctx context.Context, vid protocol.VehicleID) error {
+	lock := &s.counting[maphash.String(s.seed, string(vid))%uint64(len(s.counting))]
+	lock.Lock()
+	defer lock.Unlock()
+	return s.accounts.Delete(ctx, string(vid))
+}
+
 // plainSize is how many bytes a reader of the document may have to parse: codec.ParseSchema takes it compressed, too.
 func plainSize(document []byte) int {
 	plain, err := codec.Unpack(document, codec.MaxSchemaSize)

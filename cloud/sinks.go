@@ -126,7 +126,7 @@ func ownDevice(m *ingest.Other, did protocol.DeviceID) error {
 }
 
 // applyState keeps the last known state and tells who watches.
-func (c *Cloud) applyState(_ context.Context, b *ingest.Decoded) error {
+func (c *Cloud) applyState(ctx context.Context, b *ingest.Decoded) error {
 	if c.registry.WasDeleted(b.Vehicle) { // it was on its way; the lake keeps it
 		return nil
 	}
@@ -135,7 +135,7 @@ func (c *Cloud) applyState(_ context.Context, b *ingest.Decoded) error {
 	if wanted := c.live.Wanted(vid); wanted != nil {
 		c.live.PublishSamples(vid, string(b.Device), samples(b.Schema, b.Batch, wanted))
 	}
-	return nil
+	return c.forgetLate(ctx, b.Vehicle, nil)
 }
 
 // samples gives those of a batch that somebody watches, in the order of time.
@@ -174,7 +174,7 @@ func samples(schema *codec.Schema, b *codec.Batch, wanted *api.Wanted) []api.Sam
 }
 
 // campaignStatus hands a vehicle's word on its documents to the campaigns.
-func (c *Cloud) campaignStatus(_ context.Context, m *ingest.Other) error {
+func (c *Cloud) campaignStatus(ctx context.Context, m *ingest.Other) error {
 	if c.registry.WasDeleted(m.Topic.Vehicle) {
 		return nil
 	}
@@ -183,5 +183,5 @@ func (c *Cloud) campaignStatus(_ context.Context, m *ingest.Other) error {
 		return err
 	}
 	c.campaigns.Report(m.Topic.Vehicle, status)
-	return nil
+	return c.forgetLate(ctx, m.Topic.Vehicle, nil)
 }

@@ -85,7 +85,7 @@ func (c *Cloud) updateFeedback(ctx context.Context, m *ingest.Other) error {
 	if err := c.document(m, &f, func() error { return errors.Join(f.Validate(), ownDevice(m, f.Device)) }); err != nil {
 		return err
 	}
-	return c.updates.Report(ctx, m.Topic.Vehicle, f)
+	return c.forgetLate(ctx, m.Topic.Vehicle, c.updates.Report(ctx, m.Topic.Vehicle, f))
 }
 
 // Upload implements api.Updates.

@@ -90,23 +90,6 @@ func (v views) SetActive(ctx context.Context, vid string, active bool) (bool, er
 	return true, nil
 }
 
-// DeleteVehicle implements api.Vehicles. The registry goes first, so that nothing of the
-// vehicle is taken any more; after an error the call can be repeated.
-func (v views) DeleteVehicle(ctx context.Context, vid string) (bool, error) {
-	id := protocol.VehicleID(vid)
-	err := v.registry.Delete(ctx, id)
-	if errors.Is(err, registry.ErrUnknown) && !v.registry.WasDeleted(id) {
-		return false, nil
-	}
-	if err != nil && !errors.Is(err, registry.ErrUnknown) {
-		return true, err
-	}
-	known := err == nil
-	v.broker.Forget(id, ingest.CodeNotAuthorized)
-	v.campaigns.Forget(id)
-	return known, errors.Join(v.states.Remove(ctx, v.snapshots, id), v.updates.Forget(ctx, id), v.campaigns.Save(ctx))
-}
-
 // State implements api.States.
 func (v views) State(vid string) ([]api.Signal, bool) {
 	if _, ok := v.registry.Vehicle(protocol.VehicleID(vid)); !ok {

@@ -38,11 +38,7 @@ func (c *Campaigns) Save(ctx context.Context) error {
 	group.SetLimit(savers)
 	for vid, all := range c.takeDirty() {
 		group.Go(func() error {
-			data, err := document.Marshal(all)
-			if err == nil {
-				err = c.cfg.Store.Put(ctx, answerPrefix+string(vid), data)
-			}
-			if err != nil {
+			if err := c.saveAnswers(ctx, answerPrefix+string(vid), all); err != nil {
 				c.markDirty(vid)
 				return fmt.Errorf("campaigns: answers: %w", err)
 			}
@@ -50,6 +46,17 @@ func (c *Campaigns) Save(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+func (c *Campaigns) saveAnswers(ctx context.Context, key string, all answers) error {
+	if len(all.Campaigns) == 0 {
+		return c.cfg.Store.Delete(ctx, key)
+	}
+	data, err := document.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return c.cfg.Store.Put(ctx, key, data)
 }
 
 func (c *Campaigns) takeDirty() map[protocol.VehicleID]answers {

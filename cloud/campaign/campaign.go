@@ -29,9 +29,10 @@ import (
 	"telltale.dev/protocol/topics"
 )
 
-// Store keeps entries by key; Put returns when the value is on disk.
+// Store keeps entries by key; Put returns when the value is on disk, Delete when it is gone or was not there.
 type Store interface {
 	Put(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
 	List(ctx context.Context) (map[string][]byte, error)
 }
 

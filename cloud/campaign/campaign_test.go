@@ -39,6 +39,15 @@ func (m *memory) Put(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
+func (m *memory) Delete(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail == nil {
+		delete(m.entries, key)
+	}
+	return m.fail
+}
+
 func (m *memory) List(context.Context) (map[string][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -128,15 +128,28 @@ func (c *Campaigns) Report(vid protocol.VehicleID, status document.Status) {
 }
 
 // Forget drops what a vehicle said, because it was deleted, and publishes the results that this changes.
+// The next Save leaves nothing of it on disk.
 func (c *Campaigns) Forget(vid protocol.VehicleID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.dirty[vid] = struct{}{}
 	for id, r := range c.rollouts {
 		if r.forget(vid) {
-			c.dirty[vid] = struct{}{}
 			c.cfg.Deliver(r.result(id).message(r.reply))
 		}
 	}
+}
+
+// Knows says whether anything that a vehicle said is kept.
+func (c *Campaigns) Knows(vid protocol.VehicleID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.rollouts {
+		if _, ok := r.answers[vid]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // running gives the revision of each campaign that a vehicle says is in force.

@@ -181,6 +181,9 @@ func (f *Front) Debit(vid protocol.VehicleID, urgent bool, samples int) {
 	f.quotas.debit(vid, urgent, samples, time.Now())
 }
 
+// Forget drops what a vehicle that was deleted has used of its quota.
+func (f *Front) Forget(vid protocol.VehicleID) { f.quotas.forget(vid) }
+
 // class is the priority that counts: what the message claims, but never more than its kind
 // may have. What claims none, or none that is known, gets what its kind has then.
 func class(u *Upload) protocol.Priority {

@@ -193,6 +193,14 @@ func (s *quotas) account(vid protocol.VehicleID, now time.Time) (*quotaShard, *a
 	return shard, a
 }
 
+// forget drops the vehicle's account.
+func (s *quotas) forget(vid protocol.VehicleID) {
+	shard := &s.shards[maphash.String(s.seed, string(vid))%quotaShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	delete(shard.accounts, vid)
+}
+
 // sweep forgets the accounts that are full again. It runs at most once in an idle
 // time, when a vehicle turns up that has none.
 func (s *quotaShard) sweep(now time.Time, idle time.Duration) {

@@ -169,6 +169,18 @@ func (r *Registry) WasDeleted(vid protocol.VehicleID) bool {
 	return r.vehicles[vid].State == Deleted
 }
 
+// Deleted lists the vehicles that were deleted and not registered since, in no order.
+func (r *Registry) Deleted() (list []protocol.VehicleID) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for vid, v := range r.vehicles {
+		if v.State == Deleted {
+			list = append(list, vid)
+		}
+	}
+	return list
+}
+
 // errUnchanged is what an edit returns when there is nothing to write.
 var errUnchanged = errors.New("unchanged")
 

@@ -63,6 +63,16 @@ func (b *bench) Put(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
+func (b *bench) Delete(_ context.Context, key string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refuse {
+		return errors.New("disk refuses")
+	}
+	delete(b.entries, key)
+	return nil
+}
+
 func (b *bench) List(context.Context) (map[string][]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

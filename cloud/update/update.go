@@ -39,9 +39,10 @@ var (
 	ErrRequest = errors.New("malformed request")
 )
 
-// Store keeps entries by key; Put returns when the value is on disk.
+// Store keeps entries by key; Put returns when the value is on disk, Delete when it is gone or was not there.
 type Store interface {
 	Put(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
 	List(ctx context.Context) (map[string][]byte, error)
 }
 
@@ -286,14 +287,27 @@ func (u *Updates) change(ctx context.Context, vid protocol.VehicleID, edit func(
 
 // Forget drops what is known of a vehicle that was deleted, on disk when it returns.
 func (u *Updates) Forget(ctx context.Context, vid protocol.VehicleID) error {
-	if r := u.record(vid); r.Execution == nil && len(r.Devices) == 0 {
+	lock := &u.changing[maphash.String(u.seed, string(vid))%stripes]
+	lock.Lock()
+	defer lock.Unlock()
+	if !u.Knows(vid) {
 		return nil
 	}
-	_, err := u.change(ctx, vid, func(r *record) error {
-		*r = record{Version: r.Version}
-		return nil
-	})
-	return err
+	if err := u.cfg.Store.Delete(ctx, string(vid)); err != nil {
+		return fmt.Errorf("updates: %w", err)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.records, vid)
+	return nil
+}
+
+// Knows says whether anything is kept of a vehicle.
+func (u *Updates) Knows(vid protocol.VehicleID) bool {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	_, ok := u.records[vid]
+	return ok
 }
 
 func (u *Updates) record(vid protocol.VehicleID) record {
