@@ -161,7 +161,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		CommitUrgent: cfg.Timing.CommitUrgent, CommitBulk: cfg.Timing.CommitBulk, Grace: cfg.Drain,
 		Release: a.collect.Release, TimeQuality: timeQuality(cfg.Clock), Log: cfg.Log,
 	})
-	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Direct: stages{a}})
+	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Direct: stages{a}, TimeQuality: timeQuality(cfg.Clock)})
 	if len(cfg.Default) == 0 {
 		cfg.Default = []campaigns.Campaign{campaigns.Everything()}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
 
@@ -48,19 +49,26 @@ type Direct interface {
 	Send(Message)
 }
 
-// Config of an Outbox. All fields must be set.
+// Config of an Outbox. All fields but the last must be set.
 type Config struct {
 	Vehicle protocol.VehicleID
 	Device  protocol.DeviceID
 	Buffer  Buffer
 	Direct  Direct
+	// TimeQuality says how far the times in documents that wait on disk can be trusted; nil: nobody knows.
+	TimeQuality func() codec.TimeQuality
 }
 
 // Outbox takes documents. Put may be called from any goroutine.
 type Outbox struct{ cfg Config }
 
 // New makes an Outbox.
-func New(cfg Config) *Outbox { return &Outbox{cfg} }
+func New(cfg Config) *Outbox {
+	if cfg.TimeQuality == nil {
+		cfg.TimeQuality = func() codec.TimeQuality { return codec.TimeUnknown }
+	}
+	return &Outbox{cfg}
+}
 
 // Put sends content, as CBOR, on a topic of which Kind and what the kind needs beside vehicle and device is
 // set. When it returns nil a document that is to wait on disk is there; others are on their
@@ -85,6 +93,6 @@ func (o *Outbox) Put(t topics.Topic, content any) error {
 	}
 	return o.cfg.Buffer.Append([]buffer.Record{{
 		Topic: t.String(), ContentType: p.ContentType, Priority: class, Ordered: p.Ordered,
-		Created: created, TTL: p.Lifetime(class), Payload: payload,
+		TimeQuality: o.cfg.TimeQuality(), Created: created, TTL: p.Lifetime(class), Payload: payload,
 	}}, buffer.Progress{})
 }

@@ -24,11 +24,6 @@ type Times struct {
 	UnsyncedAside bool `help:"Set data aside whose vehicle says that nothing has set its clock. Default: it is stored, with the time_quality unsynced."`
 }
 
-// StrictTimes are for vehicles on the road whose clocks are all set by something.
-func StrictTimes() Times {
-	return Times{Ahead: 5 * time.Minute, Late: 24 * time.Hour, UnsyncedAside: true}
-}
-
 // check says why a message whose rows are from first to last, in µs, is set aside; nil when it is not.
 // The vehicle's word on its clock is in the batch, or in the message's properties.
 func (t Times) check(m *Message, quality codec.TimeQuality, received time.Time, first, last int64) *fault {

@@ -13,6 +13,9 @@ import (
 	"telltale.dev/protocol/reasons"
 )
 
+// strictTimes are for vehicles on the road whose clocks are all set by something.
+var strictTimes = ingest.Times{Ahead: 5 * time.Minute, Late: 24 * time.Hour, UnsyncedAside: true}
+
 // at makes a batch with a row at each time.
 func (k *maker) at(seq uint64, times ...time.Time) []byte {
 	k.tb.Helper()
@@ -57,7 +60,7 @@ func TestTimes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, bounds := range []ingest.Times{ingest.StrictTimes(), {}} {
+			for _, bounds := range []ingest.Times{strictTimes, {}} {
 				b := newBench(t)
 				told := &sink{}
 				b.config = func(c *ingest.ProcessorConfig) {
@@ -108,7 +111,7 @@ func TestTimes(t *testing.T) {
 // TestUnsynced: a batch of a clock that nothing has set is stored and marked, or set aside where that is asked for.
 func TestUnsynced(t *testing.T) {
 	for _, aside := range []bool{false, true} {
-		bounds := ingest.StrictTimes()
+		bounds := strictTimes
 		bounds.UnsyncedAside = aside
 		b := newBench(t)
 		b.config = func(c *ingest.ProcessorConfig) { c.Times = bounds }
@@ -131,7 +134,7 @@ func TestUnsynced(t *testing.T) {
 // TestSetAsideIsReplayable: with the bounds opened a replay stores what was set aside.
 func TestSetAsideIsReplayable(t *testing.T) {
 	b := newBench(t)
-	bounds := ingest.StrictTimes()
+	bounds := strictTimes
 	b.config = func(c *ingest.ProcessorConfig) { c.Times = bounds }
 	b.up.Publish(b.maker.message(b.maker.at(1, time.Unix(1000, 0)), b.maker.id(1).String()), func(uint64, error) {})
 	p, stop := b.start()

@@ -37,14 +37,13 @@ type Policy struct {
 	// may ask for. Both are set. They are the same where nobody has a choice.
 	Default, Ceiling protocol.Priority
 	// TTL is how long a message is of use after its creation, and so its message expiry.
-	// Zero means for ever, unless ByClass is set: then the class says it.
-	TTL     time.Duration
-	ByClass bool
-	// GivenByMessage: each message has its own end, of which TTL says nothing.
-	GivenByMessage bool
-	Ordered        bool // a message does not overtake others of its class that are ordered, too
-	QoS            byte // 0 or 1
-	Retained       bool // the broker keeps the newest of each topic [MQTT-3.3.1.3]
+	// Zero means for ever, unless ByClass is set: then the class says it. Of what the cloud sends each message
+	// says its own end, if it has one.
+	TTL      time.Duration
+	ByClass  bool
+	Ordered  bool // a message does not overtake others of its class that are ordered, too
+	QoS      byte // 0 or 1
+	Retained bool // the broker keeps the newest of each topic [MQTT-3.3.1.3]
 	// ContentType is that of the payload; empty: each message has its own.
 	ContentType string
 	Wait        Wait

@@ -68,9 +68,6 @@ func TestTable(t *testing.T) {
 		if p.Wait == delivery.Buffer && p.QoS == 0 {
 			t.Errorf("%s: waits on disk for an acknowledgement that QoS 0 does not have", k.Word())
 		}
-		if p.GivenByMessage && p.TTL != 0 {
-			t.Errorf("%s: got a time to live beside that of each message", k.Word())
-		}
 	}
 	for _, unknown := range []topics.Kind{topics.Unset, 200} {
 		if got := delivery.Of(topics.Topic{Kind: unknown}); got != (delivery.Policy{}) {

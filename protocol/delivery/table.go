@@ -55,11 +55,11 @@ var kinds = [...]Policy{
 	topics.Security:       one(protocol.CS5, Policy{QoS: 1, TTL: 30 * day, ContentType: contentSecurity, Wait: Buffer}),
 	topics.Health:         one(protocol.CS1, Policy{QoS: 0, TTL: 5 * time.Minute, ContentType: contentHealth, Wait: Nowhere}),
 
-	topics.CommandRequest: one(protocol.CS4, Policy{QoS: 1, GivenByMessage: true, ContentType: contentCommand}),
-	topics.CommandCancel:  one(protocol.CS4, Policy{QoS: 1, GivenByMessage: true, ContentType: contentCommand}),
+	topics.CommandRequest: one(protocol.CS4, Policy{QoS: 1, ContentType: contentCommand}),
+	topics.CommandCancel:  one(protocol.CS4, Policy{QoS: 1, ContentType: contentCommand}),
 	topics.Config:         one(protocol.CS2, Policy{QoS: 1, Retained: true}),
-	topics.Fetch:          one(protocol.CS2, Policy{QoS: 1, GivenByMessage: true, ContentType: contentFetch}),
-	topics.Broadcast:      {Default: protocol.CS1, Ceiling: protocol.CS5, QoS: 1, GivenByMessage: true},
+	topics.Fetch:          one(protocol.CS2, Policy{QoS: 1, ContentType: contentFetch}),
+	topics.Broadcast:      {Default: protocol.CS1, Ceiling: protocol.CS5, QoS: 1},
 	topics.OpsConfig:      one(protocol.CS2, Policy{QoS: 1}),
 	topics.OpsResult:      one(protocol.CS2, Policy{QoS: 1, Retained: true}),
 }

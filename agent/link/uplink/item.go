@@ -8,6 +8,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link/session"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 )
 
 // kind says what an item is.
@@ -34,6 +35,7 @@ type Item struct {
 	ttl      time.Duration // 0: for ever
 
 	topic, contentType, purpose string
+	quality                     codec.TimeQuality
 	priority                    protocol.Priority
 	qos                         byte
 	payload                     []byte
@@ -51,7 +53,7 @@ func recordItem(e buffer.Entry) *Item {
 	r := e.Record
 	return &Item{
 		kind: recordKind, position: e.Position, schema: r.Schema, id: r.ID, samples: r.Samples, ordered: r.Ordered,
-		created: r.Created, ttl: r.TTL, topic: r.Topic, contentType: r.ContentType, purpose: r.Purpose,
+		created: r.Created, ttl: r.TTL, topic: r.Topic, contentType: r.ContentType, purpose: r.Purpose, quality: r.TimeQuality,
 		priority: r.Priority, qos: 1, payload: r.Payload,
 	}
 }
@@ -88,6 +90,9 @@ func (it *Item) properties(now time.Time) *paho.PublishProperties {
 	}
 	if it.purpose != "" {
 		p.User.Add(protocol.PropPurpose, it.purpose)
+	}
+	if word := it.quality.String(); word != "" {
+		p.User.Add(protocol.PropTimeQuality, word)
 	}
 	return p
 }

@@ -3,6 +3,7 @@ package uplink_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"telltale.dev/agent/link/session"
 	"telltale.dev/agent/link/uplink"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/codec"
 )
 
 // TestWindow: no more than the window is under way, the highest class goes first, and only an acknowledgement lets the buffer forget.
@@ -31,6 +33,32 @@ func TestWindow(t *testing.T) {
 		t.Errorf("got %+v", st)
 	}
 	r.Answered(session.Answer{Token: "another's"}, r.now) // is none of ours
+}
+
+// TestProperties: a publish says all that its record says of itself, and nothing that nobody knows.
+func TestProperties(t *testing.T) {
+	r := newRig(t, 8)
+	r.add(protocol.CS4, "full", func(rec *buffer.Record) {
+		rec.ID = protocol.MessageID{Device: "tcu", Boot: protocol.BootID{1}, Seq: 7}
+		rec.Purpose, rec.TimeQuality, rec.ContentType = "research", codec.TimeUnsynced, protocol.ContentTelemetry
+	})
+	r.add(protocol.CS1, "bare", func(rec *buffer.Record) { rec.TTL = 0 })
+	equal(t, "sent", r.fill(time.Minute), "full", "bare")
+	for i, want := range []string{"pr=CS4 id=tcu.0100000000000000.7 pu=research tq=unsynced", "pr=CS1"} {
+		var got []string
+		for _, u := range r.got[i].Properties.User {
+			got = append(got, u.Key+"="+u.Value)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if p := r.got[0].Properties; p.ContentType != protocol.ContentTelemetry || p.MessageExpiry == nil || *p.MessageExpiry/60 != 59 {
+		t.Errorf("got %+v, want content type and what is left of an hour", p)
+	}
+	if p := r.got[1].Properties; p.ContentType != "" || p.MessageExpiry != nil {
+		t.Errorf("got %+v, want no content type and no end", p)
+	}
 }
 
 // TestLiveBeforeBacklog: what is appended while connected goes first; one in four is of the backlog.
