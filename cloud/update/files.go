@@ -49,11 +49,30 @@ type File struct {
 	Release  uint64           `cbor:"release"`
 	Key      string           `cbor:"key"`                // id of the key that signed it
 	Uploaded int64            `cbor:"uploaded,omitempty"` // when the file appeared, ms since the Unix epoch
+
+	identity [32]byte // of the signed header; not stored
 }
 
-func fileOf(h *firmware.Header, hash updates.FileHash, size int64, at time.Time) File {
+func fileOf(h *firmware.Header, hash updates.FileHash, size int64, at time.Time) (File, error) {
 	m := h.Manifest
-	return File{Hash: hash, Size: size, Board: m.Board, Version: m.Version, Release: m.Release, Key: h.Key().String(), Uploaded: at.UnixMilli()}
+	identity, err := h.Identity()
+	return File{
+		Hash: hash, Size: size, Board: m.Board, Version: m.Version, Release: m.Release, Key: h.Key().String(), Uploaded: at.UnixMilli(),
+		identity: identity,
+	}, err
+}
+
+// twin gives the kept file that is the same update with the other twin of its signature, or with the same.
+func (u *Updates) twin(h *firmware.Header) (File, bool) {
+	identity, err := h.Identity()
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	for _, f := range u.files {
+		if err == nil && f.identity == identity {
+			return f, true
+		}
+	}
+	return File{}, false
 }
 
 // loadFiles lists the kept files, and removes what an upload left that was cut short.
@@ -114,7 +133,7 @@ func describe(path string, hash updates.FileHash) (File, error) {
 	if size, err := h.FileSize(); err != nil || size != info.Size() {
 		return File{}, fmt.Errorf("%d bytes, expected %d: %w", info.Size(), size, firmware.ErrTruncated)
 	}
-	return fileOf(h, hash, info.Size(), info.ModTime()), nil
+	return fileOf(h, hash, info.Size(), info.ModTime())
 }
 
 // File gives one kept file.
@@ -148,7 +167,7 @@ func (u *Updates) path(hash updates.FileHash) string {
 
 // Upload keeps an update file, on disk when it returns. The header is checked
 // before more is read, then the payload while it is written. The same file again
-// changes nothing. The error wraps one of this package's, one of package firmware's, or is r's own.
+// changes nothing, nor does one whose signature is the twin of a kept one's. The error wraps one of this package's, one of package firmware's, or is r's own.
 func (u *Updates) Upload(_ context.Context, r io.Reader) (File, error) {
 	select {
 	case u.uploads <- struct{}{}:
@@ -197,6 +216,9 @@ func (u *Updates) receive(r io.Reader) (File, error) {
 	}
 	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
 		return File{}, spaceError(err)
+	}
+	if have, ok := u.twin(h); ok {
+		return have, nil
 	}
 	hash := updates.FileHash(digest.Sum(nil))
 	if err := os.Rename(tmp.Name(), u.path(hash)); err != nil {

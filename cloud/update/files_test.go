@@ -271,3 +271,26 @@ func TestDownload(t *testing.T) {
 		t.Errorf("got %+v", st)
 	}
 }
+
+// TestUploadOfTwin: a file whose signature was turned into its twin, which anybody can do, is no other update.
+func TestUploadOfTwin(t *testing.T) {
+	b := newBench(t)
+	u := b.open()
+	file := b.file(7, 1000)
+	twin := bytes.Clone(file)
+	s := twin[len(twin)-1000-32 : len(twin)-1000] // before the payload
+	new(big.Int).Sub(elliptic.P256().Params().N, new(big.Int).SetBytes(s)).FillBytes(s)
+	if _, err := firmware.ReadHeader(bytes.NewReader(twin)); err != nil || bytes.Equal(file, twin) {
+		t.Fatalf("no twin: %v", err)
+	}
+	first, err := u.Upload(t.Context(), bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if again, err := u.Upload(t.Context(), bytes.NewReader(twin)); err != nil || again != first || len(u.Files()) != 1 {
+			t.Errorf("got %+v, %v and %d files; want %+v alone", again, err, len(u.Files()), first)
+		}
+		u = b.open()
+	}
+}

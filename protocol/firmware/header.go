@@ -104,6 +104,9 @@ type Header struct {
 // Key names the key that signed.
 func (h *Header) Key() signed.KeyID { return h.message.Key }
 
+// Identity names the update whatever twin of the signature its file has (signed.Message.Identity).
+func (h *Header) Identity() ([32]byte, error) { return h.message.Identity() }
+
 // Verify returns nil when a trusted key signed the header, else signed.ErrWrongKey or signed.ErrSignature.
 func (h *Header) Verify(keys signed.Keys) error { return h.message.Verify(context, keys) }
 

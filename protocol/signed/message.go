@@ -56,12 +56,12 @@ func Sign(context string, content []byte, key crypto.Signer) (*Message, error) {
 	if err := wire.Sign(rand.Reader, []byte(context), signer); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	m.signature = wire.Signature
+	m.signature = lowS(wire.Signature)
 	return m, nil
 }
 
 // Parse reads what Bytes writes, and no other form of it, so that one signed message has
-// one file only. The error wraps ErrMalformed.
+// one file only, or two: see Identity. The error wraps ErrMalformed.
 func Parse(data []byte) (*Message, error) {
 	wire := cose.NewSign1Message()
 	if err := wire.UnmarshalCBOR(data); err != nil {
