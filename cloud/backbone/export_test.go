@@ -2,6 +2,7 @@ package backbone
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -37,8 +38,20 @@ func HoldInDoubt(t *Timers, owner, key string) (release func()) {
 	release, _ = t.book.turn(context.Background(), id)
 	t.book.mu.Lock()
 	defer t.book.mu.Unlock()
-	t.book.doubts[id] = timerUse{}
+	t.book.doubts[id] = doubt{}
 	return release
+}
+
+// LateRecord has the answer to the record of a timer be lost, and gives what writes the record after all.
+func LateRecord(t *Timers, timer Timer) (write func() error) {
+	id := timerID{t.kind, timer.Owner, timer.Key}
+	reserved, _, err := t.book.reserve(id, &timer)
+	t.book.give(id, reserved, true)
+	return func() error {
+		stored := make(chan error, 1)
+		t.owner.Publish(timer.record(t.kind), func(_ uint64, err error) { stored <- err })
+		return errors.Join(err, <-stored)
+	}
 }
 
 // SetPatience sets how long a list waits for its next entry.

@@ -104,12 +104,12 @@ type timerBook struct {
 	owners  map[string]*timerUse
 	all     timerUse
 	turns   map[timerID]chan struct{} // of timers that somebody schedules or cancels; closed at the end of it
-	doubts  map[timerID]timerUse      // timers whose record may or may not be there, with what is reserved for them
+	doubts  map[timerID]doubt
 }
 
 func newTimerBook(c clock, limits TimerLimits, tick time.Duration) *timerBook {
 	b := &timerBook{clock: c, tick: tick, limits: limits.withDefaults(), entries: map[timerID]*timerEntry{}, queues: map[string]*timerQueue{},
-		owners: map[string]*timerUse{}, turns: map[timerID]chan struct{}{}, doubts: map[timerID]timerUse{}}
+		owners: map[string]*timerUse{}, turns: map[timerID]chan struct{}{}, doubts: map[timerID]doubt{}}
 	b.zero = c.wall().Add(-c.elapsed())
 	return b
 }

@@ -14,8 +14,6 @@ const (
 	firingAtOnce = 64
 	// timerTick is how often the clock is looked at when nothing is due, since it may have been set.
 	timerTick = 250 * time.Millisecond
-	// doubtEvery is how often is asked for timers whose record is in doubt.
-	doubtEvery = time.Second
 )
 
 // Run calls fire for each timer of the kind that is due, until ctx ends; it returns nil when all handlers have
@@ -159,36 +157,4 @@ func (t *Timers) putBack(e *timerEntry, wait time.Duration) {
 	t.book.put(e)
 	t.book.mu.Unlock()
 	t.book.release(e)
-}
-
-// settleRegularly finds out about the timers that are in doubt, until ctx ends. It is beside Run, since an answer may be
-// long in coming, and no timer shall wait for it.
-func (t *Timers) settleRegularly(ctx context.Context) {
-	for {
-		select {
-		case <-time.After(doubtEvery):
-			t.settleAll(ctx)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// settleAll finds out about the timers of the kind that are in doubt.
-func (t *Timers) settleAll(ctx context.Context) {
-	t.book.mu.Lock()
-	var ids []timerID
-	for id := range t.book.doubts {
-		if id.kind == t.kind {
-			ids = append(ids, id)
-		}
-	}
-	t.book.mu.Unlock()
-	for _, id := range ids {
-		end, err := t.turn(ctx, id)
-		if err != nil {
-			return // the next time
-		}
-		end()
-	}
 }

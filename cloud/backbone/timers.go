@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -199,57 +198,12 @@ func (b *timerBook) reserve(id timerID, timer *Timer) (reserved timerUse, same b
 	return whole, false, nil
 }
 
-// give gives back what was reserved, unless the record may be there.
-func (b *timerBook) give(id timerID, reserved timerUse, doubt bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if doubt {
-		b.doubts[id] = reserved
-		return
-	}
-	b.count(id.owner, timerUse{-reserved.timers, -reserved.bytes})
-}
-
 // install enters a timer whose record is on disk.
 func (b *timerBook) install(id timerID, t Timer, seq uint64, reserved timerUse) *timerEntry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.count(id.owner, timerUse{-reserved.timers, -reserved.bytes})
 	return b.enter(id, t, seq)
-}
-
-// Cancel deletes a timer from disk. After nil it does not fire. The error wraps ErrNotFound when there is none, and
-// ErrFired when it is too late: its handler runs, or ran already. After another error the timer may fire.
-func (t *Timers) Cancel(ctx context.Context, owner, key string) error {
-	id := timerID{t.kind, owner, key}
-	end, err := t.turn(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer end()
-	t.book.mu.Lock()
-	e := t.book.entries[id]
-	switch {
-	case e == nil:
-		t.book.mu.Unlock()
-		return fmt.Errorf("cancel a timer: %w", ErrNotFound)
-	case e.state != waiting:
-		t.book.mu.Unlock()
-		return fmt.Errorf("cancel a timer: %w", ErrFired)
-	}
-	e.state = leaving
-	t.book.withdraw(e)
-	t.book.mu.Unlock()
-	err = t.book.deleteRecords(ctx, slices.Concat(e.older, []uint64{e.seq}))
-	t.book.mu.Lock()
-	defer t.book.mu.Unlock()
-	if err != nil {
-		e.state = waiting
-		t.book.put(e)
-		return fmt.Errorf("cancel a timer: %w", err)
-	}
-	t.book.forget(e)
-	return nil
 }
 
 // Get gives a timer that has not fired to the end. It asks memory, not the disk.
@@ -263,29 +217,6 @@ func (t *Timers) Get(owner, key string) (Timer, bool) {
 	timer := e.Timer
 	timer.Payload = bytes.Clone(timer.Payload)
 	return timer, true
-}
-
-// settle finds out whether a timer is there of which that is in doubt.
-func (t *Timers) settle(ctx context.Context, id timerID) error {
-	t.book.mu.Lock()
-	reserved, doubt := t.book.doubts[id]
-	t.book.mu.Unlock()
-	if !doubt {
-		return nil
-	}
-	m, err := t.owner.last(ctx, timerStream().Name, id.subject())
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("whether the timer is there: %w: %w", ErrUnknown, err)
-	}
-	t.book.mu.Lock()
-	delete(t.book.doubts, id)
-	e := t.book.entries[id]
-	t.book.mu.Unlock()
-	t.book.give(id, reserved, false)
-	if kind, timer, bad := parseTimer(m); err == nil && bad == nil && (e == nil || m.Sequence > e.seq) {
-		t.book.learn(kind, timer, m.Sequence)
-	}
-	return nil
 }
 
 // deleteRecords deletes records of timers, in this order. One that is gone is deleted.
