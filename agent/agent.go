@@ -172,6 +172,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	if err != nil {
 		return err
 	}
+	a.collecting.pruneSchemas(schemas)
 	a.link, err = link.New(link.Config{
 		Endpoints: cfg.Endpoints, TLS: cfg.TLS, Vehicle: cfg.Vehicle, Device: cfg.Device, Boot: a.boot, Version: cfg.Version,
 		KeepAlive: cfg.Timing.KeepAlive, SessionExpiry: cfg.Timing.SessionExpiry, WillDelay: cfg.Timing.WillDelay,

@@ -21,6 +21,7 @@ type collecting struct {
 	// The plan that frames are decoded by, or will be with the next block.
 	plan      *dbc.Plan
 	catalogue *signal.Catalogue
+	program   *campaign.Program // in force, or will be with the next block
 }
 
 var _ config.Campaigns = (*collecting)(nil)
@@ -35,6 +36,7 @@ func (c *collecting) Prepare(set []campaigns.Campaign) (apply func(), err error)
 		return nil, err
 	}
 	return func() {
+		c.program = program
 		c.a.collect.Load(program)
 		c.narrow(program)
 	}, nil
@@ -52,6 +54,21 @@ func (c *collecting) compile(catalogue *signal.Catalogue, set []campaigns.Campai
 		}
 	}
 	return program, nil
+}
+
+// pruneSchemas forgets the schemas that neither what waits nor the campaigns in force need. It is called before anything is collected.
+func (c *collecting) pruneSchemas(schemas *config.Schemas) {
+	needed := c.a.buffer.Schemas()
+	for _, r := range c.program.Rules {
+		needed[r.Format.Hash] = true
+	}
+	removed, err := schemas.Prune(func(h protocol.SchemaHash) bool { return needed[h] })
+	if err != nil {
+		c.a.cfg.Log.Warn("schemas that nobody needs stay for now", "error", err)
+	}
+	if removed > 0 {
+		c.a.cfg.Log.Info("schemas that nobody needs are removed", "files", removed)
+	}
 }
 
 // narrow lets the drivers keep away what no campaign wants.
@@ -82,7 +99,7 @@ func (a *Agent) SwapPlan(plan *dbc.Plan) error {
 			return nil, err
 		}
 		return func() {
-			c.plan, c.catalogue = plan, catalogue
+			c.plan, c.catalogue, c.program = plan, catalogue, program
 			a.collect.Load(program) // it must be there before rows of the new plan are
 			a.signals.Swap(plan, catalogue)
 			c.narrow(program) // what the filters keep away from here on, the new plan's campaigns do not want

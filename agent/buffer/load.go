@@ -89,7 +89,10 @@ func slotOf(r *Record) slot {
 }
 
 func itemOf(r *Record, payload int) item {
-	return item{id: r.ID, payload: uint32(payload), samples: r.Samples, carrier: len(r.Evicted) > 0, purpose: unique.Make(r.Purpose)}
+	return item{
+		id: r.ID, payload: uint32(payload), samples: r.Samples, carrier: len(r.Evicted) > 0,
+		purpose: unique.Make(r.Purpose), schema: unique.Make(r.Schema),
+	}
 }
 
 // loadFile reads a segment file completely and checks it. Damaged records are

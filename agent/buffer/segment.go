@@ -53,6 +53,7 @@ type item struct {
 	payload uint32 // bytes
 	samples uint32
 	purpose unique.Handle[string]
+	schema  unique.Handle[protocol.SchemaHash]
 	carrier bool // declares evicted ranges
 	lost    bool // damaged on disk
 }

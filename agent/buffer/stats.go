@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"slices"
+	"unique"
 
 	"telltale.dev/protocol"
 )
@@ -58,6 +59,31 @@ func (b *Buffer) account() accounts {
 		a.expire(&b.expired[i])
 	}
 	return a
+}
+
+// Schemas gives the schemas of all that waits, with open batches, and so those that whoever reads it needs.
+func (b *Buffer) Schemas() map[protocol.SchemaHash]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	used := map[unique.Handle[protocol.SchemaHash]]bool{}
+	for _, l := range b.lanes {
+		for _, s := range l {
+			s.pending(0, func(_ int, it *item) bool {
+				used[it.schema] = true
+				return true
+			})
+		}
+	}
+	for _, cp := range b.checkpoints {
+		used[cp.item.schema] = true
+	}
+	none, list := unique.Make(protocol.SchemaHash{}), make(map[protocol.SchemaHash]bool, len(used))
+	for h := range used {
+		if h != none && h != (unique.Handle[protocol.SchemaHash]{}) { // damaged records have none
+			list[h.Value()] = true
+		}
+	}
+	return list
 }
 
 // Boots gives the last account of each boot, the newest last; at most MaxBoots.

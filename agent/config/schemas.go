@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
@@ -14,7 +15,8 @@ import (
 
 // Schemas keeps schema documents on disk, one file each, named by hash. They
 // are written before the first batch that needs them and read again at each
-// boot, since the backlog may need the schemas of earlier campaigns.
+// boot, since the backlog may need the schemas of earlier campaigns. Those that nobody needs any more go at
+// the start: see Prune. So there are as many as the backlog and the campaigns of one boot need.
 type Schemas struct{ dir string }
 
 // OpenSchemas uses dir, which is created when missing: with the first schema, when the disk has no room for it yet.
@@ -50,8 +52,40 @@ func (s *Schemas) Schema(hash protocol.SchemaHash) ([]byte, bool) {
 	return doc, true
 }
 
+// Prune removes the documents that are not needed, and what a crash has left of a write, and gives how many files went. Other
+// files stay. It must not be called while somebody saves or collects: a document may be needed before anything shows that.
+func (s *Schemas) Prune(needed func(protocol.SchemaHash) bool) (removed int, err error) {
+	names, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for _, name := range names {
+		base, half := strings.CutSuffix(name.Name(), suffixHalf)
+		text, ours := strings.CutSuffix(base, suffixSchema)
+		hash, bad := protocol.ParseSchemaHash(text)
+		if !ours || bad != nil || !half && needed(hash) {
+			continue
+		}
+		if failed := os.Remove(filepath.Join(s.dir, name.Name())); failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		removed++
+	}
+	if err = durable.Plain(err); err != nil {
+		return removed, fmt.Errorf("remove schemas: %w", err)
+	}
+	return removed, nil
+}
+
+// Endings of names: of documents, and of what durable.Replace has not finished.
+const (
+	suffixSchema = ".schema"
+	suffixHalf   = ".tmp"
+)
+
 func (s *Schemas) path(hash protocol.SchemaHash) string {
-	return filepath.Join(s.dir, hash.String()+".schema")
+	return filepath.Join(s.dir, hash.String()+suffixSchema)
 }
 
 // readIfThere reads a file; a missing one gives nil.
