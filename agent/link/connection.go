@@ -30,12 +30,7 @@ func (c *connection) serve(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { c.session.Hurry(time.Now().Add(c.l.cfg.DrainTime + writerGrace)) })
 	defer stop()
-	subscribed := make(chan struct{})
-	go func() {
-		defer close(subscribed)
-		c.subscribe(context.WithoutCancel(ctx)) // ends with the connection
-	}()
-	defer func() { <-subscribed }()
+	defer c.l.subscription.start(context.WithoutCancel(ctx), c)() // it ends with the connection
 
 	if err := c.loop(ctx); err != nil {
 		c.session.Fail(err)
@@ -98,7 +93,7 @@ func (c *connection) end() error {
 	if c.session.EndedByServer() {
 		suspicious = c.session.UnderWay()
 	}
-	c.l.up.Disconnected(suspicious)
+	c.l.up.Disconnected(suspicious, time.Now())
 	return why
 }
 
@@ -130,21 +125,5 @@ func (c *connection) wait(d time.Duration, done func() bool) {
 		case <-timer.C:
 			return
 		}
-	}
-}
-
-// subscribe asks for what the routes take.
-func (c *connection) subscribe(ctx context.Context) {
-	filters := c.l.down.Filters()
-	if len(filters) == 0 {
-		return
-	}
-	refused, err := c.session.Subscribe(ctx, filters)
-	if err != nil {
-		c.l.cfg.Log.Warn("nothing is subscribed", "endpoint", c.endpoint.Address, "error", err)
-	}
-	kinds := c.l.down.Kinds()
-	for i, code := range refused { // a filter has the vehicle's identifier, which is for no log
-		c.l.cfg.Log.Warn("server refuses a subscription", "kind", kinds[i].Word(), "code", session.CodeText(code))
 	}
 }

@@ -44,9 +44,10 @@ type Link struct {
 	absence   absence
 
 	// Owned by Run.
-	number     uint64            // of the last attempt to connect
-	failures   map[string]string // what was logged last about an endpoint
-	guarantees map[string]string // the guarantee that was logged last
+	subscription subscription
+	number       uint64            // of the last attempt to connect
+	failures     map[string]string // what was logged last about an endpoint
+	guarantees   map[string]string // the guarantee that was logged last
 }
 
 // New checks the settings, and reads what the inbox holds of a former run.

@@ -195,6 +195,45 @@ func TestDeadlyRecordGoesLast(t *testing.T) {
 	}
 }
 
+// TestDeadlySubscription: a server that ends each connection in which something is subscribed gets all that waits nevertheless, and
+// fewer and fewer connections; once it answers, documents come.
+func TestDeadlySubscription(t *testing.T) {
+	t.Parallel()
+	var healed atomic.Bool
+	var ends atomic.Int32
+	s := serve(t, &server{subscribe: func(*serverConn) bool {
+		if !healed.Load() {
+			ends.Add(1)
+		}
+		return healed.Load()
+	}, answer: func(p publish) byte {
+		if p.topic.Kind != topics.Presence {
+			time.Sleep(5 * time.Millisecond) // so that an end comes before all is handed over
+		}
+		return 0
+	}}, nil)
+	buf := newMemory()
+	r := start(t, buf, func(c *link.Config) {
+		c.Endpoints, c.BackoffMin, c.BackoffMax = []string{"mqtt://" + s.addr}, 5*time.Millisecond, 20*time.Millisecond
+		takes(t, c, func(downlink.Message) {})
+	})
+	eventually(t, "some ends", func() bool { return ends.Load() >= 5 })
+	buf.add(numbered("good", 200, protocol.CS1)...)
+	eventually(t, "all acknowledged", func() bool { return buf.left() == 0 })
+	if got := ends.Load(); got > 15 {
+		t.Errorf("the connection was lost %d times meanwhile, want ever longer ones", got)
+	}
+	healed.Store(true)
+	eventually(t, "the subscription", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return r.Stats().Connected && len(s.filters) > int(ends.Load())
+	})
+	if n := r.log.count("that comes later"); n != 1 {
+		t.Errorf("log: told %d times that subscribing comes later, want once", n)
+	}
+}
+
 func TestEndpointsAreTriedInTurn(t *testing.T) {
 	busy := serve(t, &server{connack: func(_ int, _ *packets.Connect, ca *packets.Connack) { ca.ReasonCode = 0x89 }}, nil)
 	good := serve(t, &server{}, nil)

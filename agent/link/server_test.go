@@ -43,6 +43,8 @@ type server struct {
 	// The script; set before start. Nil means success.
 	connack func(connection int, c *packets.Connect, answer *packets.Connack)
 	answer  func(p publish) byte // PUBACK code
+	// subscribe says whether a SUBSCRIBE is answered; else the connection ends.
+	subscribe func(c *serverConn) bool
 	// subscribed is called after SUBACK.
 	subscribed func(c *serverConn)
 
@@ -192,6 +194,10 @@ func (c *serverConn) handle(p *packets.ControlPacket) {
 			c.s.filters = append(c.s.filters, f.Topic)
 		}
 		c.s.mu.Unlock()
+		if c.s.subscribe != nil && !c.s.subscribe(c) {
+			c.Close()
+			return
+		}
 		c.send(&packets.Suback{PacketID: content.PacketID, Reasons: []byte{1}, Properties: &packets.Properties{}})
 		if c.s.subscribed != nil {
 			c.s.subscribed(c)

@@ -240,32 +240,39 @@ func (s *Session) Answers() <-chan Answer { return s.state.acks }
 // UnderWay gives the tokens of publishes without an answer.
 func (s *Session) UnderWay() []any { return s.state.underWay() }
 
-// Subscribe asks for topics at QoS 1 and gives the codes of those that the server refuses, by their place in filters. A
-// server that does not answer loses the connection. It ends with the connection, which is no error of its own. Errors
-// do not name the filters.
-func (s *Session) Subscribe(ctx context.Context, filters []string) (refused map[int]byte, err error) {
+// Subscription is the server's answer to Subscribe.
+type Subscription struct {
+	Answered bool         // false when the connection ended before
+	Refused  map[int]byte // the codes of what the server refuses, by place in the filters
+}
+
+// Subscribe asks for topics at QoS 1. A server that does not answer loses the connection. It ends with the connection, which
+// is no error of its own. Errors do not name the filters.
+func (s *Session) Subscribe(ctx context.Context, filters []string) (answer Subscription, err error) {
 	var wanted paho.Subscribe
 	for _, filter := range filters {
 		wanted.Subscriptions = append(wanted.Subscriptions, paho.SubscribeOptions{Topic: filter, QoS: 1})
 	}
 	suback, err := s.client.Subscribe(ctx, &wanted)
 	switch {
-	case err == nil, errors.Is(err, paho.ErrConnectionLost), errors.Is(err, pahosession.ErrNoConnection):
+	case err == nil:
+		answer.Answered = true
+	case errors.Is(err, paho.ErrConnectionLost), errors.Is(err, pahosession.ErrNoConnection):
 	case suback != nil && len(suback.Reasons) > 0:
-		refused = map[int]byte{}
+		answer = Subscription{Answered: true, Refused: map[int]byte{}}
 		for i, code := range suback.Reasons {
 			if code >= CodeUnspecified && i < len(filters) {
-				refused[i] = code
+				answer.Refused[i] = code
 			}
 		}
 	case errors.Is(err, context.DeadlineExceeded):
 		s.wire.fail(errNoSuback)
 	case errors.Is(err, paho.ErrInvalidArguments): // its text has the filter
-		return nil, errNoWildcard
+		return answer, errNoWildcard
 	default:
-		return nil, err
+		return answer, err
 	}
-	return refused, nil
+	return answer, nil
 }
 
 // Lost is closed when the connection has ended.

@@ -250,9 +250,9 @@ func TestInbound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused, err := c.Subscribe(t.Context(), []string{"good", "forbidden"})
-	if len(refused) != 1 || refused[1] != 0x87 || err != nil {
-		t.Errorf("refused: got %v, %v, want the second", refused, err)
+	answer, err := c.Subscribe(t.Context(), []string{"good", "forbidden"})
+	if !answer.Answered || len(answer.Refused) != 1 || answer.Refused[1] != 0x87 || err != nil {
+		t.Errorf("refused: got %v, %v, want the second", answer, err)
 	}
 	var waiting []arrival
 	for i := range 3 {
@@ -283,8 +283,8 @@ func TestNoWildcards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if refused, err := c.Subscribe(t.Context(), []string{"v1/anna/#"}); len(refused) > 0 || err == nil || strings.Contains(err.Error(), "anna") {
-		t.Errorf("got %v, %v, want an error without the filter", refused, err)
+	if answer, err := c.Subscribe(t.Context(), []string{"v1/anna/#"}); answer.Answered || err == nil || strings.Contains(err.Error(), "anna") {
+		t.Errorf("got %v, %v, want an error without the filter", answer, err)
 	}
 }
 

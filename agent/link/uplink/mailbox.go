@@ -65,12 +65,21 @@ func (b *mailbox) put(new *letter) {
 	b.waiting = append(b.waiting, new)
 }
 
-// next gives the oldest message that was not taken in this connection and whose class is not held.
-func (b *mailbox) next(lowest protocol.Priority) *Item {
+// each calls f for each message that waits.
+func (b *mailbox) each(f func(*Item)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.waiting {
-		if !l.taken && l.item.priority >= lowest {
+		f(l.item)
+	}
+}
+
+// next gives the oldest message that was not taken in this connection, whose class is not held, and that may go.
+func (b *mailbox) next(lowest protocol.Priority, may func(*Item) bool) *Item {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.waiting {
+		if !l.taken && l.item.priority >= lowest && may(l.item) {
 			l.taken = true
 			return l.item
 		}

@@ -53,6 +53,7 @@ type class struct {
 	passed   bool // live passed over ordered records
 	live     stretch
 	busy     bool // an ordered record is under way
+	stuck    bool // an ordered record is kept back for long: the others behind it stay in the buffer for this connection
 }
 
 // stretch reads one stretch of a class.
@@ -121,11 +122,22 @@ func (o *order) settled(p protocol.Priority) {
 	}
 }
 
+// stick says that an ordered record is kept back.
+func (o *order) stick(p protocol.Priority) {
+	for _, c := range o.lanes[laneOf(p)].classes {
+		c.stuck = c.stuck || c.priority == p
+	}
+}
+
 func (o *order) nextLive(c *class) (buffer.Entry, bool, error) {
 	for {
 		e, ok, err := o.peek(c, &c.live)
 		if !ok || err != nil {
 			return e, false, err
+		}
+		if e.Record.Ordered && c.stuck {
+			c.live.skip(e)
+			continue
 		}
 		if !e.Record.Ordered || c.through {
 			return o.take(c, &c.live, e)
@@ -143,7 +155,7 @@ func (o *order) nextBacklog(c *class) (buffer.Entry, bool, error) {
 			return e, false, err
 		case !ok || c.end.Before(e.Position):
 			c.turn()
-		case c.ordered && !e.Record.Ordered:
+		case c.ordered && !e.Record.Ordered, c.stuck && e.Record.Ordered:
 			c.backlog.skip(e)
 		default:
 			return o.take(c, &c.backlog, e)

@@ -63,7 +63,7 @@ func (s *Sender) Fill(now time.Time) error {
 	for s.inflight < s.window && !s.alone {
 		it, alone := s.pick(now), false
 		if it == nil {
-			it, alone = s.pickSuspect(), true
+			it, alone = s.pickSuspect(now), true
 		}
 		if it == nil {
 			return nil
@@ -87,7 +87,7 @@ func (s *Sender) pick(now time.Time) *Item {
 		s.first = slices.Delete(s.first, 0, 1)
 		return it
 	}
-	if it := s.u.mailbox.next(s.order.lowest); it != nil {
+	if it := s.u.mailbox.next(s.order.lowest, func(it *Item) bool { return !now.Before(s.u.strikes[it.topic].rests) }); it != nil {
 		return it
 	}
 	for lane := range s.lanes {
@@ -142,7 +142,7 @@ func (s *Sender) pickNew(lane int, now time.Time) *Item {
 		if s.u.ends[it.position.Class].Before(it.position) {
 			it.since = s.u.began
 		}
-		if s.accept(it) {
+		if s.accept(it, now) {
 			return it
 		}
 	}
@@ -159,39 +159,50 @@ func (s *Sender) readFailed(err error, now time.Time) {
 
 // accept says whether a record can be sent now. If not it is set aside, or held
 // until its schema document, which goes first, is acknowledged.
-func (s *Sender) accept(it *Item) bool {
+func (s *Sender) accept(it *Item, now time.Time) bool {
 	if it.topic == "" || strings.ContainsAny(it.topic, "+#\x00") || !utf8.ValidString(it.topic) {
 		s.setAside(it, "topic is not one to publish to")
 		return false
 	}
-	none := protocol.SchemaHash{}
-	if it.schema == none || s.known[it.schema] {
-		return !s.suspect(it)
-	}
-	if s.refused[it.schema] {
+	if s.needsSchema(it) && s.refused[it.schema] {
 		s.setAside(it, "its schema document was not accepted")
 		return false
 	}
+	if s.suspect(it, now) {
+		return false
+	}
+	if !s.needsSchema(it) {
+		return true
+	}
 	if _, asked := s.waiting[it.schema]; !asked {
-		doc, ok := s.u.cfg.Schemas.Schema(it.schema)
-		if !ok {
-			s.refused[it.schema] = true
-			s.setAside(it, "its schema document is missing")
+		doc := s.schemaOf(it)
+		if doc == nil {
 			return false
 		}
-		packed, err := codec.Pack(doc)
-		if err != nil {
-			packed = doc
-		}
-		topic := topics.Topic{Kind: topics.Schema, Vehicle: s.u.cfg.Vehicle, Schema: it.schema}
-		s.first = append(s.first, &Item{
-			kind: schemaKind, schema: it.schema, topic: topic.String(), contentType: protocol.ContentSchema,
-			priority: it.priority, qos: 1, payload: packed,
-		})
+		s.first = append(s.first, doc)
 	}
 	s.waiting[it.schema] = append(s.waiting[it.schema], it)
 	s.lanes[laneOf(it.priority)].held++
 	return false
+}
+
+// schemaOf gives the schema document that goes before a record. When there is none the record is set aside.
+func (s *Sender) schemaOf(it *Item) *Item {
+	doc, ok := s.u.cfg.Schemas.Schema(it.schema)
+	if !ok {
+		s.refused[it.schema] = true
+		s.setAside(it, "its schema document is missing")
+		return nil
+	}
+	packed, err := codec.Pack(doc)
+	if err != nil {
+		packed = doc
+	}
+	topic := topics.Topic{Kind: topics.Schema, Vehicle: s.u.cfg.Vehicle, Schema: it.schema}
+	return &Item{
+		kind: schemaKind, schema: it.schema, topic: topic.String(), contentType: protocol.ContentSchema,
+		priority: it.priority, qos: 1, payload: packed,
+	}
 }
 
 // First puts an item before all else that is not sent yet.
@@ -257,13 +268,17 @@ func (s *Sender) Answered(answer session.Answer, now time.Time) {
 	a := refusal{it, answer}
 	s.inflight--
 	s.alone = false
-	delete(s.u.strikes, a.item.position)
+	suspected := s.u.strikes[a.item.suspectKey()].count >= maxStrikes
+	delete(s.u.strikes, a.item.suspectKey())
 	s.bytes -= len(a.item.payload)
 	s.progress = now
 	a.item.answer, a.item.replied = a.Code, true
 	switch judge(a.Code) {
 	case stored:
 		s.stored(a.item)
+		if suspected && (a.item.kind == schemaKind || a.item.ordered) {
+			s.again()
+		}
 	case aside:
 		s.tell(a)
 		s.setAside(a.item, "refused by the server: "+session.CodeText(a.Code))
@@ -433,5 +448,9 @@ func (s *Sender) WakeAt(now time.Time) time.Time {
 	for _, it := range s.held {
 		earlier(it.due)
 	}
+	for _, it := range s.suspects {
+		earlier(s.rests(it))
+	}
+	s.u.mailbox.each(func(it *Item) { earlier(s.u.strikes[it.topic].rests) })
 	return at
 }

@@ -57,6 +57,7 @@ type rig struct {
 	got    []*paho.Publish // of this connection, in order
 	tokens []any           // that are under way
 	broken error           // of the next publishes
+	bears  bool            // what is deadly ends no connection any more
 }
 
 func (r *rig) Schema(h protocol.SchemaHash) ([]byte, bool) {

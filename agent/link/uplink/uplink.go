@@ -86,7 +86,7 @@ type Uplink struct {
 	changed chan struct{} // receives after Hold and Send; capacity 1
 
 	// Owned by who owns the connection.
-	strikes map[buffer.Position]int                 // see suspects.go
+	strikes map[any]strikes                         // by Item.suspectKey; see suspects.go
 	schemas map[string]map[protocol.SchemaHash]bool // acknowledged in this boot, by server
 }
 
@@ -94,7 +94,7 @@ type Uplink struct {
 func New(cfg Config) *Uplink {
 	u := &Uplink{
 		cfg: cfg, began: time.Now(), changed: make(chan struct{}, 1),
-		strikes: map[buffer.Position]int{}, schemas: map[string]map[protocol.SchemaHash]bool{},
+		strikes: map[any]strikes{}, schemas: map[string]map[protocol.SchemaHash]bool{},
 	}
 	for class := protocol.CS0; class <= protocol.CS6; class++ {
 		u.ends[class] = cfg.Buffer.End(class)
@@ -133,10 +133,10 @@ func (u *Uplink) Connect(server string, limits session.Limits, publish Publish) 
 
 // Disconnected ends what belongs to a connection. For a connection that the other side ended, underWay are the tokens of
 // publishes without an answer: one of them may be why.
-func (u *Uplink) Disconnected(underWay []any) {
+func (u *Uplink) Disconnected(underWay []any, now time.Time) {
 	u.mailbox.close()
 	u.stats.add(func(s *Stats) { s.InFlight = 0 })
-	u.strike(underWay)
+	u.strike(underWay, now)
 }
 
 // Stats are the uplink's counters since the start of the boot.

@@ -124,7 +124,7 @@ func TestVerdicts(t *testing.T) {
 		if st := r.Stats(); st.SetAside != 1 || st.Acked != 1 {
 			t.Errorf("%#x: got %+v", code, st)
 		}
-		r.Disconnected(nil)
+		r.Disconnected(nil, r.now)
 		r.connect()
 		equal(t, "next connection", r.fill(0), "poisoned")
 	}
@@ -182,7 +182,7 @@ func TestSchemaFirst(t *testing.T) {
 	}
 	r.answer(0)
 	equal(t, "then the records", r.fill(0), "a", "b")
-	r.Disconnected(nil)
+	r.Disconnected(nil, r.now)
 	r.connect()
 	equal(t, "the server has it", r.fill(0), "a", "b", "d")
 	if st := r.Stats(); st.Schemas != 1 || st.SetAsideTotal != 2 {
@@ -196,7 +196,7 @@ func TestSuspects(t *testing.T) {
 	r.add(protocol.CS3, "deadly")
 	for range 3 {
 		equal(t, "first", r.fill(0), "deadly")
-		r.Disconnected(r.tokens)
+		r.Disconnected(r.tokens, r.now)
 		r.connect()
 	}
 	r.add(protocol.CS1, "good")
@@ -311,7 +311,7 @@ func TestMailbox(t *testing.T) {
 	say("state", "newer", true, 1)
 	equal(t, "in its place", r.fill(30*time.Second), "newer")
 	equal(t, "the refused one is not sent any more", r.fill(20*time.Second))
-	r.Disconnected(nil)
+	r.Disconnected(nil, r.now)
 	say("health", "nobody is there", false, 0)
 	r.connect()
 	equal(t, "again", r.fill(0), "newer")
