@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-
 	"telltale.dev/cloud/access"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/principal"
@@ -136,16 +134,16 @@ type Broker struct {
 	cfg         Config
 	log         *slog.Logger
 	listener    net.Listener
-	server      *mqtt.Server
 	filters     filters
 	presence    presenceBook
 	schedule    schedule
 	counters    counters
 	panicLogged atomic.Int64 // when, in ns since the Unix epoch
 	buffers     sync.Pool    // of *bytes.Buffer, for the writers
-	packets     sync.Pool    // of *[firstRead]byte, for the readers
+	packets     sync.Pool    // of *packets.Packet, for the readers
+	places      atomic.Int64 // connections whose CONNECT was accepted or is being judged
 
-	connections sync.WaitGroup // one for each serve
+	connections sync.WaitGroup // one for each serve, and one for each reader
 
 	mu        sync.Mutex               // guards what follows, and the fields of session that say so
 	sessions  map[string]*session      // by session key
@@ -180,10 +178,6 @@ func New(cfg Config) (*Broker, error) {
 	b.operators.keys = make(map[string]map[string]struct{})
 	b.presence.init(cfg.Handler)
 	b.schedule.init()
-	b.server = newServer(b)
-	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {
-		return nil, fmt.Errorf("broker: %w", err)
-	}
 	if b.listener == nil {
 		listener, err := net.Listen("tcp", cfg.Listen)
 		if err != nil {
@@ -218,9 +212,6 @@ func (b *Broker) Run(ctx context.Context) error {
 	background.Wait()
 	b.endSessions()
 	b.presence.wait()
-	if closeErr := b.server.Close(); err == nil && closeErr != nil {
-		err = fmt.Errorf("broker: %w", closeErr)
-	}
 	return err
 }
 

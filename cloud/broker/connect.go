@@ -7,17 +7,13 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-
 	"telltale.dev/cloud/access"
 	"telltale.dev/protocol/principal"
 )
 
 // admit checks a CONNECT and, when it is good, gives the connection its session.
 // It returns the reason code for CONNACK.
-func (b *Broker) admit(c *connection, pk packets.Packet) byte {
-	c.version, c.maxPacket = pk.ProtocolVersion, pk.Properties.MaximumPacketSize
-	c.explain = c.version == 5 && (!pk.Properties.RequestProblemInfoFlag || pk.Properties.RequestProblemInfo == 1)
+func (b *Broker) admit(c *connection, pk *packets.Packet) byte {
 	holder, code := b.identify(c)
 	if code != codeSuccess {
 		return code
@@ -29,7 +25,7 @@ func (b *Broker) admit(c *connection, pk packets.Packet) byte {
 		return code
 	}
 	client := Client{Principal: holder}
-	c.key = sessionKey(holder, c.mochi.ID) // mochi has given an id to a client without
+	c.key = sessionKey(holder, pk.Connect.ClientIdentifier+c.assignedID)
 	w, code := b.newWill(holder, pk)
 	if code != codeSuccess {
 		return code
@@ -111,22 +107,16 @@ func connectCode(err error) byte {
 	return codeUnavailable
 }
 
-// settle fixes what mochi keeps for the connection: the keep alive, and no will and
-// no session expiry, because those are ours. It returns the session expiry.
-func (b *Broker) settle(c *connection, pk packets.Packet) time.Duration {
-	cl := c.mochi
-	cl.ID = c.key + "#" + uint64Text(c.client.Connection) // each connection is a new client to mochi
-	cl.Properties.Will = mqtt.Will{}
-	keepAlive(cl, pk)
-	asked := time.Duration(pk.Properties.SessionExpiryInterval) * time.Second
+// settle fixes the keep alive, and returns the session expiry.
+func (b *Broker) settle(c *connection, pk *packets.Packet) time.Duration {
+	c.settleKeepAlive(pk.Connect.Keepalive)
 	if c.version < 5 {
-		if cl.Properties.Clean {
+		if pk.Connect.Clean {
 			return 0
 		}
-		cl.Properties.Clean = true
 		return b.cfg.MaxSessionExpiry
 	}
-	cl.Properties.Props.SessionExpiryInterval = 0
+	asked := time.Duration(pk.Properties.SessionExpiryInterval) * time.Second
 	if asked > b.cfg.MaxSessionExpiry {
 		asked = b.cfg.MaxSessionExpiry
 		c.sessionExpiry = uint32(asked / time.Second)
@@ -134,15 +124,15 @@ func (b *Broker) settle(c *connection, pk packets.Packet) time.Duration {
 	return asked
 }
 
-// keepAlive limits the keep alive. MQTT 5 clients are told; those of 3.1.1 cannot
+// settleKeepAlive limits the keep alive. MQTT 5 clients are told; those of 3.1.1 cannot
 // be, so one that asks for none is watched by TCP keep-alive and a long deadline.
-func keepAlive(cl *mqtt.Client, pk packets.Packet) {
-	asked := pk.Connect.Keepalive
+func (c *connection) settleKeepAlive(asked uint16) {
+	c.keepAlive = asked
 	switch {
-	case pk.ProtocolVersion == 5 && (asked == 0 || asked > maxKeepAlive):
-		cl.State.Keepalive, cl.State.ServerKeepalive = maxKeepAlive, true
+	case c.version == 5 && (asked == 0 || asked > maxKeepAlive):
+		c.keepAlive, c.keepAliveTold = maxKeepAlive, true
 	case asked == 0 || asked > maxKeepAlive3:
-		cl.State.Keepalive = maxKeepAlive3
+		c.keepAlive = maxKeepAlive3
 	}
 }
 
@@ -155,7 +145,7 @@ type sessionSettings struct {
 	maxPacket uint32 // largest packet that the client takes; 0: any
 }
 
-func settings(pk packets.Packet, expiry time.Duration) sessionSettings {
+func settings(pk *packets.Packet, expiry time.Duration) sessionSettings {
 	s := sessionSettings{version: pk.ProtocolVersion, clean: pk.Connect.Clean, expiry: expiry, window: sendWindow}
 	if n := int(pk.Properties.ReceiveMaximum); n > 0 {
 		s.window = min(n, sendWindow)
@@ -168,20 +158,18 @@ func settings(pk packets.Packet, expiry time.Duration) sessionSettings {
 
 // departure notes a DISCONNECT: a reason code 0 forgets the will [MQTT-3.14.4-3]. It
 // is false when the session expiry may not be changed so [MQTT-3.14.2-2].
-func (b *Broker) departure(c *connection, pk *packets.Packet) bool {
-	if c.version == 5 && pk.FixedHeader.Remaining == 1 {
-		// A reason code alone, as mosquitto writes it; mochi takes it for none. It is
-		// the last byte, because nothing may follow a DISCONNECT [MQTT-3.14.4-2].
-		pk.ReasonCode = c.last
+func (b *Broker) departure(c *connection, pk *packets.Packet, body []byte) bool {
+	code := pk.ReasonCode
+	if c.version == 5 && len(body) == 1 {
+		code = body[0] // a reason code alone, as mosquitto writes it; mochi takes it for none
 	}
 	if pk.Properties.SessionExpiryIntervalFlag {
 		expiry := time.Duration(pk.Properties.SessionExpiryInterval) * time.Second
-		pk.Properties.SessionExpiryIntervalFlag = false // mochi would compare it with its own
 		if !b.setExpiry(c, min(expiry, b.cfg.MaxSessionExpiry)) {
 			return false
 		}
 	}
-	if pk.ReasonCode == codeSuccess {
+	if code == codeSuccess {
 		c.departed = true
 		b.forgetWill(c)
 	}

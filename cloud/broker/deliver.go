@@ -2,7 +2,6 @@ package broker
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -96,5 +95,3 @@ func varintSize(n int) int {
 	}
 	return 4
 }
-
-func uint64Text(n uint64) string { return strconv.FormatUint(n, 10) }

@@ -2,25 +2,25 @@
 // may connect, publish, subscribe and be given a message, and it acknowledges a publish
 // only after the Handler has stored it.
 //
-// mochi-mqtt serves as the codec and as the reader of each connection, unmodified.
-// Everything that must not go wrong is ours, because its own delivery stalls, loses
-// and reorders:
+// mochi-mqtt serves as the codec, unmodified. Everything that must not go wrong is ours, because
+// its own delivery stalls, loses and reorders, and because its goroutines keep deep stacks for each
+// connection:
 //
 //	TLS connection ── incoming.go: whole packets, checked against the standard (grammar.go)
-//	      │         ── mochi: decode, validate, resolve aliases ──┐ hooks.go
-//	      ▲                                                       ├─ connect.go    who, client id, will, session
-//	      │                                                       ├─ uplink.go     authorise → Handler.Publish → PUBACK in order
-//	      └── connection.go: one writer ◄── session.go: queue ◄───┴─ subscribe.go  filters, retained messages
+//	      │         ── establish.go: CONNECT and CONNACK ───────────── connect.go    who, client id, will, session
+//	      ▲         ── reader.go: decodes and resolves aliases ────┬─ uplink.go     authorise → Handler.Publish → PUBACK in order
+//	      │                                                       │
+//	      └── writer.go: one writer ◄──── session.go: queue ◄─────┴─ subscribe.go  filters, retained messages
 //	                                            ▲
 //	               Broker.Deliver to all who have subscribed, Broker.Send to one device, with its answer
 //
 // acl.go asks the table of access for each of these, and turns what it says into reason
 // codes. Whoever takes a right away later calls Broker.Revoke.
 //
-// To mochi each connection is a new client without session, will or subscription;
-// a session (its subscriptions, its queue in order, what is in flight) is ours and
-// outlives connections until its expiry, in memory only. What must last beyond the
-// process lives behind the Handler.
+// A session (its subscriptions, its queue in order, what is in flight) outlives
+// connections until its expiry, in memory only. What must last beyond the
+// process lives behind the Handler. A connection at rest has one goroutine, its reader,
+// and no buffer.
 //
 // Presence is ordered by connection: the broker numbers connections, rising, and nothing
 // that an old connection says counts once a newer one of the same device has spoken.

@@ -5,84 +5,58 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// Read gives the library packets that are whole and checked, one at a time. What is
-// wrong with a packet is said to the client before the connection ends: in a CONNACK
-// before it was accepted, in a DISCONNECT afterwards. Read is called by the reader only.
+// receive waits for the next packet and gives it whole and checked: the first byte of its header, and what follows
+// the remaining length, which the caller owns. What is wrong with a packet is said to the client before the connection
+// ends: in a CONNACK before it was accepted, in a DISCONNECT afterwards. It is called by whoever reads, only.
 //
 // A packet costs memory as it arrives, not as it is announced.
-func (c *connection) Read(p []byte) (int, error) {
-	if len(c.packet) == 0 {
-		if err := c.nextPacket(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, c.packet)
-	if c.packet = c.packet[n:]; len(c.packet) == 0 {
-		c.packet = nil // an idle connection holds none
-		if c.memory != nil {
-			c.broker.packets.Put(c.memory)
-			c.memory = nil
-		}
-	}
-	return n, nil
-}
-
-// nextPacket waits for the next packet.
-func (c *connection) nextPacket() error {
+func (c *connection) receive() (first byte, body []byte, err error) {
 	head := c.head[:2]
-	_, err := io.ReadFull(c.Conn, head)
+	_, err = io.ReadFull(c.Conn, head)
 	for err == nil && head[len(head)-1] >= 0x80 {
 		if len(head) == cap(head) {
-			return c.reject(malformed("remaining length has more than 4 bytes"), 0)
+			return 0, nil, c.reject(malformed("remaining length has more than 4 bytes"), 0)
 		}
 		head = head[:len(head)+1]
 		_, err = io.ReadFull(c.Conn, head[len(head)-1:])
 	}
 	if err != nil {
-		return c.readFailed(err)
+		return 0, nil, c.readFailed(err)
 	}
 	length := 0
 	for i, b := range head[1:] {
 		length |= int(b&0x7f) << (7 * i)
 	}
 	if len(head)+length > maxPacket {
-		return c.tooLarge(length)
+		return 0, nil, c.tooLarge(length)
 	}
-	if c.packet, err = c.body(head, length); err != nil {
-		c.packet = nil
-		return c.readFailed(err)
+	if body, err = c.body(length); err != nil {
+		return 0, nil, c.readFailed(err)
 	}
-	body := c.packet[len(head):]
 	if f := c.check(head, body); f != nil {
-		c.packet = nil
-		return c.reject(f, 0)
+		return 0, nil, c.reject(f, 0)
 	}
-	c.last = c.packet[len(c.packet)-1]
-	return nil
+	return head[0], body, nil
 }
 
-// body reads the rest of a packet behind its header, into memory that grows with what arrives.
-func (c *connection) body(head []byte, length int) ([]byte, error) {
-	want := len(head) + length
-	if c.memory, _ = c.broker.packets.Get().(*[firstRead]byte); c.memory == nil {
-		c.memory = new([firstRead]byte)
-	}
-	for packet := append(c.memory[:0], head...); ; {
-		if len(packet) == want {
-			return packet, nil
-		}
-		have := len(packet)
-		step := min(want-have, max(have, firstRead-have))
-		packet = slices.Grow(packet, step)[:have+step]
-		if _, err := io.ReadFull(c.Conn, packet[have:]); err != nil {
+// body reads what follows the header of a packet, into memory of its own that grows with what arrives.
+func (c *connection) body(length int) ([]byte, error) {
+	body := make([]byte, min(length, firstRead))
+	for have := 0; ; {
+		if _, err := io.ReadFull(c.Conn, body[have:]); err != nil {
 			return nil, err
 		}
+		if have = len(body); have == length {
+			return body, nil
+		}
+		larger := make([]byte, min(length, 2*have))
+		copy(larger, body)
+		body = larger
 	}
 }
 
@@ -174,17 +148,15 @@ func (c *connection) refuse(f *fault) bool {
 func (c *connection) leave(code byte, unread int) {
 	c.lingering.Store(true)
 	c.kick(code)
-	if c.started {
-		<-c.writerDone
-		c.drain(unread)
-	}
+	c.waitWriter()
+	c.drain(unread)
 }
 
 // drain reads what the client has still sent, and throws it away: a socket that is closed
 // with bytes unread is reset, and our last word may be lost with it. The bounds are per
 // connection: maxDrain bytes, and drainTime, or for what is known to be on its way lingerTime.
 func (c *connection) drain(unread int) {
-	buf := make([]byte, 4*readBuffer)
+	buf := make([]byte, drainBuffer)
 	limit := time.Now().Add(lingerTime)
 	for left := maxDrain; left > 0; {
 		pause := drainTime

@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"runtime/debug"
 	"time"
 )
-
-// listenerID is mochi's name for our listener.
-const listenerID = "mqtt"
 
 // gated is what a connection's listener may offer: it is told who holds the
 // connection, because until then it may be closed in favour of another.
@@ -29,30 +27,38 @@ func (b *Broker) accept(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("broker: %w", err)
 		}
-		// One deadline for the handshake and CONNECT; mochi sets others afterwards.
+		// One deadline for the handshake and CONNECT; reader and writer set others afterwards.
 		_ = raw.SetDeadline(time.Now().Add(b.cfg.ConnectTimeout))
 		c := newConnection(b, tls.Server(raw, b.cfg.TLS))
 		b.connections.Go(func() { b.serve(c) })
 	}
 }
 
-// serve reads one connection to its end.
+// serve establishes a connection on a goroutine that ends with that, because the stack of the handshake would stay
+// with it. The connection goes on with its reader.
 func (b *Broker) serve(c *connection) {
 	b.mu.Lock()
 	b.open[c] = struct{}{}
 	closing := b.closing
 	b.mu.Unlock()
-	if !closing {
-		err := b.establish(c)
-		b.log.Debug("connection ended", "connection", c.client.Connection, "cause", redact(err))
+	if closing {
+		b.finish(c, net.ErrClosed)
+		return
 	}
-	b.finish(c)
+	if err := b.survive(c, c.establish); err != nil {
+		if !c.admitted.Load() {
+			b.counters.failedConnects.Add(1)
+		}
+		b.finish(c, err)
+		return
+	}
+	b.connections.Go(func() { b.finish(c, b.survive(c, c.read)) })
 }
 
-// establish runs mochi on the connection. Its decoder panics on some malformed
+// survive does a part of a connection's work. The decoder panics on some malformed
 // packets, which incoming.go keeps from it; should there be one more, that ends this
 // connection and nothing else, and its stack is logged once in a while.
-func (b *Broker) establish(c *connection) (err error) {
+func (b *Broker) survive(c *connection, work func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.counters.panics.Add(1)
@@ -63,22 +69,17 @@ func (b *Broker) establish(c *connection) (err error) {
 			err = errPanic
 		}
 	}()
-	err = b.server.EstablishConnection(listenerID, c)
-	if !c.admitted.Load() {
-		b.counters.failedConnects.Add(1)
-	}
-	return err
+	return work()
 }
 
 // finish releases all that a connection holds, whatever way it ended.
-func (b *Broker) finish(c *connection) {
+func (b *Broker) finish(c *connection, cause error) {
 	_ = c.Close()
 	c.stopWriter()
-	if c.mochi != nil {
-		b.server.Clients.Delete(c.mochi.ID)
-	}
+	c.leavePlace()
 	b.detach(c)
 	b.mu.Lock()
 	delete(b.open, c)
 	b.mu.Unlock()
+	b.log.Debug("connection ended", "connection", c.client.Connection, "cause", redact(cause))
 }

@@ -25,7 +25,7 @@ type will struct {
 
 // newWill checks the will of a CONNECT, nil when there is none. The only will there
 // is says that a device is lost, on its own presence topic, with QoS 1 and retained.
-func (b *Broker) newWill(holder principal.Principal, pk packets.Packet) (*will, byte) {
+func (b *Broker) newWill(holder principal.Principal, pk *packets.Packet) (*will, byte) {
 	if !pk.Connect.WillFlag {
 		return nil, codeSuccess
 	}

@@ -34,9 +34,9 @@ const (
 	presenceBurst    = 32       // presences of one device told at once; beyond it one every presenceInterval
 
 	topicAliasMaximum = 32 // inbound; none outbound
-	readBuffer        = 1024
-	mochiWrites       = 1       // we do not use mochi's queue of writes
+	drainBuffer       = 4 << 10
 	firstRead         = 4 << 10 // bytes of a packet that memory is taken for before more of it has arrived
+	keptUploads       = 8       // places for unacknowledged publishes that a connection without any keeps
 	maxDrain          = 1 << 20 // bytes thrown away after the last word to a client: then the socket is reset
 )
 
@@ -58,7 +58,7 @@ const (
 	presenceInterval = 500 * time.Millisecond
 
 	maxKeepAlive  = 20 * 60 // seconds; MQTT 5 clients that ask for more, or none, are told this
-	maxKeepAlive3 = 43_690  // seconds; mochi multiplies by 1.5 in 16 bits
+	maxKeepAlive3 = 43_690  // seconds, half a day; clients of MQTT 3.1.1 cannot be told, so it is longer
 )
 
 // maxPacket is the largest packet read from a client, in bytes.

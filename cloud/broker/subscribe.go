@@ -1,18 +1,22 @@
 package broker
 
 import (
+	"bytes"
+	"strings"
+
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // subscribe answers a SUBSCRIBE. The SUBACK leaves before the retained messages, and
 // those before live ones.
-func (b *Broker) subscribe(c *connection, pk packets.Packet) {
+func (b *Broker) subscribe(c *connection, pk *packets.Packet) {
 	s := c.session
 	codes := make([]byte, len(pk.Filters))
 	var wanted []wantedSnapshot
 	s.beginSnapshot()
 	revision := s.revision.Load()
 	for i, f := range pk.Filters {
+		f.Filter = strings.Clone(f.Filter) // else a subscription keeps the whole packet
 		sub := subscription{id: f.Identifier, qos: min(f.Qos, 1), noLocal: f.NoLocal, retainAsPublished: f.RetainAsPublished}
 		existed, code := b.makeSubscription(c, f.Filter, sub)
 		if codes[i] = code; code >= refusedFrom {
@@ -24,9 +28,7 @@ func (b *Broker) subscribe(c *connection, pk packets.Packet) {
 			wanted = append(wanted, wantedSnapshot{f.Filter, sub})
 		}
 	}
-	c.sendControl(packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Suback}, PacketID: pk.PacketID, ReasonCodes: codes,
-	})
+	c.sendCodes(packets.Suback, pk.PacketID, codes)
 	s.endSnapshot(b.snapshot(s, wanted), revision)
 }
 
@@ -100,14 +102,19 @@ func (b *Broker) addSubscription(c *connection, filter string, sub subscription)
 }
 
 // unsubscribe answers an UNSUBSCRIBE. What is queued already is still delivered.
-func (b *Broker) unsubscribe(c *connection, pk packets.Packet) {
+func (b *Broker) unsubscribe(c *connection, pk *packets.Packet) {
 	codes := make([]byte, len(pk.Filters))
 	for i, f := range pk.Filters {
 		codes[i] = b.endSubscription(c, f.Filter)
 	}
-	c.sendControl(packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Unsuback}, PacketID: pk.PacketID, ReasonCodes: codes,
-	})
+	c.sendCodes(packets.Unsuback, pk.PacketID, codes)
+}
+
+// sendCodes answers a SUBSCRIBE or an UNSUBSCRIBE.
+func (c *connection) sendCodes(kind byte, id uint16, codes []byte) {
+	var buf bytes.Buffer
+	encode(&buf, &packets.Packet{FixedHeader: packets.FixedHeader{Type: kind}, PacketID: id, ReasonCodes: codes}, c.version)
+	c.sendControl(buf.Bytes())
 }
 
 // endSubscription drops a subscription, and gives the code for UNSUBACK.

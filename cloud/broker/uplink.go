@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"telltale.dev/cloud/access"
@@ -27,32 +26,9 @@ type upload struct {
 	code     byte // guarded by connection.mu
 }
 
-// precheck stops what mochi would mistreat: QoS 2 (it would lower it silently) and
-// topics that it drops without an acknowledgement ($SYS, $share).
-func (b *Broker) precheck(c *connection, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Qos > 1 {
-		return refused(c, pk, codeQoSNotSupported) // [MQTT-3.2.2-11]
-	}
-	if code := pk.PublishValidate(topicAliasMaximum); code.Code != codeSuccess {
-		return refused(c, pk, code.Code)
-	}
-	if mqtt.IsValidFilter(pk.TopicName, true) {
-		return pk, nil
-	}
-	if pk.Properties.TopicAliasFlag {
-		return refused(c, pk, codeTopicInvalid) // else the alias would keep its old topic
-	}
-	b.refuse(c, &pk, refusal{code: codeTopicInvalid})
-	return ignored(), nil
-}
-
 // upload authorises a publish on its resolved topic and hands it to the handler.
 func (b *Broker) upload(c *connection, pk *packets.Packet) {
 	if c.kicked.Load() != 0 {
-		return
-	}
-	if pk.TopicName == "" { // an alias that was never set
-		c.hangUp(codeAliasInvalid)
 		return
 	}
 	p, presence, no := b.check(c, pk)
@@ -198,29 +174,24 @@ func (b *Broker) release(size int64) {
 // dropped beyond the same number.
 func (c *connection) enqueue(u *upload) bool {
 	limit := c.broker.cfg.ReceiveMaximum
-	for {
-		c.mu.Lock()
-		switch {
-		case u.id == 0 && c.uploads0 < limit:
-			c.uploads0++
-			c.mu.Unlock()
-			return true
-		case u.id == 0:
-			c.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if u.id == 0 {
+		if c.uploads0 >= limit {
 			c.broker.counters.droppedQoS0.Add(1)
 			return false
-		case len(c.uploads) < limit:
-			c.uploads = append(c.uploads, u)
-			c.mu.Unlock()
-			return true
 		}
-		c.mu.Unlock()
-		select {
-		case <-c.space:
-		case <-c.writerDone:
+		c.uploads0++
+		return true
+	}
+	for len(c.uploads) >= limit {
+		if c.ended {
 			return false
 		}
+		c.changed.Wait()
 	}
+	c.uploads = append(c.uploads, u)
+	return true
 }
 
 // refuse acknowledges a publish with a code, in its turn. MQTT 3.1.1 knows no
@@ -272,13 +243,12 @@ func (c *connection) finish(u *upload, code byte) {
 	}
 	u.finished, u.code = true, code
 	released, cut := c.releaseAcks()
+	if released {
+		c.changed.Broadcast()
+	}
 	c.mu.Unlock()
 	if released {
 		c.signal()
-		select {
-		case c.space <- struct{}{}:
-		default:
-		}
 	}
 	if cut != codeSuccess {
 		c.kick(cut)
@@ -301,6 +271,8 @@ func (c *connection) releaseAcks() (released bool, cut byte) {
 	}
 	left := copy(c.uploads, c.uploads[n:])
 	clear(c.uploads[left:])
-	c.uploads = c.uploads[:left]
+	if c.uploads = c.uploads[:left]; left == 0 && cap(c.uploads) > keptUploads {
+		c.uploads = nil
+	}
 	return n > 0, cut
 }

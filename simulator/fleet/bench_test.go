@@ -125,6 +125,81 @@ func BenchmarkHotBesideBulk(b *testing.B) {
 	}
 }
 
+// connectVehicles is how many vehicles BenchmarkConnect connects; connectRest is how long they are silent then, but for
+// the least that keeps a connection: time enough for a collection or two.
+const (
+	connectVehicles = 3000
+	connectRest     = 15 * time.Second
+)
+
+// BenchmarkConnect is what a connection with a client certificate costs: CPU of the broker's process for a full connect
+// when all come at once (CONNECT with a will, and a first presence), and memory of a connection that is at rest, of the
+// cloud after the upload of a schema document, too. The cloud and mosquitto take turns in one run.
+func BenchmarkConnect(b *testing.B) {
+	names, err := fleet.Names("bench", connectVehicles)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		other, cert, roots := startMosquitto(b)
+		for i := range names {
+			names[i].Certificate = cert
+		}
+		cfg := fleet.Config{Address: other.addr, Roots: roots, Vehicles: names, Random: 1}
+		plain, plainBytes := connectAll(b, other, cfg)
+		other.stop(b)
+
+		cloud := startCloud(b)
+		list, roots := cloud.vehicles(b, connectVehicles)
+		cfg = fleet.Config{Address: cloud.addr, Roots: roots, Vehicles: list, Random: 1}
+		ours, _ := connectAll(b, cloud, cfg)
+		cloud.stop(b)
+
+		cloud = startCloud(b)
+		list, roots = cloud.vehicles(b, connectVehicles)
+		withSchema, bytes := connectAll(b, cloud, fleet.Config{Address: cloud.addr, Roots: roots, Vehicles: list})
+		cloud.stop(b)
+
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(ours.Seconds()*1e6/connectVehicles, "cpu-µs/connect")
+		b.ReportMetric(withSchema.Seconds()*1e6/connectVehicles, "schema-cpu-µs/connect")
+		b.ReportMetric(plain.Seconds()*1e6/connectVehicles, "mosquitto-cpu-µs/connect")
+		b.ReportMetric(ours.Seconds()/plain.Seconds(), "cpu-ratio")
+		b.ReportMetric(float64(bytes)/1e3/connectVehicles, "kB/connection")
+		b.ReportMetric(float64(plainBytes)/1e3/connectVehicles, "mosquitto-kB/connection")
+	}
+}
+
+// connectAll connects all vehicles at once, and gives the CPU time that it took the broker, and by how many bytes its
+// resident memory has grown when they are at rest.
+func connectAll(b *testing.B, broker *server, cfg fleet.Config) (cpu time.Duration, bytes int64) {
+	b.Helper()
+	pid := broker.cmd.Process.Pid
+	before, resting := cpuTime(pid), resident(pid)
+	cfg.Rate, cfg.Duration = 0.01, connectRest
+	cfg.Began = func() { cpu = cpuTime(pid) - before }
+	cfg.Ended = func() { bytes = resident(pid) - resting }
+	got, err := fleet.Run(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(got.Errors) > 0 || got.Connected != len(cfg.Vehicles) {
+		b.Errorf("%d of %d connected, errors %v", got.Connected, len(cfg.Vehicles), got.Errors)
+	}
+	return cpu, bytes
+}
+
+// resident is VmRSS of a process in bytes (proc(5)); 0 where there is no /proc.
+func resident(pid int) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	fields := bytes.Fields(text)
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
 // drive runs the load, and gives the CPU time of the broker's process while publishing.
 func drive(b *testing.B, broker *server, cfg fleet.Config) (*fleet.Summary, time.Duration) {
 	b.Helper()
