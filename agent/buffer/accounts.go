@@ -16,6 +16,9 @@ const (
 	maxNotes        = 1 << 20
 	maxStoredRanges = 1 << 20
 	maxBuses        = 1 << 10
+	// maxPending is how many ranges wait to be declared, for the vehicle: they are 3 MB when they are written, as each commit does that
+	// adds to them or declares some.
+	maxPending = 1 << 18
 )
 
 // The keys of the accounts in the bucket "now". Each value is a checksum, the
@@ -43,10 +46,11 @@ type Counts struct {
 // accounts is what must outlive every segment. A value is immutable once it
 // is shared: slices are replaced, never changed.
 type accounts struct {
-	gen        uint64     // of the last commit
-	current    Progress   // of the boot that appended last; zero Boot: none yet
-	boots      []Progress // of other boots, oldest first
-	evicted    ranges     // not yet carried by a committed record
+	gen        uint64              // of the last commit
+	current    Progress            // of the boot that appended last; zero Boot: none yet
+	boots      []Progress          // of other boots, oldest first
+	evicted    ranges              // not yet carried by a committed record; complete after gather
+	more       []protocol.SeqRange // to be added to evicted
 	counts     Counts
 	next       [protocol.Priorities + 1]uint64 // number of the newest segment ever made, by class
 	ends       [protocol.Priorities + 1]end    // of the newest segment, by class
@@ -98,18 +102,28 @@ func (a *accounts) all() []Progress {
 }
 
 func (a *accounts) evict(r protocol.SeqRange) {
-	a.evicted, a.changedEvicted = a.evicted.add(r), true
+	a.more, a.changedEvicted = append(a.more, r), true
+}
+
+// gather completes evicted. What is more than maxPending is not declared any more: the cloud sees it as missing.
+func (a *accounts) gather() {
+	if len(a.more) > 0 {
+		a.evicted, a.more = a.evicted.add(a.more), nil
+		a.evicted = a.evicted[max(0, len(a.evicted)-maxPending):]
+	}
 }
 
 // carried takes note that a record declares these ranges.
 func (a *accounts) carried(list []protocol.SeqRange) {
-	for _, r := range list {
-		a.evicted, a.changedEvicted = a.evicted.remove(r), true
+	if len(list) > 0 {
+		a.gather()
+		a.evicted, a.changedEvicted = a.evicted.remove(list), true
 	}
 }
 
 // encode gives the values to be written; whole: all of them, else the changed ones.
 func (a *accounts) encode(notes []note, whole bool) map[string][]byte {
+	a.gather()
 	values := map[string][]byte{keyState: a.seal(a.appendState(nil, notes))}
 	if whole || a.changedBoots {
 		values[keyBoots] = a.seal(appendBoots(nil, a.boots))

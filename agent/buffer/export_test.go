@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"telltale.dev/protocol"
 )
 
 // OpenFaulty opens a buffer whose file operations ask fault before ("commit",
@@ -112,3 +114,17 @@ func (b *Buffer) DropReserve() error {
 	return os.Remove(b.reservePath())
 }
 func (b *Buffer) Adopt(path string) bool { return b.adopt(path) }
+
+// Ranges adds ranges to those that wait to be declared, then removes others, and gives what is left.
+func Ranges(add, remove []protocol.SeqRange) []protocol.SeqRange {
+	var a accounts
+	for _, r := range add {
+		a.evict(r)
+	}
+	a.carried(remove)
+	a.gather()
+	return a.evicted
+}
+
+// MaxPending is how many ranges wait to be declared.
+const MaxPending = maxPending

@@ -51,6 +51,7 @@ func (m *image) report() Report {
 	for i := range m.losses {
 		m.accounts.lose(&m.losses[i])
 	}
+	m.accounts.gather()
 	r := Report{
 		Boots: m.accounts.all(), Evicted: slices.Clone(m.accounts.evicted), Counts: m.accounts.counts,
 		SetAside: len(m.aside) + len(m.corrupt), ByBoot: map[protocol.BootID]Waiting{},

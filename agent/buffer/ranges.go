@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"cmp"
 	"slices"
 
 	"telltale.dev/protocol"
@@ -11,60 +12,90 @@ import (
 // changed in place, so that copies may share them.
 type ranges []protocol.SeqRange
 
-// add returns the union of s and r.
-func (s ranges) add(r protocol.SeqRange) ranges {
-	if r.From > r.To || r.From == 0 {
-		return s
-	}
-	out := make(ranges, 0, len(s)+1)
-	at := -1 // where r goes: before the first later range of its boot, else after its last one
-	for _, o := range s {
-		if o.Boot != r.Boot {
-			out = append(out, o)
-			continue
+// add returns the union of s and all in list, in one go: there may be many thousands on both sides.
+func (s ranges) add(list []protocol.SeqRange) ranges {
+	return s.each(list, func(old, changes []protocol.SeqRange, out ranges) ranges {
+		for len(old)+len(changes) > 0 {
+			from := &old
+			if len(old) == 0 || len(changes) > 0 && changes[0].From < old[0].From {
+				from = &changes
+			}
+			r := (*from)[0]
+			*from = (*from)[1:]
+			if last := len(out) - 1; last >= 0 && out[last].Boot == r.Boot && touches(out[last], r) {
+				out[last].To = max(out[last].To, r.To)
+				continue
+			}
+			out = append(out, r)
 		}
-		if touches(o, r) {
-			r.From, r.To = min(r.From, o.From), max(r.To, o.To)
-			continue
-		}
-		if at < 0 && o.From > r.To {
-			at = len(out)
-		}
-		out = append(out, o)
-	}
-	if at < 0 {
-		at = len(out)
-		for i, o := range out {
-			if o.Boot == r.Boot {
-				at = i + 1
+		return out
+	})
+}
+
+// remove returns s without the sequences in list, in one go.
+func (s ranges) remove(list []protocol.SeqRange) ranges {
+	return s.each(list, func(old, changes []protocol.SeqRange, out ranges) ranges {
+		for _, r := range old {
+			for len(changes) > 0 && changes[0].To < r.From {
+				changes = changes[1:]
+			}
+			for _, c := range changes {
+				if c.From > r.To || r.From > r.To {
+					break
+				}
+				if c.From > r.From {
+					out = append(out, protocol.SeqRange{Boot: r.Boot, From: r.From, To: c.From - 1})
+				}
+				if c.To >= r.To {
+					r.From, r.To = 1, 0 // nothing is left
+					break
+				}
+				r.From = max(r.From, c.To+1)
+			}
+			if r.From <= r.To {
+				out = append(out, r)
 			}
 		}
-	}
-	return slices.Insert(out, at, r)
+		return out
+	})
 }
 
-// touches says whether a and b overlap or are adjacent.
-func touches(a, b protocol.SeqRange) bool {
-	return a.From <= b.To+1 && b.From <= a.To+1
-}
-
-// remove returns s without the sequences of r.
-func (s ranges) remove(r protocol.SeqRange) ranges {
-	out := make(ranges, 0, len(s)+1)
-	for _, o := range s {
-		if o.Boot != r.Boot || o.To < r.From || r.To < o.From {
-			out = append(out, o)
+// each gives change what s and list have of one boot after another, both in rising order; what it appends is the result.
+func (s ranges) each(list []protocol.SeqRange, change func(old, changes []protocol.SeqRange, out ranges) ranges) ranges {
+	changes := map[protocol.BootID][]protocol.SeqRange{}
+	var boots []protocol.BootID // of list, in the order in which they came
+	for _, r := range list {
+		if r.From > r.To || r.From == 0 {
 			continue
 		}
-		if o.From < r.From {
-			out = append(out, protocol.SeqRange{Boot: o.Boot, From: o.From, To: r.From - 1})
+		if changes[r.Boot] == nil {
+			boots = append(boots, r.Boot)
 		}
-		if r.To < o.To {
-			out = append(out, protocol.SeqRange{Boot: o.Boot, From: r.To + 1, To: o.To})
+		changes[r.Boot] = append(changes[r.Boot], r)
+	}
+	for _, c := range changes {
+		slices.SortFunc(c, func(x, y protocol.SeqRange) int { return cmp.Compare(x.From, y.From) })
+	}
+	out := make(ranges, 0, len(s)+len(list))
+	for len(s) > 0 {
+		boot, n := s[0].Boot, 1
+		for n < len(s) && s[n].Boot == boot {
+			n++
+		}
+		out = change(s[:n], changes[boot], out)
+		delete(changes, boot)
+		s = s[n:]
+	}
+	for _, boot := range boots {
+		if c := changes[boot]; c != nil {
+			out = change(nil, c, out)
 		}
 	}
 	return out
 }
+
+// touches says whether b, which does not begin before a, overlaps it or is adjacent.
+func touches(a, b protocol.SeqRange) bool { return b.From <= a.To || b.From == a.To+1 }
 
 // bits is a set of small numbers.
 type bits []uint64

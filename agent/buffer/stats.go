@@ -58,6 +58,7 @@ func (b *Buffer) account() accounts {
 	for i := range b.expired {
 		a.expire(&b.expired[i])
 	}
+	a.gather()
 	return a
 }
 
