@@ -128,3 +128,10 @@ func Ranges(add, remove []protocol.SeqRange) []protocol.SeqRange {
 
 // MaxPending is how many ranges wait to be declared.
 const MaxPending = maxPending
+
+// ParsePurged reads the account of what was purged, and gives it as it is written now.
+func ParsePurged(body []byte) (records, samples uint64, again []byte, err error) {
+	var a accounts
+	err = a.parsePurged(body)
+	return a.counts.PurgedRecords, a.counts.PurgedSamples, a.appendPurged(nil), err
+}

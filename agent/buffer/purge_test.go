@@ -137,3 +137,19 @@ func runPurge(t *testing.T, n int, done bool) (failed bool) {
 	wantPurged(t, b, "nothing of this", 0)
 	return failed
 }
+
+// TestPurgedAccount: the account of an earlier version, which knew no open batches, is read, and what is garbled is refused.
+func TestPurgedAccount(t *testing.T) {
+	open := append([]byte{7, 70, 1, byte(protocol.CS1), 9}, "generation"...)
+	for name, body := range map[string][]byte{"earlier": {7, 70}, "without open batches": {7, 70, 0}, "an open batch": open} {
+		records, samples, again, err := buffer.ParsePurged(body)
+		if records != 7 || samples != 70 || err != nil || name != "earlier" && string(again) != string(body) {
+			t.Errorf("%s: got %d, %d, %x, %v", name, records, samples, again, err)
+		}
+	}
+	for name, body := range map[string][]byte{"cut": open[:8], "longer": append(slices.Clone(open), 0), "empty": nil} {
+		if _, _, _, err := buffer.ParsePurged(body); err == nil {
+			t.Errorf("%s: it is read", name)
+		}
+	}
+}
