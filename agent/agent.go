@@ -49,7 +49,7 @@ type Config struct {
 	// Inputs are the buses, in the order of the plan's.
 	Inputs []frames.Input
 	Plan   *dbc.Plan
-	// Default is collected while the cloud has not said otherwise; empty means everything.
+	// Default is collected while the cloud has not said otherwise; empty means nothing.
 	Default []campaigns.Campaign
 	// Endpoints are the brokers, tried in turn.
 	Endpoints []string
@@ -162,9 +162,6 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 		Release: a.collect.Release, TimeQuality: timeQuality(cfg.Clock), Log: cfg.Log,
 	})
 	a.outbox = outbox.New(outbox.Config{Vehicle: cfg.Vehicle, Device: cfg.Device, Buffer: a.buffer, Direct: stages{a}, TimeQuality: timeQuality(cfg.Clock)})
-	if len(cfg.Default) == 0 {
-		cfg.Default = []campaigns.Campaign{campaigns.Everything()}
-	}
 	a.config, err = config.Open(config.Config{
 		Dir: cfg.Data, Device: cfg.Device, Default: cfg.Default,
 		Campaigns: a.collecting, Outbox: a.outbox, UnknownSignal: campaign.ErrUnknownSignal, Replace: a.replace, Log: cfg.Log,

@@ -28,7 +28,8 @@ func configOf(t *testing.T, data string, hub *virtual.Hub) agent.Config {
 	cfg := agent.Config{
 		Data: data, Vehicle: "car", Device: "tcu", Version: "test", Plan: p,
 		Endpoints: []string{"mqtt://127.0.0.1:1"}, Drain: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
-		Timing: agent.Timing{BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond},
+		Default: []campaigns.Campaign{campaigns.Everything()},
+		Timing:  agent.Timing{BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond},
 	}
 	for _, name := range []string{"can0", "can1"} {
 		cfg.Inputs = append(cfg.Inputs, frames.Input{Name: name, Open: func(ctx context.Context) (canbus.Bus, error) {

@@ -51,7 +51,8 @@ func TestDriversKeepAwayWhatNoCampaignWants(t *testing.T) {
 		campaigns []campaigns.Campaign
 		want      [2][]can.Filter
 	}{
-		"everything": {nil, [2][]can.Filter{nil, nil}},
+		"nothing":    {nil, [2][]can.Filter{{}, {}}},
+		"everything": {[]campaigns.Campaign{campaigns.Everything()}, [2][]can.Filter{nil, nil}},
 		"two messages of one bus": {[]campaigns.Campaign{speed},
 			[2][]can.Filter{{can.ExactFilter(0xB4), can.ExactFilter(0x3BC)}, {}}},
 	} {

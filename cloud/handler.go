@@ -134,7 +134,7 @@ func (h handler) operate(p broker.Publish) byte {
 	if p.Reply != "" {
 		reply = &campaign.Reply{Topic: p.Reply, Correlation: p.Correlation}
 	}
-	if err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload, reply); err != nil {
+	if _, err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload, reply); err != nil {
 		h.cfg.Log.Error("campaign not stored", "err", err)
 		return ingest.CodeInternal
 	}

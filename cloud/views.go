@@ -3,12 +3,10 @@ package cloud
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
-	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/cloud/registry"
@@ -20,7 +18,7 @@ import (
 func (c *Cloud) openAPI(context.Context) (err error) {
 	c.api, err = api.New(api.Config{
 		Listen: c.cfg.HTTP, Gate: c.gateAPI, Version: c.cfg.Version, Vehicles: views{c}, States: views{c}, Deliveries: views{c}, Updates: views{c},
-		Campaigns: views{c}.campaignList, Schema: views{c}.schema, Live: c.live, Health: c.health, Metrics: c.metrics(), Origins: c.cfg.Origins, Log: c.cfg.Log,
+		Campaigns: views{c}, Schema: views{c}.schema, Live: c.live, Health: c.health, Metrics: c.metrics(), Origins: c.cfg.Origins, Log: c.cfg.Log,
 	})
 	return err
 }
@@ -138,35 +136,6 @@ func pairs(spans []ledger.Span) [][2]uint64 {
 		list[i] = [2]uint64{s.From, s.To}
 	}
 	return list
-}
-
-// campaignList shows the newest accepted revision of each campaign.
-func (v views) campaignList() []api.Campaign {
-	list := []api.Campaign{}
-	for _, c := range v.campaigns.List() {
-		list = append(list, shownCampaign(&c.Result))
-	}
-	return list
-}
-
-func shownCampaign(r *campaign.Result) api.Campaign {
-	shown := api.Campaign{
-		ID: string(r.ID), Revision: r.Revision, State: string(r.State), Reason: string(r.Reason), Detail: r.Detail,
-		Summary: r.Summary, Vehicles: map[string]int{}, ByVehicle: map[string]api.CampaignOnVehicle{}, Runs: map[string]int{},
-	}
-	for state, n := range r.Counts {
-		shown.Vehicles[string(state)] = n
-	}
-	for revision, n := range r.Runs {
-		shown.Runs[strconv.FormatUint(revision, 10)] = n
-	}
-	for vid, a := range r.Vehicles {
-		shown.ByVehicle[string(vid)] = api.CampaignOnVehicle{State: string(a.State), Reason: string(a.Reason), Detail: a.Detail, Runs: a.Runs}
-	}
-	if r.Refused != nil {
-		shown.Refused = &api.RefusedPush{Revision: r.Refused.Revision, Reason: string(r.Refused.Reason), Detail: r.Refused.Detail}
-	}
-	return shown
 }
 
 // schema gives a schema document, nil when there is none.

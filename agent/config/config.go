@@ -88,6 +88,9 @@ func Open(cfg Config) (*Keeper, error) {
 		}
 	}
 	apply()
+	if len(k.inForce(k.set)) == 0 {
+		cfg.Log.Info("no campaign is in force: nothing is collected until the cloud pushes one")
+	}
 	return k, nil
 }
 

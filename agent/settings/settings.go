@@ -23,7 +23,7 @@ type Settings struct {
 	Key      string   `required:"" type:"path" placeholder:"FILE" help:"Its private key (PEM)."`
 	KeyUsers string   `enum:"trusted,all" default:"trusted" help:"Who may read the private key's file: trusted (its owner and its group) or all users of this machine; for trusted, the agent refuses a key that all can read."`
 	CA       string   `required:"" name:"ca" type:"path" placeholder:"FILE" help:"Certificate authority of the broker (PEM)."`
-	Campaign []string `type:"path" placeholder:"FILE" help:"Campaign in force until the cloud says otherwise. Default: everything."`
+	Campaign []string `type:"path" placeholder:"FILE" help:"Campaign in force until the cloud says otherwise. Default: none, so that nothing is collected."`
 
 	KeepAlive     time.Duration `default:"60s" help:"MQTT keep-alive."`
 	WillDelay     time.Duration `default:"15s" help:"How long the broker waits before it reports the vehicle lost."`

@@ -64,7 +64,7 @@ type Config struct {
 	Vehicles   Vehicles
 	States     States
 	Deliveries Deliveries
-	Campaigns  func() []Campaign
+	Campaigns  Campaigns
 	Updates    Updates
 	// Schema gives a schema document by the 16 hexadecimal digits that batches carry; nil when there is none.
 	Schema  func(ctx context.Context, id string) ([]byte, error)

@@ -78,6 +78,25 @@ func (r *rooms) DeadLetters(_ context.Context, limit int) ([]api.DeadLetter, err
 
 func (r *rooms) Replay(_ context.Context, reason string) (int, error) { return len(reason), r.broken }
 
+func (r *rooms) ListCampaigns() []api.Campaign {
+	return []api.Campaign{{ID: "c", Revision: 3, State: "ACTIVE"}}
+}
+
+func (r *rooms) Campaign(id string) (api.CampaignDocument, bool) {
+	return api.CampaignDocument{Campaign: r.ListCampaigns()[0], Document: "kind: Campaign\n"}, id == "c"
+}
+
+func (r *rooms) PushCampaign(_ context.Context, id string, doc []byte) (api.Campaign, error) {
+	if r.broken == nil && string(doc) != "good" {
+		return api.Campaign{}, &api.Refusal{Status: http.StatusConflict, Detail: "STALE_REVISION: 3 runs"}
+	}
+	return r.ListCampaigns()[0], r.broken
+}
+
+func (r *rooms) RemoveCampaign(_ context.Context, id string) (bool, error) {
+	return id == "c", r.broken
+}
+
 // stage is a running server.
 type stage struct {
 	*api.Server
@@ -99,7 +118,7 @@ func startFor(t *testing.T, origins ...string) *stage {
 	var err error
 	s.Server, err = api.New(api.Config{
 		Listen: "127.0.0.1:0", Version: "test", Vehicles: s.rooms, States: s.rooms, Deliveries: s.rooms, Live: s.live,
-		Campaigns: func() []api.Campaign { return []api.Campaign{{ID: "c", Revision: 3, State: "ACTIVE"}} },
+		Campaigns: s.rooms,
 		Schema: func(_ context.Context, id string) ([]byte, error) {
 			if id != "00112233445566ff" {
 				return nil, s.broken

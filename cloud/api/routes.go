@@ -245,9 +245,7 @@ func (s *Server) otherRoutes(api huma.API) {
 		}
 		return &schemaOutput{ContentType: protocol.ContentSchema, Body: doc}, nil
 	}, about("get-schema", "A schema document: what the columns of a batch mean (CBOR)", http.StatusNotFound, http.StatusServiceUnavailable))
-	huma.Get(api, "/v1/campaigns", func(_ context.Context, in *Page) (*pagedOutput[Campaign], error) {
-		return page(s.cfg.Campaigns(), func(c Campaign) string { return c.ID }, *in, "/v1/campaigns", nil)
-	}, about("list-campaigns", "The newest accepted revision of each campaign and what the vehicles say of it, by identifier", http.StatusBadRequest))
+	s.campaignRoutes(api)
 	huma.Get(api, "/v1/health", func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 		h := s.cfg.Health(ctx)
 		out := &healthOutput{Status: http.StatusOK, Body: h}

@@ -77,36 +77,6 @@ type DeadLetter struct {
 	Bytes    int       `json:"bytes"`
 }
 
-// Campaign is the newest accepted revision of a campaign. A vehicle that rejects it goes on with the one before.
-type Campaign struct {
-	ID       string         `json:"id"`
-	Revision uint64         `json:"revision" doc:"the newest one that the cloud accepted"`
-	State    string         `json:"state" doc:"PENDING until a vehicle has answered, REJECTED when one rejects it, else ACTIVE when one runs it"`
-	Reason   string         `json:"reason,omitempty" doc:"of a rejection"`
-	Detail   string         `json:"detail,omitempty" doc:"of a rejection"`
-	Summary  string         `json:"summary" doc:"one line for people, such as: 51 REJECTED, 50 still runs"`
-	Vehicles map[string]int `json:"vehicles" doc:"how many vehicles answered what"`
-	// Runs has no more than the campaign room lists.
-	Runs      map[string]int               `json:"runs" doc:"earlier revision → on how many vehicles it still runs"`
-	ByVehicle map[string]CampaignOnVehicle `json:"by_vehicle" doc:"vehicle → its answer; empty when more than 100 have answered"`
-	Refused   *RefusedPush                 `json:"refused,omitempty" doc:"the newest push that was refused after this revision was accepted; it changed nothing"`
-}
-
-// CampaignOnVehicle is the word of one vehicle on a campaign.
-type CampaignOnVehicle struct {
-	State  string `json:"state"`
-	Reason string `json:"reason,omitempty"`
-	Detail string `json:"detail,omitempty"`
-	Runs   uint64 `json:"runs,omitempty" doc:"the earlier revision that runs there while the newest does not"`
-}
-
-// RefusedPush is a document that the cloud refused.
-type RefusedPush struct {
-	Revision uint64 `json:"revision" doc:"0: it could not be read"`
-	Reason   string `json:"reason"`
-	Detail   string `json:"detail"`
-}
-
 // Health says whether the cloud can do its work.
 type Health struct {
 	OK       bool              `json:"ok"`

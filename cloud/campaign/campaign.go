@@ -104,20 +104,21 @@ func Open(ctx context.Context, cfg Config) (*Campaigns, error) {
 // results go to the topic of results, and to reply unless that is nil: at once, and with
 // each word of a vehicle until another push of the campaign is accepted. What is wrong
 // with the document is such a result, which takes no other one's place while the campaign
-// has an accepted revision. The error returned is only for a store that refuses, and then
+// has an accepted revision; Push gives it, too. The error returned is only for a store that refuses, and then
 // nothing has changed.
-func (c *Campaigns) Push(ctx context.Context, id string, payload []byte, reply *Reply) error {
+func (c *Campaigns) Push(ctx context.Context, id string, payload []byte, reply *Reply) (*Refused, error) {
 	c.pushing.Lock()
 	defer c.pushing.Unlock()
 	current := c.current()
 	next, revision, changed, refused := change(current, id, payload, c.standing)
 	if refused != nil {
-		c.refuse(protocol.CampaignID(id), Refused{refused.revision, refused.reason, refused.detail}, reply)
-		return nil
+		r := Refused{refused.revision, refused.reason, refused.detail}
+		c.refuse(protocol.CampaignID(id), r, reply)
+		return &r, nil
 	}
 	if !changed {
 		c.again(protocol.CampaignID(id), revision, reply)
-		return nil
+		return nil, nil
 	}
 	// Seconds instead of a count: a cloud whose data was lost or restored is ahead of
 	// what its vehicles have in force all the same.
@@ -127,10 +128,31 @@ func (c *Campaigns) Push(ctx context.Context, id string, payload []byte, reply *
 		err = c.cfg.Store.Put(ctx, setKey, data)
 	}
 	if err != nil {
-		return fmt.Errorf("campaigns: %w", err)
+		return nil, fmt.Errorf("campaigns: %w", err)
 	}
 	c.adopt(protocol.CampaignID(id), revision, next, data, reply)
-	return nil
+	return nil, nil
+}
+
+// TakeBack removes a campaign as a pushed removal of the next revision does; false when there is none.
+func (c *Campaigns) TakeBack(ctx context.Context, id string) (found bool, err error) {
+	set := c.current()
+	i := find(set, protocol.CampaignID(id))
+	if i < 0 {
+		return false, nil
+	}
+	doc, err := document.Marshal(campaigns.Campaign{
+		APIVersion: campaigns.APIVersion, Kind: campaigns.KindRemoval,
+		Metadata: campaigns.Metadata{ID: protocol.CampaignID(id), Revision: set.Campaigns[i].Metadata.Revision + 1},
+	})
+	if err != nil {
+		return true, err
+	}
+	refused, err := c.Push(ctx, id, doc, nil)
+	if err == nil && refused != nil { // somebody was faster
+		err = fmt.Errorf("%s: %s", refused.Reason, refused.Detail)
+	}
+	return true, err
 }
 
 func (c *Campaigns) current() campaigns.Set {

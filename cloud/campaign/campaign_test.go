@@ -88,7 +88,7 @@ func (s *stage) open() {
 
 func (s *stage) push(id, doc string) {
 	s.t.Helper()
-	if err := s.Push(s.t.Context(), id, []byte(doc), nil); err != nil {
+	if _, err := s.Push(s.t.Context(), id, []byte(doc), nil); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -302,7 +302,7 @@ func TestStoreRefuses(t *testing.T) {
 	s := start(t)
 	s.push("c", doc("c", 1, ""))
 	s.delivered, s.store.fail = nil, errors.New("disk full")
-	if err := s.Push(t.Context(), "c", []byte(doc("c", 2, "")), nil); !errors.Is(err, s.store.fail) {
+	if _, err := s.Push(t.Context(), "c", []byte(doc("c", 2, "")), nil); !errors.Is(err, s.store.fail) {
 		t.Errorf("got %v, want %v", err, s.store.fail)
 	}
 	if got := s.List()[0].Metadata.Revision; got != 1 || len(s.delivered) != 0 {

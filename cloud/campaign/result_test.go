@@ -246,7 +246,7 @@ func TestReply(t *testing.T) {
 	}
 	push := func(doc string, to *campaign.Reply) {
 		t.Helper()
-		if err := s.Push(t.Context(), "c", []byte(doc), to); err != nil {
+		if _, err := s.Push(t.Context(), "c", []byte(doc), to); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -107,7 +107,7 @@ type Set struct {
 // Document names the document in topics: down/config/campaigns.
 const Document = "campaigns"
 
-// Everything is the campaign that a vehicle runs when nobody told it otherwise: every sample of every signal.
+// Everything is the largest campaign: every sample of every signal.
 func Everything() Campaign {
 	return Campaign{
 		APIVersion: APIVersion, Kind: KindCampaign,

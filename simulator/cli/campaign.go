@@ -16,6 +16,10 @@ import (
 )
 
 type Campaign struct {
+	Push  campaignPushCommand  `cmd:"" help:"Give a campaign to all vehicles, or take one back with a removal, and tell what they answer."`
+	List  campaignListCommand  `cmd:"" help:"List the campaigns of a cloud."`
+	Show  campaignShowCommand  `cmd:"" help:"Show a campaign and what each vehicle says of it."`
+	Rm    campaignRmCommand    `cmd:"" help:"Take a campaign back from all vehicles."`
 	Check campaignCheckCommand `cmd:"" help:"Say what is wrong with campaign files, and which signals they choose; needs no cloud."`
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,6 +134,11 @@ func (c *Up) keep(ctx context.Context, w *world.World) error {
 			return err
 		}
 	}
+	if v != nil {
+		if err := starter(ctx, w); err != nil {
+			return err
+		}
+	}
 	if err := c.hints(ctx, w, ops, v); err != nil {
 		return err
 	}
@@ -150,13 +156,26 @@ func (c *Up) keep(ctx context.Context, w *world.World) error {
 	}
 }
 
+// starter pushes the campaign with which the vehicle begins, unless fleet operations have told it something in an earlier run.
+func starter(ctx context.Context, w *world.World) error {
+	c := client.Client{API: "http://" + w.Ports().HTTP}
+	var list []campaignView
+	if err := c.Get(ctx, &list, "v1", "campaigns"); err != nil || len(list) > 0 {
+		return err
+	}
+	fmt.Println("No campaign is there yet: pushing the starter campaign \"everything\", each sample of each signal.")
+	return c.Ask(ctx, new(campaignView), client.Request{
+		Method: http.MethodPut, Path: []string{"v1", "campaigns", "everything"}, Content: "application/yaml", Body: strings.NewReader(world.Starter),
+	})
+}
+
 // start makes the vehicle and lets it drive.
 func (c *Up) start(ctx context.Context, w *world.World, driven chan<- error) (*world.Vehicle, error) {
 	path, buses, err := c.what(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice, Hub: c.Bus}
+	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice, Hub: c.Bus, Bare: true}
 	names := scenario.BusNames(buses)
 	if cfg.Interfaces, err = world.Interfaces(c.Can, names); err != nil {
 		return nil, err
@@ -251,6 +270,7 @@ func (c *Up) hints(ctx context.Context, w *world.World, ops world.Credentials, v
 	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/+/up/#", "-F", "%t %x"), "|", shell.Command(shell.Anywhere(), inspect...))
 	fmt.Println(mosquitto("mosquitto_sub", p.MQTT, ops, "-t", "v1/ops/config/campaign/+/result"))
 	fmt.Println(mosquitto("mosquitto_pub", p.MQTT, ops, "-q", "1", "-t", "v1/ops/config/campaign/slow", "-f", shell.Absolute(campaign)))
+	fmt.Println(shell.Command(shell.Anywhere(), append([]string{"campaign", "push"}, append(client.APIFlag(p), shell.Absolute(campaign))...)...))
 	if v != nil {
 		fmt.Println(shell.Command(shell.Anywhere(), append([]string{"update"}, append(client.APIFlag(p), upVehicle, shell.Absolute(c.update()))...)...))
 		fmt.Println(shell.Command(shell.Anywhere(), append([]string{"update", "status"}, append(client.APIFlag(p), upVehicle)...)...))

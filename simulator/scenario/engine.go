@@ -87,6 +87,9 @@ func (e *Engine) build(ctx context.Context) error {
 		if err := c.Start(ctx); err != nil {
 			return err
 		}
+		if def.Campaign == "" {
+			e.say(def.Name + " collects every signal: the starter campaign")
+		}
 		e.cars[def.Name] = c
 		e.order = append(e.order, c)
 	}

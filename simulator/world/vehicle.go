@@ -23,7 +23,9 @@ import (
 type VehicleConfig struct {
 	Vehicle, Device string
 	Buses           []Bus
-	Campaign        string // file; empty: everything
+	// Campaign is the file of what is collected until the cloud says otherwise; empty: the Starter, unless Bare.
+	Campaign string
+	Bare     bool // without Campaign: nothing is collected until the cloud says so
 	// Interfaces are the buses that are CAN interfaces of the kernel, by name; the others are virtual.
 	Interfaces map[string]string
 	// Hub is where the virtual buses listen: the path of a unix socket, or IP:port on loopback,
@@ -117,6 +119,12 @@ func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, er
 		v.dir += "-" + cfg.Vehicle
 	}
 	var err error
+	if cfg.Campaign == "" && !cfg.Bare {
+		v.cfg.Campaign = filepath.Join(v.dir, "starter.yaml")
+		if err = v.writeStarter(); err != nil {
+			return nil, err
+		}
+	}
 	if v.creds, err = w.Device(ctx, cfg.Vehicle, cfg.Device, filepath.Join(v.dir, "identity")); err != nil {
 		return nil, err
 	}

@@ -103,6 +103,7 @@ func (c *checkCommand) settings() check.Line {
 	}
 	text := fmt.Sprintf("%d buses, %d signals in %d DBC files, %d campaigns until the cloud says otherwise",
 		len(cfg.Inputs), len(cfg.Plan.Signals()), len(c.DBC), len(cfg.Default))
+	text = strings.Replace(text, " 0 campaigns until the cloud says otherwise", " no campaign: nothing is collected until the cloud pushes one", 1)
 	if len(cfg.Plan.Signals()) == 0 {
 		return check.Warning("settings", "name DBC files for the buses: nothing can be decoded", "%s", text)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -31,9 +32,13 @@ func TestExpiredCertificate(t *testing.T) {
 			t.Parallel()
 			hub := startHub(t)
 			id, data := newIdentity(t, test.start, test.end), t.TempDir()
+			campaign := filepath.Join(t.TempDir(), "all.yaml")
+			if err := os.WriteFile(campaign, []byte("{apiVersion: campaigns.v1, kind: Campaign, metadata: {id: all, revision: 1}, spec: {collect: [{id: all}]}}"), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			cmd := exec.Command("telltale-agent", append([]string{
 				"run", "--data", data, "--can", "can0=" + hub.URL("can0"), "--dbc", "can0=../../../simulator/recordings/toyota_new_mc_pt.dbc",
-				"--endpoint", broker(t, id, 0), "--drain", "0s", "--report", "20ms",
+				"--endpoint", broker(t, id, 0), "--drain", "0s", "--report", "20ms", "--campaign", campaign,
 			}, id.flags()...)...)
 			var log bytes.Buffer
 			cmd.Stderr = &log

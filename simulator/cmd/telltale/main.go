@@ -21,7 +21,7 @@ type commands struct {
 	Up       cli.Up         `cmd:"" help:"Keep a cloud and a driving vehicle running until Ctrl-C."`
 	Decode   cli.Decode     `cmd:"" help:"Decode a log: a tab-separated line for each signal."`
 	DBC      cli.DBC        `cmd:"" name:"dbc" help:"Look at DBC files."`
-	Campaign cli.Campaign   `cmd:"" help:"Look at campaign files."`
+	Campaign cli.Campaign   `cmd:"" help:"Say what vehicles collect: push, list, show, remove and check campaigns."`
 	Vehicles cli.Vehicles   `cmd:"" help:"List the vehicles of a cloud."`
 	State    cli.State      `cmd:"" help:"Show the last known state of a vehicle."`
 	Watch    cli.Watch      `cmd:"" help:"Follow a vehicle live."`

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -156,15 +155,12 @@ func TestUpLines(t *testing.T) {
 	if out, err := paste(t.Context(), dir, line(t, lines, "mosquitto_pub", "")); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	result := hear(t, results, `"ACTIVE"`, 2*time.Second-time.Since(pushed))
-	var r struct {
-		ID       string
-		Revision int
-	}
-	if err := json.Unmarshal([]byte(result), &r); err != nil || r.ID != "slow" || r.Revision != 1 {
-		t.Errorf("got %s, want campaign slow revision 1", result)
+	hear(t, results, `{"id":"slow","revision":1,"state":"ACTIVE"`, 2*time.Second-time.Since(pushed))
+	if out, err := paste(t.Context(), dir, line(t, lines, "telltale campaign push", "")); err != nil || !strings.Contains(out, "slow: 1 ACTIVE; 2 of 2 vehicles have answered") {
+		t.Errorf("got %v and %s, want the campaign that was pushed before on both vehicles", err, out)
 	}
 	hear(t, wire, `{"topic":"v1/anna/up/telemetry/slow","batch":{`, 15*time.Second)
+	listed(t, home)
 	certificates(t, home)
 	if out, err := paste(t.Context(), dir, line(t, lines, "telltale update", ".update")); err != nil || !strings.Contains(out, "2.0 (release 2) runs") {
 		t.Errorf("got %v and %s, want a confirmed update", err, out)
@@ -172,6 +168,22 @@ func TestUpLines(t *testing.T) {
 	hear(t, wire, `"topic":"v1/anna/up/update/tcu-a/feedback","update feedback":{`, 5*time.Second)
 	if out, err := paste(t.Context(), dir, line(t, lines, "telltale update status", "")); err != nil || !strings.Contains(out, "tcu-a runs 2.0 (release 2) from slot B;") {
 		t.Errorf("got %v and %s, want what runs", err, out)
+	}
+}
+
+// listed looks at the campaigns beside a running world and takes one back.
+func listed(t *testing.T, dir string) {
+	t.Helper()
+	for _, c := range []struct{ line, want string }{
+		{"telltale campaign list", "everything  1"},
+		{"telltale campaign show everything | telltale campaign check /dev/stdin", "everything revision 1: collects all (every sample)"},
+		{"telltale campaign rm everything", "everything is taken back"},
+		{"telltale campaign rm everything 2>&1 || true", "no campaign with this identifier"},
+		{"telltale campaign show slow", "# anna     ACTIVE  1     -"},
+	} {
+		if out, err := paste(t.Context(), dir, c.line); err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("%s: got %v and %s, want %s", c.line, err, out, c.want)
+		}
 	}
 }
 

@@ -1,0 +1,20 @@
+package world
+
+import "os"
+
+// Starter is the campaign of vehicles that are given none of their own: every sample of every signal.
+// An agent without a campaign collects nothing.
+const Starter = `apiVersion: campaigns.v1
+kind: Campaign
+metadata: {id: everything, revision: 1}
+spec:
+  collect: [{id: all}]
+`
+
+// writeStarter puts the starter campaign where the agent is told to find it.
+func (v *Vehicle) writeStarter() error {
+	if err := os.MkdirAll(v.dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(v.cfg.Campaign, []byte(Starter), 0o600)
+}
