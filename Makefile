@@ -139,8 +139,10 @@ image: tools ## build a disk image, an update file and a bill of materials for B
 image-run: build image ## boot the image in QEMU as a vehicle of a cloud on this machine, until Ctrl-C
 	@$(CACHE)/bin/telltale-image run --image $(CACHE)/images/$(BOARD)
 
-# CUTS is the number of power cuts; SHORT=-short leaves out what takes longest.
+# CUTS is the number of power cuts; SHORT=-short leaves out what takes longest. BOARDS run at a time: a board that
+# waits leaves its core to the others.
+BOARDS   ?= 3
 CUTS     ?= 20
 SHORT    ?=
 test-image: tools ## boot the image in QEMU: boot states, the table of updates, CUTS power cuts
-	TELLTALE_IMAGE_TEST=1 TELLTALE_CUTS=$(CUTS) $(GO) test -count=1 -timeout 240m -v $(SHORT) ./firmware-images/rig
+	TELLTALE_IMAGE_TEST=1 TELLTALE_CUTS=$(CUTS) $(GO) test -count=1 -timeout 240m -parallel $(BOARDS) -v $(SHORT) ./firmware-images/rig

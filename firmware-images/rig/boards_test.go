@@ -18,6 +18,7 @@ import (
 // the signature of its slot, which U-Boot of the virtual board verifies.
 func TestComputeModule(t *testing.T) {
 	shared := newBench(t)
+	t.Parallel()
 	cfg := shared.config(filepath.Join(root, ".cache", "images", "test-cm4"), "1.0.0", baseRelease)
 	cfg.Board = filepath.Join(root, "firmware-images", "rpi-cm4")
 	r := shared.build(t, cfg)
@@ -120,6 +121,7 @@ var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 // TestGuide runs the commands of the porting guide as they stand, in a copy of the sources.
 func TestGuide(t *testing.T) {
 	newBench(t) // fills the package cache
+	t.Parallel()
 	guide, err := os.ReadFile(filepath.Join(root, "firmware-images", "README.md"))
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 // TestReproducible builds the image twice and wants the same bytes.
 func TestReproducible(t *testing.T) {
 	b := newBench(t)
+	t.Parallel()
 	again := b.build(t, b.config(t.TempDir(), "1.0.0", baseRelease))
 	for _, path := range []string{again.Disk, again.Slot, again.Update, again.UBoot, again.Control, again.SBOM} {
 		first, second := digest(t, filepath.Join(b.image, filepath.Base(path))), digest(t, path)
@@ -172,14 +173,13 @@ func (b *board) firstFrame() {
 // TestBootState damages the boot state, or what it points to, and looks what is started.
 func TestBootState(t *testing.T) {
 	shared := newBench(t)
+	t.Parallel()
 	b := newBoard(t, shared)
 	slot, err := os.ReadFile(filepath.Join(shared.image, "slot.itb"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := shared.config(filepath.Join(t.TempDir(), "stranger"), "1.0.0", baseRelease)
-	stranger.Keys, stranger.SlotOnly = filepath.Join(root, ".cache", "images", "other-keys"), true
-	foreign, err := os.ReadFile(shared.build(t, stranger).Slot)
+	foreign, err := os.ReadFile(must(stranger())(t).Slot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,9 @@ func legacyImage(t *testing.T) []byte {
 
 // TestNoPrompt types at a boot loader that has nothing to start: it must not give anybody its command line.
 func TestNoPrompt(t *testing.T) {
-	b := newBoard(t, newBench(t))
+	shared := newBench(t)
+	t.Parallel()
+	b := newBoard(t, shared)
 	if err := b.Overwrite("slot-a", 0, make([]byte, 4096)); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func TestPowerCuts(t *testing.T) {
 	shared := newBench(t)
 	t.Parallel()
 	files := map[string]string{
-		"1.1.0": shared.variant(t, "1.1.0", goodRelease, nil).Update,
+		"1.1.0": must(goodUpdate())(t),
 		"1.2.0": shared.variant(t, "1.2.0", goodRelease+1, nil).Update,
 	}
 	seed, all := uint64(time.Now().UnixNano()), cuts(t)

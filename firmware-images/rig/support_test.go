@@ -66,6 +66,43 @@ var shared = sync.OnceValues(func() (*bench, error) {
 	return b, err
 })
 
+// goodUpdate builds once the update to 1.1.0 that all tests install.
+var goodUpdate = sync.OnceValues(func() (string, error) {
+	b, err := shared()
+	if err != nil {
+		return "", err
+	}
+	cfg := b.config(filepath.Join(root, ".cache", "images", "test-1.1.0"), "1.1.0", goodRelease)
+	cfg.SlotOnly = true
+	r, err := image.Build(context.Background(), cfg)
+	if err != nil {
+		return "", err
+	}
+	return r.Update, nil
+})
+
+// stranger builds once a firmware that is signed with keys which no board of the tests has.
+var stranger = sync.OnceValues(func() (*image.Result, error) {
+	b, err := shared()
+	if err != nil {
+		return nil, err
+	}
+	cfg := b.config(filepath.Join(root, ".cache", "images", "test-stranger"), "6.6.6", 666)
+	cfg.Keys, cfg.SlotOnly = filepath.Join(root, ".cache", "images", "other-keys"), true
+	return image.Build(context.Background(), cfg)
+})
+
+// must gives a value to a test, which an error ends.
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+}
+
 func (b *bench) config(out, version string, release uint64) image.Config {
 	return image.Config{
 		Root: root, Board: filepath.Join(root, "firmware-images", "qemu-arm64"), Out: out, Version: version, Release: release, Epoch: b.epoch,

@@ -45,8 +45,7 @@ func TestUpdates(t *testing.T) {
 	b.on()
 	b.online(2 * time.Minute)
 	b.runs(time.Minute, "1.0.0", "A")
-	stranger := shared.config(filepath.Join(t.TempDir(), "stranger"), "6.6.6", 666)
-	stranger.Keys, stranger.SlotOnly = filepath.Join(root, ".cache", "images", "other-keys"), true
+	foreign := must(stranger())(t)
 	for _, c := range []struct {
 		name   string
 		file   func() string
@@ -57,7 +56,7 @@ func TestUpdates(t *testing.T) {
 		runs   string // version and slot that run then
 		long   bool   // left out by -short
 	}{
-		{"another key", func() string { return shared.build(t, stranger).Update }, nil, time.Minute, "FAILED", "WRONG_KEY", "1.0.0 A", false},
+		{"another key", func() string { return foreign.Update }, nil, time.Minute, "FAILED", "WRONG_KEY", "1.0.0 A", false},
 		{"an older release", func() string { return shared.variant(t, "0.9.0", baseRelease-1, nil).Update }, nil, time.Minute, "FAILED", "OLDER_RELEASE", "1.0.0 A", false},
 		{"a panic", func() string {
 			return shared.variant(t, "1.1.0-panic", goodRelease, map[string][]byte{"init": []byte("no program")}).Update
@@ -69,7 +68,7 @@ func TestUpdates(t *testing.T) {
 			return shared.variant(t, "1.1.0-sick", goodRelease, initWith(t, `name: can0, make: vcan, cable: telltale.can0, listen: "socketcan:can0"`, "name: can9, make: vcan")).Update
 		}, []string{"--health", "10s"}, 3 * time.Minute, "ROLLED_BACK", "UNHEALTHY", "1.0.0 A", false},
 		{"a hang", func() string { return shared.variant(t, "1.1.0-hang", goodRelease, hang(t)).Update }, nil, 4 * time.Minute, "ROLLED_BACK", "BOOT_FAILED", "1.0.0 A", true},
-		{"a good one", func() string { return shared.variant(t, "1.1.0", goodRelease, nil).Update }, nil, 2 * time.Minute, "CONFIRMED", "", "1.1.0 B", false},
+		{"a good one", func() string { return must(goodUpdate())(t) }, nil, 2 * time.Minute, "CONFIRMED", "", "1.1.0 B", false},
 		{"an older one that is allowed", func() string { return filepath.Join(shared.image, "update.ttup") }, []string{"--allow-downgrade"}, 2 * time.Minute, "CONFIRMED", "", "1.0.0 A", true},
 	} {
 		if c.long && testing.Short() {
@@ -108,7 +107,7 @@ func TestCorruptAfterInstall(t *testing.T) {
 	b := newBoard(t, shared)
 	b.on()
 	b.online(2 * time.Minute)
-	if err := b.start(shared.variant(t, "1.1.0", goodRelease, nil).Update); err != nil {
+	if err := b.start(must(goodUpdate())(t)); err != nil {
 		t.Fatal(err)
 	}
 	b.says(2*time.Minute, "restarting: the agent asks for it")
@@ -130,7 +129,9 @@ func TestCorruptAfterInstall(t *testing.T) {
 // TestLostData damages the data partition, and then takes it away: the device
 // repairs it, makes it anew, goes on, and tells the cloud when something was lost.
 func TestLostData(t *testing.T) {
-	b := newBoard(t, newBench(t))
+	shared := newBench(t)
+	t.Parallel()
+	b := newBoard(t, shared)
 	for _, c := range []struct {
 		damage int // bytes from the start
 		says   []string
