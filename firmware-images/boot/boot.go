@@ -55,8 +55,12 @@ func Run(say func(format string, args ...any)) error {
 	if err := buses.StampFrames(); err != nil {
 		say("%v", err)
 	}
+	if err := buses.AllowBuffers(); err != nil {
+		say("%v", err)
+	}
 	var sockets []process.Socket
-	machine.LoadModules(say, func() { sockets = open(ctx, say, c.Buses) })
+	user := process.User{ID: c.Agent.User}
+	machine.LoadModules(say, func() { sockets, user.NetAdmin = open(ctx, say, c.Buses) })
 	dog := machine.OpenWatchdog(say, c.Watchdog.Device, c.Watchdog.Timeout)
 	children := process.NewReaper()
 	go children.Run()
@@ -71,6 +75,9 @@ func Run(say func(format string, args ...any)) error {
 			if err := startTPM(c.TPM); err != nil {
 				say("tpm: %v", err)
 			}
+			if err := partitions.GiveDevices(c.Agent.User); err != nil {
+				say("tpm: %v", err)
+			}
 		}()
 	}
 	if err := partitions.UnpackIdentity(c.Identity); err != nil {
@@ -80,9 +87,15 @@ func Run(say func(format string, args ...any)) error {
 		return fmt.Errorf("data partition: %w", err)
 	}
 	machine.SetClock(say, timeMark) // again: the data partition may know more
+	if err := partitions.GiveToAgent(settings.AgentData, c.Agent.User); err != nil {
+		say("%v", err)
+	}
+	if user.Cgroup, err = machine.DelegateCgroup("agent", user.ID); err != nil {
+		say("%v", err)
+	}
 	s := &process.Supervisor{
 		Agent: process.Agent{
-			Command: partitions.Addressed(c.Agent.Command, partitions.IdentityDir), Start: c.Agent.Start, Silence: c.Agent.Silence,
+			Command: partitions.Addressed(c.Agent.Command, partitions.IdentityDir), User: user, Start: c.Agent.Start, Silence: c.Agent.Silence,
 			Tries: c.Agent.Tries, Notify: notifySocket, Restart: slots.ExitRestart, PowerOff: power.ExitPowerOff,
 		},
 		Children: children, Sockets: sockets, Feed: dog.Feed, Mark: func() { machine.MarkTime(timeMark) }, Say: say,
@@ -93,13 +106,15 @@ func Run(say func(format string, args ...any)) error {
 	return err
 }
 
-// open brings the buses up and gives the sockets for the agent. After an error the agent goes on trying.
-func open(ctx context.Context, say func(string, ...any), list []settings.Bus) (sockets []process.Socket) {
+// open brings the buses up and gives the sockets for the agent. After an error the agent goes on trying. The agent
+// must be able to set up an interface when one has been left to it, or could not be opened here.
+func open(ctx context.Context, say func(string, ...any), list []settings.Bus) (sockets []process.Socket, agentSetsUp bool) {
 	for _, b := range list {
 		socket, err := buses.Open(buses.Bus{Name: b.Name, VCAN: b.Make == "vcan", Listen: b.Listen})
 		if err != nil {
 			say("bus %s: %v", b.Name, err)
 		}
+		agentSetsUp = agentSetsUp || socket == nil && b.Make == ""
 		if socket != nil {
 			say("bus %s: listening", b.Name)
 			sockets = append(sockets, process.Socket{Bus: b.Name, File: socket})
@@ -112,5 +127,5 @@ func open(ctx context.Context, say func(string, ...any), list []settings.Bus) (s
 			}()
 		}
 	}
-	return sockets
+	return sockets, agentSetsUp
 }

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"telltale.dev/firmware-images/initramfs"
+	boardsettings "telltale.dev/firmware-images/settings"
 )
 
 // Paths in the image that the agent and telltale-init look at.
@@ -130,6 +131,9 @@ func (b *build) agentSettings() ([]byte, error) {
 	}
 	if err := in.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: expected one YAML document", b.board.Files[agentPath])
+	}
+	if data := settings["data"]; data != boardsettings.AgentData {
+		return nil, fmt.Errorf("%s: data: expected %s, which telltale-init gives to the agent's user, found %v", b.board.Files[agentPath], boardsettings.AgentData, data)
 	}
 	update, _ := settings["update"].(map[string]any)
 	if update == nil {

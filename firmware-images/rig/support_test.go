@@ -66,14 +66,19 @@ var shared = sync.OnceValues(func() (*bench, error) {
 	return b, err
 })
 
-// goodUpdate builds once the update to 1.1.0 that all tests install.
+// goodUpdate builds once the update to 1.1.0 that all tests install. Its agent runs as another user than that of the base
+// image: each update to it and each return finds files of a former owner.
 var goodUpdate = sync.OnceValues(func() (string, error) {
 	b, err := shared()
 	if err != nil {
 		return "", err
 	}
 	cfg := b.config(filepath.Join(root, ".cache", "images", "test-1.1.0"), "1.1.0", goodRelease)
-	cfg.SlotOnly = true
+	text, err := os.ReadFile(filepath.Join(root, "firmware-images", "qemu-arm64", "init.yaml"))
+	if err != nil {
+		return "", err
+	}
+	cfg.SlotOnly, cfg.Files = true, map[string][]byte{"etc/telltale/init.yaml": append(text, "  user: 991\n"...)}
 	r, err := image.Build(context.Background(), cfg)
 	if err != nil {
 		return "", err

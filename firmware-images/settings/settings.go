@@ -46,6 +46,8 @@ type Bus struct {
 // Agent says how the agent is run.
 type Agent struct {
 	Command []string `yaml:"command"`
+	// User is the number of the user, and of its group, as which it runs; it has nobody else's files and no rights of root.
+	User int `yaml:"user"`
 	// Start is how long it may take until it says that it is ready, Silence how
 	// long it may show no sign of life later.
 	Start   time.Duration `yaml:"start"`
@@ -54,13 +56,24 @@ type Agent struct {
 	Tries int `yaml:"tries"`
 }
 
+// AgentUser is the user of agents whose board names no other; maxUser bounds what it names (65534 is nobody).
+const (
+	AgentUser = 990
+	maxUser   = 65533
+)
+
+// AgentData is the agent's folder on the data partition: what a board's agent.yaml must say as data. It
+// belongs to the agent's user; the partition's root does not, so that no other program can put something
+// else in the place of telltale-init's files.
+const AgentData = "/data/telltale"
+
 // defaults hold what the file leaves out.
 func defaults() Init {
 	var c Init
 	c.Watchdog.Timeout = 30 * time.Second
 	c.Network.Wait = 5 * time.Second
 	c.Data, c.Identity = "data", "identity"
-	c.Agent = Agent{Start: 30 * time.Second, Silence: 30 * time.Second, Tries: 5}
+	c.Agent = Agent{User: AgentUser, Start: 30 * time.Second, Silence: 30 * time.Second, Tries: 5}
 	return c
 }
 
@@ -80,6 +93,8 @@ func Parse(text []byte) (Init, error) {
 		return Init{}, errors.New("init.yaml: agent.command: expected a program with its arguments")
 	case c.Agent.Tries < 1 || c.Agent.Start <= 0 || c.Agent.Silence <= 0:
 		return Init{}, errors.New("init.yaml: agent: expected tries, start and silence above 0")
+	case c.Agent.User < 1 || c.Agent.User > maxUser:
+		return Init{}, fmt.Errorf("init.yaml: agent.user: expected a number from 1 to %d: the agent does not run as root", maxUser)
 	case c.Watchdog.Timeout < 2*time.Second || c.Watchdog.Timeout > 10*time.Minute:
 		return Init{}, errors.New("init.yaml: watchdog.timeout: expected 2s to 10m")
 	}

@@ -34,12 +34,13 @@ func TestBoards(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	const command = "agent: {command: [/bin/x]}\n"
 	for text, says := range map[string]string{
-		"":                                      "init.yaml: EOF",
-		"agent: {command: []}":                  "init.yaml: agent.command: expected",
-		"agent: {command: [x], tries: 0}":       "init.yaml: agent: expected tries",
-		command + "watchdog: {timeout: 1s}":     "init.yaml: watchdog.timeout: expected 2s to 10m",
-		command + "buses: [{make: vcan}]":       "init.yaml: buses: expected",
-		command + "buses: [{name: a, make: b}]": "init.yaml: buses: expected",
+		"":                                                    "init.yaml: EOF",
+		"agent: {command: []}":                                "init.yaml: agent.command: expected",
+		"agent: {command: [x], tries: 0}":                     "init.yaml: agent: expected tries",
+		"agent: {command: [x], user: 0}":                      "init.yaml: agent.user: expected a number from 1 to 65533",
+		command + "watchdog: {timeout: 1s}":                   "init.yaml: watchdog.timeout: expected 2s to 10m",
+		command + "buses: [{make: vcan}]":                     "init.yaml: buses: expected",
+		command + "buses: [{name: a, make: b}]":               "init.yaml: buses: expected",
 		command + "buses: [{name: a, listen: 'socketcan:b'}]": "init.yaml: buses: a: listen: expected a URL of this interface, found one of b",
 		command + "buses: [{name: a, listen: 'a?bitrate=1'}]": "init.yaml: buses: a: listen: ",
 		command + "---\n" + command:                           "init.yaml: expected one YAML document",

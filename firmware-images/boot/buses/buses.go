@@ -6,6 +6,7 @@ package buses
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,15 @@ func StampFrames() error {
 	}
 	if err != nil {
 		return fmt.Errorf("time stamps: %w", err)
+	}
+	return nil
+}
+
+// AllowBuffers lets a process without rights have as large a receive buffer as a bus may be given (socket(7), rmem_max):
+// the agent has none, and its sockets hold what the bus says while it is busy.
+func AllowBuffers() error {
+	if err := os.WriteFile("/proc/sys/net/core/rmem_max", []byte(strconv.Itoa(socketcan.MaxBuffer)), 0); err != nil {
+		return fmt.Errorf("receive buffers: %w", err)
 	}
 	return nil
 }

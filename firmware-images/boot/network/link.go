@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"unsafe"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,54 +34,41 @@ func InterfaceUp(name string) error {
 // canfdMTU is the size of struct canfd_frame (linux/can.h).
 const canfdMTU = 72
 
-// attribute is a netlink attribute (struct nlattr), filled up to 4 bytes.
-func attribute(kind uint16, value []byte) []byte {
-	out := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
-	out = binary.NativeEndian.AppendUint16(out, kind)
-	out = append(out, value...)
-	return append(out, make([]byte, -len(out)&3)...)
-}
-
-// message is a netlink request that wants an acknowledgement.
-func message(kind, flags uint16, body []byte) []byte {
-	out := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body)))
-	out = binary.NativeEndian.AppendUint16(out, kind)
-	out = binary.NativeEndian.AppendUint16(out, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	return append(append(out, make([]byte, 8)...), body...)
-}
-
-// netlink sends a request to the kernel's routing family and reads the acknowledgement.
-func netlink(request []byte) error {
-	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+// request sends one request to the kernel's routing family, header and attributes, and waits for the
+// acknowledgement. A refusal is an unix.Errno.
+func request(kind netlink.HeaderType, flags netlink.HeaderFlags, header []byte, attributes func(*netlink.AttributeEncoder)) error {
+	e := netlink.NewAttributeEncoder()
+	attributes(e)
+	encoded, err := e.Encode()
 	if err != nil {
 		return err
 	}
-	defer unix.Close(s)
-	if err := unix.Sendto(s, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
-	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(s, answer, 0)
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return err
 	}
-	if n < unix.NLMSG_HDRLEN+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
-		return errors.New("netlink: expected an acknowledgement")
+	defer conn.Close()
+	_, err = conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: kind, Flags: flags | netlink.Request | netlink.Acknowledge},
+		Data:   append(header, encoded...),
+	})
+	var errno unix.Errno
+	if errors.As(err, &errno) { // the rest says nothing to people
+		return errno
 	}
-	if code := int32(binary.NativeEndian.Uint32(answer[unix.NLMSG_HDRLEN:])); code != 0 {
-		return unix.Errno(-code)
-	}
-	return nil
+	return err
 }
 
 // MakeVCAN makes a virtual CAN interface that takes FD frames. One that is there already is fine.
 func MakeVCAN(name string) error {
-	info := attribute(unix.IFLA_INFO_KIND, []byte("vcan"))
-	body := make([]byte, unsafe.Sizeof(unix.IfInfomsg{}))
-	body = append(body, attribute(unix.IFLA_IFNAME, append([]byte(name), 0))...)
-	body = append(body, attribute(unix.IFLA_MTU, binary.NativeEndian.AppendUint32(nil, canfdMTU))...)
-	body = append(body, attribute(unix.IFLA_LINKINFO, info)...)
-	err := netlink(message(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body))
+	err := request(unix.RTM_NEWLINK, netlink.Create|netlink.Excl, make([]byte, unix.SizeofIfInfomsg), func(e *netlink.AttributeEncoder) {
+		e.String(unix.IFLA_IFNAME, name)
+		e.Uint32(unix.IFLA_MTU, canfdMTU)
+		e.Nested(unix.IFLA_LINKINFO, func(e *netlink.AttributeEncoder) error {
+			e.String(unix.IFLA_INFO_KIND, "vcan")
+			return nil
+		})
+	})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("make vcan: %w", err)
 	}
@@ -104,23 +91,26 @@ func setAddress(link *net.Interface, ip netip.Prefix) error {
 			return fmt.Errorf("former address: %w", err)
 		}
 	}
-	return changeAddress(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, link, ip)
+	return changeAddress(unix.RTM_NEWADDR, netlink.Create|netlink.Replace, link, ip)
 }
 
 // changeAddress adds or deletes one address.
-func changeAddress(kind, flags uint16, link *net.Interface, ip netip.Prefix) error {
-	four := ip.Addr().As4()
-	body := []byte{unix.AF_INET, byte(ip.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
-	body = binary.NativeEndian.AppendUint32(body, uint32(link.Index))
-	body = append(body, attribute(unix.IFA_LOCAL, four[:])...)
-	body = append(body, attribute(unix.IFA_ADDRESS, four[:])...)
-	return netlink(message(kind, flags, body))
+func changeAddress(kind netlink.HeaderType, flags netlink.HeaderFlags, link *net.Interface, ip netip.Prefix) error {
+	// struct ifaddrmsg (linux/if_addr.h)
+	header := []byte{unix.AF_INET, byte(ip.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
+	header = binary.NativeEndian.AppendUint32(header, uint32(link.Index))
+	return request(kind, flags, header, func(e *netlink.AttributeEncoder) {
+		e.Bytes(unix.IFA_LOCAL, ip.Addr().AsSlice())
+		e.Bytes(unix.IFA_ADDRESS, ip.Addr().AsSlice())
+	})
 }
 
 // setGateway makes a router the way to everywhere else.
 func setGateway(index int, gateway [4]byte) error {
-	body := []byte{unix.AF_INET, 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_DHCP, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}
-	body = append(body, attribute(unix.RTA_GATEWAY, gateway[:])...)
-	body = append(body, attribute(unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, uint32(index)))...)
-	return netlink(message(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, body))
+	// struct rtmsg (linux/rtnetlink.h)
+	header := []byte{unix.AF_INET, 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_DHCP, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}
+	return request(unix.RTM_NEWROUTE, netlink.Create|netlink.Replace, header, func(e *netlink.AttributeEncoder) {
+		e.Bytes(unix.RTA_GATEWAY, gateway[:])
+		e.Uint32(unix.RTA_OIF, uint32(index))
+	})
 }

@@ -3,7 +3,6 @@
 package network
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"net/netip"
@@ -13,13 +12,6 @@ import (
 	"syscall"
 	"testing"
 )
-
-// TestAttribute wants netlink's length, kind, value, and zeros up to 4 bytes.
-func TestAttribute(t *testing.T) {
-	if got, want := attribute(3, []byte("can0\x00")), []byte("\x09\x00\x03\x00can0\x00\x00\x00\x00"); !bytes.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
 
 // ownNetwork runs the calling test once more in a network of its own, in which only lo is, and says whether this is that run.
 func ownNetwork(t *testing.T) bool {
@@ -73,6 +65,44 @@ func TestOnlyAddress(t *testing.T) {
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("got %v, want %s alone", got, want)
+		}
+	}
+}
+
+// TestGateway: a new lease's router takes the place of the former one; one that cannot be reached is refused by the kernel's own word.
+func TestGateway(t *testing.T) {
+	if !ownNetwork(t) {
+		return
+	}
+	if err := InterfaceUp("lo"); err != nil {
+		t.Fatal(err)
+	}
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := setGateway(lo.Index, [4]byte{192, 0, 2, 1}); err != syscall.ENETUNREACH {
+		t.Errorf("no address yet: got %v, want ENETUNREACH", err)
+	}
+	if err := setAddress(lo, netip.MustParsePrefix("192.0.2.7/24")); err != nil {
+		t.Fatal(err)
+	}
+	for gateway, want := range map[[4]byte]string{{192, 0, 2, 1}: "010200C0", {192, 0, 2, 2}: "020200C0"} {
+		if err := setGateway(lo.Index, gateway); err != nil {
+			t.Fatal(err)
+		}
+		table, err := os.ReadFile("/proc/self/net/route")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(string(table)) {
+			if f := strings.Fields(line); len(f) > 2 && f[1] == "00000000" {
+				got = append(got, f[2])
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%v: got routers %v, want %s", gateway, got, want)
 		}
 	}
 }

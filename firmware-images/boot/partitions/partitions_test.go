@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"telltale.dev/hal/storage"
@@ -93,5 +94,41 @@ func TestAddressed(t *testing.T) {
 	}
 	if got := strings.Join(Addressed(args, t.TempDir()), " "); got != "agent run" {
 		t.Errorf("without an identity: got %s", got)
+	}
+}
+
+// TestGiveTree: what has another owner gets the new one, a link does not lead out of the folder, and a folder that is not there is none.
+func TestGiveTree(t *testing.T) {
+	user := os.Getuid()
+	if user == 0 {
+		user = 990
+	}
+	outside, dir := filepath.Join(t.TempDir(), "outside"), filepath.Join(t.TempDir(), "data")
+	if err := os.MkdirAll(filepath.Join(dir, "buffer"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join(dir, "buffer", "1.seg")
+	for _, file := range []string{outside, inside} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(outside, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{dir, dir, dir + "-none"} {
+		if err := giveTree(folder, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]int{dir: user, filepath.Dir(inside): user, inside: user, link: user, outside: os.Getuid()} {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Sys().(*syscall.Stat_t).Uid; got != uint32(want) {
+			t.Errorf("%s: got owner %d, want %d", filepath.Base(path), got, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ package process
 
 import (
 	"net"
+	"os"
 	"strings"
 )
 
@@ -15,11 +16,16 @@ const (
 	alive
 )
 
-// listen gives the signs that the agent sends.
-func listen(say Say, socket string) (<-chan sign, error) {
+// listen makes the socket, which belongs to the agent's user, and gives the signs that the agent sends.
+func listen(say Say, socket string, user int) (<-chan sign, error) {
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
 		return nil, err
+	}
+	if user != 0 {
+		if err := os.Chown(socket, user, user); err != nil {
+			return nil, err
+		}
 	}
 	signs := make(chan sign, 8) // when full the next ones wait in the socket
 	go func() {

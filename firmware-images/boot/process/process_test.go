@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -87,5 +88,39 @@ func TestSupervisor(t *testing.T) {
 				t.Error("the watchdog was not fed between two starts")
 			}
 		})
+	}
+}
+
+// TestUser: a program that is started as a user can never do more than that user, and the process that starts it loses nothing.
+// Who may not start it so gets an error and no process.
+func TestUser(t *testing.T) {
+	before := rights(os.Getpid())
+	for _, c := range []struct {
+		user User
+		want string
+	}{
+		{User{ID: 990}, "Uid 990 990 990 990, Gid 990 990 990 990, CapPrm 0000000000000000, CapEff 0000000000000000, CapBnd 0000000000000000, CapAmb 0000000000000000, NoNewPrivs 1"},
+		{User{ID: 991, NetAdmin: true}, "Uid 991 991 991 991, Gid 991 991 991 991, CapPrm 0000000000001000, CapEff 0000000000001000, CapBnd 0000000000001000, CapAmb 0000000000001000, NoNewPrivs 1"},
+	} {
+		pid, ended, err := children.start(c.user, []string{"/bin/sleep", "60"}, nil)
+		if os.Getuid() != 0 {
+			if !errors.Is(err, syscall.EPERM) {
+				t.Errorf("%+v: got %v, want that it is not permitted", c.user, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rights(pid); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	}
+	if after := rights(os.Getpid()); after != before {
+		t.Errorf("this process: got %s, want %s", after, before)
 	}
 }

@@ -55,14 +55,18 @@ func (r *Reaper) reap() {
 	}
 }
 
-// start starts a program on the console, with further files from descriptor 3
+// start starts a program as a user on the console, with further files from descriptor 3
 // on; its end comes on the channel.
-func (r *Reaper) start(args, env []string, files ...*os.File) (pid int, ended <-chan unix.WaitStatus, err error) {
+func (r *Reaper) start(user User, args, env []string, files ...*os.File) (pid int, ended <-chan unix.WaitStatus, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p, err := os.StartProcess(args[0], args, &os.ProcAttr{
-		Dir: "/", Env: append([]string{"PATH=/bin:/sbin:/usr/sbin", "HOME=/root", "TMPDIR=/tmp"}, env...),
-		Files: append([]*os.File{nil, os.Stdout, os.Stderr}, files...), Sys: &syscall.SysProcAttr{Setsid: true},
+	var p *os.Process
+	err = user.confined(func() (err error) {
+		p, err = os.StartProcess(args[0], args, &os.ProcAttr{
+			Dir: "/", Env: append([]string{"PATH=/bin:/sbin:/usr/sbin", "HOME=/root", "TMPDIR=/tmp"}, env...),
+			Files: append([]*os.File{nil, os.Stdout, os.Stderr}, files...), Sys: user.attributes(),
+		})
+		return err
 	})
 	if err != nil {
 		return 0, nil, err
@@ -74,9 +78,9 @@ func (r *Reaper) start(args, env []string, files ...*os.File) (pid int, ended <-
 	return pid, status, nil
 }
 
-// Call runs a program to its end and gives the exit code.
+// Call runs a program as root to its end and gives the exit code.
 func (r *Reaper) Call(args ...string) (int, error) {
-	_, ended, err := r.start(args, nil)
+	_, ended, err := r.start(User{}, args, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -30,6 +30,8 @@ type Say = func(format string, args ...any)
 // Agent says how the agent is run.
 type Agent struct {
 	Command []string
+	// User is who it runs as.
+	User User
 	// Start is how long it may take until it says that it is ready, Silence how
 	// long it may show no sign of life later.
 	Start, Silence time.Duration
@@ -85,7 +87,7 @@ var (
 // Run ends when the machine is to restart, or to be switched off after ErrOff; the error says why.
 func (s *Supervisor) Run() error {
 	var err error
-	if s.signs, err = listen(s.Say, s.Agent.Notify); err != nil {
+	if s.signs, err = listen(s.Say, s.Agent.Notify, s.Agent.User.ID); err != nil {
 		return err
 	}
 	stop := make(chan os.Signal, 1)
@@ -126,14 +128,14 @@ func (s *Supervisor) once(stop <-chan os.Signal) error {
 		"WATCHDOG_USEC=" + strconv.FormatInt(s.Agent.Silence.Microseconds(), 10),
 	}
 	words, sockets := s.hand()
-	pid, ended, err := s.Children.start(s.Agent.Command, append(env, words...), sockets...)
+	pid, ended, err := s.Children.start(s.Agent.User, s.Agent.Command, append(env, words...), sockets...)
 	for _, socket := range sockets {
 		socket.Close()
 	}
 	if err != nil {
 		return err
 	}
-	s.Say("agent started")
+	s.Say("agent started; %s", rights(pid))
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	mark := time.NewTicker(10 * time.Minute)

@@ -27,7 +27,8 @@ const (
 	// net.core.rmem_max bounds it, by default to about 550 frames.
 	DefaultBuffer = 4 << 20
 	minBuffer     = 16 << 10
-	maxBuffer     = 256 << 20
+	// MaxBuffer is the largest receive buffer that an option may ask for, in bytes.
+	MaxBuffer = 256 << 20
 	// DefaultRestart is how long a controller whose bit rate we set stays away after bus-off.
 	DefaultRestart = 100 * time.Millisecond
 )
@@ -111,7 +112,7 @@ func (o *Options) set(key, value string) (err error) {
 		}
 	case "buffer":
 		var size int64
-		if size, err = protocol.ParseSize(value); err == nil && (size < minBuffer || size > maxBuffer) {
+		if size, err = protocol.ParseSize(value); err == nil && (size < minBuffer || size > MaxBuffer) {
 			err = fmt.Errorf("expected 16KiB to 256MiB, found %.32q", value)
 		}
 		o.Buffer = int(size)
