@@ -46,6 +46,7 @@ ifeq ($(ARCH),arm)
 VMTESTS  += ./protocol/... ./agent/buffer ./agent/campaign ./agent/signals ./agent/collect ./agent/batch
 endif
 
+# Two guests at a time, each for one package and on one core.
 test-vm: SHELL := /bin/bash
 test-vm: tools ## tests on Debian's kernel in QEMU, ARCH=arm64, arm or amd64: vcan, TPM
 	@mkdir -p $(CACHE)/bin
@@ -53,7 +54,7 @@ test-vm: tools ## tests on Debian's kernel in QEMU, ARCH=arm64, arm or amd64: vc
 ifeq ($(ARCH),arm64)
 	TELLTALE_VM=1 $(GO) test -count 1 -parallel 2 ./firmware-images/qemu ./firmware-images/runner
 endif
-	@set -o pipefail; GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) test -p 1 -count 1 -v \
+	@set -o pipefail; GOOS=linux GOARCH=$(ARCH) GOARM=7 CGO_ENABLED=0 $(GO) test -p 2 -count 1 -v \
 	   -exec '$(CACHE)/bin/telltale-vm -arch $(ARCH) -with simulator/recordings' $(VMTESTS) | grep -v -e '^=== ' -e '\[no test files\]$$'
 
 # What runs with all programs in the guest: the demonstration on vcan, and figures of the agent there.
