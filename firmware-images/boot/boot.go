@@ -13,6 +13,7 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -52,10 +53,7 @@ func Run(say func(format string, args ...any)) error {
 	}
 	ctx := context.Background() // ends with the machine
 	machine.SetClock(say, timeMark)
-	if err := buses.StampFrames(); err != nil {
-		say("%v", err)
-	}
-	if err := buses.AllowBuffers(); err != nil {
+	if err := errors.Join(buses.StampFrames(), buses.AllowBuffers()); err != nil {
 		say("%v", err)
 	}
 	var sockets []process.Socket
@@ -72,10 +70,7 @@ func Run(say func(format string, args ...any)) error {
 	}
 	if c.TPM != "" {
 		go func() { // the agent waits for no TPM that may not be there
-			if err := startTPM(c.TPM); err != nil {
-				say("tpm: %v", err)
-			}
-			if err := partitions.GiveDevices(c.Agent.User); err != nil {
+			if err := errors.Join(startTPM(c.TPM), partitions.GiveDevices(c.Agent.User)); err != nil {
 				say("tpm: %v", err)
 			}
 		}()
@@ -87,12 +82,7 @@ func Run(say func(format string, args ...any)) error {
 		return fmt.Errorf("data partition: %w", err)
 	}
 	machine.SetClock(say, timeMark) // again: the data partition may know more
-	if err := partitions.GiveToAgent(settings.AgentData, c.Agent.User); err != nil {
-		say("%v", err)
-	}
-	if user.Cgroup, err = machine.DelegateCgroup("agent", user.ID); err != nil {
-		say("%v", err)
-	}
+	give(say, &user)
 	s := &process.Supervisor{
 		Agent: process.Agent{
 			Command: partitions.Addressed(c.Agent.Command, partitions.IdentityDir), User: user, Start: c.Agent.Start, Silence: c.Agent.Silence,
@@ -104,6 +94,17 @@ func Run(say func(format string, args ...any)) error {
 	machine.MarkTime(timeMark)
 	partitions.UnmountData()
 	return err
+}
+
+// give makes the agent's user the owner of what the agent needs, and of a control group. Without one of these the agent says itself what it cannot do.
+func give(say func(string, ...any), user *process.User) {
+	if err := partitions.GiveToAgent(settings.AgentData, user.ID); err != nil {
+		say("%v", err)
+	}
+	var err error
+	if user.Cgroup, err = machine.DelegateCgroup("agent", user.ID); err != nil {
+		say("%v", err)
+	}
 }
 
 // open brings the buses up and gives the sockets for the agent. After an error the agent goes on trying. The agent

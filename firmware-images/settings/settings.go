@@ -88,14 +88,10 @@ func Parse(text []byte) (Init, error) {
 	if err := in.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Init{}, errors.New("init.yaml: expected one YAML document")
 	}
-	switch {
-	case len(c.Agent.Command) == 0:
-		return Init{}, errors.New("init.yaml: agent.command: expected a program with its arguments")
-	case c.Agent.Tries < 1 || c.Agent.Start <= 0 || c.Agent.Silence <= 0:
-		return Init{}, errors.New("init.yaml: agent: expected tries, start and silence above 0")
-	case c.Agent.User < 1 || c.Agent.User > maxUser:
-		return Init{}, fmt.Errorf("init.yaml: agent.user: expected a number from 1 to %d: the agent does not run as root", maxUser)
-	case c.Watchdog.Timeout < 2*time.Second || c.Watchdog.Timeout > 10*time.Minute:
+	if err := c.Agent.check(); err != nil {
+		return Init{}, fmt.Errorf("init.yaml: %w", err)
+	}
+	if c.Watchdog.Timeout < 2*time.Second || c.Watchdog.Timeout > 10*time.Minute {
 		return Init{}, errors.New("init.yaml: watchdog.timeout: expected 2s to 10m")
 	}
 	for _, b := range c.Buses {
@@ -112,4 +108,17 @@ func Parse(text []byte) (Init, error) {
 		}
 	}
 	return c, nil
+}
+
+// check says what of it cannot be.
+func (a *Agent) check() error {
+	switch {
+	case len(a.Command) == 0:
+		return errors.New("agent.command: expected a program with its arguments")
+	case a.Tries < 1 || a.Start <= 0 || a.Silence <= 0:
+		return errors.New("agent: expected tries, start and silence above 0")
+	case a.User < 1 || a.User > maxUser:
+		return fmt.Errorf("agent.user: expected a number from 1 to %d: the agent does not run as root", maxUser)
+	}
+	return nil
 }
