@@ -141,6 +141,7 @@ type Broker struct {
 	panicLogged atomic.Int64 // when, in ns since the Unix epoch
 	buffers     sync.Pool    // of *bytes.Buffer, for the writers
 	packets     sync.Pool    // of *packets.Packet, for the readers
+	chunks      sync.Pool    // of *[readChunk]byte, for the readers
 	places      atomic.Int64 // connections whose CONNECT was accepted or is being judged
 
 	connections sync.WaitGroup // one for each serve, and one for each reader

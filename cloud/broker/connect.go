@@ -41,7 +41,7 @@ func (b *Broker) admit(c *connection, pk *packets.Packet) byte {
 		return code
 	}
 	c.admitted.Store(true)
-	if g, ok := c.NetConn().(gated); ok {
+	if g, ok := c.source.Conn.(gated); ok {
 		g.Known(c.key)
 	}
 	// The handshake's deadline ends here; Write sets its own from now on.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/tls"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 //	writer                        while there is something to write; writer.go
 type connection struct {
 	*tls.Conn
+	source *source // below it
 	broker *Broker
 	client Client // written once by admit under Broker.mu, then read only
 
@@ -64,8 +66,9 @@ type ack struct {
 
 const kickedBit = 1 << 8
 
-func newConnection(b *Broker, conn *tls.Conn) *connection {
-	c := &connection{Conn: conn, broker: b}
+func newConnection(b *Broker, conn net.Conn) *connection {
+	s := newSource(conn, &b.chunks)
+	c := &connection{Conn: tls.Server(s, b.cfg.TLS), source: s, broker: b}
 	c.changed.L = &c.mu
 	return c
 }

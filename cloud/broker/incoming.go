@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"time"
 
@@ -17,13 +16,13 @@ import (
 // A packet costs memory as it arrives, not as it is announced.
 func (c *connection) receive() (first byte, body []byte, err error) {
 	head := c.head[:2]
-	_, err = io.ReadFull(c.Conn, head)
+	err = c.readFull(head)
 	for err == nil && head[len(head)-1] >= 0x80 {
 		if len(head) == cap(head) {
 			return 0, nil, c.reject(malformed("remaining length has more than 4 bytes"), 0)
 		}
 		head = head[:len(head)+1]
-		_, err = io.ReadFull(c.Conn, head[len(head)-1:])
+		err = c.readFull(head[len(head)-1:])
 	}
 	if err != nil {
 		return 0, nil, c.readFailed(err)
@@ -48,7 +47,7 @@ func (c *connection) receive() (first byte, body []byte, err error) {
 func (c *connection) body(length int) ([]byte, error) {
 	body := make([]byte, min(length, firstRead))
 	for have := 0; ; {
-		if _, err := io.ReadFull(c.Conn, body[have:]); err != nil {
+		if err := c.readFull(body[have:]); err != nil {
 			return nil, err
 		}
 		if have = len(body); have == length {
@@ -87,13 +86,12 @@ func (c *connection) tooLarge(length int) error {
 		const nameAndLevel = 7 // of "MQTT"
 		start := make([]byte, nameAndLevel)
 		_ = c.SetReadDeadline(time.Now().Add(farewell))
-		n, err := io.ReadFull(c.Conn, start)
-		if err != nil {
+		if c.readFull(start) != nil {
 			return f
 		}
-		length -= n
+		length -= nameAndLevel
 		if bytes.HasPrefix(start, []byte("\x00\x04MQTT")) {
-			c.level = start[n-1]
+			c.level = start[nameAndLevel-1]
 		}
 	}
 	return c.reject(f, length)
@@ -168,7 +166,7 @@ func (c *connection) drain(unread int) {
 			deadline = limit
 		}
 		_ = c.SetReadDeadline(deadline)
-		n, err := c.Conn.Read(buf)
+		n, err := c.readSome(buf)
 		if err != nil {
 			return
 		}

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -29,7 +28,7 @@ func (b *Broker) accept(ctx context.Context) error {
 		}
 		// One deadline for the handshake and CONNECT; reader and writer set others afterwards.
 		_ = raw.SetDeadline(time.Now().Add(b.cfg.ConnectTimeout))
-		c := newConnection(b, tls.Server(raw, b.cfg.TLS))
+		c := newConnection(b, raw)
 		b.connections.Go(func() { b.serve(c) })
 	}
 }

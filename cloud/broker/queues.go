@@ -35,6 +35,7 @@ const (
 
 	topicAliasMaximum = 32 // inbound; none outbound
 	drainBuffer       = 4 << 10
+	readChunk         = 4 << 10 // bytes read from the network at once, and held while the reader waits for the handler
 	firstRead         = 4 << 10 // bytes of a packet that memory is taken for before more of it has arrived
 	keptUploads       = 8       // places for unacknowledged publishes that a connection without any keeps
 	maxDrain          = 1 << 20 // bytes thrown away after the last word to a client: then the socket is reset

@@ -21,6 +21,7 @@ var pingresp = []byte{packets.Pingresp << 4, 0}
 // read is the reader: it takes one packet after the other until the connection ends. Its stack stays as long as the
 // connection does, so that packets, which are large structs, are not on it.
 func (c *connection) read() error {
+	c.source.shallow = c.source.raw != nil
 	for {
 		_ = c.SetReadDeadline(c.deadline())
 		first, body, err := c.receive()

@@ -2,8 +2,10 @@ package gate
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -200,6 +202,14 @@ func (c *Conn) Close() error {
 	l.remove(c)
 	l.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// SyscallConn implements syscall.Conn when the connection below does; else it gives errors.ErrUnsupported.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if below, ok := c.Conn.(syscall.Conn); ok {
+		return below.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // CloseWrite ends the sending half when the connection below has halves: package net/http asks for it.

@@ -250,7 +250,7 @@ func (l *Listener) Stats() Stats {
 func TLS(config *tls.Config) *tls.Config {
 	config = config.Clone()
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if c, ok := hello.Conn.(*Conn); ok {
+		if c := below(hello.Conn); c != nil {
 			c.Greeted()
 		}
 		return nil, nil // go on with the same configuration

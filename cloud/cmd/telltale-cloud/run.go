@@ -42,9 +42,9 @@ type runCommand struct {
 // burst is what a vehicle that was silent may send at once, in seconds of its quota: a tunnel is drained quickly.
 const burst = 10
 
-// gcPercent trades memory for fewer collections: the broker's garbage is small and short-lived. At 300 a connection at
-// rest takes a fifth more.
-const gcPercent = 200
+// gcPercent trades memory for fewer collections: the broker's garbage is small and short-lived. BenchmarkConnect of
+// simulator/fleet shows what a connection takes by it, BenchmarkIngest what a message costs.
+const gcPercent = 150
 
 // Run is the cloud until ctx ends. Once its ports are open it prints them as one JSON line.
 func (c *runCommand) Run(ctx context.Context) error {
