@@ -161,20 +161,27 @@ func Parse(s string) (Topic, error) {
 		return Topic{}, fmt.Errorf("topic has %d levels, expected at most %d: %w", len(levels), MaxLevels, ErrInvalid)
 	}
 	for kind := Presence; int(kind) < len(patterns); kind++ {
-		if matches(patterns[kind], levels) {
+		if matches(patternLevels[kind], levels) {
 			return parseLevels(kind, levels)
 		}
 	}
 	return Topic{}, fmt.Errorf("topic is not in the topic tree: %w", ErrInvalid)
 }
 
+// patternLevels are the levels of each of patterns, split once, because each message of a vehicle is parsed.
+var patternLevels = func() (split [len(patterns)][]string) {
+	for kind, pattern := range patterns {
+		split[kind] = strings.Split(pattern, "/")
+	}
+	return split
+}()
+
 // matches says whether the fixed levels of the pattern are those of the topic.
-func matches(pattern string, levels []string) bool {
-	i := 0
-	for want := range strings.SplitSeq(pattern, "/") {
-		if i == len(levels) {
-			return false
-		}
+func matches(pattern, levels []string) bool {
+	if len(pattern) != len(levels) {
+		return false
+	}
+	for i, want := range pattern {
 		if want[0] == '{' {
 			if want == "{vid}" && protocol.Reserved(levels[i]) {
 				return false
@@ -182,19 +189,16 @@ func matches(pattern string, levels []string) bool {
 		} else if want != levels[i] {
 			return false
 		}
-		i++
 	}
-	return i == len(levels)
+	return true
 }
 
 func parseLevels(kind Kind, levels []string) (Topic, error) {
 	t := Topic{Kind: kind}
-	i := 0
-	for want := range strings.SplitSeq(patterns[kind], "/") {
+	for i, want := range patternLevels[kind] {
 		if err := t.setLevel(want, levels[i]); err != nil {
 			return Topic{}, fmt.Errorf("topic level %d: %w: %w", i+1, err, ErrInvalid)
 		}
-		i++
 	}
 	return t, nil
 }
