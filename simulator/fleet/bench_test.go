@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale.dev/protocol"
 	"telltale.dev/simulator/fleet"
 )
 
@@ -92,6 +93,58 @@ func BenchmarkIngestFlood(b *testing.B) {
 		b.ReportMetric(got.Pulse.Flood.P99/got.Pulse.Calm.P99, "p99-ratio")
 		b.ReportMetric(float64(got.Flooding.Refused["0x97"]), "flood-refused")
 	}
+}
+
+// floodDevices are the devices of the flooding vehicle in BenchmarkFloodWithoutPause.
+var floodDevices = []int{1, 32}
+
+// BenchmarkFloodWithoutPause is what 999 vehicles notice of one that floods all the time, with one device and with 32. A
+// run of its own says what they see without it: a flood that rests leaves time to recover, which one that goes on does not.
+func BenchmarkFloodWithoutPause(b *testing.B) {
+	for _, devices := range floodDevices {
+		b.Run(fmt.Sprintf("devices=%d", devices), func(b *testing.B) {
+			for b.Loop() {
+				calm := floodBeside(b, 0)
+				flood := floodBeside(b, devices)
+				if n := flood.Normal; n.Acked != n.Published {
+					b.Errorf("normal vehicles: %d of %d acked", n.Acked, n.Published)
+				}
+				if flood.Flooding.Refused["0x97"] == 0 {
+					b.Errorf("the flooding vehicle was refused nothing with 0x97: %+v", flood.Flooding)
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(calm.Normal.P99, "calm-p99-ms")
+				b.ReportMetric(flood.Normal.P99, "flood-p99-ms")
+				b.ReportMetric(flood.Normal.P50/calm.Normal.P50, "p50-ratio")
+				b.ReportMetric(flood.Normal.P99/calm.Normal.P99, "p99-ratio")
+				b.ReportMetric(float64(flood.Flooding.Refused["0x97"]), "flood-refused")
+			}
+		})
+	}
+}
+
+// floodBeside drives the normal vehicles, and beside them one with so many devices that flood.
+func floodBeside(b *testing.B, devices int) *fleet.Summary {
+	b.Helper()
+	list, err := fleet.Names("test", benchVehicles-1+devices)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := benchVehicles; i < len(list); i++ { // devices after the first are of the same vehicle
+		list[i].Vehicle = list[benchVehicles-1].Vehicle
+		list[i].Device = protocol.DeviceID(fmt.Sprintf("flood-%d", i))
+	}
+	cloud := startCloud(b)
+	defer cloud.stop(b)
+	roots, err := fleet.Issue(b.Context(), cloud.program, cloud.dir, list)
+	if err != nil {
+		b.Fatal(err)
+	}
+	got, _ := drive(b, cloud, fleet.Config{
+		Address: cloud.addr, Roots: roots, Vehicles: list, Window: 8, Random: benchSize,
+		Rate: floodRate, Flood: devices, Duration: benchTime,
+	})
+	return got
 }
 
 // The load of BenchmarkHotBesideBulk: 250 urgent messages a second, and beside them 20 times as many of bulk.
