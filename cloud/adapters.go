@@ -80,3 +80,8 @@ func (s stream) Last(ctx context.Context) (uint64, error) {
 	info, err := s.backbone.Info(ctx, s.name)
 	return info.Last, err
 }
+
+// Next implements ingest.Following.
+func (s stream) Next(ctx context.Context, from uint64) (uint64, error) {
+	return s.backbone.Next(ctx, s.name, from)
+}

@@ -29,3 +29,24 @@ func (b *Backbone) Delete(ctx context.Context, stream string, sequence uint64) (
 	}
 	return true, nil
 }
+
+// Next gives the sequence of the first message of a stream from a sequence on, 0 when there is none.
+func (b *Backbone) Next(ctx context.Context, stream string, from uint64) (uint64, error) {
+	if err := b.usable(stream); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := b.reader.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("ask for stream %s: %w", stream, b.orClosed(err))
+	}
+	m, err := s.GetMsg(ctx, max(1, from), jetstream.WithGetMsgSubject(">"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ask for a message of stream %s: %w", stream, b.orClosed(err))
+	}
+	return m.Sequence, nil
+}

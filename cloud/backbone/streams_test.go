@@ -175,6 +175,25 @@ func TestDismissedIsNoDamage(t *testing.T) {
 	}
 }
 
+// TestNext: the stream says which message is the first from a sequence on, over holes, and that none is when the newest were deleted.
+func TestNext(t *testing.T) {
+	b := open(t, backbone.Config{})
+	publish(t, b, message("dead.UP.a", ""), message("dead.UP.b", ""), message("dead.UP.c", ""), message("dead.UP.d", ""))
+	for _, sequence := range []uint64{2, 4} {
+		if found, err := b.Delete(t.Context(), backbone.Dead, sequence); !found || err != nil {
+			t.Fatal(found, err)
+		}
+	}
+	for from, want := range []uint64{1, 1, 3, 3, 0, 0} {
+		if got, err := b.Next(t.Context(), backbone.Dead, uint64(from)); got != want || err != nil {
+			t.Errorf("from %d: got %d, %v, want %d", from, got, err, want)
+		}
+	}
+	if got, err := b.Next(t.Context(), backbone.Up, 1); got != 0 || err != nil {
+		t.Errorf("of an empty stream: got %d, %v, want 0", got, err)
+	}
+}
+
 // TestFormerLayout opens a directory of the version before streams could be declared, as a kill left it: nothing is
 // lost, nothing is called damaged, and the settings of its streams stay byte for byte.
 func TestFormerLayout(t *testing.T) {

@@ -103,7 +103,10 @@ func (p *Processor) readLetters(ctx context.Context) error {
 		return err
 	}
 	next := max(1, last-min(last, recentLetters))
-	for idle := 0; next <= last && idle < idleReads; {
+	for idle := 0; next <= last; {
+		if idle == idleReads {
+			return ended(ctx, p.cfg.Letters, next, last)
+		}
 		letters, err := p.cfg.Letters.Read(ctx, next, readMessages, p.cfg.Poll)
 		if err != nil {
 			return err

@@ -95,7 +95,8 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	if done, f := p.known(h.ID, m, e); done || f != nil {
 		return f
 	}
-	claim, err := p.measure(m.Data)
+	claim, err := measure(m.Data)
+	p.units += claim.Plain/plainUnits + claim.Evicted*evictedUnits + claim.Rows/8
 	if errors.Is(err, document.ErrLimit) {
 		return &fault{reasons.TooLarge, err}
 	}
@@ -103,14 +104,8 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	if f != nil {
 		return f
 	}
-	if err != nil {
-		return &fault{reasons.Undecodable, err}
-	}
-	if err := claim.Check(schema.Tick, len(m.Data)); err != nil {
-		return &fault{reasons.TooLarge, err}
-	}
-	if schema.Campaign != e.topic.Campaign {
-		return faultOf(reasons.ValidationFailed, "campaign of the schema differs from that of the topic")
+	if f := vetClaim(m, e, schema, claim, err); f != nil {
+		return f
 	}
 	p.units += claim.Cells
 	if e.origin == "" { // a replay is no doing of the vehicle's
@@ -122,6 +117,9 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	}
 	d := newDecoded(p.cfg.Name, m, e, schema, b)
 	if f := p.fits(m, e, d); f != nil {
+		if e.origin == "" && setsAside(f) {
+			p.stats.aside.Add(1)
+		}
 		return f
 	}
 	p.ledger.Receive(d.Vehicle, h.ID, ledger.Receipt{
@@ -136,13 +134,30 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 	return nil
 }
 
-// fits holds a batch against the bounds of its times and what the lake can represent.
+// vetClaim says what stands against a batch before it is expanded; err is that of measuring it.
+func vetClaim(m *Message, e *envelope, schema *codec.Schema, claim codec.Claim, err error) *fault {
+	if errors.Is(err, document.ErrLimit) {
+		return &fault{reasons.TooLarge, err}
+	}
+	if err != nil {
+		return &fault{reasons.Undecodable, err}
+	}
+	if err := claim.Check(schema.Tick, len(m.Data)); err != nil {
+		return &fault{reasons.TooLarge, err}
+	}
+	if schema.Campaign != e.topic.Campaign {
+		return faultOf(reasons.ValidationFailed, "campaign of the schema differs from that of the topic")
+	}
+	return nil
+}
+
+// setsAside says whether a fault is one of the times of a batch.
+func setsAside(f *fault) bool { return f.reason == reasons.Time || f.reason == reasons.Unsynced }
+
+// fits holds a batch against the bounds of its times and what the lake can represent. It may be called from any goroutine.
 func (p *Processor) fits(m *Message, e *envelope, d *Decoded) *fault {
 	if d.first <= d.last && d.first >= 0 { // else the lake says what is wrong with it
 		if f := p.cfg.Times.check(m, d.Batch.TimeQuality, e.received, d.first, d.last); f != nil {
-			if e.origin == "" {
-				p.stats.aside.Add(1)
-			}
 			return f
 		}
 	}
@@ -242,15 +257,13 @@ func (p *Processor) known(id protocol.MessageID, m *Message, e *envelope) (done 
 }
 
 // measure says what the batch claims to hold, before anything is expanded.
-func (p *Processor) measure(payload []byte) (claim codec.Claim, err error) {
+func measure(payload []byte) (claim codec.Claim, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("decoder panicked: %v", r)
 		}
 	}()
-	claim, err = codec.Measure(payload)
-	p.units += claim.Plain/plainUnits + claim.Evicted*evictedUnits + claim.Rows/8
-	return claim, err
+	return codec.Measure(payload)
 }
 
 func decode(payload []byte, schema *codec.Schema) (b *codec.Batch, f *fault) {

@@ -90,6 +90,12 @@ type Kept interface {
 	Kept(ctx context.Context) (first, last uint64, err error)
 }
 
+// Following is what a Stream may be, too: one that knows which of its messages is the first from a sequence on; 0
+// when there is none. A stream that is not Following has no more messages when it gives none for a while.
+type Following interface {
+	Next(ctx context.Context, from uint64) (sequence uint64, err error)
+}
+
 // Letters is the stream of dead letters.
 type Letters interface {
 	Stream

@@ -128,8 +128,8 @@ func (c *consumer) offerOwed(ctx context.Context, sequence uint64) {
 	}
 }
 
-// open makes of a message that was read again what the processor makes of it in turn.
-// Mine is false when it is not for this consumer.
+// open makes of a message that was read again what the processor made of it in its turn.
+// Mine is false when it is not for this consumer, also because the processor made a dead letter of it, which is for all.
 func (c *consumer) open(ctx context.Context, m *Message) (h handed, mine bool, f *fault, err error) {
 	e, f := openEnvelope(m)
 	if f != nil || e.consumer != "" && e.consumer != c.Name || !c.wants(e.topic) {
@@ -141,19 +141,31 @@ func (c *consumer) open(ctx context.Context, m *Message) (h handed, mine bool, f
 		return h, true, nil, nil
 	}
 	header, f := openHeader(m.Data, &e)
-	if f != nil {
-		return h, true, f, nil
+	if f == nil {
+		h.batch, f, err = c.decodeAgain(ctx, m, &e, header.Schema)
 	}
-	schema, _, f, err := c.schemas.find(ctx, header.Schema)
+	if f != nil && !h.replay && c.p.ledger.Check(e.topic.Vehicle, header.ID) == ledger.Unseen {
+		return h, false, nil, nil // else it was good then: its schema is gone, or the bounds are others
+	}
+	return h, true, f, err
+}
+
+// decodeAgain decodes a batch, unless there is now something against it that the processor would make a dead letter for.
+func (c *consumer) decodeAgain(ctx context.Context, m *Message, e *envelope, id protocol.SchemaID) (*Decoded, *fault, error) {
+	schema, _, f, err := c.schemas.find(ctx, id)
 	if f != nil || err != nil {
-		return h, true, f, err
+		return nil, f, err
+	}
+	claim, err := measure(m.Data)
+	if f := vetClaim(m, e, schema, claim, err); f != nil {
+		return nil, f, nil
 	}
 	b, f := decode(m.Data, schema)
 	if f != nil {
-		return h, true, f, nil
+		return nil, f, nil
 	}
-	h.batch = newDecoded(c.p.cfg.Name, m, &e, schema, b)
-	return h, true, nil, nil
+	d := newDecoded(c.p.cfg.Name, m, e, schema, b)
+	return d, c.p.fits(m, e, d), nil
 }
 
 // offer gives a message to the consumer. What it refuses is owed, and so is all that waits in memory behind it.

@@ -75,3 +75,17 @@ func deleted(ctx context.Context, s Stream, sequence uint64) (bool, error) {
 	}
 	return true, nil
 }
+
+// ended says whether a stream that gave nothing from a sequence on, idleReads times in a row, has nothing there up to
+// last. An error says that it has, or that it could not be asked.
+func ended(ctx context.Context, s Stream, from, last uint64) error {
+	following, ok := s.(Following)
+	if !ok {
+		return nil
+	}
+	next, err := following.Next(ctx, from)
+	if err == nil && next != 0 && next <= last {
+		err = errSilent
+	}
+	return err
+}

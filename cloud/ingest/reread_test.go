@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -46,6 +47,48 @@ func TestRereadSilence(t *testing.T) {
 				if m != nil || gone != (asked && tt.gone) || asked && !errors.Is(err, tt.err) || !asked && err != nil {
 					t.Fatalf("read %d: got gone %v and %v, want %v and %v", read, gone, err, tt.gone, tt.err)
 				}
+			}
+		})
+	}
+}
+
+// mute is a stream of three dead letters that gives nothing at so many reads.
+type mute struct {
+	reads int
+	next  uint64 // as Next says
+}
+
+func (m *mute) Read(_ context.Context, from uint64, _ int, _ time.Duration) (list []Message, _ error) {
+	if m.reads--; m.reads >= 0 {
+		return nil, nil
+	}
+	for ; from <= 3; from++ {
+		list = append(list, Message{Sequence: from, Header: map[string]string{HeaderOrigin: fmt.Sprintf("UP/%d", from)}})
+	}
+	return list, nil
+}
+
+func (m *mute) Last(context.Context) (uint64, error)             { return 3, nil }
+func (m *mute) Next(_ context.Context, _ uint64) (uint64, error) { return m.next, nil }
+
+// TestLettersSilence: a dead-letter stream that gives nothing for a while has not ended, unless it says so.
+func TestLettersSilence(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		letters mute
+		found   int
+		err     error
+	}{
+		{"at once", mute{0, 1}, 3, nil},
+		{"after some reads", mute{idleReads - 1, 1}, 3, nil},
+		{"silent", mute{idleReads, 1}, 0, errSilent},
+		{"all deleted", mute{idleReads, 0}, 0, nil},
+		{"all new", mute{idleReads, 4}, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := &Processor{cfg: ProcessorConfig{Name: "UP", Letters: &c.letters}, written: map[string]struct{}{}}
+			if err := p.readLetters(t.Context()); !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || len(p.written) != c.found {
+				t.Errorf("got %d letters and %v, want %d and %v", len(p.written), err, c.found, c.err)
 			}
 		})
 	}

@@ -102,6 +102,13 @@ func (s *memory) Kept(context.Context) (first, last uint64, err error) {
 	return s.messages[0].Sequence, s.last, nil
 }
 
+func (s *memory) Next(_ context.Context, from uint64) (uint64, error) {
+	if next := s.after(from, 1); len(next) > 0 {
+		return next[0].Sequence, nil
+	}
+	return 0, nil
+}
+
 // forget deletes messages, as a stream at its limits does.
 func (s *memory) forget(from, to uint64) {
 	s.mu.Lock()

@@ -60,11 +60,7 @@ func (p *Processor) read(ctx context.Context) int {
 	if err != nil {
 		return 0
 	}
-	for _, f := range p.flushing {
-		if f.idle++; len(messages) > 0 {
-			f.idle = 0
-		}
-	}
+	p.countIdle(ctx, len(messages) > 0)
 	for i := range messages {
 		m := &messages[i]
 		p.positionMu.Lock()
@@ -82,6 +78,16 @@ func (p *Processor) read(ctx context.Context) int {
 	}
 	p.stats.held.Store(uint64(p.queue.bytes))
 	return len(messages)
+}
+
+// countIdle counts, for who waits for the stream's end, the reads in a row that gave nothing.
+func (p *Processor) countIdle(ctx context.Context, some bool) {
+	for _, f := range p.flushing {
+		f.idle++
+		if some || f.idle == idleReads && ended(ctx, p.cfg.Stream, p.position.next, f.until) != nil {
+			f.idle = 0
+		}
+	}
 }
 
 // vehicleOf is whose message it is, "" when its header does not say.
