@@ -60,7 +60,7 @@ func TestDataJourney(t *testing.T) {
 
 	var signals []api.Signal
 	s.get("/v1/vehicles/car1/state?signal=GE*", &signals)
-	if len(signals) != 1 || signals[0].Text != "D" || signals[0].Raw != 3 || !signals[0].Time.Equal(at) {
+	if len(signals) != 1 || signals[0].Text != "D" || signals[0].Raw == nil || *signals[0].Raw != 3 || signals[0].RawBits != nil || !signals[0].Time.Equal(at) {
 		t.Errorf("state: got %+v, want gear D", signals)
 	}
 	var points []api.Point

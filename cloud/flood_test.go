@@ -40,7 +40,7 @@ func TestFlood(t *testing.T) {
 			var signals []api.Signal
 			s.get("/v1/vehicles/car1/state", &signals)
 			for _, v := range signals {
-				if v.Raw == int64(5000+seq) {
+				if v.Raw != nil && *v.Raw == int64(5000+seq) {
 					return ""
 				}
 			}

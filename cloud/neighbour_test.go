@@ -111,7 +111,7 @@ func (s *stage) inState(vid string, raw int64) {
 		var signals []api.Signal
 		s.get("/v1/vehicles/"+vid+"/state", &signals)
 		for _, v := range signals {
-			if v.Raw == raw {
+			if v.Raw != nil && *v.Raw == raw {
 				return ""
 			}
 		}

@@ -98,7 +98,13 @@ func (v views) State(vid string) ([]api.Signal, bool) {
 	for i, s := range values {
 		list[i] = api.Signal{
 			Bus: s.Bus, Message: s.Message, Name: s.Signal, Time: time.UnixMicro(s.Time).UTC(),
-			Value: api.Number(s.Value), Quality: s.Quality, Raw: s.Raw, Text: s.Text, Unit: s.Unit,
+			Value: api.Number(s.Value), Quality: s.Quality, Text: s.Text, Unit: s.Unit,
+		}
+		if s.NoInteger {
+			list[i].RawBits = new(uint64)
+			*list[i].RawBits = uint64(s.Raw)
+		} else {
+			list[i].Raw = &values[i].Raw
 		}
 	}
 	return list, true

@@ -39,7 +39,8 @@ type Signal struct {
 	Time    time.Time `json:"time" doc:"source time"`
 	Value   Number    `json:"value" doc:"physical value; null when it is not a number, or there is none: see quality"`
 	Quality string    `json:"quality,omitempty" enum:"not_available,error" doc:"why there is no value, of a J1939 signal (SAE J1939-71); absent: there is one"`
-	Raw     int64     `json:"raw"`
+	Raw     *int64    `json:"raw,omitempty" doc:"the integer on the bus; absent: see raw_bits"`
+	RawBits *uint64   `json:"raw_bits,omitempty" doc:"what raw cannot hold: the bits of a float, 32 or 64 of them, and unsigned integers from 2^63 on"`
 	Text    string    `json:"text,omitempty" doc:"from the value table"`
 	Unit    string    `json:"unit,omitempty"`
 }

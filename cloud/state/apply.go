@@ -85,7 +85,13 @@ func (sig *signal) apply(def *codec.Signal, column []int64, r *rows, last int) b
 		return false
 	}
 	raw := column[r.row(last)]
-	sig.Time, sig.Raw, sig.Unit = r.times[last], raw, def.Unit
+	sig.Time, sig.Unit = r.times[last], def.Unit
+	if sig.Raw, sig.NoInteger = raw, false; def.IEEE != 0 || raw < 0 { // the usual integer costs nothing
+		number := def.Number()
+		if _, ok := number.Integer(raw); !ok {
+			sig.Raw, sig.NoInteger = int64(number.Bits(raw)), true
+		}
+	}
 	sig.Value.Value, sig.Quality = valueOf(def, raw)
 	if sig.Text, _ = def.Text(raw); len(sig.Text) > MaxText {
 		sig.Text = ""

@@ -53,3 +53,41 @@ func TestNoMeasurement(t *testing.T) {
 }
 
 func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+
+// TestRawBits: the bits of what is no integer of 64 bits with a sign are told as such, also after a restart.
+func TestRawBits(t *testing.T) {
+	for name, c := range map[string]struct {
+		signal codec.Signal
+		raw    int64
+		want   state.Value
+	}{
+		"unsigned, above 2^63": {codec.Signal{CAN: &signal.Bits{Length: 64}}, -1, state.Value{Raw: -1, NoInteger: true, Value: 1 << 64}},
+		"unsigned, below":      {codec.Signal{CAN: &signal.Bits{Length: 64}}, 7, state.Value{Raw: 7, Value: 7}},
+		"signed":               {codec.Signal{Signed: true, CAN: &signal.Bits{Length: 64}}, -1, state.Value{Raw: -1, Value: -1}},
+		"float": {codec.Signal{CAN: &signal.Bits{Length: 32}, IEEE: 32}, int64(math.Float64bits(-0.5)),
+			state.Value{Raw: int64(math.Float32bits(-0.5)), NoInteger: true, Value: -0.5}},
+		"double of zero": {codec.Signal{CAN: &signal.Bits{Length: 64}, IEEE: 64}, 0, state.Value{NoInteger: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, store := state.New(), &memory{}
+			def := schema(1)
+			c.signal.Name, c.signal.Message, c.signal.Bus, c.signal.Scale, c.signal.Offset = "s0", "M", "can0", "1", "0"
+			def.Signals[0] = c.signal
+			s.Apply(car, def, one(at(1), c.raw), noon, false)
+			c.want.Key, c.want.Time = key(0), at(1)
+			if err := s.Save(t.Context(), store); err != nil {
+				t.Fatal(err)
+			}
+			again := state.New()
+			if _, err := again.Load(t.Context(), store); err != nil {
+				t.Fatal(err)
+			}
+			if got := value(t, s); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if got := value(t, again); got != c.want {
+				t.Errorf("after a restart: got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}

@@ -34,13 +34,15 @@ type Key struct {
 // Value is the newest known value of a signal.
 type Value struct {
 	Key
-	Time  int64 // µs since the Unix epoch, by the vehicle's clock
-	Raw   int64
+	Time  int64   // µs since the Unix epoch, by the vehicle's clock
+	Raw   int64   // the integer on the bus; see NoInteger
 	Value float64 // NaN when there is none: see Quality
 	Text  string  // from the value table, if it has one
 	Unit  string
 	// Quality says why there is no value, in the words of signal.Validity; empty: there is one.
 	Quality string `cbor:",omitempty"`
+	// NoInteger says that Raw is the bits of a float, 32 or 64 of them, or of an unsigned integer from 2^63 on.
+	NoInteger bool `cbor:",omitempty"`
 }
 
 // Point is one value of a history.
