@@ -274,7 +274,7 @@ func (b *Backbone) shutdown() {
 	if b.stop != nil {
 		b.stop()
 	}
-	if b.server != nil {
-		b.server.stop()
+	if b.server != nil && !b.server.stop() {
+		b.log.Error("the embedded server does not stop; it ends with the process")
 	}
 }

@@ -123,6 +123,9 @@ func (k *Bucket) Erase(ctx context.Context, key string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if err := k.owner.mayTrim(); err != nil {
+		return fmt.Errorf("erase from bucket %s: %w", k.name, err)
+	}
 	s, err := k.owner.reader.js.Stream(ctx, "KV_"+k.name)
 	if err == nil {
 		err = s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+k.name+"."+form))

@@ -3,6 +3,7 @@
 package backbone_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -141,5 +142,36 @@ func fillDisk(t *testing.T, path string, leave int64) {
 	free := int64(fs.Bavail) * int64(fs.Bsize)
 	if err := os.WriteFile(path, make([]byte, free-leave), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTrimOnAFullDisk: a stream is not trimmed while the disk takes nothing, which would block it for ever, and is once there is room.
+func TestTrimOnAFullDisk(t *testing.T) {
+	disk := smallDisk(t, "48m")
+	b := open(t, backbone.Hurried(backbone.Config{Dir: filepath.Join(disk, "data"), MinFree: 16 << 20}))
+	k := bucket(t, b, "vehicles")
+	if _, err := k.Put(t.Context(), "car", []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, bulk(1000)...)
+	ballast := filepath.Join(disk, "ballast")
+	fillDisk(t, ballast, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if n, err := b.Trim(ctx, backbone.Low, 900); n != 0 || !errors.Is(err, backbone.ErrFull) {
+		t.Errorf("on a full disk: got %d deleted and %v, want %v", n, err, backbone.ErrFull)
+	}
+	if err := k.Erase(ctx, "car"); !errors.Is(err, backbone.ErrFull) {
+		t.Errorf("erase on a full disk: got %v, want %v", err, backbone.ErrFull)
+	}
+	if err := os.Truncate(ballast, 14<<20); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "room", func() bool { return publish(t, b, bulk(1)...)[0].err == nil })
+	if n, err := b.Trim(ctx, backbone.Low, 900); n == 0 || err != nil {
+		t.Errorf("with room again: got %d deleted and %v, want some", n, err)
+	}
+	if err := k.Erase(ctx, "car"); err != nil {
+		t.Errorf("erase with room again: %v", err)
 	}
 }

@@ -161,10 +161,21 @@ func (e *embedded) stopServer() {
 	s.WaitForShutdown()
 }
 
-// stop stops the server and gives the directory free.
-func (e *embedded) stop() {
-	e.stopServer()
-	_ = e.dir.close() // only the lock is left, and it goes with the descriptor in any case
+// stop stops the server and gives the directory free. It waits for that no longer than closeTimeout, and says whether it
+// was done: a server that does not stop keeps the directory until it, or the process, ends. What it acknowledged is on disk.
+func (e *embedded) stop() bool {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		e.stopServer()
+		_ = e.dir.close() // only the lock is left, and it goes with the descriptor in any case
+	}()
+	select {
+	case <-stopped:
+		return true
+	case <-time.After(closeTimeout):
+		return false
+	}
 }
 
 // connectEmbedded connects within the process.

@@ -143,9 +143,10 @@ func (r *Reader) Close() {
 	})
 }
 
-// forget frees the consumer at the server, which would go by itself after some minutes.
+// forget frees the consumer at the server, which would go by itself after some minutes. An embedded server that is
+// about to end is not asked: it would be waited for with each reader.
 func (r *Reader) forget() {
-	if r.owner.reader.conn.IsClosed() {
+	if r.owner.reader.conn.IsClosed() || r.owner.server != nil && r.owner.alive() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)

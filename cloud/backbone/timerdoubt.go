@@ -64,6 +64,9 @@ func (t *Timers) settle(ctx context.Context, id timerID) error {
 	}
 	t.book.mu.Unlock()
 	if err == nil { // one that came before the newest would come back when that is done
+		if err := t.owner.mayTrim(); err != nil {
+			return fmt.Errorf("former records of a timer: %w: %w", ErrUnknown, err)
+		}
 		if err := t.book.keepNewest(ctx, id); err != nil {
 			return fmt.Errorf("former records of a timer: %w: %w", ErrUnknown, err)
 		}

@@ -13,9 +13,13 @@ const trimPart = 2
 // Trim deletes messages of a stream, the oldest first and none after through, when
 // the stream has more than half of its MaxBytes or the disk is short: so many that
 // neither is so any more, as far as that can be. The last one up to through always
-// stays. It gives how many were deleted.
+// stays. It gives how many were deleted. While storing has stopped, or next to nothing of the disk is
+// free, it deletes none.
 func (b *Backbone) Trim(ctx context.Context, stream string, through uint64) (deleted uint64, err error) {
 	if err := b.usable(stream); err != nil {
+		return 0, err
+	}
+	if err := b.mayTrim(); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -38,6 +42,30 @@ func (b *Backbone) Trim(ctx context.Context, stream string, through uint64) (del
 		return 0, fmt.Errorf("trim stream %s: %w", stream, b.orClosed(err))
 	}
 	return first - state.FirstSeq, nil
+}
+
+// leastPart is the part of the reserve that must be free for Trim, an eighth, but no more than openFree.
+const leastPart = 8
+
+// mayTrim refuses with ErrFull when nothing must be purged from a stream: that writes marks of what it deleted, and when these do not
+// get to disk the embedded server waits for itself for ever (nats-server 2.15, fileStore.compactLocked, which calls
+// rebuildState below its own lock), and with it all that has to do with the stream.
+func (b *Backbone) mayTrim() error {
+	if b.server == nil {
+		return nil
+	}
+	if err := b.fault.refusal(); err != nil {
+		return err
+	}
+	s := b.server.space
+	free, err := s.free(s.path)
+	if err != nil {
+		return fmt.Errorf("%w: ask for free disk space: %w", ErrFull, err)
+	}
+	if least := min(openFree, s.reserve/leastPart); free < least {
+		return fmt.Errorf("%w: %s", ErrFull, lowDisk(free, least))
+	}
+	return nil
 }
 
 // pressedPart is the part of a stream's MaxBytes, and of the disk's reserve, that is left when a stream is pressed for room: a quarter.
