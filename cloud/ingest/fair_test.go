@@ -425,13 +425,16 @@ func TestSilentBacklog(t *testing.T) {
 // watched is a stream that gives little at a time, and knows how much its reader has in memory.
 type watched struct {
 	*memory
-	reader atomic.Pointer[ingest.Processor]
+	reader chan *ingest.Processor // gives it once: before, nothing is read; nil: nobody wants to know
+	first  sync.Once
+	is     *ingest.Processor
 	held   atomic.Uint64 // the most so far
 }
 
 func (w *watched) Read(ctx context.Context, from uint64, limit int, wait time.Duration) ([]ingest.Message, error) {
-	if p := w.reader.Load(); p != nil {
-		w.held.Store(max(w.held.Load(), p.Stats().Held))
+	if w.reader != nil {
+		w.first.Do(func() { w.is = <-w.reader })
+		w.held.Store(max(w.held.Load(), w.is.Stats().Held))
 	}
 	return w.memory.Read(ctx, from, min(limit, 8), wait)
 }
@@ -448,13 +451,13 @@ func TestReadAheadIsBounded(t *testing.T) {
 			m.Header[ingest.HeaderTopic] = "v1/" + string(k.vehicle) + "/up/event/load"
 			b.up.Publish(m, func(uint64, error) {})
 		}
-		stream := &watched{memory: b.up}
+		stream := &watched{memory: b.up, reader: make(chan *ingest.Processor, 1)}
 		b.config = func(c *ingest.ProcessorConfig) {
 			c.Stream = stream
 			c.Consumers = []ingest.Consumer{{Name: "told", Other: func(context.Context, *ingest.Other) error { return nil }}}
 		}
 		p, stop := b.start()
-		stream.reader.Store(p)
+		stream.reader <- p
 		b.flush(p)
 		if err := stop(); err != nil {
 			t.Fatal(err)
