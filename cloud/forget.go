@@ -49,12 +49,13 @@ func (c *Cloud) forgetLate(ctx context.Context, vid protocol.VehicleID, err erro
 	return err
 }
 
-// finishDeletions does what a crash within DeleteVehicle left undone.
+// finishDeletions does what a crash within DeleteVehicle left undone. What cannot be done, since the disk is full, waits
+// for the next start: nobody is shown a vehicle that was deleted.
 func (c *Cloud) finishDeletions(ctx context.Context) error {
 	for _, vid := range c.registry.Deleted() {
 		if signals, _ := c.states.Summary(vid); signals > 0 || c.updates.Knows(vid) || c.campaigns.Knows(vid) {
 			if err := errors.Join(c.forget(ctx, vid), c.schemas.forget(ctx, vid), views{c}.dismissVehicle(ctx, vid)); err != nil {
-				return err
+				c.cfg.Log.Warn("a deletion of a vehicle that was cut short is not finished; the next start tries again", "err", err)
 			}
 		}
 	}

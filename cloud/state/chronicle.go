@@ -127,6 +127,7 @@ func (s *States) historyEntries(vid protocol.VehicleID) (list []entry) {
 		}
 	}
 	v.turn = (v.turn + 1) % historyTurns
+	// Nothing new is not written; but all of nothing is, in the place of what was there.
 	return slices.DeleteFunc(list, func(e entry) bool { return len(e.data) == 1 && v.turn != 1 })
 }
 
@@ -147,17 +148,37 @@ func isHistory(key string) bool {
 	return strings.HasPrefix(name, "f") || strings.HasPrefix(name, "n")
 }
 
-// loadHistories takes an entry in. The caller holds mu.
-func (s *States) loadHistories(key string, data []byte) error {
-	name, _, _ := strings.Cut(key, "/")
-	v := s.vehicles[protocol.VehicleID(name)]
-	if v == nil { // the power went before its state was written: the batches come again
-		return nil
+// loadHistories takes entries in, and gives how many cannot be read. The caller holds mu.
+func (s *States) loadHistories(entries map[string][]byte, keys []string) (unreadable int) {
+	slices.Sort(keys) // so that those of a vehicle follow each other
+	var v *vehicle
+	var byHash map[uint64]*signal
+	for _, key := range keys {
+		name, _, _ := strings.Cut(key, "/")
+		of := s.vehicles[protocol.VehicleID(name)]
+		if of == nil { // the power went before its state was written: the batches come again
+			continue
+		}
+		if of != v {
+			v, byHash = of, of.hashes()
+		}
+		if s.loadHistory(v, byHash, entries[key]) != nil {
+			unreadable++
+		}
 	}
+	return unreadable
+}
+
+// hashes gives the vehicle's signals by the names that they have in entries of histories.
+func (v *vehicle) hashes() map[uint64]*signal {
 	byHash := make(map[uint64]*signal, len(v.signals))
 	for _, sig := range v.signals {
 		byHash[sig.hash()] = sig
 	}
+	return byHash
+}
+
+func (s *States) loadHistory(v *vehicle, byHash map[uint64]*signal, data []byte) error {
 	err := parseHistories(data, func(signal uint64, p Point) {
 		sig := byHash[signal]
 		if sig == nil || p.Time < 0 || sig.history.due(p.Time, spacing(v.level)) != p.Time {

@@ -188,12 +188,7 @@ func (s *States) Load(ctx context.Context, store Store) (unreadable int, err err
 			s.load(s.vehicle(vid), snap.Values)
 		}
 	}
-	for _, key := range histories {
-		if s.loadHistories(key, entries[key]) != nil {
-			unreadable++
-		}
-	}
-	return unreadable, nil
+	return unreadable + s.loadHistories(entries, histories), nil
 }
 
 // load takes values from a snapshot. A signal may be in two parts, if an earlier
