@@ -99,9 +99,9 @@ type BatchLimits struct {
 // Set is the document "campaigns" of one vehicle: everything that it
 // shall collect. An empty set means the vehicle's default.
 type Set struct {
-	Version   int        `cbor:"v" json:"version"` // 1
-	Revision  uint64     `cbor:"rev" json:"revision"`
-	Campaigns []Campaign `cbor:"campaigns" json:"campaigns"`
+	Version   int        `cbor:"v,required" json:"version"` // 1
+	Revision  uint64     `cbor:"rev,required" json:"revision"`
+	Campaigns []Campaign `cbor:"campaigns,required" json:"campaigns"`
 }
 
 // Document names the document in topics: down/config/campaigns.

@@ -27,9 +27,9 @@ const MaxMembers = 256
 // as a whole; it wraps document.ErrLimit when there are more than MaxMembers.
 func ParseSet(data []byte) (Set, []Member, error) {
 	var set struct {
-		Version   int               `cbor:"v"`
-		Revision  uint64            `cbor:"rev"`
-		Campaigns []cbor.RawMessage `cbor:"campaigns"`
+		Version   int               `cbor:"v,required"`
+		Revision  uint64            `cbor:"rev,required"`
+		Campaigns []cbor.RawMessage `cbor:"campaigns,required"`
 	}
 	if err := document.UnmarshalOpen(data, &set); err != nil {
 		return Set{}, nil, fmt.Errorf("campaigns: %w", err)

@@ -6,6 +6,7 @@ package document
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -76,7 +77,7 @@ func Marshal(v any) ([]byte, error) {
 // Unmarshal reads a document into v, which is a pointer. At most MaxSize
 // bytes, MaxDepth levels and MaxMembers members of an array or map are read.
 // Unknown fields (see UnmarshalOpen), duplicate keys, indefinite lengths, tags and bytes left over
-// are refused. The error wraps ErrMalformed, or ErrLimit when data is too long.
+// are refused, and so is a document without a field that v requires: `cbor:"name,required"`. The error wraps ErrMalformed, or ErrLimit when data is too long.
 func Unmarshal(data []byte, v any) error {
 	if len(data) > MaxSize {
 		return fmt.Errorf("document of %d bytes, expected at most %d: %w", len(data), MaxSize, ErrLimit)
@@ -85,7 +86,16 @@ func Unmarshal(data []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := mode.Unmarshal(data, v); err != nil {
+	return read(mode, data, v)
+}
+
+// read decodes a document and looks for the fields that it must have.
+func read(mode cbor.DecMode, data []byte, v any) error {
+	err := mode.Unmarshal(data, v)
+	if err == nil {
+		err = checkRequired(mode, data, reflect.TypeOf(v))
+	}
+	if err != nil {
 		return fmt.Errorf("read document: %w: %w", describe(err), ErrMalformed)
 	}
 	return nil

@@ -52,10 +52,7 @@ func UnmarshalOpen(data []byte, v any) error {
 			return fmt.Errorf("field number %d of must is not known: %w", i+1, ErrNotSupported)
 		}
 	}
-	if err := mode.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("read document: %w: %w", describe(err), ErrMalformed)
-	}
-	return nil
+	return read(mode, data, v)
 }
 
 // UnmarshalKnown reads into v what it knows, whatever the document demands to be understood:

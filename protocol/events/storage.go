@@ -36,13 +36,16 @@ const MaxStorageReason = 200
 // Storage is the payload of a storage event. A loss is told once, though maybe
 // more than once with the same Loss when a power cut hid that it was.
 type Storage struct {
-	Version int               `cbor:"v" json:"version"` // 1
-	Device  protocol.DeviceID `cbor:"did" json:"device"`
-	State   StorageState      `cbor:"storage" json:"storage"`
+	Version int               `cbor:"v,required" json:"version"` // 1
+	Device  protocol.DeviceID `cbor:"did,required" json:"device"`
+	State   StorageState      `cbor:"storage,required" json:"storage"`
 	Loss    string            `cbor:"loss,omitempty" json:"loss,omitempty"`     // names the loss, an identifier; empty when kept
 	Reason  string            `cbor:"reason,omitempty" json:"reason,omitempty"` // one line for a person, no identifiers, no paths
 	At      int64             `cbor:"at,omitempty" json:"at,omitempty"`         // ms since the Unix epoch by the vehicle's clock
 }
+
+// Sender is the device that says it.
+func (s *Storage) Sender() protocol.DeviceID { return s.Device }
 
 // Validate says which field is wrong. The error wraps ErrStorage.
 func (s *Storage) Validate() error {

@@ -85,14 +85,14 @@ const MaxFile = 4<<30 + 8<<10
 // Update is the document that asks one device of a vehicle to change its
 // firmware, or not to do so any more.
 type Update struct {
-	Version  int               `cbor:"v" json:"version"`    // 1
-	Revision uint64            `cbor:"rev" json:"revision"` // rises with each change of the vehicle's document
-	ID       ID                `cbor:"id" json:"id"`
-	Device   protocol.DeviceID `cbor:"did" json:"device"` // other devices of the vehicle pass the document over
+	Version  int               `cbor:"v,required" json:"version"`    // 1
+	Revision uint64            `cbor:"rev,required" json:"revision"` // rises with each change of the vehicle's document
+	ID       ID                `cbor:"id,required" json:"id"`
+	Device   protocol.DeviceID `cbor:"did,required" json:"device"` // other devices of the vehicle pass the document over
 	// Cancel asks the device to drop this update while nothing has been written to a slot.
 	Cancel bool     `cbor:"cancel,omitempty" json:"cancel,omitempty"`
-	File   FileHash `cbor:"file" json:"file"`
-	Size   int64    `cbor:"size" json:"size"` // of the file, in bytes
+	File   FileHash `cbor:"file,required" json:"file"`
+	Size   int64    `cbor:"size,required" json:"size"` // of the file, in bytes
 	// AllowDowngrade takes a release older than the one running.
 	AllowDowngrade bool `cbor:"downgrade,omitempty" json:"allow_downgrade,omitempty"`
 	// Health is how many seconds the new firmware has until it must be healthy and
@@ -225,15 +225,15 @@ type Running struct {
 // Feedback is the payload of up/update/{did}/feedback: where an update
 // stands, and what runs. At each start a device sends one, without an Update when there is none.
 type Feedback struct {
-	Version  int               `cbor:"v" json:"version"` // 1
-	Device   protocol.DeviceID `cbor:"did" json:"device"`
+	Version  int               `cbor:"v,required" json:"version"` // 1
+	Device   protocol.DeviceID `cbor:"did,required" json:"device"`
 	Update   ID                `cbor:"id,omitempty" json:"id,omitempty"`
 	State    State             `cbor:"state,omitempty" json:"state,omitempty"`
 	Sequence uint64            `cbor:"seq,omitempty" json:"sequence,omitempty"`    // rises with each feedback of an update
 	Bytes    int64             `cbor:"bytes,omitempty" json:"bytes,omitempty"`     // of the file that are there
 	Reason   reasons.Reason    `cbor:"reason,omitempty" json:"reason,omitempty"`   // of FAILED, ROLLED_BACK, CANCELED
 	Detail   string            `cbor:"detail,omitempty" json:"detail,omitempty"`   // one line for a person, no identifiers
-	Running  Running           `cbor:"running" json:"running"`                     //
+	Running  Running           `cbor:"running,required" json:"running"`            //
 	At       int64             `cbor:"at,omitempty" json:"at,omitempty"`           // ms since the Unix epoch by the vehicle's clock
 	Booted   bool              `cbor:"booted,omitempty" json:"booted,omitempty"`   // the first feedback since the agent's start
 	Attempt  uint32            `cbor:"attempt,omitempty" json:"attempt,omitempty"` // of the download, from 1
@@ -241,6 +241,9 @@ type Feedback struct {
 
 // maxFeedbackText bounds each text of a feedback, in bytes.
 const maxFeedbackText = 512
+
+// Sender is the device that says it.
+func (f *Feedback) Sender() protocol.DeviceID { return f.Device }
 
 // Validate says which field is wrong. The error wraps ErrInvalid.
 func (f *Feedback) Validate() error {
