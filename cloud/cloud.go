@@ -1,7 +1,7 @@
 // Package cloud is the counterpart of the vehicles: broker, registry, ingest,
 // state, lake, campaigns and the HTTP API in one process on one data directory.
 // New joins the rooms; each is a package of its own, and knows no other but the table
-// of access, which says who may do what.
+// of access, which says who may do what, and the backbone, the ground floor.
 //
 //	vehicles ── broker ── handler.go ─┬─ ingest front ── backbone ── ingest processors ── sinks.go ─┬─ lake
 //	                                  ├─ registry                                                   ├─ state ── live events
@@ -10,6 +10,20 @@
 //	people ──── api ───── views.go ───── all of them
 //
 // A gate stands before each listener; places.go says how many connections they take together.
+//
+// # Adding a room
+//
+// Rooms stand on the backbone and know no other. A room of your own, such as cloud/geofence, takes these steps:
+//
+//  1. Write what the vehicle says as a struct in protocol/events, with Validate and Sender; fields that must be there are `cbor:"inside,required"`.
+//  2. Write the room in a folder of its own: Open(ctx, backbone.Ground) (*Fences, error) loads what Ground.Store kept.
+//  3. Give it the abilities that it needs, each a method (rooms.go lists them): Takes says which messages it gets, read and
+//     checked; an error means "offer it again". Save, Forget, Run; Figures for /metrics, Routes of the API, Events for who watches.
+//  4. Add one line to the table in rooms.go: room("geofence", geofence.Open). With it the broker acknowledges what the room takes.
+//  5. Run make generate, which adds its routes to cloud/api/openapi.yaml, and add its reader to kinds_test.go.
+//  6. For people, add a command to simulator/cli and its line to simulator/cmd/telltale; watch shows the room's live events as they are.
+//
+// rooms_test.go adds such a room.
 //
 // It is not the place for what a room does: only for how they meet.
 package cloud
@@ -21,7 +35,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -68,7 +81,8 @@ type Config struct {
 	Limits map[string]backbone.Limits
 	Log    *slog.Logger // discarded when nil
 
-	consumers []ingest.Consumer // further ones, of tests
+	rooms     []row             // further ones, of tests
+	consumers []ingest.Consumer // the same
 	patience  time.Duration     // with a consumer that refuses; zero means the processor's default
 }
 
@@ -86,6 +100,7 @@ type Cloud struct {
 	snapshots store
 	schemas   schemaStore
 	campaigns *campaign.Campaigns
+	rooms     []*opened
 	lanes     []*ingest.Processor
 	lakes     []*lake.Lake
 	front     *ingest.Front
@@ -95,8 +110,6 @@ type Cloud struct {
 	broker    *broker.Broker
 	updates   *update.Updates
 	downloads *update.Server // nil without Config.Download
-
-	unreadable atomic.Uint64 // document statuses, feedback and storage events that no one can read
 }
 
 // New opens the data directory and joins the rooms. When it returns the ports are
@@ -114,7 +127,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	}
 	// Ports last: what went before needs no more than closing the backbone.
 	for _, open := range []func(context.Context) error{
-		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openIngest, c.openAPI, c.openBroker, c.finishDeletions,
+		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openRooms, c.openIngest, c.openAPI, c.openBroker, c.finishDeletions,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -162,7 +175,10 @@ func (c *Cloud) Run(ctx context.Context) error {
 	defer stopWaiting()
 
 	var intakes, lanes errgroup.Group
-	rooms := []func(context.Context) error{c.broker.Run, c.api.Run, c.updates.Run, c.watchDisk, c.trim}
+	rooms := []func(context.Context) error{c.broker.Run, c.api.Run, c.watchDisk, c.trim}
+	for _, r := range able[runner](c.rooms) {
+		rooms = append(rooms, r.Run)
+	}
 	if c.downloads != nil {
 		rooms = append(rooms, c.downloads.Run)
 	}
@@ -253,7 +269,7 @@ func (c *Cloud) openCampaigns(ctx context.Context) error {
 			}
 			return list
 		},
-		Deliver: c.deliverCampaign,
+		Deliver: c.deliver,
 	})
 	return err
 }
@@ -277,7 +293,7 @@ func (c *Cloud) openBroker(context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	c.broker, err = broker.New(broker.Config{
-		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: handler{c}, Explain: c.explain,
+		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: handler{c}, Access: c.decide, Explain: c.explain,
 		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients,
 		MaxOperatorSessions: min(maxOperatorSessions, c.places.clients/operatorPart), Log: c.cfg.Log,
 	})

@@ -37,8 +37,11 @@ func (v views) DeleteVehicle(ctx context.Context, vid string) (bool, error) {
 // forget has the rooms drop what they keep of a vehicle that was deleted, in memory and on disk. It is called also after one
 // of them took something that was on its way while the vehicle was deleted.
 func (c *Cloud) forget(ctx context.Context, vid protocol.VehicleID) error {
-	c.campaigns.Forget(vid)
-	return errors.Join(c.states.Remove(ctx, c.snapshots, vid), c.updates.Forget(ctx, vid), c.campaigns.Save(ctx))
+	err := c.states.Remove(ctx, c.snapshots, vid)
+	for _, room := range able[forgetter](c.rooms) {
+		err = errors.Join(err, room.Forget(ctx, vid))
+	}
+	return err
 }
 
 // forgetLate is the end of a room's work for a vehicle that may have been deleted meanwhile.

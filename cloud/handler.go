@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/broker"
-	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
@@ -130,9 +130,9 @@ func (h handler) operate(p broker.Publish) byte {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
 	defer cancel()
-	var reply *campaign.Reply
+	var reply *backbone.Reply
 	if p.Reply != "" {
-		reply = &campaign.Reply{Topic: p.Reply, Correlation: p.Correlation}
+		reply = &backbone.Reply{Topic: p.Reply, Correlation: p.Correlation}
 	}
 	if _, err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload, reply); err != nil {
 		h.cfg.Log.Error("campaign not stored", "err", err)
@@ -151,7 +151,7 @@ func (h handler) Presence(p broker.Publish, said protocol.Presence) {
 			h.states.RemovePresence(vid, said.Device)
 		}
 	}
-	h.live.PublishPresence(string(vid), api.PresenceEvent{Time: known.Since, Device: string(said.Device), Presence: string(said.State)})
+	h.live.Publish(string(vid), "presence", api.PresenceEvent{Time: known.Since, Device: string(said.Device), Presence: string(said.State)})
 	m := forward(p)
 	m.Retain = true
 	h.broker.Deliver(m)
@@ -168,11 +168,10 @@ func (h handler) Retained(filter string) []broker.Message {
 		}
 	}
 	vehicle := func(vid protocol.VehicleID) {
-		if doc, ok := h.campaigns.Document(vid); ok {
-			add(campaignMessage(doc))
-		}
-		if doc, ok := h.updates.Document(vid); ok {
-			add(updateMessage(doc))
+		for _, room := range able[retainer](h.rooms) {
+			for _, m := range room.Retained(vid) {
+				add(outgoing(m))
+			}
 		}
 		for _, p := range h.states.Presence(vid) {
 			add(presenceMessage(vid, p))
@@ -190,7 +189,7 @@ func (h handler) Retained(filter string) []broker.Message {
 		}
 	}
 	for _, result := range h.campaigns.Results() {
-		add(campaignMessage(result))
+		add(outgoing(result))
 	}
 	return kept
 }
@@ -200,13 +199,13 @@ func presenceMessage(vid protocol.VehicleID, p state.Presence) broker.Message {
 	return broker.Message{Topic: topic.String(), Payload: p.Said, ContentType: protocol.ContentPresence, Retain: true, QoS: 1}
 }
 
-func campaignMessage(m campaign.Message) broker.Message {
+func outgoing(m backbone.Outgoing) broker.Message {
 	return broker.Message{Topic: m.Topic.String(), Payload: m.Payload, ContentType: m.ContentType, Retain: m.Kept, QoS: 1}
 }
 
-// deliverCampaign sends a document or a result, and the same to who asked for it.
-func (c *Cloud) deliverCampaign(m campaign.Message) {
-	c.broker.Deliver(campaignMessage(m))
+// deliver sends a room's message, and the same to who asked for it.
+func (c *Cloud) deliver(m backbone.Outgoing) {
+	c.broker.Deliver(outgoing(m))
 	if r := m.Reply; r != nil {
 		c.broker.Deliver(broker.Message{
 			Topic: r.Topic, Payload: m.Payload, ContentType: m.ContentType, Correlation: r.Correlation, QoS: 1,

@@ -1,15 +1,17 @@
 package cloud
 
 import (
+	"context"
+	"math"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/broker"
 	"telltale.dev/cloud/ingest"
-	"telltale.dev/cloud/update"
 )
 
 // figure is one number of a room, read when it is asked for.
@@ -32,7 +34,42 @@ func (c *Cloud) metrics() http.Handler {
 			Namespace: "telltale", Subsystem: f.room, Name: f.name, Help: f.help,
 		}, f.value))
 	}
+	for _, o := range c.rooms {
+		o.register(r)
+	}
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// register adds the figures of a room.
+func (o *opened) register(r *prometheus.Registry) {
+	var figures []backbone.Figure
+	if len(o.takes) > 0 {
+		figures = append(figures, backbone.Figure{Name: "unreadable", Help: "Documents of vehicles that could not be read; they are among the dead letters.",
+			Value: func() float64 { return float64(o.unreadable.Load()) }})
+	}
+	if m, ok := o.room.(measurer); ok {
+		figures = append(figures, m.Figures()...)
+	}
+	for _, f := range figures {
+		opts := prometheus.Opts{Namespace: "telltale", Subsystem: o.figures, Name: f.Name, Help: f.Help}
+		if f.Gauge {
+			r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), f.Value))
+			continue
+		}
+		opts.Name += "_total"
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts), f.Value))
+	}
+}
+
+// deadLetters is how many there are.
+func (c *Cloud) deadLetters() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), healthWait)
+	defer cancel()
+	info, err := c.backbone.Info(ctx, backbone.Dead)
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(info.Messages)
 }
 
 func (c *Cloud) counters() []figure {
@@ -46,9 +83,6 @@ func (c *Cloud) counters() []figure {
 			}
 			return sum
 		}
-	}
-	updates := func(pick func(update.Stats) uint64) func() float64 {
-		return func() float64 { return float64(pick(c.updates.Stats())) }
 	}
 	return append(c.brokerCounters(), []figure{
 		{"gate", "refused", "Connections closed at once: no place, and no stranger who could give way.", func() float64 { return float64(c.gateStats().Refused) }},
@@ -73,17 +107,9 @@ func (c *Cloud) counters() []figure {
 		{"consumer", "dead", "Messages that became dead letters because a room did not take them.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Dead })},
 		{"consumer", "skipped", "Messages that a stream deleted before a room took them.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Gone })},
 		{"processor", "skipped", "Messages that a stream deleted unread: its limits are too small.", lanes(func(s ingest.ProcessorStats) uint64 { return s.Skipped })},
+		{"backbone", "conflicts", "Conditional messages whose condition did not hold.", func() float64 { return float64(c.backbone.Stats().Conflicts) }},
 		{"state", "ahead", "Rows left out of the state because their time cannot be.", func() float64 { return float64(c.states.Stats().Ahead) }},
 		{"state", "unkept", "Columns left out of the state because a vehicle has too many signals.", func() float64 { return float64(c.states.Stats().Unkept) }},
-		{"campaign", "unreadable", "Document statuses that could not be read.", func() float64 { return float64(c.unreadable.Load()) }},
-		{"update", "uploads", "Update files taken.", updates(func(s update.Stats) uint64 { return s.Uploads })},
-		{"update", "uploads_refused", "Update files refused.", updates(func(s update.Stats) uint64 { return s.RefusedUploads })},
-		{"update", "feedback", "Words of devices on their firmware.", updates(func(s update.Stats) uint64 { return s.Feedback })},
-		{"update", "feedback_stale", "Words that were old, or about an update that is not the newest.", updates(func(s update.Stats) uint64 { return s.Stale })},
-		{"update", "timeouts", "Updates of which nothing was heard in time.", updates(func(s update.Stats) uint64 { return s.Timeouts })},
-		{"update", "downloads", "Downloads begun or resumed by devices.", updates(func(s update.Stats) uint64 { return s.Downloads })},
-		{"update", "downloads_refused", "Downloads refused.", updates(func(s update.Stats) uint64 { return s.RefusedDownloads })},
-		{"update", "download_bytes", "Bytes of update files sent.", updates(func(s update.Stats) uint64 { return s.Bytes })},
 		{"live", "dropped", "Samples and other live events that slow watchers missed.", func() float64 { return float64(c.live.Dropped()) }},
 	}...)
 }
@@ -128,6 +154,8 @@ func (c *Cloud) gauges() []figure {
 		{"backbone", "refusing", "Reasons for which messages are refused now; /v1/health names them.", func() float64 { return float64(len(c.backbone.Refusals())) }},
 		{"backbone", "disk_free_bytes", "Free on the disk of the embedded server.", func() float64 { free, _, _ := c.backbone.Space(); return float64(free) }},
 		{"backbone", "disk_reserve_bytes", "Kept free on it: below, messages are refused.", func() float64 { _, kept, _ := c.backbone.Space(); return float64(kept) }},
+		{"backbone", "timers", "Timers that are scheduled.", func() float64 { return float64(c.backbone.Stats().Timers) }},
+		{"backbone", "dead_letters", "Messages among the dead letters; NaN while the backbone does not answer.", c.deadLetters},
 		{"backbone", "queued", "Messages waiting for the disk.", func() float64 { return float64(c.backbone.Stats().Queued) }},
 		{"processor", "waiting", "Lanes that wait for a stream, a store or the lake.", func() (n float64) {
 			for _, l := range c.lanes {
@@ -147,8 +175,6 @@ func (c *Cloud) gauges() []figure {
 		{"registry", "vehicles", "Registered vehicles.", func() float64 { return float64(len(c.registry.Vehicles())) }},
 		{"state", "signals", "Signals with a last known value.", func() float64 { return float64(c.states.Stats().Signals) }},
 		{"state", "history_bytes", "Memory of the histories.", func() float64 { return float64(c.states.Stats().HistoryBytes) }},
-		{"update", "active", "Updates under way.", func() float64 { return float64(c.updates.Stats().Active) }},
-		{"update", "files", "Update files kept.", func() float64 { return float64(c.updates.Stats().Files) }},
 		{"live", "watchers", "Streams of live events.", func() float64 { return float64(c.live.Watchers()) }},
 	}
 }

@@ -3,8 +3,6 @@ package cloud
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"hash/maphash"
 	"math"
 	"path/filepath"
@@ -18,10 +16,7 @@ import (
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/codec"
-	"telltale.dev/protocol/document"
-	"telltale.dev/protocol/events"
 	"telltale.dev/protocol/signal"
-	"telltale.dev/protocol/topics"
 )
 
 // openIngest joins the lanes: front → stream → processor → lake and consumers.
@@ -91,38 +86,15 @@ func (c *Cloud) openLane(ctx context.Context, name string, places store) error {
 
 // consumers are who is told of what comes in, beside the lake.
 func (c *Cloud) consumers() []ingest.Consumer {
-	kind := func(k topics.Kind) func(topics.Topic) bool {
-		return func(t topics.Topic) bool { return t.Kind == k }
-	}
-	return append([]ingest.Consumer{
+	list := []ingest.Consumer{
 		{Name: "state", Batch: c.applyState, Save: func(ctx context.Context) error { return c.states.Save(ctx, c.snapshots) }},
-		{Name: "campaigns", Wants: kind(topics.ConfigStatus), Other: c.campaignStatus, Save: c.campaigns.Save},
-		{Name: "updates", Wants: kind(topics.UpdateFeedback), Other: c.updateFeedback},
-		{Name: "storage", Wants: func(t topics.Topic) bool {
-			return t.Kind == topics.Event && t.Name == events.TypeStorage
-		}, Other: c.storageEvent},
-	}, c.cfg.consumers...)
-}
-
-// document reads a vehicle's word. One that cannot be read is counted, and becomes a dead letter.
-func (c *Cloud) document(m *ingest.Other, into any, validate func() error) error {
-	err := document.UnmarshalOpen(m.Payload, into)
-	if err == nil {
-		err = validate()
 	}
-	if err != nil {
-		c.unreadable.Add(1)
-		return fmt.Errorf("%w: %w", ingest.ErrUnreadable, err)
+	for _, o := range c.rooms {
+		if len(o.takes) > 0 {
+			list = append(list, c.consumer(o))
+		}
 	}
-	return nil
-}
-
-// ownDevice wants a document to be about the device whose certificate it came with.
-func ownDevice(m *ingest.Other, did protocol.DeviceID) error {
-	if did != m.Device {
-		return errors.New("it names another device than the certificate")
-	}
-	return nil
+	return append(list, c.cfg.consumers...)
 }
 
 // applyState keeps the last known state and tells who watches.
@@ -171,17 +143,4 @@ func samples(schema *codec.Schema, b *codec.Batch, wanted *api.Wanted) []api.Sam
 	}
 	slices.SortStableFunc(list, func(a, b api.Sample) int { return cmp.Compare(a.Time, b.Time) })
 	return list
-}
-
-// campaignStatus hands a vehicle's word on its documents to the campaigns.
-func (c *Cloud) campaignStatus(ctx context.Context, m *ingest.Other) error {
-	if c.registry.WasDeleted(m.Topic.Vehicle) {
-		return nil
-	}
-	var status document.Status
-	if err := c.document(m, &status, func() error { return nil }); err != nil {
-		return err
-	}
-	c.campaigns.Report(m.Topic.Vehicle, status)
-	return c.forgetLate(ctx, m.Topic.Vehicle, nil)
 }

@@ -3,31 +3,39 @@ package cloud
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"telltale.dev/cloud/api"
-	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/protocol/events"
+	"telltale.dev/protocol/topics"
 )
 
-// storageEvent keeps a device's word on its data partition, and tells who watches.
-func (c *Cloud) storageEvent(ctx context.Context, m *ingest.Other) error {
-	var word events.Storage
-	err := c.document(m, &word, func() error { return errors.Join(word.Validate(), ownDevice(m, word.Device)) })
-	if err != nil {
-		return err
-	}
-	changed, err := c.registry.Storage(ctx, m.Topic.Vehicle, word, m.Received)
+// losses gives the registry what devices say of their data partitions, and tells who watches.
+type losses struct {
+	registry *registry.Registry
+	live     *api.Live
+	log      *slog.Logger
+}
+
+// Takes is an ability of rooms.
+func (l *losses) Takes() []backbone.Intake {
+	return []backbone.Intake{backbone.Takes(topics.Event, events.TypeStorage, l.take)}
+}
+
+func (l *losses) take(ctx context.Context, from backbone.Origin, word events.Storage) error {
+	changed, err := l.registry.Storage(ctx, from.Vehicle, word, from.Received)
 	switch {
 	case errors.Is(err, registry.ErrUnknown):
-		c.cfg.Log.Warn("storage event of a device that is not registered", "err", err)
+		l.log.Warn("storage event of a device that is not registered", "err", err)
 		return nil
 	case err != nil:
 		return err
 	case changed:
-		c.live.PublishStorage(string(m.Topic.Vehicle), api.StorageEvent{
-			Time: m.Received.UTC(), Device: string(word.Device), Storage: string(word.State), Reason: word.Reason,
+		l.live.Publish(string(from.Vehicle), "storage", api.StorageEvent{
+			Time: from.Received.UTC(), Device: string(word.Device), Storage: string(word.State), Reason: word.Reason,
 		})
 	}
 	return nil

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"telltale.dev/cloud/api"
-	"telltale.dev/cloud/broker"
-	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
@@ -39,7 +37,7 @@ func (c *Cloud) openUpdates(ctx context.Context) error {
 			}
 			return list, ok
 		},
-		Deliver: func(m update.Message) { c.broker.Deliver(updateMessage(m)) },
+		Deliver: c.deliver,
 		Log:     c.cfg.Log,
 	})
 	return err
@@ -70,22 +68,6 @@ func (c *Cloud) DownloadAddr() net.Addr {
 		return nil
 	}
 	return c.downloads.Addr()
-}
-
-func updateMessage(m update.Message) broker.Message {
-	return broker.Message{Topic: m.Topic.String(), Payload: m.Payload, ContentType: m.ContentType, Retain: true, QoS: 1}
-}
-
-// updateFeedback hands a device's word on its firmware to the updates.
-func (c *Cloud) updateFeedback(ctx context.Context, m *ingest.Other) error {
-	if c.registry.WasDeleted(m.Topic.Vehicle) {
-		return nil
-	}
-	var f updates.Feedback
-	if err := c.document(m, &f, func() error { return errors.Join(f.Validate(), ownDevice(m, f.Device)) }); err != nil {
-		return err
-	}
-	return c.forgetLate(ctx, m.Topic.Vehicle, c.updates.Report(ctx, m.Topic.Vehicle, f))
 }
 
 // Upload implements api.Updates.

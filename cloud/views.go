@@ -18,7 +18,7 @@ import (
 func (c *Cloud) openAPI(context.Context) (err error) {
 	c.api, err = api.New(api.Config{
 		Listen: c.cfg.HTTP, Gate: c.gateAPI, Version: c.cfg.Version, Vehicles: views{c}, States: views{c}, Deliveries: views{c}, Updates: views{c},
-		Campaigns: views{c}, Schema: views{c}.schema, Live: c.live, Health: c.health, Metrics: c.metrics(), Origins: c.cfg.Origins, Log: c.cfg.Log,
+		Campaigns: views{c}, Schema: views{c}.schema, Live: c.live, Extensions: extensions(append(table(), c.cfg.rooms...), c.rooms), Health: c.health, Metrics: c.metrics(), Origins: c.cfg.Origins, Log: c.cfg.Log,
 	})
 	return err
 }

@@ -55,7 +55,13 @@ type Dismisser interface {
 	DismissAll(ctx context.Context, reason string) (int, error)
 }
 
-// Config of a Server. Every field is required.
+// Extensions are what the rooms bring to the API themselves.
+type Extensions struct {
+	Routes []func(huma.API)
+	Events []map[string]any // live events: kind → a value of its type
+}
+
+// Config of a Server. Every field is required, but those of Extensions.
 type Config struct {
 	Listen string // loopback host:port
 	// Gate bounds the connections of the server that serves the listener; nil: nothing does.
@@ -67,10 +73,11 @@ type Config struct {
 	Campaigns  Campaigns
 	Updates    Updates
 	// Schema gives a schema document by the 16 hexadecimal digits that batches carry; nil when there is none.
-	Schema  func(ctx context.Context, id string) ([]byte, error)
-	Live    *Live
-	Health  func(context.Context) Health
-	Metrics http.Handler
+	Schema     func(ctx context.Context, id string) ([]byte, error)
+	Live       *Live
+	Extensions Extensions
+	Health     func(context.Context) Health
+	Metrics    http.Handler
 	// Origins are those whose web pages may use the API, such as https://ops.example (CORS); none by default.
 	Origins []string
 	Log     *slog.Logger
@@ -173,11 +180,14 @@ func (s *Server) describe(mux humago.Mux) huma.API {
 	s.eventRoutes(api)
 	s.updateRoutes(mux, api)
 	s.otherRoutes(api)
+	for _, routes := range s.cfg.Extensions.Routes {
+		routes(api)
+	}
 	s.plainRoutes(mux, api)
 	return api
 }
 
 // OpenAPI gives the description of all routes as YAML.
-func OpenAPI() ([]byte, error) {
-	return (&Server{}).describe(http.NewServeMux()).OpenAPI().YAML()
+func OpenAPI(x Extensions) ([]byte, error) {
+	return (&Server{cfg: Config{Extensions: x}}).describe(http.NewServeMux()).OpenAPI().YAML()
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -322,18 +321,11 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestDescription: the committed file is what go generate writes, and every route is in it.
+// TestDescription: every route is in the description. Package cloud compares the committed file.
 func TestDescription(t *testing.T) {
-	want, err := api.OpenAPI()
+	got, err := api.OpenAPI(api.Extensions{})
 	if err != nil {
 		t.Fatal(err)
-	}
-	got, err := os.ReadFile("openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("openapi.yaml is not what go generate writes; run make generate")
 	}
 	var doc struct {
 		Paths map[string]map[string]struct {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -25,12 +26,21 @@ type GapEvent struct {
 	Detail      string `json:"detail"`
 }
 
-// eventKinds are the events of a stream by name.
-var eventKinds = []struct {
+// eventKind is a kind of event of a stream.
+type eventKind struct {
 	name string
 	data any
-}{
-	{"state", Events{}}, {"presence", PresenceEvent{}}, {"storage", StorageEvent{}}, {"lost", LostEvent{}}, {"gap", GapEvent{}},
+}
+
+// eventKinds are those of the API's own and of the rooms, by name.
+func (s *Server) eventKinds() []eventKind {
+	kinds := []eventKind{{"state", Events{}}, {"presence", PresenceEvent{}}, {"storage", StorageEvent{}}, {"lost", LostEvent{}}, {"gap", GapEvent{}}}
+	for _, room := range s.cfg.Extensions.Events {
+		for _, name := range slices.Sorted(maps.Keys(room)) {
+			kinds = append(kinds, eventKind{name, room[name]})
+		}
+	}
+	return kinds
 }
 
 type eventsInput struct {
@@ -45,7 +55,7 @@ func (s *Server) eventRoutes(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "watch-vehicle", Method: http.MethodGet, Path: "/v1/vehicles/{vid}/events",
 		Summary: "Every sample of the vehicle's signals, changes of presence, and lost data partitions, live (Server-Sent Events)",
-		Errors:  []int{http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable}, Responses: eventResponses(api),
+		Errors:  []int{http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable}, Responses: s.eventResponses(api),
 	}, s.events)
 }
 
@@ -97,9 +107,9 @@ const maxEventID = 64
 func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
 
 // eventResponses describes the stream.
-func eventResponses(api huma.API) map[string]*huma.Response {
+func (s *Server) eventResponses(api huma.API) map[string]*huma.Response {
 	var kinds []*huma.Schema
-	for _, k := range eventKinds {
+	for _, k := range s.eventKinds() {
 		kinds = append(kinds, &huma.Schema{
 			Title: "Event " + k.name, Type: huma.TypeObject, Required: []string{"event", "data"},
 			Properties: map[string]*huma.Schema{

@@ -132,17 +132,12 @@ func (l *Live) key(device string, s *Sample) uint64 {
 	return maphash.Comparable(l.seed, identity{device, s.Signal.Bus, s.Signal.Message, s.Signal.Name, s.Time, math.Float64bits(s.Value), s.Quality})
 }
 
-// PublishPresence hands a change of presence to the vehicle's watchers.
-func (l *Live) PublishPresence(vid string, event PresenceEvent) { l.publish(vid, event) }
-
-// PublishStorage hands a device's word on its data partition to the vehicle's watchers.
-func (l *Live) PublishStorage(vid string, event StorageEvent) { l.publish(vid, event) }
-
-func (l *Live) publish(vid string, event any) {
+// Publish hands an event of a kind to the vehicle's watchers. It becomes JSON later, and must not be changed.
+func (l *Live) Publish(vid, kind string, event any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w := l.windows[vid]; w != nil {
-		l.add(w, message{other: event})
+		l.add(w, message{kind: kind, other: event})
 	}
 }
 

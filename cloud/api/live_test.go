@@ -147,11 +147,11 @@ func TestEvents(t *testing.T) {
 	if id == "" {
 		t.Error("got no id")
 	}
-	s.live.PublishPresence("car1", api.PresenceEvent{Device: "tcu", Presence: "lost"})
+	s.live.Publish("car1", "presence", api.PresenceEvent{Device: "tcu", Presence: "lost"})
 	if e := in.want("presence", `"presence":"lost"`); e.id == "" || e.id == id {
 		t.Errorf("got id %q after %q, want another", e.id, id)
 	}
-	s.live.PublishStorage("car1", api.StorageEvent{Device: "tcu", Storage: "memory-only", Reason: "why"})
+	s.live.Publish("car1", "storage", api.StorageEvent{Device: "tcu", Storage: "memory-only", Reason: "why"})
 	in.want("storage", `"storage":"memory-only","reason":"why"`)
 	if s.live.Wanted("car1") == nil || s.live.Wanted("car2") != nil || s.live.Watchers() != 1 {
 		t.Errorf("got %d watchers, want one of car1", s.live.Watchers())
@@ -193,7 +193,7 @@ func TestEventFilters(t *testing.T) {
 		t.Error("got GEAR wanted, or WHEEL_X not")
 	}
 	s.live.PublishSamples("car1", "tcu", sample("GEAR", 2))
-	s.live.PublishPresence("car1", api.PresenceEvent{Device: "tcu", Presence: "asleep"})
+	s.live.Publish("car1", "presence", api.PresenceEvent{Device: "tcu", Presence: "asleep"})
 	in.want("presence", "asleep")
 	for query, says := range map[string]string{
 		"?signal=[": "glob", "?signal=" + strings.Repeat("x", 129): "glob", "?" + strings.Repeat("&signal=a", 17): "at most 16",

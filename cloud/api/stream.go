@@ -92,15 +92,10 @@ func (e *eventStream) addTaken(t taken, w *watcher) error {
 		m := &t.messages[i]
 		id := w.window.id(t.first + uint64(i))
 		var err error
-		switch event := m.other.(type) {
-		case PresenceEvent:
-			err = e.add(id, "presence", event)
-		case StorageEvent:
-			err = e.add(id, "storage", event)
-		default:
-			if events := m.events(w.filter); len(events) > 0 {
-				err = e.add(id, "state", events)
-			}
+		if m.kind != "" {
+			err = e.add(id, m.kind, m.other)
+		} else if events := m.events(w.filter); len(events) > 0 {
+			err = e.add(id, "state", events)
 		}
 		if err != nil {
 			return err

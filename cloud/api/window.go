@@ -42,7 +42,8 @@ type message struct {
 	device  string
 	samples []Sample
 	keys    []uint64
-	other   any // an event without samples
+	kind    string // of an event without samples; empty: samples
+	other   any
 	cost    int
 }
 
@@ -83,7 +84,7 @@ func (w *window) evict() (freed int, missed uint64) {
 
 // matching counts what of the message passes the filter.
 func (m *message) matching(f *filter) (n uint64) {
-	if m.other != nil {
+	if m.kind != "" {
 		return 1
 	}
 	for i := range m.samples {

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/document"
@@ -36,20 +37,11 @@ type Store interface {
 	List(ctx context.Context) (map[string][]byte, error)
 }
 
-// Message is something for the broker to deliver.
-type Message struct {
-	Topic       topics.Topic
-	ContentType string
-	Payload     []byte
-	Kept        bool   // for who comes later, too; else only for who listens now
-	Reply       *Reply // where the same goes beside; nil: nowhere
-}
-
-// Reply is where an operator wants the results of one push (MQTT 5, 4.10). It is never changed.
-type Reply struct {
-	Topic       string
-	Correlation []byte
-}
+// Message is something for the broker to deliver, and Reply where an operator wants the results of one push.
+type (
+	Message = backbone.Outgoing
+	Reply   = backbone.Reply
+)
 
 // Config of a Campaigns. Every field is required.
 type Config struct {
@@ -264,6 +256,22 @@ func (c *Campaigns) Document(vid protocol.VehicleID) (Message, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return documentMessage(vid, c.document), c.document != nil
+}
+
+// Takes is an ability of rooms: the vehicles' answers.
+func (c *Campaigns) Takes() []backbone.Intake {
+	return []backbone.Intake{backbone.Takes(topics.ConfigStatus, campaigns.Document, func(_ context.Context, from backbone.Origin, status document.Status) error {
+		c.Report(from.Vehicle, status)
+		return nil
+	})}
+}
+
+// Retained is an ability of rooms: the document of a vehicle.
+func (c *Campaigns) Retained(vid protocol.VehicleID) []Message {
+	if doc, ok := c.Document(vid); ok {
+		return []Message{doc}
+	}
+	return nil
 }
 
 // Results gives the newest message of each result topic.

@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -128,8 +129,13 @@ func (c *Campaigns) Report(vid protocol.VehicleID, status document.Status) {
 }
 
 // Forget drops what a vehicle said, because it was deleted, and publishes the results that this changes.
-// The next Save leaves nothing of it on disk.
-func (c *Campaigns) Forget(vid protocol.VehicleID) {
+// When it returns nil nothing of it is on disk.
+func (c *Campaigns) Forget(ctx context.Context, vid protocol.VehicleID) error {
+	c.drop(vid)
+	return c.Save(ctx)
+}
+
+func (c *Campaigns) drop(vid protocol.VehicleID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dirty[vid] = struct{}{}

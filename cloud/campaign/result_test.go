@@ -1,6 +1,7 @@
 package campaign_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -273,8 +274,9 @@ func TestForget(t *testing.T) {
 	if err := s.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.Forget("anna")
-	s.Forget("nobody")
+	if err := errors.Join(s.Forget(t.Context(), "anna"), s.Forget(t.Context(), "nobody")); err != nil {
+		t.Fatal(err)
+	}
 	check := func(when string) {
 		t.Helper()
 		if r := s.result("c"); r.State != document.Active || len(r.Vehicles) != 1 || r.Summary != "1 ACTIVE" {
@@ -282,9 +284,6 @@ func TestForget(t *testing.T) {
 		}
 	}
 	check("live")
-	if err := s.Save(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	s.open()
 	check("after a restart")
 }

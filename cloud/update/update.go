@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
@@ -47,11 +48,7 @@ type Store interface {
 }
 
 // Message is something for the broker to deliver, and to keep for who comes later.
-type Message struct {
-	Topic       topics.Topic
-	ContentType string
-	Payload     []byte
-}
+type Message = backbone.Outgoing
 
 // Config of an Updates. All fields without a zero value of their own must be set.
 type Config struct {
@@ -329,7 +326,7 @@ func (u *Updates) Document(vid protocol.VehicleID) (Message, bool) {
 	}
 	return Message{
 		Topic:       topics.Topic{Kind: topics.Config, Vehicle: vid, Name: updates.Document},
-		ContentType: protocol.ContentUpdate, Payload: data,
+		ContentType: protocol.ContentUpdate, Payload: data, Kept: true,
 	}, true
 }
 

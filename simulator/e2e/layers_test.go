@@ -82,8 +82,9 @@ var upstream = map[string][]string{
 // common is what every room may use, the cloud's too: how files get onto a disk, by the standard library alone.
 const common = "hal/durable"
 
-// cloudWide are packages of the cloud that each of its rooms may import: who may do what.
-var cloudWide = []string{"cloud/access"}
+// cloudWide are packages of the cloud that each of its rooms may import: who may do what, and the
+// ground floor, which has streams, buckets, and what a room takes part in.
+var cloudWide = []string{"cloud/access", "cloud/backbone"}
 
 // drivers may be named only where programs are put together.
 var drivers = []string{"hal/canbus/virtual", "hal/canbus/replay", "hal/canbus/socketcan", "hal/keystore/file", "hal/keystore/tpm", "hal/slots/uboot",

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"telltale.dev/cloud"
-	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
@@ -123,7 +122,7 @@ type openapiCommand struct {
 
 // Run writes the description.
 func (c *openapiCommand) Run() error {
-	text, err := api.OpenAPI()
+	text, err := cloud.OpenAPI()
 	if err != nil {
 		return err
 	}
