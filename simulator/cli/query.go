@@ -138,9 +138,6 @@ func (c *Watch) show(kind string, data []byte) error {
 			return err
 		}
 		fmt.Printf("%s  %d samples or other events are missing here: they were not read in time\n", clock(&now), l.Count)
-	default: // a room's own, or one of a newer cloud
-		fmt.Println(terminal.Plain(fmt.Sprintf("%s  %s %s", clock(&now), kind, data)))
-	case "gap", "message":
 	case "state":
 		var list []signalValue
 		if err := json.Unmarshal(data, &list); err != nil {
@@ -149,6 +146,9 @@ func (c *Watch) show(kind string, data []byte) error {
 		for _, v := range list {
 			fmt.Println(terminal.Plain(strings.TrimRight(fmt.Sprintf("%s  %s %s.%s = %s %s %s", sampleClock(v.Time), v.Bus, v.Message, v.Signal, v.number(), v.Unit, v.Text), " ")))
 		}
+	case "gap", "message":
+	default: // of a room, or of a newer cloud
+		fmt.Println(terminal.Plain(fmt.Sprintf("%s  %s %s", clock(&now), kind, data)))
 	}
 	return nil
 }
