@@ -106,10 +106,14 @@ func missing(mode cbor.DecMode, data []byte, t reflect.Type, where string) error
 		}
 		return err
 	}
-	d := demandsOf(t, nil)
-	if d == nil {
-		return nil
+	if d := demandsOf(t, nil); d != nil {
+		return d.missing(mode, data, where)
 	}
+	return nil
+}
+
+// missing looks at the map of one struct.
+func (d *demands) missing(mode cbor.DecMode, data []byte, where string) error {
 	var fields map[string]cbor.RawMessage
 	if err := mode.Unmarshal(data, &fields); err != nil {
 		return err
