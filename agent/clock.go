@@ -2,25 +2,25 @@ package agent
 
 import (
 	"telltale.dev/hal/clock"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // timeQuality says what a clock says in the words of batches; nil asks the kernel.
-func timeQuality(c clock.Clock) func() codec.TimeQuality {
+func timeQuality(c clock.Clock) func() batches.TimeQuality {
 	if c == nil {
 		c = new(clock.Kernel)
 	}
-	return func() codec.TimeQuality {
+	return func() batches.TimeQuality {
 		switch c.Quality() {
 		case clock.GNSS:
-			return codec.TimeGNSS
+			return batches.TimeGNSS
 		case clock.Network:
-			return codec.TimeNTP
+			return batches.TimeNTP
 		case clock.Hardware:
-			return codec.TimeRTC
+			return batches.TimeRTC
 		case clock.Unset:
-			return codec.TimeUnsynced
+			return batches.TimeUnsynced
 		}
-		return codec.TimeUnknown
+		return batches.TimeUnknown
 	}
 }

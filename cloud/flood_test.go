@@ -10,7 +10,7 @@ import (
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/reasons"
 )
 
@@ -101,9 +101,9 @@ func (m *telemetry) claiming(seq uint64) []byte {
 // large makes a batch of the most values that are let through, in about a kilobyte.
 func (m *telemetry) large(seq uint64) []byte {
 	m.t.Helper()
-	e := codec.NewEncoder(m.schema, m.hash.ID())
+	e := batches.NewEncoder(m.schema, m.hash.ID())
 	x, start := uint32(seq), time.Now().Add(-time.Hour).Truncate(time.Millisecond)
-	for i := range int64(codec.MaxBatchCells / 2) {
+	for i := range int64(batches.MaxCells / 2) {
 		v := i / 4096
 		if i%4096 < 2 {
 			x = x*1664525 + 1013904223
@@ -111,7 +111,7 @@ func (m *telemetry) large(seq uint64) []byte {
 		}
 		e.Add(0, start.UnixMicro()+i*1000, []int64{v, 3})
 	}
-	data, err := e.Encode(codec.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: seq}}, nil)
+	data, err := e.Encode(batches.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: seq}}, nil)
 	if err != nil {
 		m.t.Fatal(err)
 	}

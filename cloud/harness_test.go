@@ -24,8 +24,9 @@ import (
 	"telltale.dev/cloud"
 	"telltale.dev/cloud/provisioning"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -330,16 +331,16 @@ var boot = protocol.BootID{1, 2, 3, 4, 5, 6, 7, 8}
 // telemetry is a schema with its topic, and batches of it.
 type telemetry struct {
 	t      testing.TB
-	schema *codec.Schema
+	schema *schemas.Schema
 	doc    []byte
 	hash   protocol.SchemaHash
 }
 
 func newTelemetry(t testing.TB, campaign protocol.CampaignID) *telemetry {
 	t.Helper()
-	s := &codec.Schema{
-		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: codec.DefaultTick, Mode: protocol.ModeAll,
-		Signals: []codec.Signal{
+	s := &schemas.Schema{
+		Version: schemas.Version1, Campaign: campaign, Rule: "all", Tick: schemas.DefaultTick, Mode: protocol.ModeAll,
+		Signals: []signal.Signal{
 			{Name: "SPEED", Unit: "km/h", Message: "SPEED", Bus: "can0", CAN: &signal.Bits{ID: 0xb4, Start: 0, Length: 16}, Scale: "0.01"},
 			{Name: "GEAR", Message: "SPEED", Bus: "can0", CAN: &signal.Bits{ID: 0xb4, Start: 16, Length: 4}, Values: map[int64]string{3: "D"}},
 		},
@@ -355,9 +356,9 @@ func newTelemetry(t testing.TB, campaign protocol.CampaignID) *telemetry {
 // batch gives a payload with one row: speed and gear at a time.
 func (m *telemetry) batch(did string, seq uint64, at time.Time, speed, gear int64) []byte {
 	m.t.Helper()
-	e := codec.NewEncoder(m.schema, m.hash.ID())
+	e := batches.NewEncoder(m.schema, m.hash.ID())
 	e.Add(0, at.UnixMicro(), []int64{speed, gear})
-	data, err := e.Encode(codec.Header{ID: protocol.MessageID{Device: protocol.DeviceID(did), Boot: boot, Seq: seq}}, nil)
+	data, err := e.Encode(batches.Header{ID: protocol.MessageID{Device: protocol.DeviceID(did), Boot: boot, Seq: seq}}, nil)
 	if err != nil {
 		m.t.Fatal(err)
 	}

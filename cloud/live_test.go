@@ -9,18 +9,18 @@ import (
 
 	"telltale.dev/cloud/api"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/can"
-	"telltale.dev/protocol/codec"
 )
 
 // rows gives a payload with a row for each speed, 100 ms apart from a time on.
 func (m *telemetry) rows(did string, seq uint64, from time.Time, speeds ...int64) []byte {
 	m.t.Helper()
-	e := codec.NewEncoder(m.schema, m.hash.ID())
+	e := batches.NewEncoder(m.schema, m.hash.ID())
 	for i, speed := range speeds {
 		e.Add(0, from.Add(time.Duration(i)*100*time.Millisecond).UnixMicro(), []int64{speed, 3})
 	}
-	data, err := e.Encode(codec.Header{ID: protocol.MessageID{Device: protocol.DeviceID(did), Boot: boot, Seq: seq}}, nil)
+	data, err := e.Encode(batches.Header{ID: protocol.MessageID{Device: protocol.DeviceID(did), Boot: boot, Seq: seq}}, nil)
 	if err != nil {
 		m.t.Fatal(err)
 	}

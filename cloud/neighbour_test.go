@@ -11,7 +11,7 @@ import (
 
 	"telltale.dev/cloud/api"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // floods are batches that cost the cloud much more work than the vehicle that sends them.
@@ -28,20 +28,20 @@ var floods = []struct {
 // dated makes a batch with a row for each of 31 days, and other days than the batch before.
 func (m *telemetry) dated(seq uint64) []byte {
 	m.t.Helper()
-	e := codec.NewEncoder(m.schema, m.hash.ID())
+	e := batches.NewEncoder(m.schema, m.hash.ID())
 	from := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, 31*int(seq%5000))
 	for day := range 31 {
 		e.Add(0, from.AddDate(0, 0, day).UnixMicro(), []int64{int64(day), 3})
 	}
-	return m.encode(e, codec.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: seq}})
+	return m.encode(e, batches.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: seq}})
 }
 
 // evicting makes a batch that declares lost sequences of as many boots as a batch may name.
 func (m *telemetry) evicting(seq uint64) []byte {
 	m.t.Helper()
-	e := codec.NewEncoder(m.schema, m.hash.ID())
+	e := batches.NewEncoder(m.schema, m.hash.ID())
 	e.Add(0, time.Now().UnixMicro(), []int64{1, 3})
-	h := codec.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: seq}, Evicted: make([]protocol.SeqRange, codec.MaxEvicted)}
+	h := batches.Header{ID: protocol.MessageID{Device: "tcu", Boot: boot, Seq: seq}, Evicted: make([]protocol.SeqRange, batches.MaxEvicted)}
 	for i := range h.Evicted {
 		binary.BigEndian.PutUint64(h.Evicted[i].Boot[:], seq<<20|uint64(i))
 		h.Evicted[i].From, h.Evicted[i].To = 1, 2
@@ -49,7 +49,7 @@ func (m *telemetry) evicting(seq uint64) []byte {
 	return m.encode(e, h)
 }
 
-func (m *telemetry) encode(e *codec.Encoder, h codec.Header) []byte {
+func (m *telemetry) encode(e *batches.Encoder, h batches.Header) []byte {
 	m.t.Helper()
 	data, err := e.Encode(h, nil)
 	if err != nil {

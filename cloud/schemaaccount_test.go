@@ -7,25 +7,26 @@ import (
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/compress"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
 // TestSchemaAccount: a car may bring all its documents, also when each is for a whole J1939 catalogue; what is small
 // only as long as it is compressed counts as what it is, also when it is compressed twice.
 func TestSchemaAccount(t *testing.T) {
-	s := codec.Schema{
-		Version: codec.SchemaVersion2, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
-		Signals: make([]codec.Signal, codec.MaxColumns),
+	s := schemas.Schema{
+		Version: schemas.Version2, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
+		Signals: make([]signal.Signal, schemas.MaxColumns),
 	}
 	for i := range s.Signals {
-		s.Signals[i] = codec.Signal{Kind: signal.GNSS, Name: "a"}
+		s.Signals[i] = signal.Signal{Kind: signal.GNSS, Name: "a"}
 	}
 	doc, _, err := s.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	packed, err := codec.Pack(doc)
+	packed, err := compress.Pack(doc)
 	if err != nil {
 		t.Fatal(err)
 	}

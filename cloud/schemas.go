@@ -14,7 +14,8 @@ import (
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/compress"
+	"telltale.dev/protocol/schemas"
 )
 
 // schemaStore keeps schema documents under the identifier that batches carry.
@@ -77,7 +78,7 @@ func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleI
 	if _, err := s.Schema(ctx, hash.ID()); !errors.Is(err, ingest.ErrSchemaNotFound) {
 		return s.PutSchema(ctx, hash, document) // which looks whether it is the same
 	}
-	packed, err := codec.Pack(document)
+	packed, err := compress.Pack(document)
 	if err != nil {
 		return err
 	}
@@ -112,9 +113,9 @@ func (s schemaStore) forget(ctx context.Context, vid protocol.VehicleID) error {
 	return s.accounts.Delete(ctx, string(vid))
 }
 
-// plainSize is how many bytes a reader of the document may have to parse: codec.ParseSchema takes it compressed, too.
+// plainSize is how many bytes a reader of the document may have to parse: schemas.Parse takes it compressed, too.
 func plainSize(document []byte) int {
-	plain, err := codec.Unpack(document, codec.MaxSchemaSize)
+	plain, err := compress.Unpack(document, schemas.MaxSize)
 	if err != nil {
 		return len(document) // which nobody can read
 	}
@@ -133,7 +134,7 @@ func (s schemaStore) PutSchema(ctx context.Context, hash protocol.SchemaHash, do
 	case !errors.Is(err, ingest.ErrSchemaNotFound):
 		return err
 	}
-	packed, err := codec.Pack(document)
+	packed, err := compress.Pack(document)
 	if err != nil {
 		return err
 	}
@@ -154,5 +155,5 @@ func (s schemaStore) find(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return codec.Unpack(entry.Value, codec.MaxSchemaSize)
+	return compress.Unpack(entry.Value, schemas.MaxSize)
 }

@@ -15,7 +15,8 @@ import (
 	"telltale.dev/cloud/lake"
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -111,7 +112,7 @@ func (c *Cloud) applyState(ctx context.Context, b *ingest.Decoded) error {
 }
 
 // samples gives those of a batch that somebody watches, in the order of time.
-func samples(schema *codec.Schema, b *codec.Batch, wanted *api.Wanted) []api.Sample {
+func samples(schema *schemas.Schema, b *batches.Batch, wanted *api.Wanted) []api.Sample {
 	infos := make([]*api.SignalInfo, len(schema.Signals))
 	for i := range schema.Signals {
 		if def := &schema.Signals[i]; wanted.Signal(def.Name) {

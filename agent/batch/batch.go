@@ -16,7 +16,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // Store is the part of the buffer that batches go to. Commit puts sealed
@@ -37,7 +37,7 @@ const (
 // leave room for a whole block of the widest rows below what the cloud takes in one batch.
 const (
 	maxRows  = 1 << 18
-	maxCells = codec.MaxBatchCells / 2
+	maxCells = batches.MaxCells / 2
 )
 
 // clockSlack is how far source time may go back within a batch, in µs: frames
@@ -68,7 +68,7 @@ type Config struct {
 	Grace   time.Duration
 	Release func(*collect.Block)
 	// TimeQuality says how far the clock that stamps rows can be trusted now; nil: nobody knows.
-	TimeQuality func() codec.TimeQuality
+	TimeQuality func() batches.TimeQuality
 	Log         *slog.Logger
 }
 
@@ -111,15 +111,15 @@ type Sealer struct {
 // open is a capture's batch under way.
 type open struct {
 	capture   *collect.Capture
-	enc       *codec.Encoder
+	enc       *batches.Encoder
 	topic     string
-	interval  int64             // the longest that a sample may wait for a commit, µs
-	seq       uint64            // 0 until the first commit
-	committed int               // samples in its last checkpoint
-	cells     int               // values, absent ones included
-	far       bool              // some rows are far apart
-	quality   codec.TimeQuality // the worst that its times have had
-	due       int64             // source time of the next commit, µs
+	interval  int64               // the longest that a sample may wait for a commit, µs
+	seq       uint64              // 0 until the first commit
+	committed int                 // samples in its last checkpoint
+	cells     int                 // values, absent ones included
+	far       bool                // some rows are far apart
+	quality   batches.TimeQuality // the worst that its times have had
+	due       int64               // source time of the next commit, µs
 }
 
 // New makes a Sealer.
@@ -131,7 +131,7 @@ func New(cfg Config) *Sealer {
 		cfg.CommitBulk = CommitBulk
 	}
 	if cfg.TimeQuality == nil {
-		cfg.TimeQuality = func() codec.TimeQuality { return codec.TimeUnknown }
+		cfg.TimeQuality = func() batches.TimeQuality { return batches.TimeUnknown }
 	}
 	return &Sealer{cfg: cfg, next: 1, flush: make(chan chan error), alive: make(chan struct{}), ended: make(chan struct{}), told: map[string]bool{}}
 }

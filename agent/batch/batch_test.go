@@ -18,9 +18,10 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -33,9 +34,9 @@ const start = int64(1_700_000_000_000_000)
 
 // captureOf makes a rule with one group of the given width.
 func captureOf(id string, width int, class protocol.Priority, age time.Duration) *collect.Capture {
-	s := &codec.Schema{Version: 1, Campaign: "c", Rule: id, Tick: 1000, Mode: protocol.ModeAll, Groups: [][]uint32{nil}}
+	s := &schemas.Schema{Version: 1, Campaign: "c", Rule: id, Tick: 1000, Mode: protocol.ModeAll, Groups: [][]uint32{nil}}
 	for i := range width {
-		s.Signals = append(s.Signals, codec.Signal{Name: "s", Message: "M", Bus: "can0", CAN: &signal.Bits{Start: i, Length: 1}, Scale: "1", Offset: "0"})
+		s.Signals = append(s.Signals, signal.Signal{Name: "s", Message: "M", Bus: "can0", CAN: &signal.Bits{Start: i, Length: 1}, Scale: "1", Offset: "0"})
 		s.Groups[0] = append(s.Groups[0], uint32(i))
 	}
 	_, hash, err := s.Encode()
@@ -281,7 +282,7 @@ func TestDeclarations(t *testing.T) {
 	}
 	var drops, evicted uint64
 	for _, r := range st.sealed {
-		h, err := codec.ParseHeader(r.Payload)
+		h, err := batches.ParseHeader(r.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -459,7 +460,7 @@ func TestPayloadIsOwned(t *testing.T) {
 	add(t, s, blockOf(captures, 1, start, which...))
 	add(t, s, blockOf(captures, 2, start+second))
 	for i, r := range st.sealed {
-		h, err := codec.ParseHeader(r.Payload)
+		h, err := batches.ParseHeader(r.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}

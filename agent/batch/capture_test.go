@@ -6,7 +6,7 @@ import (
 
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // TestCapturesApart: batches of two captures are never mixed, though their rule and schema are the same; what a closed
@@ -82,7 +82,7 @@ func TestSplitKeepsRows(t *testing.T) {
 		}
 		got, samples := 0, 0
 		for _, r := range st.sealed {
-			batch, err := codec.Decode(r.Payload, c.Schema)
+			batch, err := batches.Decode(r.Payload, c.Schema)
 			if err != nil {
 				t.Fatal(err)
 			}

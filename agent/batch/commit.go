@@ -9,7 +9,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/topics"
 )
 
@@ -26,7 +26,7 @@ func (s *Sealer) adopt(captures []*collect.Capture) {
 			continue
 		}
 		topic := topics.Topic{Kind: topics.Telemetry, Vehicle: s.cfg.Vehicle, Campaign: r.Campaign}
-		o := &open{capture: r, enc: codec.NewEncoder(r.Schema, r.Hash.ID()), topic: topic.String(), interval: s.cfg.CommitBulk.Microseconds()}
+		o := &open{capture: r, enc: batches.NewEncoder(r.Schema, r.Hash.ID()), topic: topic.String(), interval: s.cfg.CommitBulk.Microseconds()}
 		if r.Class.Urgent() {
 			o.interval = s.cfg.CommitUrgent.Microseconds()
 		}
@@ -200,7 +200,7 @@ func (o *open) reset(seq uint64) {
 }
 
 // record makes the record of a payload.
-func (s *Sealer) record(o *open, h codec.Header, payload []byte, samples int, first, last int64) buffer.Record {
+func (s *Sealer) record(o *open, h batches.Header, payload []byte, samples int, first, last int64) buffer.Record {
 	return buffer.Record{
 		Topic: o.topic, ContentType: protocol.ContentTelemetry, Priority: o.capture.Class, ID: h.ID,
 		Schema: o.capture.Hash, Purpose: o.capture.Purpose, Samples: uint32(samples), First: first, Last: last,

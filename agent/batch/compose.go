@@ -3,7 +3,7 @@ package batch
 import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // maxPayload leaves room for topic and properties in the largest packet, in bytes.
@@ -86,9 +86,9 @@ func (c *commitment) take(seq uint64) {
 	}
 }
 
-func (s *Sealer) header(o *open, seq uint64) codec.Header {
+func (s *Sealer) header(o *open, seq uint64) batches.Header {
 	o.quality = o.quality.Worse(s.cfg.TimeQuality())
-	return codec.Header{
+	return batches.Header{
 		Schema:      o.capture.Hash.ID(),
 		ID:          protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: seq},
 		TimeQuality: o.quality,
@@ -96,7 +96,7 @@ func (s *Sealer) header(o *open, seq uint64) codec.Header {
 }
 
 // declare lets a batch say what was lost since the last one that did.
-func (s *Sealer) declare(h *codec.Header) {
+func (s *Sealer) declare(h *batches.Header) {
 	evicted := s.cfg.Store.PendingEvicted()
 	h.Evicted = evicted[:min(len(evicted), maxDeclared)]
 	h.Drops = s.account.Dropped - s.drops
@@ -105,7 +105,7 @@ func (s *Sealer) declare(h *codec.Header) {
 // encode appends a payload to s.payload and gives it. Rows that cannot be
 // encoded, which nothing that comes from a bus should bring about, are
 // discarded and counted, rather than tried for ever.
-func (s *Sealer) encode(o *open, h codec.Header) (payload []byte, ok bool) {
+func (s *Sealer) encode(o *open, h batches.Header) (payload []byte, ok bool) {
 	start := len(s.payload)
 	all, err := o.enc.Encode(h, s.payload)
 	if err != nil {

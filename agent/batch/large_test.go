@@ -12,8 +12,8 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/campaigns"
-	"telltale.dev/protocol/codec"
 )
 
 // noise makes a block of rows of 64 random bits for each signal of every rule, 100 ms apart.
@@ -98,7 +98,7 @@ func TestClaims(t *testing.T) {
 			s := sealerOn(st)
 			fits := func(records []buffer.Record) {
 				for _, r := range records {
-					claim, err := codec.Measure(r.Payload)
+					claim, err := batches.Measure(r.Payload)
 					if err == nil {
 						err = claim.Check(rule.Schema.Tick, len(r.Payload))
 					}

@@ -9,55 +9,55 @@ import (
 	"telltale.dev/agent/batch"
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // TestTimeQuality: each batch says the worst that the clock was while it was under way, in its
 // checkpoints, in what it is sealed as, and in each piece that it is split into.
 func TestTimeQuality(t *testing.T) {
-	quality := codec.TimeUnsynced
+	quality := batches.TimeUnsynced
 	st := &store{}
 	rules := []*collect.Capture{captureOf("bulk", 1, protocol.CS1, 5*time.Second)}
 	s := batch.New(batch.Config{
 		Vehicle: "car", Device: "tcu", Boot: protocol.BootID{1}, Store: st, CommitBulk: time.Second,
-		TimeQuality: func() codec.TimeQuality { return quality }, Release: func(*collect.Block) {}, Log: slog.New(slog.DiscardHandler),
+		TimeQuality: func() batches.TimeQuality { return quality }, Release: func(*collect.Block) {}, Log: slog.New(slog.DiscardHandler),
 	})
-	row := func(at int64, q codec.TimeQuality) {
+	row := func(at int64, q batches.TimeQuality) {
 		t.Helper()
 		quality = q
 		add(t, s, blockOf(rules, 1, start+at*second, 0))
 	}
-	said := func(payload []byte) codec.TimeQuality {
+	said := func(payload []byte) batches.TimeQuality {
 		t.Helper()
-		h, err := codec.ParseHeader(payload)
+		h, err := batches.ParseHeader(payload)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h.TimeQuality
 	}
-	row(0, codec.TimeUnsynced)
-	row(2, codec.TimeNTP) // a checkpoint
-	if len(st.open) != 1 || said(st.open[1].Payload) != codec.TimeUnsynced {
+	row(0, batches.TimeUnsynced)
+	row(2, batches.TimeNTP) // a checkpoint
+	if len(st.open) != 1 || said(st.open[1].Payload) != batches.TimeUnsynced {
 		t.Errorf("checkpoint: got %d, want one of an unsynced clock", len(st.open))
 	}
-	row(5, codec.TimeNTP)      // ends the first
-	row(6, codec.TimeNTP)      // all by a good clock
-	row(11, codec.TimeNTP)     // ends the second
-	row(12, codec.TimeNTP)     // begins well,
-	row(13, codec.TimeRTC)     //
-	row(17, codec.TimeNTP)     // though not all of it
-	row(18, codec.TimeGNSS)    // and then the clock is set by years: two pieces
-	row(3e7, codec.TimeNTP)    //
-	row(3e7+1, codec.TimeGNSS) //
-	quality = codec.TimeUnknown
+	row(5, batches.TimeNTP)      // ends the first
+	row(6, batches.TimeNTP)      // all by a good clock
+	row(11, batches.TimeNTP)     // ends the second
+	row(12, batches.TimeNTP)     // begins well,
+	row(13, batches.TimeRTC)     //
+	row(17, batches.TimeNTP)     // though not all of it
+	row(18, batches.TimeGNSS)    // and then the clock is set by years: two pieces
+	row(3e7, batches.TimeNTP)    //
+	row(3e7+1, batches.TimeGNSS) //
+	quality = batches.TimeUnknown
 	if err := s.Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var got []codec.TimeQuality
+	var got []batches.TimeQuality
 	for _, r := range st.sealed {
 		got = append(got, said(r.Payload))
 	}
-	want := []codec.TimeQuality{codec.TimeUnsynced, codec.TimeNTP, codec.TimeRTC, codec.TimeNTP, codec.TimeNTP, codec.TimeUnknown}
+	want := []batches.TimeQuality{batches.TimeUnsynced, batches.TimeNTP, batches.TimeRTC, batches.TimeNTP, batches.TimeNTP, batches.TimeUnknown}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -3,12 +3,13 @@ package batch
 import (
 	"math"
 
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 )
 
 // fits says whether an encoded batch may be sent: it is a message's size, and claims no
 // more than the cloud takes from one batch.
-func fits(enc *codec.Encoder, schema *codec.Schema, payload []byte) bool {
+func fits(enc *batches.Encoder, schema *schemas.Schema, payload []byte) bool {
 	claim := enc.Claim()
 	return len(payload) <= maxPayload && claim.Check(schema.Tick, len(payload)) == nil
 }
@@ -20,7 +21,7 @@ type run struct{ group, from, to int }
 // far apart, by copying its rows. It happens when data that compressed well
 // turns into noise within one batch, when values that hardly change come in large
 // numbers or faster than any bus, or when the clock was set, and is in no hurry.
-func (s *Sealer) split(c *commitment, o *open, h codec.Header) {
+func (s *Sealer) split(c *commitment, o *open, h batches.Header) {
 	var all []run
 	for g := range o.enc.Groups() {
 		if n := o.enc.GroupRows(g); n > 0 {
@@ -33,8 +34,8 @@ func (s *Sealer) split(c *commitment, o *open, h codec.Header) {
 }
 
 // place makes a record of rows, or more. The first one has h; then h becomes that of the next.
-func (s *Sealer) place(c *commitment, o *open, h *codec.Header, rows []run) {
-	enc := codec.NewEncoder(o.capture.Schema, o.capture.Hash.ID())
+func (s *Sealer) place(c *commitment, o *open, h *batches.Header, rows []run) {
+	enc := batches.NewEncoder(o.capture.Schema, o.capture.Hash.ID())
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, r := range rows {
 		enc.Copy(o.enc, r.group, r.from, r.to)
@@ -60,7 +61,7 @@ func (s *Sealer) place(c *commitment, o *open, h *codec.Header, rows []run) {
 }
 
 // nearby gives the rows that are not far from the first one, and the rest.
-func nearby(enc *codec.Encoder, rows []run) (near, rest []run) {
+func nearby(enc *batches.Encoder, rows []run) (near, rest []run) {
 	for _, r := range rows {
 		far := func(row int) bool {
 			return apart(enc.Time(r.group, row), enc.Time(rows[0].group, rows[0].from))

@@ -7,7 +7,7 @@ import (
 
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // TestSplit: a batch that becomes too large for a message is sealed as several, without a gap.
@@ -50,7 +50,7 @@ func TestSplit(t *testing.T) {
 		if len(r.Payload) > protocol.MaxPacket/4 {
 			large++
 		}
-		b, err := codec.Decode(r.Payload, rule.Schema)
+		b, err := batches.Decode(r.Payload, rule.Schema)
 		if err != nil {
 			t.Fatal(err)
 		}

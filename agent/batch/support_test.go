@@ -19,10 +19,11 @@ import (
 	"telltale.dev/agent/frames"
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
-	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -217,11 +218,11 @@ func (p *pipeline) decode(r *buffer.Record) []sample {
 	if !ok {
 		p.t.Fatalf("batch %d: its schema was never kept", r.ID.Seq)
 	}
-	schema, err := codec.ParseSchema(doc)
+	schema, err := schemas.Parse(doc)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	b, err := codec.Decode(r.Payload, schema)
+	b, err := batches.Decode(r.Payload, schema)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/topics"
 )
 
@@ -268,7 +268,7 @@ func parseHeader(data []byte) (Record, error) {
 // form2 reads the fields that form 1 did not have.
 func (d *decoder) form2(r *Record, flags byte) {
 	if flags&flagQuality != 0 {
-		r.TimeQuality = codec.TimeQuality(d.byte())
+		r.TimeQuality = batches.TimeQuality(d.byte())
 		d.bad = d.bad || r.TimeQuality == 0
 	}
 	if flags&flagSealed != 0 {

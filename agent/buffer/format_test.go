@@ -12,7 +12,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // unpack gives a directory with the files of an archive.
@@ -119,7 +119,7 @@ func TestOnTrial(t *testing.T) {
 	for dir, before := range map[string][]uint64{old: version1[protocol.CS1], fresh: nil} {
 		c := buffer.Config{Dir: dir, MaxBytes: 1 << 20, SegmentBytes: 64 << 10, OnTrial: true}
 		timed := record(protocol.CS1, 26, 100)
-		timed.TimeQuality = codec.TimeGNSS
+		timed.TimeQuality = batches.TimeGNSS
 		b := open(t, c)
 		must(t, b.Append([]buffer.Record{timed}, progress(26)))
 		must(t, b.Checkpoint(record(protocol.CS1, 27, 100), progress(27)))
@@ -148,7 +148,7 @@ func TestRecordFields(t *testing.T) {
 	c := buffer.Config{Dir: memoryDir(t)}
 	b := open(t, c)
 	plain, full := record(protocol.CS1, 1, 100), record(protocol.CS1, 2, 100)
-	full.TimeQuality = codec.TimeGNSS
+	full.TimeQuality = batches.TimeGNSS
 	full.Seal = buffer.Seal{Nonce: []byte("twelve bytes"), Tag: []byte("sixteen bytes tag")}
 	if got := len(buffer.AppendHeader(nil, &full)) - len(buffer.AppendHeader(nil, &plain)); got != 1+1+12+1+17 {
 		t.Errorf("the fields cost %d bytes", got)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/topics"
 )
 
@@ -33,7 +33,7 @@ type Record struct {
 	// it; both may be empty (nothing is encrypted yet). At most 256 bytes each.
 	Purpose, KeyID string
 	// TimeQuality says how far the times can be trusted.
-	TimeQuality codec.TimeQuality
+	TimeQuality batches.TimeQuality
 	Seal        Seal   // of an encrypted payload; the zero value for one that is not
 	Ordered     bool   // must not overtake others of its kind
 	Samples     uint32 // number of samples in the payload

@@ -11,7 +11,7 @@ import (
 	"telltale.dev/agent/campaign"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -59,7 +59,7 @@ func TestCompile(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	for _, r := range p.Rules {
-		parsed, err := codec.ParseSchema(r.Format.Document)
+		parsed, err := schemas.Parse(r.Format.Document)
 		if err != nil || len(parsed.Groups) != len(r.Take) {
 			t.Fatalf("got schema %+v, error %v", parsed, err)
 		}

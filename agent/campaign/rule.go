@@ -9,7 +9,8 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/campaigns"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/compress"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -44,7 +45,7 @@ type Rule struct {
 
 // Format says what the rows of a rule mean: the schema of its batches.
 type Format struct {
-	Schema   *codec.Schema
+	Schema   *schemas.Schema
 	Hash     protocol.SchemaHash
 	Document []byte // the schema's document, whose SHA-256 is Hash
 }
@@ -103,12 +104,12 @@ const maxSchema = protocol.MaxPacket - 1<<10
 // build makes format and tables from r.members.
 func (r *Rule) build(cat *signal.Catalogue) (err error) {
 	f := &Format{}
-	f.Schema, r.Take = codec.SchemaOf(cat, r.Campaign, r.ID, r.Mode, r.members, func(s int) bool { return r.selected[s] })
+	f.Schema, r.Take = schemas.Of(cat, r.Campaign, r.ID, r.Mode, r.members, func(s int) bool { return r.selected[s] })
 	f.Schema.Tick = r.tick
 	if f.Document, f.Hash, err = f.Schema.Encode(); err != nil {
 		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
 	}
-	wire, err := codec.Pack(f.Document)
+	wire, err := compress.Pack(f.Document)
 	if err != nil {
 		return fmt.Errorf("rule %s: schema: %w", r.ID, err)
 	}

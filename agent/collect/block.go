@@ -5,7 +5,7 @@ import (
 
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/schemas"
 )
 
 // Account counts what the pipeline has seen.
@@ -23,7 +23,7 @@ type Capture struct {
 	Purpose  string
 	Age      time.Duration // batches are closed at this age in source time,
 	Bytes    int           // or at this size
-	Schema   *codec.Schema
+	Schema   *schemas.Schema
 	Hash     protocol.SchemaHash // of the schema's document
 	Moment   int64               // when the rule's trigger fired, in µs since the Unix epoch; 0: it collects all the time
 }

@@ -12,7 +12,7 @@
 // next and what the server's answers mean, downlink brings to its taker what comes in.
 //
 // The package does not store, number, encode or judge the content of records
-// (buffer, batch, codec).
+// (buffer, batch, batches).
 //
 // Read link.go for the life of the link and connection.go for that of one connection.
 package link

@@ -16,7 +16,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
 
@@ -56,7 +56,7 @@ type Config struct {
 	Buffer  Buffer
 	Direct  Direct
 	// TimeQuality says how far the times in documents that wait on disk can be trusted; nil: nobody knows.
-	TimeQuality func() codec.TimeQuality
+	TimeQuality func() batches.TimeQuality
 }
 
 // Outbox takes documents. Put may be called from any goroutine.
@@ -65,7 +65,7 @@ type Outbox struct{ cfg Config }
 // New makes an Outbox.
 func New(cfg Config) *Outbox {
 	if cfg.TimeQuality == nil {
-		cfg.TimeQuality = func() codec.TimeQuality { return codec.TimeUnknown }
+		cfg.TimeQuality = func() batches.TimeQuality { return batches.TimeUnknown }
 	}
 	return &Outbox{cfg}
 }

@@ -8,7 +8,7 @@ import (
 
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/outbox"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/topics"
 
@@ -37,7 +37,7 @@ func TestEveryKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for k := topics.Unset; k == topics.Unset || k.Word() != "unset"; k++ {
 			e := &ends{}
-			o := outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: e, Direct: e, TimeQuality: func() codec.TimeQuality { return codec.TimeRTC }})
+			o := outbox.New(outbox.Config{Vehicle: "anna", Device: "tcu", Buffer: e, Direct: e, TimeQuality: func() batches.TimeQuality { return batches.TimeRTC }})
 			topic := topics.Topic{Kind: k, Name: "name", ID: "id", Campaign: "c"}
 			err := o.Put(topic, map[string]int{"a": 1})
 			topic.Vehicle, topic.Device = "anna", "tcu"
@@ -50,7 +50,7 @@ func TestEveryKind(t *testing.T) {
 				}
 				r := e.records[0]
 				if r.Topic != topic.String() || r.ContentType != p.ContentType || r.Priority != p.Default || r.Ordered != p.Ordered ||
-					r.TTL != p.Lifetime(p.Default) || r.TimeQuality != codec.TimeRTC || !r.Created.Equal(time.Now()) || string(r.Payload) != "\xa1aa\x01" {
+					r.TTL != p.Lifetime(p.Default) || r.TimeQuality != batches.TimeRTC || !r.Created.Equal(time.Now()) || string(r.Payload) != "\xa1aa\x01" {
 					t.Errorf("%s: got %+v, want it by the table %+v", k.Word(), r, p)
 				}
 			case delivery.Newest, delivery.Nowhere:

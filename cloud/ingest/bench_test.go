@@ -3,20 +3,20 @@ package ingest_test
 import (
 	"testing"
 
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // BenchmarkProcessor is a batch of 10,000 samples from the stream into Parquet.
 func BenchmarkProcessor(b *testing.B) {
 	k := newMaker(b)
-	e := codec.NewEncoder(k.schema, k.hash.ID())
+	e := batches.NewEncoder(k.schema, k.hash.ID())
 	for i := range int64(5000) {
 		e.Add(0, start.UnixMicro()+i*10_000, []int64{i * 7 % 4096, i / 100 % 8})
 	}
 	const messages = 200
 	w := newBench(b)
 	for seq := range uint64(messages) {
-		payload, err := e.Encode(codec.Header{Schema: k.hash.ID(), ID: k.id(seq + 1)}, nil)
+		payload, err := e.Encode(batches.Header{Schema: k.hash.ID(), ID: k.id(seq + 1)}, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -23,7 +23,7 @@ import (
 const (
 	childEnv = "TELLTALE_INGEST_CHILD" // folder with the stream
 	rounds   = 30
-	batches  = 800 // of each of two vehicles
+	perCar   = 800 // of each of two vehicles
 )
 
 func TestMain(m *testing.M) {
@@ -135,7 +135,7 @@ func TestKill(t *testing.T) {
 	}
 	killed := 0
 	for range rounds {
-		if !runChild(t, dir, rand.IntN(2*batches/rounds)) {
+		if !runChild(t, dir, rand.IntN(2*perCar/rounds)) {
 			killed++
 		}
 	}
@@ -148,7 +148,7 @@ func TestKill(t *testing.T) {
 	}
 	count := stored(t, filepath.Join(dir, "lake"))
 	for _, vehicle := range []protocol.VehicleID{"car1", "car2"} {
-		for seq := uint64(1); seq <= batches; seq++ {
+		for seq := uint64(1); seq <= perCar; seq++ {
 			want := 2 * rowsPerBatch
 			if seq%100 == 50 { // garbage
 				want = 0
@@ -168,7 +168,7 @@ func TestKill(t *testing.T) {
 	for _, m := range dead.all() {
 		origins[m.Header[ingest.HeaderOrigin]] = true
 	}
-	if want := 2 * batches / 100; len(origins) != want {
+	if want := 2 * perCar / 100; len(origins) != want {
 		t.Errorf("dead letters: got %d different, want %d", len(origins), want)
 	}
 	if got := len(dead.all()); got != len(origins) {
@@ -204,16 +204,16 @@ func checkTold(t *testing.T, dir string) {
 			t.Fatalf("%s: got batch %d, want %d", vehicle, seq, next)
 		}
 	}
-	if newest["car1"] != batches || newest["car2"] != batches {
-		t.Errorf("the consumer was told up to %v, want %d of both vehicles", newest, batches)
+	if newest["car1"] != perCar || newest["car2"] != perCar {
+		t.Errorf("the consumer was told up to %v, want %d of both vehicles", newest, perCar)
 	}
-	t.Logf("%d of %d batches came again after kills", again, 2*batches)
+	t.Logf("%d of %d batches came again after kills", again, 2*perCar)
 }
 
 // prepare makes the stream: two vehicles, over midnight, with duplicates and garbage.
 func prepare(t *testing.T, k *maker) (out []ingest.Message) {
 	t.Helper()
-	for seq := uint64(1); seq <= batches; seq++ {
+	for seq := uint64(1); seq <= perCar; seq++ {
 		payload := k.payload(seq)
 		if seq%100 == 50 {
 			payload = payload[:len(payload)/2]
@@ -253,7 +253,7 @@ func runChild(t *testing.T, dir string, after int) bool {
 			break // it ended
 		}
 	}
-	if after < 2*batches {
+	if after < 2*perCar {
 		_ = cmd.Process.Kill()
 	}
 	_, _ = io.Copy(io.Discard, r)
@@ -278,7 +278,7 @@ func checkSameLedger(t *testing.T, dir string, k *maker, stream []ingest.Message
 		t.Errorf("checkpoint at %d of %d: the ledger differs from that of an uninterrupted run", last, len(stream))
 	}
 	for _, a := range p.Accounts("") {
-		if a.Stored != batches-batches/100 || a.Dead != batches/100 || len(a.Gaps) != 0 || (a.Duplicates > 0) != (a.Vehicle == "car1") {
+		if a.Stored != perCar-perCar/100 || a.Dead != perCar/100 || len(a.Gaps) != 0 || (a.Duplicates > 0) != (a.Vehicle == "car1") {
 			t.Errorf("account of %s: got %+v", a.Vehicle, a.Counts)
 		}
 	}

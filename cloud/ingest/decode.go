@@ -9,9 +9,10 @@ import (
 
 	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/topics"
 )
 
@@ -135,7 +136,7 @@ func (p *Processor) batch(ctx context.Context, m *Message, e *envelope) *fault {
 }
 
 // vetClaim says what stands against a batch before it is expanded; err is that of measuring it.
-func vetClaim(m *Message, e *envelope, schema *codec.Schema, claim codec.Claim, err error) *fault {
+func vetClaim(m *Message, e *envelope, schema *schemas.Schema, claim batches.Claim, err error) *fault {
 	if errors.Is(err, document.ErrLimit) {
 		return &fault{reasons.TooLarge, err}
 	}
@@ -168,7 +169,7 @@ func (p *Processor) fits(m *Message, e *envelope, d *Decoded) *fault {
 }
 
 // newDecoded joins what is known of a batch.
-func newDecoded(stream string, m *Message, e *envelope, schema *codec.Schema, b *codec.Batch) *Decoded {
+func newDecoded(stream string, m *Message, e *envelope, schema *schemas.Schema, b *batches.Batch) *Decoded {
 	d := &Decoded{
 		Stream: stream, Sequence: m.Sequence, Vehicle: e.topic.Vehicle, Device: e.device,
 		Header: b.Header, Campaign: schema.Campaign, Purpose: purpose(m), Schema: schema, Batch: b,
@@ -223,9 +224,9 @@ func newOther(stream string, m *Message, e *envelope) *Other {
 }
 
 // openHeader reads the batch's header and holds it against the envelope.
-func openHeader(payload []byte, e *envelope) (h codec.Header, f *fault) {
+func openHeader(payload []byte, e *envelope) (h batches.Header, f *fault) {
 	defer guard(&f)
-	h, err := codec.ParseHeader(payload)
+	h, err := batches.ParseHeader(payload)
 	switch {
 	case err != nil:
 		return h, faultOf(reasons.Undecodable, "batch: %w", err)
@@ -257,18 +258,18 @@ func (p *Processor) known(id protocol.MessageID, m *Message, e *envelope) (done 
 }
 
 // measure says what the batch claims to hold, before anything is expanded.
-func measure(payload []byte) (claim codec.Claim, err error) {
+func measure(payload []byte) (claim batches.Claim, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("decoder panicked: %v", r)
 		}
 	}()
-	return codec.Measure(payload)
+	return batches.Measure(payload)
 }
 
-func decode(payload []byte, schema *codec.Schema) (b *codec.Batch, f *fault) {
+func decode(payload []byte, schema *schemas.Schema) (b *batches.Batch, f *fault) {
 	defer guard(&f)
-	b, err := codec.Decode(payload, schema)
+	b, err := batches.Decode(payload, schema)
 	if err != nil {
 		return nil, faultOf(reasons.Undecodable, "batch: %w", err)
 	}

@@ -39,7 +39,8 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/topics"
 )
 
@@ -131,11 +132,11 @@ type Decoded struct {
 	Sequence uint64 // in the stream
 	Vehicle  protocol.VehicleID
 	Device   protocol.DeviceID
-	Header   codec.Header
+	Header   batches.Header
 	Campaign protocol.CampaignID
 	Purpose  string // under which it was collected; empty: none was given
-	Schema   *codec.Schema
-	Batch    *codec.Batch
+	Schema   *schemas.Schema
+	Batch    *batches.Batch
 	Samples  int       // in the batch
 	Bytes    int       // of the payload
 	Received time.Time // by the broker
@@ -168,9 +169,9 @@ type Other struct {
 // reads again. Checkpoint is the position of the last commit, also across restarts, and what
 // the commits were given, in their order; the first may be many joined by Fold.
 type Lake interface {
-	Fits(schema *codec.Schema, b *codec.Batch) error
+	Fits(schema *schemas.Schema, b *batches.Batch) error
 	Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, purpose string, received time.Time,
-		schema *codec.Schema, b *codec.Batch) error
+		schema *schemas.Schema, b *batches.Batch) error
 	Commit(last, next uint64, ledger []byte) error
 	Checkpoint() (last uint64, ledgers [][]byte, err error)
 }

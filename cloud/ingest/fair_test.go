@@ -14,7 +14,7 @@ import (
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/reasons"
 )
 
@@ -30,12 +30,12 @@ func (k *maker) claiming(seq uint64, rows, columns int) []byte {
 }
 
 // large is the largest batch that is let through: 2^20 values that hardly change, in about a kilobyte.
-func (k *maker) large(seq uint64) []byte { return k.values(seq, codec.MaxBatchCells) }
+func (k *maker) large(seq uint64) []byte { return k.values(seq, batches.MaxCells) }
 
 // values is a batch with so many values that hardly change.
 func (k *maker) values(seq uint64, cells int) []byte {
 	k.tb.Helper()
-	e := codec.NewEncoder(k.schema, k.hash.ID())
+	e := batches.NewEncoder(k.schema, k.hash.ID())
 	x := uint32(seq)
 	for i := range int64(cells / 2) {
 		v := i / 4096
@@ -45,7 +45,7 @@ func (k *maker) values(seq uint64, cells int) []byte {
 		}
 		e.Add(0, start.UnixMicro()+i*1000, []int64{v, 3})
 	}
-	out, err := e.Encode(codec.Header{Schema: k.hash.ID(), ID: k.id(seq)}, nil)
+	out, err := e.Encode(batches.Header{Schema: k.hash.ID(), ID: k.id(seq)}, nil)
 	if err != nil {
 		k.tb.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestFair(t *testing.T) {
 	}
 	_, at := told.find("car2.1")
 	t.Logf("%d batches of %d values in %d bytes took %v; the neighbour's batch arrived after %v",
-		backlog, codec.MaxBatchCells, len(k.large(1)), time.Since(began), at.Sub(began))
+		backlog, batches.MaxCells, len(k.large(1)), time.Since(began), at.Sub(began))
 	last := -1
 	for seq := range uint64(backlog) {
 		place, _ := told.find(fmt.Sprint("car1.", seq+1))

@@ -14,8 +14,9 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/delivery"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/topics"
 )
 
@@ -233,7 +234,7 @@ func (f *Front) stored(size uint64, err error) byte {
 // it was before it was compressed for the wire. It is not parsed: what it says
 // is the Processor's business.
 func (f *Front) schema(u *Upload) byte {
-	doc, err := codec.Unpack(u.Payload, codec.MaxSchemaSize)
+	doc, err := compress.Unpack(u.Payload, schemas.MaxSize)
 	hash := protocol.SchemaHash(sha256.Sum256(doc))
 	if err != nil || hash != u.Topic.Schema {
 		f.stats.invalid.Add(1)

@@ -15,9 +15,9 @@ import (
 	"telltale.dev/protocol/topics"
 )
 
-func newFront(tb testing.TB, edit func(*ingest.FrontConfig)) (*ingest.Front, lanes, *schemas) {
+func newFront(tb testing.TB, edit func(*ingest.FrontConfig)) (*ingest.Front, lanes, *schemaStore) {
 	tb.Helper()
-	l, s := lanes{"up": newMemory(), "low": newMemory()}, &schemas{}
+	l, s := lanes{"up": newMemory(), "low": newMemory()}, &schemaStore{}
 	cfg := ingest.FrontConfig{Publisher: l, Registry: registry(everybody), Schemas: s}
 	if edit != nil {
 		edit(&cfg)
@@ -372,7 +372,7 @@ func TestFrontSettings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := ingest.FrontConfig{Publisher: lanes{}, Registry: registry(everybody), Schemas: &schemas{}}
+			cfg := ingest.FrontConfig{Publisher: lanes{}, Registry: registry(everybody), Schemas: &schemaStore{}}
 			tt.edit(&cfg)
 			if _, err := ingest.NewFront(cfg); err == nil {
 				t.Error("got no error")

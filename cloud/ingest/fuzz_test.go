@@ -7,18 +7,19 @@ import (
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 )
 
 // nowhere is a lake that keeps nothing but a count of batches.
 type nowhere struct{ batches, commits int }
 
-func (l *nowhere) Append(protocol.VehicleID, protocol.CampaignID, string, time.Time, *codec.Schema, *codec.Batch) error {
+func (l *nowhere) Append(protocol.VehicleID, protocol.CampaignID, string, time.Time, *schemas.Schema, *batches.Batch) error {
 	l.batches++
 	return nil
 }
-func (l *nowhere) Commit(uint64, uint64, []byte) error    { l.commits++; return nil }
-func (l *nowhere) Fits(*codec.Schema, *codec.Batch) error { return nil }
+func (l *nowhere) Commit(uint64, uint64, []byte) error        { l.commits++; return nil }
+func (l *nowhere) Fits(*schemas.Schema, *batches.Batch) error { return nil }
 
 func (l *nowhere) Checkpoint() (uint64, [][]byte, error) { return 0, nil, nil }
 
@@ -30,7 +31,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add(good[:20], "v1/car1/up/telemetry/everything", "tcu1", "")
 	f.Add([]byte{}, "v1/car1/up/event/crash", "tcu1", k.id(9).String())
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0}, "", "", "%zz")
-	store := &schemas{}
+	store := &schemaStore{}
 	if err := store.PutSchema(f.Context(), k.hash, k.doc); err != nil {
 		f.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/reasons"
 )
 
@@ -65,7 +65,7 @@ func TestProcessor(t *testing.T) {
 	}
 	k := b.maker
 	k.send(b.up, 1, 2, 2, 4, 1)
-	b.up.Publish(k.message(k.payload(6, func(h *codec.Header) {
+	b.up.Publish(k.message(k.payload(6, func(h *batches.Header) {
 		h.Evicted, h.Drops = []protocol.SeqRange{{Boot: k.boot, From: 5, To: 5}}, 7
 	}), ""), func(uint64, error) {})
 	event := k.message([]byte("event"), k.id(7).String())

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // Quota is what one vehicle may send, all its devices together. Rates are refilled all the
@@ -38,7 +38,7 @@ type Quota struct {
 func DefaultQuota() Quota {
 	return Quota{
 		Messages: 200, MessagesBurst: 2000, Bytes: 2 << 20, BytesBurst: 32 << 20,
-		Samples: codec.MaxCellRate, SamplesBurst: 600 * codec.MaxCellRate, Urgent: 0.1,
+		Samples: batches.MaxCellRate, SamplesBurst: 600 * batches.MaxCellRate, Urgent: 0.1,
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -58,9 +58,9 @@ func TestSchemaVersions(t *testing.T) {
 // positions is a schema document of a receiver's signals with more, or other, fields.
 func positions(t *testing.T, more map[string]any) []byte {
 	t.Helper()
-	s := codec.Schema{
-		Version: codec.SchemaVersion2, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
-		Signals: []codec.Signal{
+	s := schemas.Schema{
+		Version: schemas.Version2, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
+		Signals: []signal.Signal{
 			{Kind: signal.GNSS, Bus: "gnss0", Message: "fix", Name: "latitude", Unit: "deg", IEEE: 64},
 			{Kind: "later", Bus: "gnss0", Message: "fix", Name: "satellites"},
 		},

@@ -5,27 +5,27 @@ import (
 	"testing"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
 // TestSchemaCache: what is kept is bounded in number and in memory, also when documents are tiny and schemas are huge;
 // one that was just read is always kept.
 func TestSchemaCache(t *testing.T) {
-	words := make(map[int64]string, codec.MaxColumns)
-	for i := range int64(codec.MaxColumns) {
+	words := make(map[int64]string, schemas.MaxColumns)
+	for i := range int64(schemas.MaxColumns) {
 		words[i] = "a"
 	}
 	for _, test := range []struct {
 		name        string
-		schema      *codec.Schema
+		schema      *schemas.Schema
 		least, most int
 	}{
 		{"none: a fault", nil, maxCachedSchemas, maxCachedSchemas},
-		{"a car's", &codec.Schema{Signals: make([]codec.Signal, 500)}, maxCachedSchemas, maxCachedSchemas},
-		{"a J1939 catalogue's", &codec.Schema{Signals: make([]codec.Signal, 2400)}, 100, 200},
-		{"of many signals", &codec.Schema{Signals: make([]codec.Signal, codec.MaxColumns)}, 1, 6},
-		{"of long value tables", &codec.Schema{Signals: []codec.Signal{{Kind: signal.GNSS, Values: words}, {Kind: signal.GNSS, Values: words}}}, 1, 20},
+		{"a car's", &schemas.Schema{Signals: make([]signal.Signal, 500)}, maxCachedSchemas, maxCachedSchemas},
+		{"a J1939 catalogue's", &schemas.Schema{Signals: make([]signal.Signal, 2400)}, 100, 200},
+		{"of many signals", &schemas.Schema{Signals: make([]signal.Signal, schemas.MaxColumns)}, 1, 6},
+		{"of long value tables", &schemas.Schema{Signals: []signal.Signal{{Kind: signal.GNSS, Values: words}, {Kind: signal.GNSS, Values: words}}}, 1, 20},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var c schemaCache

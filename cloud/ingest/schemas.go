@@ -6,9 +6,9 @@ import (
 	"errors"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
+	"telltale.dev/protocol/schemas"
 )
 
 // Bounds of a schemaCache, which is for all vehicles: the processor of a stream and each consumer have one. When it is
@@ -27,7 +27,7 @@ type schemaCache struct {
 }
 
 type cachedSchema struct {
-	schema *codec.Schema
+	schema *schemas.Schema
 	fault  *fault
 	bytes  int
 }
@@ -52,7 +52,7 @@ func (c *schemaCache) add(id protocol.SchemaID, s cachedSchema) {
 
 // footprint is about how many bytes of memory a parsed schema takes; 0 for none. Its document says little about
 // that: 65,536 signals alike are 378 bytes of it, compressed.
-func footprint(s *codec.Schema) (n int) {
+func footprint(s *schemas.Schema) (n int) {
 	if s == nil {
 		return 0
 	}
@@ -75,7 +75,7 @@ func footprint(s *codec.Schema) (n int) {
 
 // find gives the schema of a batch, or why there is none. Size is how many bytes had to be
 // read and parsed for it, 0 when it was there. The error is that of a store which cannot answer now.
-func (c *schemaCache) find(ctx context.Context, id protocol.SchemaID) (s *codec.Schema, size int, f *fault, err error) {
+func (c *schemaCache) find(ctx context.Context, id protocol.SchemaID) (s *schemas.Schema, size int, f *fault, err error) {
 	if have, ok := c.parsed[id]; ok {
 		return have.schema, 0, have.fault, nil
 	}
@@ -97,7 +97,7 @@ func (c *schemaCache) find(ctx context.Context, id protocol.SchemaID) (s *codec.
 }
 
 // schema finds the schema of a batch in turn. A store that cannot answer is asked again until ctx ends.
-func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (s *codec.Schema, f *fault) {
+func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (s *schemas.Schema, f *fault) {
 	var size int
 	err := p.retry(ctx, &p.reading, "schema store cannot be read", func() (err error) {
 		s, size, f, err = p.schemas.find(ctx, id)
@@ -112,10 +112,10 @@ func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (s *codec.
 	return s, f
 }
 
-func parseSchema(doc []byte, id protocol.SchemaID) (s *codec.Schema, f *fault) {
+func parseSchema(doc []byte, id protocol.SchemaID) (s *schemas.Schema, f *fault) {
 	defer guard(&f)
-	s, err := codec.ParseSchema(doc)
-	if errors.Is(err, document.ErrNotSupported) || errors.Is(err, codec.ErrVersion) { // of a later version, not damaged
+	s, err := schemas.Parse(doc)
+	if errors.Is(err, document.ErrNotSupported) || errors.Is(err, document.ErrVersion) { // of a later version, not damaged
 		return nil, faultOf(reasons.NotSupported, "schema %s: %w", id, err)
 	}
 	if err != nil {

@@ -24,7 +24,8 @@ import (
 	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/cloud/lake"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 	"telltale.dev/protocol/topics"
 )
@@ -136,15 +137,15 @@ func (l lanes) Publish(m ingest.Message, done func(uint64, error)) {
 	l[word].Publish(m, done)
 }
 
-// schemas is a schema store in memory.
-type schemas struct {
+// schemaStore is one in memory.
+type schemaStore struct {
 	mu   sync.Mutex // guards the rest
 	docs map[protocol.SchemaID][]byte
 	err  error
 	puts int
 }
 
-func (s *schemas) PutSchema(_ context.Context, hash protocol.SchemaHash, doc []byte) error {
+func (s *schemaStore) PutSchema(_ context.Context, hash protocol.SchemaHash, doc []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -158,7 +159,7 @@ func (s *schemas) PutSchema(_ context.Context, hash protocol.SchemaHash, doc []b
 	return nil
 }
 
-func (s *schemas) Schema(_ context.Context, id protocol.SchemaID) ([]byte, error) {
+func (s *schemaStore) Schema(_ context.Context, id protocol.SchemaID) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -233,9 +234,9 @@ func committed(tb testing.TB, dir string) (last uint64, checkpoint []byte) {
 // testSchema has one group of two signals.
 func testSchema(tb testing.TB, campaign protocol.CampaignID) (doc []byte, hash protocol.SchemaHash) {
 	tb.Helper()
-	s := codec.Schema{
-		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
-		Signals: []codec.Signal{
+	s := schemas.Schema{
+		Version: schemas.Version1, Campaign: campaign, Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
+		Signals: []signal.Signal{
 			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Length: 16}, Scale: "0.01"},
 			{Name: "Gear", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Start: 16, Length: 4}},
 		},
@@ -251,7 +252,7 @@ func testSchema(tb testing.TB, campaign protocol.CampaignID) (doc []byte, hash p
 // maker makes payloads of one vehicle's device.
 type maker struct {
 	tb      testing.TB
-	schema  *codec.Schema
+	schema  *schemas.Schema
 	doc     []byte
 	hash    protocol.SchemaHash
 	vehicle protocol.VehicleID
@@ -262,7 +263,7 @@ type maker struct {
 func newMaker(tb testing.TB) *maker {
 	tb.Helper()
 	doc, hash := testSchema(tb, "everything")
-	s, err := codec.ParseSchema(doc)
+	s, err := schemas.Parse(doc)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -279,14 +280,14 @@ func (k *maker) id(seq uint64) protocol.MessageID {
 }
 
 // payload is a batch of rowsPerBatch rows in second seq from start.
-func (k *maker) payload(seq uint64, edit ...func(*codec.Header)) []byte {
+func (k *maker) payload(seq uint64, edit ...func(*batches.Header)) []byte {
 	k.tb.Helper()
-	e := codec.NewEncoder(k.schema, k.hash.ID())
+	e := batches.NewEncoder(k.schema, k.hash.ID())
 	for i := range rowsPerBatch {
 		t := start.Add(time.Duration(seq)*time.Second + time.Duration(i)*10*time.Millisecond).UnixMicro()
 		e.Add(0, t, []int64{int64(seq), int64(i)})
 	}
-	h := codec.Header{Schema: k.hash.ID(), ID: k.id(seq)}
+	h := batches.Header{Schema: k.hash.ID(), ID: k.id(seq)}
 	for _, f := range edit {
 		f(&h)
 	}
@@ -327,14 +328,14 @@ type bench struct {
 	dir     string
 	up      *memory
 	dead    *memory
-	schemas *schemas
+	schemas *schemaStore
 	places  *places // the consumers' checkpoints
 	maker   *maker
 	config  func(*ingest.ProcessorConfig)
 }
 
 func newBench(tb testing.TB) *bench {
-	b := &bench{tb: tb, dir: tb.TempDir(), up: newMemory(), dead: newMemory(), schemas: &schemas{}, places: &places{}, maker: newMaker(tb)}
+	b := &bench{tb: tb, dir: tb.TempDir(), up: newMemory(), dead: newMemory(), schemas: &schemaStore{}, places: &places{}, maker: newMaker(tb)}
 	if err := b.schemas.PutSchema(tb.Context(), b.maker.hash, b.maker.doc); err != nil {
 		tb.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/reasons"
 )
 
@@ -26,9 +26,9 @@ type Times struct {
 
 // check says why a message whose rows are from first to last, in µs, is set aside; nil when it is not.
 // The vehicle's word on its clock is in the batch, or in the message's properties.
-func (t Times) check(m *Message, quality codec.TimeQuality, received time.Time, first, last int64) *fault {
-	unsynced := codec.TimeUnsynced.String()
-	if t.UnsyncedAside && (quality == codec.TimeUnsynced || m.Header[HeaderProperty+protocol.PropTimeQuality] == unsynced) {
+func (t Times) check(m *Message, quality batches.TimeQuality, received time.Time, first, last int64) *fault {
+	unsynced := batches.TimeUnsynced.String()
+	if t.UnsyncedAside && (quality == batches.TimeUnsynced || m.Header[HeaderProperty+protocol.PropTimeQuality] == unsynced) {
 		return faultOf(reasons.Unsynced, "the vehicle's clock was not set")
 	}
 	if t.Ahead > 0 && last > received.Add(t.Ahead).UnixMicro() {
@@ -54,7 +54,7 @@ func distance(us int64) time.Duration {
 }
 
 // extent gives the earliest and the latest time of a batch's rows, in µs.
-func extent(b *codec.Batch) (first, last int64) {
+func extent(b *batches.Batch) (first, last int64) {
 	first, last = int64(1<<63-1), -1<<63
 	for i := range b.Rows {
 		for _, t := range b.Rows[i].Time {

@@ -9,7 +9,7 @@ import (
 
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/reasons"
 )
 
@@ -19,11 +19,11 @@ var strictTimes = ingest.Times{Ahead: 5 * time.Minute, Late: 24 * time.Hour, Uns
 // at makes a batch with a row at each time.
 func (k *maker) at(seq uint64, times ...time.Time) []byte {
 	k.tb.Helper()
-	e := codec.NewEncoder(k.schema, k.hash.ID())
+	e := batches.NewEncoder(k.schema, k.hash.ID())
 	for i, t := range times {
 		e.Add(0, t.UnixMicro(), []int64{int64(i), 1})
 	}
-	out, err := e.Encode(codec.Header{Schema: k.hash.ID(), ID: k.id(seq)}, nil)
+	out, err := e.Encode(batches.Header{Schema: k.hash.ID(), ID: k.id(seq)}, nil)
 	if err != nil {
 		k.tb.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestUnsynced(t *testing.T) {
 		bounds.UnsyncedAside = aside
 		b := newBench(t)
 		b.config = func(c *ingest.ProcessorConfig) { c.Times = bounds }
-		b.up.Publish(b.maker.message(b.maker.payload(1, func(h *codec.Header) { h.TimeQuality = codec.TimeUnsynced }), ""), func(uint64, error) {})
+		b.up.Publish(b.maker.message(b.maker.payload(1, func(h *batches.Header) { h.TimeQuality = batches.TimeUnsynced }), ""), func(uint64, error) {})
 		p, stop := b.start()
 		b.flush(p)
 		if err := stop(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/ingest/ledger"
 	"telltale.dev/cloud/lake"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // TestCheckpointOfFormerVersion: a lake of a version without consumers' checkpoints, with a backlog open in the middle,
@@ -60,9 +60,9 @@ func TestCheckpointOfFormerVersion(t *testing.T) {
 	}
 }
 
-func decoded(t *testing.T, k *maker, seq uint64) *codec.Batch {
+func decoded(t *testing.T, k *maker, seq uint64) *batches.Batch {
 	t.Helper()
-	b, err := codec.Decode(k.payload(seq), k.schema)
+	b, err := batches.Decode(k.payload(seq), k.schema)
 	if err != nil {
 		t.Fatal(err)
 	}

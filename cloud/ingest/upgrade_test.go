@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // upgradeStream is what the lake in testdata was made of, and more that came later: a vehicle that alternates
@@ -15,7 +15,7 @@ func upgradeStream(k *maker, s *memory) {
 	other := *k
 	other.vehicle = "car2"
 	for seq := uint64(1); seq <= 900; seq += 2 {
-		payload := k.payload(seq, func(h *codec.Header) {
+		payload := k.payload(seq, func(h *batches.Header) {
 			if seq%151 == 0 {
 				h.Evicted = []protocol.SeqRange{{Boot: protocol.BootID{9}, From: seq, To: seq + 3}, {Boot: k.boot, From: seq + 1, To: seq + 1}}
 			}

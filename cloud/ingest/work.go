@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // advance is the most that a message can claim, which a vehicle owes for each message
 // beyond what may wait of it, until that message's turn comes and says what it is.
-func advance(size int) int32 { return int32(min(size*codec.MaxSamplesPerByte, codec.MaxBatchCells)) }
+func advance(size int) int32 { return int32(min(size*batches.MaxSamplesPerByte, batches.MaxCells)) }
 
 // longWork is how long a turn's work lasts at least before it is worth to look whether the stream has more than one read gave.
 const longWork = 10 * time.Millisecond

@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
 // drive is like ten seconds of a car: 60 messages of 12 signals, 100 or 10 rows a second each.
-func drive(tb testing.TB) (*codec.Schema, *codec.Batch) {
+func drive(tb testing.TB) (*schemas.Schema, *batches.Batch) {
 	tb.Helper()
-	s := codec.Schema{Version: codec.SchemaVersion, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll}
-	b := &codec.Batch{}
+	s := schemas.Schema{Version: schemas.Version1, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll}
+	b := &batches.Batch{}
 	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{1}, Seq: 1}
 	for m := range 60 {
 		var members []uint32
 		for k := range 12 {
-			sig := codec.Signal{
+			sig := signal.Signal{
 				Name: fmt.Sprintf("SIGNAL_%d_%d", m, k), Unit: "km/h", Message: fmt.Sprintf("MESSAGE_%d", m), Bus: "can0",
 				CAN: &signal.Bits{ID: 0x100, Start: k, Length: 12}, Scale: "0.01", Offset: "-10",
 			}
@@ -34,7 +35,7 @@ func drive(tb testing.TB) (*codec.Schema, *codec.Batch) {
 		if m%3 == 0 {
 			period = 100_000
 		}
-		g := codec.GroupRows{Group: m, Columns: make([][]int64, 12)}
+		g := batches.GroupRows{Group: m, Columns: make([][]int64, 12)}
 		for at := int64(0); at < 10_000_000; at += period {
 			g.Time = append(g.Time, start.UnixMicro()+at+int64(m)*100)
 			for k := range g.Columns {
@@ -47,7 +48,7 @@ func drive(tb testing.TB) (*codec.Schema, *codec.Batch) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	parsed, err := codec.ParseSchema(doc)
+	parsed, err := schemas.Parse(doc)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"telltale.dev/cloud/lake"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 var errFault = errors.New("fault")
@@ -41,7 +41,7 @@ var faults = []struct {
 func TestCommitFaults(t *testing.T) {
 	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	s := schema(t)
-	message := func(seq uint64) *codec.Batch {
+	message := func(seq uint64) *batches.Batch {
 		return batch(seq, midnight.Add(time.Duration(seq)*time.Second-2500*time.Millisecond), 1000)
 	}
 	for _, tt := range faults {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // TestDuckDB: the documented way to read many parts finds the rows of old and new ones together,
@@ -21,8 +21,8 @@ func TestDuckDB(t *testing.T) {
 		t.Fatal(err)
 	}
 	w, s, b := open(t, dir), schema(t), batch(3, start, 1)
-	b.TimeQuality = codec.TimeGNSS
-	b.Rows = append(b.Rows, codec.GroupRows{Group: 1, Time: []int64{start.UnixMicro()}, Columns: [][]int64{{bitsOf(-0.5)}}})
+	b.TimeQuality = batches.TimeGNSS
+	b.Rows = append(b.Rows, batches.GroupRows{Group: 1, Time: []int64{start.UnixMicro()}, Columns: [][]int64{{bitsOf(-0.5)}}})
 	if err := w.Append("car1", "everything", "research", start, s, b); err != nil {
 		t.Fatal(err)
 	}

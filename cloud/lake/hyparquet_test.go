@@ -14,7 +14,8 @@ import (
 	"testing"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 )
 
 // reader gives the folder of a Parquet reader that shares no code with ours, hyparquet or duckdb.
@@ -87,7 +88,7 @@ func TestIndependentReader(t *testing.T) {
 	if err := l.Commit(1, 2, nil); err != nil {
 		t.Fatal(err)
 	}
-	odd, oddBatch := schema(t), &codec.Batch{Rows: []codec.GroupRows{
+	odd, oddBatch := schema(t), &batches.Batch{Rows: []batches.GroupRows{
 		{Group: 0, Time: []int64{1, 2}, Columns: [][]int64{{0, 65535}, {2, 3}}},
 		{Group: 1, Time: []int64{1, 2, 3}, Columns: [][]int64{{bitsOf(math.NaN()), bitsOf(math.Inf(-1)), math.MinInt64}}},
 	}}
@@ -119,13 +120,13 @@ func TestIndependentReader(t *testing.T) {
 }
 
 // many is a batch with so many different values that a dictionary of them is given up on the way.
-func many(n int) *codec.Batch {
-	g := codec.GroupRows{Group: 1, Columns: make([][]int64, 1)}
+func many(n int) *batches.Batch {
+	g := batches.GroupRows{Group: 1, Columns: make([][]int64, 1)}
 	for i := range n {
 		g.Time = append(g.Time, start.UnixMicro()+int64(i))
 		g.Columns[0] = append(g.Columns[0], bitsOf(float64(i)/8))
 	}
-	b := &codec.Batch{Rows: []codec.GroupRows{g}}
+	b := &batches.Batch{Rows: []batches.GroupRows{g}}
 	b.ID, b.Schema = protocol.MessageID{Device: "tcu3", Boot: protocol.BootID{3}, Seq: 1}, protocol.SchemaID{2}
 	return b
 }
@@ -133,7 +134,7 @@ func many(n int) *codec.Batch {
 func bitsOf(v float64) int64 { return int64(math.Float64bits(v)) }
 
 // expected writes a batch as read.mjs does.
-func expected(s *codec.Schema, b *codec.Batch) (out []string) {
+func expected(s *schemas.Schema, b *batches.Batch) (out []string) {
 	orNull := func(v string, ok bool) string {
 		if !ok {
 			return `\N`

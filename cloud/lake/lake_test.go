@@ -18,8 +18,9 @@ import (
 
 	"telltale.dev/cloud/lake"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/can"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -67,11 +68,11 @@ func show[T any](v *T) string {
 }
 
 // schema has two groups: speed and gear together, and a float of 64 bits alone.
-func schema(tb testing.TB) *codec.Schema {
+func schema(tb testing.TB) *schemas.Schema {
 	tb.Helper()
-	s := codec.Schema{
-		Version: codec.SchemaVersion, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
-		Signals: []codec.Signal{
+	s := schemas.Schema{
+		Version: schemas.Version1, Campaign: "everything", Rule: "all", Tick: 1000, Mode: protocol.ModeAll,
+		Signals: []signal.Signal{
 			{Name: "Speed", Unit: "km/h", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Length: 16}, Scale: "0.01", Offset: "-5"},
 			{Name: "Gear", Message: "Motion", Bus: "can0", CAN: &signal.Bits{ID: 0x100, Start: 16, Length: 4}, Values: map[int64]string{1: "Drive", 2: "Größer"}},
 			{Name: "Ratio", Unit: "1", Message: "Float", Bus: "can1", CAN: &signal.Bits{ID: can.Extended | 0x200, Length: 64}, IEEE: 64, VSS: "Vehicle.Ratio"},
@@ -82,7 +83,7 @@ func schema(tb testing.TB) *codec.Schema {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	parsed, err := codec.ParseSchema(doc)
+	parsed, err := schemas.Parse(doc)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -92,14 +93,14 @@ func schema(tb testing.TB) *codec.Schema {
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // batch has n rows of the first group, a millisecond apart from at on: 2n samples.
-func batch(seq uint64, at time.Time, n int) *codec.Batch {
-	g := codec.GroupRows{Group: 0, Columns: make([][]int64, 2)}
+func batch(seq uint64, at time.Time, n int) *batches.Batch {
+	g := batches.GroupRows{Group: 0, Columns: make([][]int64, 2)}
 	for i := range n {
 		g.Time = append(g.Time, at.UnixMicro()+int64(i)*1000)
 		g.Columns[0] = append(g.Columns[0], int64(i))
 		g.Columns[1] = append(g.Columns[1], int64(i%4))
 	}
-	b := &codec.Batch{Rows: []codec.GroupRows{g}}
+	b := &batches.Batch{Rows: []batches.GroupRows{g}}
 	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{7}, Seq: seq}
 	b.Schema = protocol.SchemaID{1}
 	return b
@@ -114,7 +115,7 @@ func open(tb testing.TB, dir string) *lake.Lake {
 	return w
 }
 
-func appendAll(tb testing.TB, w *lake.Lake, s *codec.Schema, batches ...*codec.Batch) {
+func appendAll(tb testing.TB, w *lake.Lake, s *schemas.Schema, batches ...*batches.Batch) {
 	tb.Helper()
 	for _, b := range batches {
 		if err := w.Append("car1", s.Campaign, "", start, s, b); err != nil {
@@ -167,12 +168,12 @@ func readPart(tb testing.TB, name string) []sample {
 func TestRows(t *testing.T) {
 	dir, s := t.TempDir(), schema(t)
 	w := open(t, dir)
-	b := &codec.Batch{Rows: []codec.GroupRows{
+	b := &batches.Batch{Rows: []batches.GroupRows{
 		{Group: 1, Time: []int64{start.UnixMicro() + 1500, start.UnixMicro()}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), int64(math.Float64bits(-0.5))}}},
 		{Group: 0, Time: []int64{start.UnixMicro() + 500, start.UnixMicro() + 1500}, Columns: [][]int64{{500, 65535}, {2, 9}}, Present: [][]uint64{nil, {1}}},
 	}}
 	b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{0xab, 7: 0xcd}, Seq: 42}
-	b.TimeQuality = codec.TimeNTP
+	b.TimeQuality = batches.TimeNTP
 	if err := w.Append("car1", "everything", "research", start.Add(time.Minute), s, b); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestFooters(t *testing.T) {
 	dir, s := t.TempDir(), schema(t)
 	l := open(t, dir)
 	for i := range uint64(3) {
-		b := &codec.Batch{Rows: []codec.GroupRows{{Group: 1, Time: []int64{0, 1}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), 0}}}}}
+		b := &batches.Batch{Rows: []batches.GroupRows{{Group: 1, Time: []int64{0, 1}, Columns: [][]int64{{int64(math.Float64bits(math.NaN())), 0}}}}}
 		b.ID.Seq = i + 1
 		appendAll(t, l, s, b)
 		if err := l.Commit(i+1, i+1+1, nil); err != nil {
@@ -280,17 +281,17 @@ func TestAppendRefuses(t *testing.T) {
 	s := schema(t)
 	tests := []struct {
 		name string
-		edit func(g *codec.GroupRows)
+		edit func(g *batches.GroupRows)
 	}{
-		{"before 1970", func(g *codec.GroupRows) { g.Time[0] = -1 }},
-		{"after 9999", func(g *codec.GroupRows) { g.Time[0] = math.MaxInt64 }},
-		{"a wide span", func(g *codec.GroupRows) { g.Time[0] = 0 }},
-		{"no such group", func(g *codec.GroupRows) { g.Group = 2 }},
-		{"negative group", func(g *codec.GroupRows) { g.Group = -1 }},
-		{"column missing", func(g *codec.GroupRows) { g.Columns = g.Columns[:1] }},
-		{"column short", func(g *codec.GroupRows) { g.Columns[1] = g.Columns[1][:1] }},
-		{"presence missing", func(g *codec.GroupRows) { g.Present = [][]uint64{{1}} }},
-		{"presence short", func(g *codec.GroupRows) { g.Present = [][]uint64{nil, {}} }},
+		{"before 1970", func(g *batches.GroupRows) { g.Time[0] = -1 }},
+		{"after 9999", func(g *batches.GroupRows) { g.Time[0] = math.MaxInt64 }},
+		{"a wide span", func(g *batches.GroupRows) { g.Time[0] = 0 }},
+		{"no such group", func(g *batches.GroupRows) { g.Group = 2 }},
+		{"negative group", func(g *batches.GroupRows) { g.Group = -1 }},
+		{"column missing", func(g *batches.GroupRows) { g.Columns = g.Columns[:1] }},
+		{"column short", func(g *batches.GroupRows) { g.Columns[1] = g.Columns[1][:1] }},
+		{"presence missing", func(g *batches.GroupRows) { g.Present = [][]uint64{{1}} }},
+		{"presence short", func(g *batches.GroupRows) { g.Present = [][]uint64{nil, {}} }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -348,16 +349,16 @@ func TestParsePart(t *testing.T) {
 // one: neither a place for each signal nor the whole schema in memory.
 func TestLargeSchemas(t *testing.T) {
 	l := open(t, t.TempDir())
-	const schemas, signals = 50, 20_000
+	const kinds, signals = 50, 20_000
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for n := range schemas {
-		s := &codec.Schema{Signals: make([]codec.Signal, signals), Groups: [][]uint32{{signals - 1}}}
-		s.Signals[signals-1] = codec.Signal{Bus: "gnss0", Message: "fix", Name: fmt.Sprint("signal", n), IEEE: 64}
-		b := &codec.Batch{
-			Header: codec.Header{ID: protocol.MessageID{Device: "tcu", Seq: uint64(n + 1)}, Schema: protocol.SchemaID{byte(n)}},
-			Rows:   []codec.GroupRows{{Time: []int64{start.UnixMicro()}, Columns: [][]int64{{1}}}},
+	for n := range kinds {
+		s := &schemas.Schema{Signals: make([]signal.Signal, signals), Groups: [][]uint32{{signals - 1}}}
+		s.Signals[signals-1] = signal.Signal{Bus: "gnss0", Message: "fix", Name: fmt.Sprint("signal", n), IEEE: 64}
+		b := &batches.Batch{
+			Header: batches.Header{ID: protocol.MessageID{Device: "tcu", Seq: uint64(n + 1)}, Schema: protocol.SchemaID{byte(n)}},
+			Rows:   []batches.GroupRows{{Time: []int64{start.UnixMicro()}, Columns: [][]int64{{1}}}},
 		}
 		if err := l.Append("car1", "everything", "", start, s, b); err != nil {
 			t.Fatal(err)
@@ -365,13 +366,13 @@ func TestLargeSchemas(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if n := l.Signals(); n != schemas {
-		t.Errorf("got %d signals, want one of each of %d schemas", n, schemas)
+	if n := l.Signals(); n != kinds {
+		t.Errorf("got %d signals, want one of each of %d schemas", n, kinds)
 	}
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 20<<20 { // 50 schemas have 200 MB
 		t.Errorf("got %d MB more, want the schemas to be forgotten", grown>>20)
 	}
-	if err := l.Commit(schemas, schemas+1, nil); err != nil {
+	if err := l.Commit(kinds, kinds+1, nil); err != nil {
 		t.Fatal(err)
 	}
 }

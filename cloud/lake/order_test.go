@@ -12,7 +12,9 @@ import (
 
 	"telltale.dev/cloud/lake"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
+	"telltale.dev/protocol/signal"
 )
 
 // TestOrder: batches of several vehicles and dates, with signals of the same names in
@@ -23,20 +25,20 @@ func TestOrder(t *testing.T) {
 	w := open(t, dir)
 	s := schema(t)
 	other := *s // the same signals in another order
-	other.Signals = []codec.Signal{s.Signals[1], s.Signals[0], s.Signals[2]}
-	schemas := []*codec.Schema{s, &other}
+	other.Signals = []signal.Signal{s.Signals[1], s.Signals[0], s.Signals[2]}
+	schemas := []*schemas.Schema{s, &other}
 	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	counter, rows := int64(0), 0
 	var waiting []func() error
 	for seq := range uint64(40) {
 		n := random.IntN(50) + 1
-		g := codec.GroupRows{Group: 0, Columns: make([][]int64, 2)}
+		g := batches.GroupRows{Group: 0, Columns: make([][]int64, 2)}
 		for range n {
 			counter++
 			g.Time = append(g.Time, midnight.UnixMicro()+int64(random.IntN(9)-4)*1000)
 			g.Columns[0], g.Columns[1] = append(g.Columns[0], counter), append(g.Columns[1], counter)
 		}
-		b := &codec.Batch{Rows: []codec.GroupRows{g}}
+		b := &batches.Batch{Rows: []batches.GroupRows{g}}
 		kind := random.IntN(2)
 		b.ID = protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{7}, Seq: seq + 1}
 		b.Schema = protocol.SchemaID{byte(kind)}

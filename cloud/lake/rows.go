@@ -7,7 +7,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -39,7 +40,7 @@ type batchRef struct {
 // signalRef holds the columns that all rows of a signal share. Nothing of it keeps the rest of the schema in memory.
 type signalRef struct {
 	bus, message, name, path, unit parquet.Value
-	signal                         *codec.Signal
+	signal                         *signal.Signal
 	number                         signal.Number
 	hasInvalid                     bool // raw values may be no measurements
 	nulls                          *nulls
@@ -71,7 +72,7 @@ func (t *signalTable) trim() {
 }
 
 // place gives the place of a signal, which is the one of this index in the schema, made when missing.
-func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema, index uint32) uint32 {
+func (t *signalTable) place(id protocol.SchemaID, s *schemas.Schema, index uint32) uint32 {
 	key := signalKey{id, index}
 	if at, ok := t.places[key]; ok {
 		return at
@@ -83,7 +84,7 @@ func (t *signalTable) place(id protocol.SchemaID, s *codec.Schema, index uint32)
 	return at
 }
 
-func newSignalRef(s codec.Signal, nulls *nulls) signalRef {
+func newSignalRef(s signal.Signal, nulls *nulls) signalRef {
 	return signalRef{
 		signal:     &s,
 		number:     s.Number(),
@@ -101,7 +102,7 @@ func newSignalRef(s codec.Signal, nulls *nulls) signalRef {
 // the batch. The purpose is the one under which it was collected, empty: none was given;
 // received is when the cloud got it. The error wraps ErrUnfit, and nothing of the batch is taken then.
 func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, purpose string, received time.Time,
-	schema *codec.Schema, b *codec.Batch) error {
+	schema *schemas.Schema, b *batches.Batch) error {
 	if l.retrying {
 		return fmt.Errorf("lake: append: %w", ErrUncommitted)
 	}
@@ -132,7 +133,7 @@ func (l *Lake) Append(vehicle protocol.VehicleID, campaign protocol.CampaignID, 
 }
 
 // appendGroup takes the samples of one group, row by row. l.members are the series of its columns.
-func (l *Lake) appendGroup(g *codec.GroupRows, batch uint32) {
+func (l *Lake) appendGroup(g *batches.GroupRows, batch uint32) {
 	for i, t := range g.Time {
 		for j, series := range l.members {
 			if g.Present != nil && g.Present[j] != nil && g.Present[j][i/64]>>(i%64)&1 == 0 {
@@ -145,10 +146,10 @@ func (l *Lake) appendGroup(g *codec.GroupRows, batch uint32) {
 
 // Fits says why a batch cannot be represented; the error wraps ErrUnfit. It may be called
 // from any goroutine, at any time.
-func (*Lake) Fits(schema *codec.Schema, b *codec.Batch) error { return fits(schema, b) }
+func (*Lake) Fits(schema *schemas.Schema, b *batches.Batch) error { return fits(schema, b) }
 
 // fits checks what a row cannot hold and what would make readers stumble.
-func fits(schema *codec.Schema, b *codec.Batch) error {
+func fits(schema *schemas.Schema, b *batches.Batch) error {
 	if schema == nil || b == nil {
 		return fmt.Errorf("expected a schema and a batch: %w", ErrUnfit)
 	}
@@ -175,7 +176,7 @@ func fits(schema *codec.Schema, b *codec.Batch) error {
 }
 
 // shape checks that all columns of a group are as long as its times.
-func shape(g *codec.GroupRows, members int) error {
+func shape(g *batches.GroupRows, members int) error {
 	if len(g.Columns) != members || g.Present != nil && len(g.Present) != members {
 		return fmt.Errorf("group %d: expected %d columns: %w", g.Group, members, ErrUnfit)
 	}

@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 	signals "telltale.dev/protocol/signal" // this package has signals of its own
 )
 
@@ -18,7 +19,7 @@ const maxBindings = 32
 // The work per column does not depend on its number of rows, as far as that can
 // be: rows are nearly always in the order of time, so that the newest one and
 // those for the history are found by searching.
-func (s *States) Apply(vid protocol.VehicleID, schema *codec.Schema, b *codec.Batch, received time.Time, report bool) []Value {
+func (s *States) Apply(vid protocol.VehicleID, schema *schemas.Schema, b *batches.Batch, received time.Time, report bool) []Value {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.vehicle(vid)
@@ -80,7 +81,7 @@ func (v *vehicle) bind(id protocol.SchemaID, signals int) []*signal {
 
 // apply takes the column that r stands at, whose last value is at last, and says
 // whether that became the signal's value.
-func (sig *signal) apply(def *codec.Signal, column []int64, r *rows, last int) bool {
+func (sig *signal) apply(def *signals.Signal, column []int64, r *rows, last int) bool {
 	if r.times[last] < sig.Time {
 		return false
 	}
@@ -100,7 +101,7 @@ func (sig *signal) apply(def *codec.Signal, column []int64, r *rows, last int) b
 }
 
 // valueOf gives the physical value, or NaN and why there is none.
-func valueOf(def *codec.Signal, raw int64) (value float64, quality string) {
+func valueOf(def *signals.Signal, raw int64) (value float64, quality string) {
 	if v := def.Validity(raw); v != signals.Valid {
 		return math.NaN(), v.String()
 	}
@@ -108,7 +109,7 @@ func valueOf(def *codec.Signal, raw int64) (value float64, quality string) {
 }
 
 // chart puts the values of the column that the rows stand at into the history, as far as they keep its spacing.
-func (s *States) chart(v *vehicle, sig *signal, def *codec.Signal, column []int64) {
+func (s *States) chart(v *vehicle, sig *signal, def *signals.Signal, column []int64) {
 	if v.level == lastLevel {
 		return
 	}

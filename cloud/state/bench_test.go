@@ -11,39 +11,40 @@ import (
 
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/can"
-	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/schemas"
 )
 
 const recordings = "../../simulator/recordings"
 
 // rav4 gives the recorded car's signals in batches of the given age, decoded as the processor does.
-func rav4(b *testing.B, age time.Duration) (*codec.Schema, []*codec.Batch) {
+func rav4(b *testing.B, age time.Duration) (*schemas.Schema, []*batches.Batch) {
 	b.Helper()
 	plan := plan(b, "toyota_new_mc_pt.dbc", "toyota_adas.dbc")
 	layouts := make([]int, len(plan.Layouts()))
 	for i := range layouts {
 		layouts[i] = i
 	}
-	s, _ := codec.SchemaOf(plan.Catalogue(), "everything", "all", protocol.ModeAll, layouts, func(int) bool { return true })
+	s, _ := schemas.Of(plan.Catalogue(), "everything", "all", protocol.ModeAll, layouts, func(int) bool { return true })
 	_, hash, err := s.Encode()
 	if err != nil {
 		b.Fatal(err)
 	}
-	e := codec.NewEncoder(s, hash.ID())
-	var batches []*codec.Batch
+	e := batches.NewEncoder(s, hash.ID())
+	var made []*batches.Batch
 	seal := func() {
-		id := protocol.MessageID{Device: "tcu", Boot: protocol.BootID{1}, Seq: uint64(len(batches) + 1)}
-		payload, err := e.Encode(codec.Header{ID: id}, nil)
+		id := protocol.MessageID{Device: "tcu", Boot: protocol.BootID{1}, Seq: uint64(len(made) + 1)}
+		payload, err := e.Encode(batches.Header{ID: id}, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
-		batch, err := codec.Decode(payload, s)
+		batch, err := batches.Decode(payload, s)
 		if err != nil {
 			b.Fatal(err)
 		}
-		batches = append(batches, batch)
+		made = append(made, batch)
 		e.Reset()
 	}
 	raw := make([]int64, plan.MaxSignals())
@@ -57,7 +58,7 @@ func rav4(b *testing.B, age time.Duration) (*codec.Schema, []*codec.Batch) {
 		}
 	})
 	seal()
-	return s, batches
+	return s, made
 }
 
 func plan(b *testing.B, files ...string) *dbc.Plan {
@@ -108,17 +109,17 @@ func frames(b *testing.B, each func(bus string, f *can.Frame)) {
 func BenchmarkApply(b *testing.B) {
 	for _, age := range []time.Duration{time.Second, 10 * time.Second} {
 		b.Run(age.String(), func(b *testing.B) {
-			schema, batches := rav4(b, age)
+			schema, drive := rav4(b, age)
 			samples := 0
-			for _, batch := range batches {
+			for _, batch := range drive {
 				samples += batch.Samples()
 			}
-			received := time.UnixMicro(batches[len(batches)-1].T0).Add(time.Minute)
+			received := time.UnixMicro(drive[len(drive)-1].T0).Add(time.Minute)
 			n := 0
 			b.ReportAllocs()
 			for b.Loop() {
 				s := state.New()
-				for _, batch := range batches {
+				for _, batch := range drive {
 					s.Apply(car, schema, batch, received, false)
 				}
 				n += samples

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"telltale.dev/cloud/state"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 func history(t interface {
@@ -175,7 +175,7 @@ func checkCovered(t *rapid.T, points []state.Point, samples map[int64]bool) {
 	}
 }
 
-func drawBatch(t *rapid.T) *codec.Batch {
+func drawBatch(t *rapid.T) *batches.Batch {
 	n := rapid.IntRange(1, 400).Draw(t, "rows")
 	start := at(float64(rapid.IntRange(0, 600).Draw(t, "start")))
 	step := rapid.Int64Range(1, 3_000_000).Draw(t, "step")

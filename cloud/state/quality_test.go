@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"telltale.dev/cloud/state"
-	"telltale.dev/protocol/codec"
 	"telltale.dev/protocol/signal"
 )
 
@@ -14,7 +13,7 @@ import (
 func TestNoMeasurement(t *testing.T) {
 	j1939, double := schema(1), schema(1)
 	j1939.Signals[0].CAN.J1939 = true
-	double.Signals[0] = codec.Signal{Name: "s1", Message: "M", Bus: "can0", IEEE: 64, CAN: &signal.Bits{Length: 64}}
+	double.Signals[0] = signal.Signal{Name: "s1", Message: "M", Bus: "can0", IEEE: 64, CAN: &signal.Bits{Length: 64}}
 	for _, c := range []struct {
 		raw     int64
 		quality string
@@ -57,16 +56,16 @@ func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
 // TestRawBits: the bits of what is no integer of 64 bits with a sign are told as such, also after a restart.
 func TestRawBits(t *testing.T) {
 	for name, c := range map[string]struct {
-		signal codec.Signal
+		signal signal.Signal
 		raw    int64
 		want   state.Value
 	}{
-		"unsigned, above 2^63": {codec.Signal{CAN: &signal.Bits{Length: 64}}, -1, state.Value{Raw: -1, NoInteger: true, Value: 1 << 64}},
-		"unsigned, below":      {codec.Signal{CAN: &signal.Bits{Length: 64}}, 7, state.Value{Raw: 7, Value: 7}},
-		"signed":               {codec.Signal{Signed: true, CAN: &signal.Bits{Length: 64}}, -1, state.Value{Raw: -1, Value: -1}},
-		"float": {codec.Signal{CAN: &signal.Bits{Length: 32}, IEEE: 32}, int64(math.Float64bits(-0.5)),
+		"unsigned, above 2^63": {signal.Signal{CAN: &signal.Bits{Length: 64}}, -1, state.Value{Raw: -1, NoInteger: true, Value: 1 << 64}},
+		"unsigned, below":      {signal.Signal{CAN: &signal.Bits{Length: 64}}, 7, state.Value{Raw: 7, Value: 7}},
+		"signed":               {signal.Signal{Signed: true, CAN: &signal.Bits{Length: 64}}, -1, state.Value{Raw: -1, Value: -1}},
+		"float": {signal.Signal{CAN: &signal.Bits{Length: 32}, IEEE: 32}, int64(math.Float64bits(-0.5)),
 			state.Value{Raw: int64(math.Float32bits(-0.5)), NoInteger: true, Value: -0.5}},
-		"double of zero": {codec.Signal{CAN: &signal.Bits{Length: 64}, IEEE: 64}, 0, state.Value{NoInteger: true}},
+		"double of zero": {signal.Signal{CAN: &signal.Bits{Length: 64}, IEEE: 64}, 0, state.Value{NoInteger: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, store := state.New(), &memory{}

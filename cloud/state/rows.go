@@ -5,7 +5,7 @@ import (
 	"slices"
 	"sort"
 
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // rows are those rows of a group whose time is plausible, in the order of time,
@@ -49,7 +49,7 @@ func (r *rows) set(times []int64, limit int64) {
 }
 
 // column moves to column c and gives the last place where it has a value, -1 when there is none.
-func (r *rows) column(g *codec.GroupRows, c int) (last int) {
+func (r *rows) column(g *batches.GroupRows, c int) (last int) {
 	if r.present = nil; g.Present != nil {
 		r.present = g.Present[c]
 	}

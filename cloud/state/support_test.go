@@ -11,7 +11,8 @@ import (
 
 	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 )
 
@@ -23,11 +24,11 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func at(seconds float64) int64 { return noon.UnixMicro() + int64(seconds*1e6) }
 
 // schema has n signals s0, s1, … all in group 0, and the first one alone in group 1.
-func schema(n int) *codec.Schema {
-	s := &codec.Schema{Version: 1, Campaign: "test", Rule: "all", Tick: 1000, Mode: protocol.ModeAll}
+func schema(n int) *schemas.Schema {
+	s := &schemas.Schema{Version: 1, Campaign: "test", Rule: "all", Tick: 1000, Mode: protocol.ModeAll}
 	var all []uint32
 	for i := range n {
-		s.Signals = append(s.Signals, codec.Signal{
+		s.Signals = append(s.Signals, signal.Signal{
 			Name: "s" + strconv.Itoa(i), Message: "M", Bus: "can0", Unit: "km/h", Scale: "0.5", CAN: &signal.Bits{Length: 16},
 			Values: map[int64]string{3: "three"},
 		})
@@ -38,19 +39,19 @@ func schema(n int) *codec.Schema {
 }
 
 // column makes a batch of one row group with the same raw values in each column.
-func column(group, columns int, times []int64, raw []int64, present []uint64) *codec.Batch {
-	g := codec.GroupRows{Group: group, Time: times}
+func column(group, columns int, times []int64, raw []int64, present []uint64) *batches.Batch {
+	g := batches.GroupRows{Group: group, Time: times}
 	for range columns {
 		g.Columns = append(g.Columns, raw)
 		if present != nil {
 			g.Present = append(g.Present, present)
 		}
 	}
-	return &codec.Batch{Header: codec.Header{Schema: protocol.SchemaID{byte(columns)}}, Rows: []codec.GroupRows{g}}
+	return &batches.Batch{Header: batches.Header{Schema: protocol.SchemaID{byte(columns)}}, Rows: []batches.GroupRows{g}}
 }
 
 // one makes a batch with one sample of s0.
-func one(t int64, raw int64) *codec.Batch { return column(0, 1, []int64{t}, []int64{raw}, nil) }
+func one(t int64, raw int64) *batches.Batch { return column(0, 1, []int64{t}, []int64{raw}, nil) }
 
 func key(n int) state.Key { return state.Key{Bus: "can0", Message: "M", Signal: "s" + strconv.Itoa(n)} }
 

@@ -26,6 +26,8 @@ var (
 	ErrMalformed = errors.New("malformed")
 	// ErrLimit says that bytes ask for more than a limit.
 	ErrLimit = errors.New("over the limit")
+	// ErrVersion says that bytes have a layout that this version cannot read.
+	ErrVersion = errors.New("layout version not known")
 )
 
 // documentEncoding writes deterministic CBOR; documentDecoding reads it strictly.

@@ -11,8 +11,10 @@ import (
 	"os"
 
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/compress"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/simulator/client"
+	"telltale.dev/simulator/inspect"
 )
 
 type Inspect struct {
@@ -23,7 +25,7 @@ type Inspect struct {
 
 // inspector shows payloads and remembers the schemas that it has seen.
 type inspector struct {
-	schemas map[protocol.SchemaID]*codec.Schema
+	schemas map[protocol.SchemaID]*schemas.Schema
 	out     io.Writer
 	failed  int
 	ask     func(protocol.SchemaID) ([]byte, error) // a cloud for schemas that the input lacks
@@ -36,7 +38,7 @@ var errUnreadable = errors.New("not everything could be read")
 // Run shows each payload as one JSON line, as it comes.
 func (c *Inspect) Run(ctx context.Context) error {
 	in := inspector{
-		schemas: map[protocol.SchemaID]*codec.Schema{}, missing: map[protocol.SchemaID]bool{}, out: os.Stdout,
+		schemas: map[protocol.SchemaID]*schemas.Schema{}, missing: map[protocol.SchemaID]bool{}, out: os.Stdout,
 		ask: func(id protocol.SchemaID) ([]byte, error) { return c.fetch(ctx, id) },
 	}
 	for _, name := range c.Schema {
@@ -77,7 +79,7 @@ func readSchema(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, codec.MaxSchemaSize+1))
+	return io.ReadAll(io.LimitReader(f, schemas.MaxSize+1))
 }
 
 // maxInput bounds what may wait for the end of one payload.
@@ -130,7 +132,7 @@ func (in *inspector) show(p piece) error {
 		return in.print(p.topic, "json", json.RawMessage(payload))
 	}
 	in.learn(payload)
-	value, what, err := codec.Inspect(payload, in.schema)
+	value, what, err := inspect.Payload(payload, in.schema)
 	if err != nil {
 		in.failed++
 		return in.print(p.topic, "error", err.Error())
@@ -156,7 +158,7 @@ func (in *inspector) print(topic, what string, value any) error {
 }
 
 // schema finds a schema in what was seen, else asks the cloud, once.
-func (in *inspector) schema(id protocol.SchemaID) (*codec.Schema, bool) {
+func (in *inspector) schema(id protocol.SchemaID) (*schemas.Schema, bool) {
 	if s, ok := in.schemas[id]; ok || in.missing[id] {
 		return s, ok
 	}
@@ -175,16 +177,16 @@ func (c *Inspect) fetch(ctx context.Context, id protocol.SchemaID) ([]byte, erro
 		return nil, err
 	}
 	defer body.Close()
-	return io.ReadAll(io.LimitReader(body, codec.MaxSchemaSize))
+	return io.ReadAll(io.LimitReader(body, schemas.MaxSize))
 }
 
 // learn remembers the payload if it is a schema document.
 func (in *inspector) learn(payload []byte) bool {
-	doc, err := codec.Unpack(payload, codec.MaxSchemaSize)
+	doc, err := compress.Unpack(payload, schemas.MaxSize)
 	if err != nil {
 		return false
 	}
-	schema, err := codec.ParseSchema(doc)
+	schema, err := schemas.Parse(doc)
 	if err != nil {
 		return false
 	}

@@ -11,10 +11,12 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/can"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/document"
+	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
 	"telltale.dev/protocol/topics"
 )
@@ -95,24 +97,24 @@ const (
 	campaign protocol.CampaignID = "fleet"
 )
 
-// batches are real ones of a small made-up schema, each with an id of its own.
-type batches struct {
+// realBatches are real ones of a small made-up schema, each with an id of its own.
+type realBatches struct {
 	document []byte
 	hash     protocol.SchemaHash
 	rows     [batchRows][batchSignals]int64
 	// encoders are shared, because each has more than a megabyte of memory for zstd.
-	encoders chan *codec.Encoder
+	encoders chan *batches.Encoder
 }
 
-func newBatches() (*batches, error) {
+func newBatches() (*realBatches, error) {
 	schema := syntheticSchema()
-	b := &batches{encoders: make(chan *codec.Encoder, runtime.GOMAXPROCS(0))}
+	b := &realBatches{encoders: make(chan *batches.Encoder, runtime.GOMAXPROCS(0))}
 	var err error
 	if b.document, b.hash, err = schema.Encode(); err != nil {
 		return nil, fmt.Errorf("synthetic schema: %w", err)
 	}
 	for range cap(b.encoders) {
-		b.encoders <- codec.NewEncoder(schema, b.hash.ID())
+		b.encoders <- batches.NewEncoder(schema, b.hash.ID())
 	}
 	for r := range b.rows {
 		for s := range b.rows[r] { // a slow wave with a little noise, different for each signal
@@ -123,14 +125,14 @@ func newBatches() (*batches, error) {
 	return b, nil
 }
 
-func syntheticSchema() *codec.Schema {
-	s := &codec.Schema{
-		Version: codec.SchemaVersion, Campaign: campaign, Rule: "all", Tick: codec.DefaultTick, Mode: protocol.ModeAll,
+func syntheticSchema() *schemas.Schema {
+	s := &schemas.Schema{
+		Version: schemas.Version1, Campaign: campaign, Rule: "all", Tick: schemas.DefaultTick, Mode: protocol.ModeAll,
 		Groups: [][]uint32{make([]uint32, batchSignals)},
 	}
 	for i := range batchSignals {
 		s.Groups[0][i] = uint32(i)
-		s.Signals = append(s.Signals, codec.Signal{
+		s.Signals = append(s.Signals, signal.Signal{
 			Name: fmt.Sprintf("synthetic_%d", i+1), Unit: "1", Message: "synthetic", Bus: "can0",
 			CAN: &signal.Bits{ID: can.ID(0x100), Start: 16 * i, Length: 16}, Scale: "0.1", Offset: "0",
 		})
@@ -139,22 +141,22 @@ func syntheticSchema() *codec.Schema {
 }
 
 // schema is the publish of the schema document, which comes before the first batch.
-func (b *batches) schema(v Identity) (*packets.ControlPacket, error) {
+func (b *realBatches) schema(v Identity) (*packets.ControlPacket, error) {
 	topic := topics.Topic{Kind: topics.Schema, Vehicle: v.Vehicle, Schema: b.hash}
 	p := publish(topic.String(), protocol.ContentSchema, packets.User{Key: protocol.PropPriority, Value: protocol.CS4.String()})
-	payload, err := codec.Pack(b.document)
+	payload, err := compress.Pack(b.document)
 	p.Content.(*packets.Publish).Payload = payload
 	return p, err
 }
 
-func (b *batches) template(v Identity) *packets.ControlPacket {
+func (b *realBatches) template(v Identity) *packets.ControlPacket {
 	topic := topics.Topic{Kind: topics.Telemetry, Vehicle: v.Vehicle, Campaign: campaign}
 	return publish(topic.String(), protocol.ContentTelemetry,
 		packets.User{Key: protocol.PropPriority, Value: protocol.CS1.String()},
 		packets.User{Key: protocol.PropMessageID})
 }
 
-func (b *batches) fill(p *packets.Publish, id protocol.MessageID, buf []byte) ([]byte, error) {
+func (b *realBatches) fill(p *packets.Publish, id protocol.MessageID, buf []byte) ([]byte, error) {
 	p.Properties.User[1].Value = id.String()
 	e := <-b.encoders
 	defer func() { b.encoders <- e }()
@@ -163,7 +165,7 @@ func (b *batches) fill(p *packets.Publish, id protocol.MessageID, buf []byte) ([
 	for r := range b.rows {
 		e.Add(0, t+int64(r)*batchInterval.Microseconds(), b.rows[r][:])
 	}
-	payload, err := e.Encode(codec.Header{ID: id}, buf[:0])
+	payload, err := e.Encode(batches.Header{ID: id}, buf[:0])
 	p.Payload = payload
 	return payload, err
 }

@@ -144,7 +144,7 @@ func (s *session) announce(ctx context.Context) error {
 	if err := s.say(protocol.PresenceOnline); err != nil {
 		return err
 	}
-	b, ok := s.run.payloads.(*batches)
+	b, ok := s.run.payloads.(*realBatches)
 	if !ok {
 		return nil
 	}

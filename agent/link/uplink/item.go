@@ -8,7 +8,7 @@ import (
 	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link/session"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // kind says what an item is.
@@ -35,7 +35,7 @@ type Item struct {
 	ttl      time.Duration // 0: for ever
 
 	topic, contentType, purpose string
-	quality                     codec.TimeQuality
+	quality                     batches.TimeQuality
 	priority                    protocol.Priority
 	qos                         byte
 	payload                     []byte

@@ -10,7 +10,7 @@ import (
 
 	"telltale.dev/agent/link/session"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/topics"
 )
 
@@ -194,7 +194,7 @@ func (s *Sender) schemaOf(it *Item) *Item {
 		s.setAside(it, "its schema document is missing")
 		return nil
 	}
-	packed, err := codec.Pack(doc)
+	packed, err := compress.Pack(doc)
 	if err != nil {
 		packed = doc
 	}

@@ -11,7 +11,7 @@ import (
 	"telltale.dev/agent/link/session"
 	"telltale.dev/agent/link/uplink"
 	"telltale.dev/protocol"
-	"telltale.dev/protocol/codec"
+	"telltale.dev/protocol/batches"
 )
 
 // TestWindow: no more than the window is under way, the highest class goes first, and only an acknowledgement lets the buffer forget.
@@ -40,7 +40,7 @@ func TestProperties(t *testing.T) {
 	r := newRig(t, 8)
 	r.add(protocol.CS4, "full", func(rec *buffer.Record) {
 		rec.ID = protocol.MessageID{Device: "tcu", Boot: protocol.BootID{1}, Seq: 7}
-		rec.Purpose, rec.TimeQuality, rec.ContentType = "research", codec.TimeUnsynced, protocol.ContentTelemetry
+		rec.Purpose, rec.TimeQuality, rec.ContentType = "research", batches.TimeUnsynced, protocol.ContentTelemetry
 	})
 	r.add(protocol.CS1, "bare", func(rec *buffer.Record) { rec.TTL = 0 })
 	equal(t, "sent", r.fill(time.Minute), "full", "bare")
