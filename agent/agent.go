@@ -180,7 +180,7 @@ func (a *Agent) join(schemas *config.Schemas) (err error) {
 	if err != nil {
 		return err
 	}
-	return a.guard()
+	return a.makeWatchers()
 }
 
 // saver keeps schemas. On a full disk the buffer makes room for one, else collecting would wait for it.
@@ -218,9 +218,9 @@ func (a *Agent) routes() []downlink.Route {
 	}
 }
 
-// guard makes the stages beside the pipeline: those that watch supply, link and data partition, and the one that
+// makeWatchers makes the stages beside the pipeline: those that watch supply, link and data partition, and the one that
 // changes the firmware.
-func (a *Agent) guard() (err error) {
+func (a *Agent) makeWatchers() (err error) {
 	p, n := a.cfg.Power, a.cfg.Network
 	p.Flusher, p.Line, p.Log = stages{a}, stages{a}, a.cfg.Log
 	if a.power, err = power.New(p); err != nil {
@@ -284,15 +284,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	sent := make(chan error, 1)
 	go func() { sent <- a.link.Run(online) }() // buffer → cloud
 
-	var guards errgroup.Group
-	guards.Go(func() error { defer stop(); return a.power.Run(ctx) })  // ignition → flush, upload, sleep
-	guards.Go(func() error { a.network.Run(ctx); return nil })         // link → what may be uploaded
-	guards.Go(func() error { a.storage.Run(ctx); return nil })         // note of the start → what became of the data
-	guards.Go(func() error { defer stop(); return a.update.Run(ctx) }) // document → download, slot, restart
+	var watchers errgroup.Group
+	watchers.Go(func() error { defer stop(); return a.power.Run(ctx) })  // ignition → flush, upload, sleep
+	watchers.Go(func() error { a.network.Run(ctx); return nil })         // link → what may be uploaded
+	watchers.Go(func() error { a.storage.Run(ctx); return nil })         // note of the start → what became of the data
+	watchers.Go(func() error { defer stop(); return a.update.Run(ctx) }) // document → download, slot, restart
 
 	err := pipeline.Wait()
 	stop()
-	err = errors.Join(err, guards.Wait())
+	err = errors.Join(err, watchers.Wait())
 	a.drain()
 	hangUp()
 	err = errors.Join(err, <-sent)

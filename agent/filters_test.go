@@ -65,7 +65,7 @@ func TestDriversKeepAwayWhatNoCampaignWants(t *testing.T) {
 				cfg.Inputs[i].Open = func(ctx context.Context) (canbus.Bus, error) {
 					bus, err := open(ctx)
 					buses[i].Bus = bus
-					return canbus.Guard("can", buses[i], canbus.Permission{}), err
+					return canbus.Restrict("can", buses[i], canbus.Permission{}), err
 				}
 			}
 			a, err := agent.New(cfg)

@@ -93,23 +93,23 @@ type Cloud struct {
 	places  places
 	gates   []*gate.Listener
 
-	lock      *lock
-	backbone  *backbone.Backbone
-	registry  *registry.Registry
-	states    *state.States
-	snapshots store
-	schemas   schemaStore
-	campaigns *campaign.Campaigns
-	rooms     []*opened
-	lanes     []*ingest.Processor
-	lakes     []*lake.Lake
-	front     *ingest.Front
-	replayer  *ingest.Replayer
-	live      *api.Live
-	api       *api.Server
-	broker    *broker.Broker
-	updates   *update.Updates
-	downloads *update.Server // nil without Config.Download
+	lock       *lock
+	backbone   *backbone.Backbone
+	registry   *registry.Registry
+	states     *state.States
+	snapshots  store
+	schemas    schemaStore
+	campaigns  *campaign.Campaigns
+	rooms      []*opened
+	processors []*ingest.Processor
+	lakes      []*lake.Lake
+	front      *ingest.Front
+	replayer   *ingest.Replayer
+	live       *api.Live
+	api        *api.Server
+	broker     *broker.Broker
+	updates    *update.Updates
+	downloads  *update.Server // nil without Config.Download
 }
 
 // New opens the data directory and joins the rooms. When it returns the ports are
@@ -174,7 +174,7 @@ func (c *Cloud) Run(ctx context.Context) error {
 	processed, stopWaiting := context.WithCancel(behind)
 	defer stopWaiting()
 
-	var intakes, lanes errgroup.Group
+	var intakes, processors errgroup.Group
 	rooms := []func(context.Context) error{c.broker.Run, c.api.Run, c.watchDisk, c.trim}
 	for _, r := range able[runner](c.rooms) {
 		rooms = append(rooms, r.Run)
@@ -185,15 +185,15 @@ func (c *Cloud) Run(ctx context.Context) error {
 	for _, run := range rooms {
 		intakes.Go(func() error { defer stopIntake(); return run(intake) })
 	}
-	for _, processor := range c.lanes {
-		lanes.Go(func() error { defer stopIntake(); defer stopWaiting(); return processor.Run(behind) })
+	for _, processor := range c.processors {
+		processors.Go(func() error { defer stopIntake(); defer stopWaiting(); return processor.Run(behind) })
 	}
 	err := intakes.Wait()
 	if err == nil {
 		c.flush(processed)
 	}
 	stopBehind()
-	return errors.Join(err, lanes.Wait(), c.close())
+	return errors.Join(err, processors.Wait(), c.close())
 }
 
 // lastFlush bounds how long a stop waits until the lake has what was acknowledged;
@@ -204,7 +204,7 @@ const lastFlush = 10 * time.Second
 func (c *Cloud) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastFlush)
 	defer cancel()
-	for _, processor := range c.lanes {
+	for _, processor := range c.processors {
 		if err := processor.Flush(ctx); err != nil {
 			c.cfg.Log.Warn("stopped before everything was in the lake; the next start goes on", "err", err)
 			return
@@ -295,7 +295,7 @@ func (c *Cloud) openBroker(context.Context) error {
 	c.broker, err = broker.New(broker.Config{
 		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: handler{c}, Access: c.decide, Explain: c.explain,
 		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients,
-		MaxOperatorSessions: min(maxOperatorSessions, c.places.clients/operatorPart), Log: c.cfg.Log,
+		MaxOperatorSessions: min(maxOperatorSessions, c.places.clients/operatorShare), Log: c.cfg.Log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -306,7 +306,7 @@ func (c *Cloud) openBroker(context.Context) error {
 // Operators share the connections with the vehicles: no more than this, and no more than a part of them.
 const (
 	maxOperatorSessions = 2048
-	operatorPart        = 8
+	operatorShare       = 8
 )
 
 // receiveMaximum bounds what one client may have on its way to the disk: all

@@ -36,10 +36,12 @@ func TestOnlyTheLakeIsFull(t *testing.T) {
 	car.stored(m.schemaTopic("car1"), m.doc)
 	ops.stored("v1/ops/config/campaign/slow", []byte(campaignDoc("slow", 1, "")))
 	ops.result("PENDING")
-	full := func(lane string) string { return filepath.Join(cfg.Dir, "lake", ".tmp", "checkpoint-"+lane+".link") }
-	for _, lane := range []string{"UP", "LOW"} {
-		_ = os.Remove(full(lane))
-		if err := os.Symlink("/dev/full", full(lane)); err != nil {
+	full := func(processor string) string {
+		return filepath.Join(cfg.Dir, "lake", ".tmp", "checkpoint-"+processor+".link")
+	}
+	for _, processor := range []string{"UP", "LOW"} {
+		_ = os.Remove(full(processor))
+		if err := os.Symlink("/dev/full", full(processor)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,8 +89,8 @@ func TestOnlyTheLakeIsFull(t *testing.T) {
 	if got := len(s.lakeRows()); got > 2 {
 		t.Errorf("got %d rows in the lake, want at most those of the commit that is tried again", got)
 	}
-	for _, lane := range []string{"UP", "LOW"} {
-		if err := os.Remove(full(lane)); err != nil {
+	for _, processor := range []string{"UP", "LOW"} {
+		if err := os.Remove(full(processor)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -141,7 +143,7 @@ func TestConsumerNeverWorks(t *testing.T) {
 	fences := ingest.Consumer{
 		Name:  "fences",
 		Wants: func(t topics.Topic) bool { return t.Kind == topics.ConfigStatus },
-		Other: func(_ context.Context, m *ingest.Other) error {
+		Word: func(_ context.Context, m *ingest.Word) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if !works {

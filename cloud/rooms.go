@@ -135,7 +135,7 @@ func (c *Cloud) consumer(o *opened) ingest.Consumer {
 	consumer := ingest.Consumer{
 		Name:  o.name,
 		Wants: func(t topics.Topic) bool { return o.intake(t) != nil },
-		Other: func(ctx context.Context, m *ingest.Other) error { return c.receive(ctx, o, m) },
+		Word:  func(ctx context.Context, m *ingest.Word) error { return c.receive(ctx, o, m) },
 	}
 	if s, ok := o.room.(saver); ok {
 		consumer.Save = s.Save
@@ -145,7 +145,7 @@ func (c *Cloud) consumer(o *opened) ingest.Consumer {
 
 // receive is the one place where documents of vehicles are read, checked, counted and handed to a room. One that cannot
 // be read becomes a dead letter; the log is told each time that their number has doubled, so that no vehicle can fill it.
-func (c *Cloud) receive(ctx context.Context, o *opened, m *ingest.Other) error {
+func (c *Cloud) receive(ctx context.Context, o *opened, m *ingest.Word) error {
 	vid := m.Topic.Vehicle
 	if c.registry.WasDeleted(vid) { // it was on its way
 		return nil

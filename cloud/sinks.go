@@ -20,7 +20,7 @@ import (
 	"telltale.dev/protocol/signal"
 )
 
-// openIngest joins the lanes: front → stream → processor → lake and consumers.
+// openIngest joins the streams: front → stream → processor → lake and consumers.
 func (c *Cloud) openIngest(ctx context.Context) error {
 	bucket, err := c.bucket("schemas")
 	if err != nil {
@@ -35,8 +35,8 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range lanes() {
-		if err := c.openLane(ctx, name, places); err != nil {
+	for _, name := range lakeStreams() {
+		if err := c.openProcessor(ctx, name, places); err != nil {
 			return err
 		}
 	}
@@ -52,8 +52,8 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 // registry knows that they were, so that means damage, of which JetStream says nothing that is clear.
 func (c *Cloud) checkRegistry() {
 	missing := map[protocol.VehicleID]bool{}
-	for _, lane := range c.lanes {
-		for _, vid := range lane.Ledger().Vehicles() {
+	for _, processor := range c.processors {
+		for _, vid := range processor.Ledger().Vehicles() {
 			if _, ok := c.registry.Vehicle(vid); !ok && !c.registry.WasDeleted(vid) {
 				missing[vid] = true
 			}
@@ -64,8 +64,8 @@ func (c *Cloud) checkRegistry() {
 	}
 }
 
-// openLane joins one stream with its processor, whose consumers keep their checkpoints in places.
-func (c *Cloud) openLane(ctx context.Context, name string, places store) error {
+// openProcessor joins one stream with its processor, whose consumers keep their checkpoints in places.
+func (c *Cloud) openProcessor(ctx context.Context, name string, places store) error {
 	extent, err := c.backbone.Info(ctx, name)
 	if err != nil {
 		return err
@@ -78,10 +78,10 @@ func (c *Cloud) openLane(ctx context.Context, name string, places store) error {
 	processor, err := ingest.NewProcessor(ingest.ProcessorConfig{
 		Name: name, Stream: stream{c.backbone, name}, Publisher: publisher{c.backbone}, Schemas: c.schemas,
 		Letters: stream{c.backbone, backbone.Dead}, Lake: files, Consumers: c.consumers(), Checkpoints: places,
-		Debit: func(vid protocol.VehicleID, urgent bool, samples int) { c.front.Debit(vid, urgent, samples) }, // opened after the lanes, before they run
+		Debit: func(vid protocol.VehicleID, urgent bool, samples int) { c.front.Debit(vid, urgent, samples) }, // opened after the streams, before they run
 		Times: c.cfg.Times, FlushAge: c.cfg.Flush, Patience: c.cfg.patience, Log: c.cfg.Log,
 	})
-	c.lanes = append(c.lanes, processor)
+	c.processors = append(c.processors, processor)
 	return err
 }
 

@@ -23,7 +23,7 @@ func (c *Cloud) trim(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		err := c.trimLanes(ctx)
+		err := c.trimStreams(ctx)
 		if err != nil && !failed && ctx.Err() == nil {
 			c.cfg.Log.Warn("streams cannot be trimmed, tried again", "err", err)
 		}
@@ -31,15 +31,15 @@ func (c *Cloud) trim(ctx context.Context) error {
 	}
 }
 
-func (c *Cloud) trimLanes(ctx context.Context) error {
-	for i, stream := range lanes() {
-		lane := c.lanes[i]
-		needed := lane.Needed()
+func (c *Cloud) trimStreams(ctx context.Context) error {
+	for i, stream := range lakeStreams() {
+		processor := c.processors[i]
+		needed := processor.Needed()
 		_, err := c.backbone.Trim(ctx, stream, needed)
-		if err == nil && needed < lane.Checkpoint() {
+		if err == nil && needed < processor.Checkpoint() {
 			var pressed bool
 			if pressed, err = c.backbone.Pressed(ctx, stream); pressed {
-				lane.Relieve()
+				processor.Relieve()
 			}
 		}
 		if err != nil {
@@ -49,5 +49,5 @@ func (c *Cloud) trimLanes(ctx context.Context) error {
 	return nil
 }
 
-// lanes are the streams that end in the lake.
-func lanes() []string { return []string{backbone.Up, backbone.Low} }
+// lakeStreams are the streams that end in the lake.
+func lakeStreams() []string { return []string{backbone.Up, backbone.Low} }

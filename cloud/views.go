@@ -122,12 +122,12 @@ func (v views) History(vid, bus, message, signal string) ([]api.Point, bool) {
 
 // Ledger implements api.Deliveries.
 func (v views) Ledger(vid string) []api.Boot {
-	lanes := make([][]ledger.Account, len(v.lanes))
-	for i, l := range v.lanes {
-		lanes[i] = l.Accounts(protocol.VehicleID(vid))
+	processors := make([][]ledger.Account, len(v.processors))
+	for i, l := range v.processors {
+		processors[i] = l.Accounts(protocol.VehicleID(vid))
 	}
 	list := []api.Boot{}
-	for _, a := range ledger.Merge(lanes...) {
+	for _, a := range ledger.Merge(processors...) {
 		list = append(list, api.Boot{
 			Device: string(a.Device), Boot: a.Boot.String(), Stored: a.Stored, Samples: a.Samples, Last: a.Highest,
 			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Stayed: pairs(a.Stayed), Dead: pairs(a.Buried), Duplicates: a.Duplicates,
@@ -165,7 +165,7 @@ func (c *Cloud) health(ctx context.Context) api.Health {
 	if _, err := c.backbone.Info(ctx, backbone.Up); err != nil && h.Problems["backbone"] == "" {
 		h.Problems["backbone"] = "it does not answer: " + err.Error()
 	}
-	for _, l := range c.lanes {
+	for _, l := range c.processors {
 		if l.Stats().Waiting {
 			h.Problems["ingest"] = "processing waits for a stream, a store or the lake; see the log"
 		}

@@ -59,7 +59,7 @@ func newClient(cfg Config) *http.Client {
 }
 
 // part is the file under way. Its name is its content's, so that it is never taken for another one.
-func (u *Updater) part() string {
+func (u *Updater) partial() string {
 	return filepath.Join(u.cfg.Dir, u.j.Document.File.String()+partSuffix)
 }
 
@@ -67,7 +67,7 @@ func (u *Updater) part() string {
 func (u *Updater) have() int64 {
 	switch u.j.State {
 	case updates.Delivered, updates.Downloading:
-		if info, err := os.Stat(u.part()); err == nil {
+		if info, err := os.Stat(u.partial()); err == nil {
 			return min(info.Size(), u.j.Document.Size)
 		}
 		return 0
@@ -79,8 +79,8 @@ func (u *Updater) have() int64 {
 
 // cleanUp removes all parts but the one of that name.
 func (u *Updater) cleanUp(keep string) {
-	parts, err := filepath.Glob(filepath.Join(u.cfg.Dir, "*"+partSuffix))
-	for _, name := range parts {
+	partials, err := filepath.Glob(filepath.Join(u.cfg.Dir, "*"+partSuffix))
+	for _, name := range partials {
 		if name != keep {
 			err = errors.Join(err, durable.Plain(os.Remove(name)))
 		}
@@ -92,7 +92,7 @@ func (u *Updater) cleanUp(keep string) {
 
 // makeRoom removes what earlier updates left and says whether the file fits.
 func (u *Updater) makeRoom() error {
-	u.cleanUp(u.part())
+	u.cleanUp(u.partial())
 	size := u.j.Document.Size
 	if size > u.cfg.MaxBytes {
 		return fmt.Errorf("the file has %d bytes, expected at most %d", size, u.cfg.MaxBytes)
@@ -162,7 +162,7 @@ func (v *verdict) Error() string { return v.err.Error() }
 
 // fetch goes on where the part ends. It returns nil when the file has its size.
 func (u *Updater) fetch(ctx context.Context, endpoint string) error {
-	file, at, err := u.openPart()
+	file, at, err := u.openPartial()
 	if err != nil {
 		return err
 	}
@@ -202,8 +202,8 @@ func (p *patient) Read(b []byte) (int, error) {
 }
 
 // openPart opens the part and says where it ends. What a former process wrote last may not be on disk.
-func (u *Updater) openPart() (*os.File, int64, error) {
-	file, err := os.OpenFile(u.part(), os.O_CREATE|os.O_RDWR, 0o600)
+func (u *Updater) openPartial() (*os.File, int64, error) {
+	file, err := os.OpenFile(u.partial(), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -297,7 +297,7 @@ func (u *Updater) checkHeader(file *os.File) error {
 
 // verify reads the whole file once: its hash, the signature, and the payload's.
 func (u *Updater) verify() error {
-	file, err := os.Open(u.part())
+	file, err := os.Open(u.partial())
 	if err != nil {
 		return durable.Plain(err)
 	}
@@ -327,5 +327,5 @@ func (u *Updater) damaged() error {
 	}
 	u.again = true
 	u.cfg.Log.Warn("downloaded file is damaged and fetched once more")
-	return durable.Plain(os.Remove(u.part()))
+	return durable.Plain(os.Remove(u.partial()))
 }

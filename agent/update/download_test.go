@@ -82,19 +82,19 @@ func TestKilledWhileDownloading(t *testing.T) {
 		b.handler = stuck(at)
 		ctx, cancel := context.WithCancel(t.Context())
 		_, done := b.start(ctx, doc)
-		part := filepath.Join(b.dir, doc.File.String()+".part")
+		partial := filepath.Join(b.dir, doc.File.String()+".part")
 		waitFor(t, func() bool {
-			info, err := os.Stat(part)
+			info, err := os.Stat(partial)
 			return err == nil && info.Size() >= int64(i*synced) && b.asked() > i
 		})
 		time.Sleep(30 * time.Millisecond)
 		cancel()
 		<-done
 		// A power cut: the file has its size, its last bytes are not there.
-		if info, err := os.Stat(part); err != nil {
+		if info, err := os.Stat(partial); err != nil {
 			t.Fatal(err)
 		} else if tail := info.Size() % synced; tail > 0 {
-			f, err := os.OpenFile(part, os.O_WRONLY, 0)
+			f, err := os.OpenFile(partial, os.O_WRONLY, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

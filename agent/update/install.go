@@ -40,7 +40,7 @@ func (u *Updater) install(ctx context.Context) error {
 	if err := u.keep(next); err != nil {
 		return err
 	}
-	file, err := os.Open(u.part())
+	file, err := os.Open(u.partial())
 	if err != nil {
 		return u.fail(reasons.Corrupt, durable.Plain(err))
 	}

@@ -39,8 +39,8 @@ func TestGoodUpdate(t *testing.T) {
 	if !bytes.Equal(b.fake.Content(slots.B), payload) {
 		t.Error("slot B does not hold the payload")
 	}
-	if parts, _ := filepath.Glob(filepath.Join(b.dir, "*.part")); len(parts) > 0 {
-		t.Errorf("left over: %v", parts)
+	if partials, _ := filepath.Glob(filepath.Join(b.dir, "*.part")); len(partials) > 0 {
+		t.Errorf("left over: %v", partials)
 	}
 	// The next one goes back to slot A.
 	next, payload := b.file(9, 1<<20)

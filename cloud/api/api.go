@@ -4,7 +4,7 @@
 //
 // It holds no data; the rooms that do are handed in as small interfaces. There
 // is no authentication yet, so it listens on loopback only, and refuses what a
-// web page that the machine's user visits could send (see guard.go).
+// web page that the machine's user visits could send (see foreign.go).
 package api
 
 import (
@@ -159,7 +159,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	described := s.describe(mux)
-	return guard(s.cfg.Origins, permit(anybody, shrink(problems(mux, queriesOf(described.OpenAPI())))))
+	return refuseForeign(s.cfg.Origins, permit(anybody, shrink(problems(mux, queriesOf(described.OpenAPI())))))
 }
 
 // apiVersion is the version of the interface, not of the program.

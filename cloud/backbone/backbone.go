@@ -57,10 +57,10 @@ type Backbone struct {
 	bulk   link      // of the stream Low: the server works off a connection in order, and urgent messages must not wait for a batch of bulk data to be on disk
 	reader link      // everything else, so that a large read never delays an acknowledgement
 	// declared is the table of the streams. Whoever replaces it, or closes the backbone, holds declaring.
-	declared  atomic.Pointer[table]
-	declaring sync.Mutex
-	ended     bool        // guarded by declaring: nothing more can be declared
-	runLane   func(*lane) // starts the group committer of a stream
+	declared     atomic.Pointer[table]
+	declaring    sync.Mutex
+	ended        bool             // guarded by declaring: nothing more can be declared
+	runCommitter func(*committer) // starts the group committer of a stream
 	// book has the timers once there are any. Whoever reads them from disk holds opening.
 	book        atomic.Pointer[timerBook]
 	opening     sync.Mutex
@@ -74,8 +74,8 @@ type Backbone struct {
 	stats    counters
 	fault    *fault
 	outage   *outage
-	stop     context.CancelFunc // ends the lanes at once
-	running  sync.WaitGroup     // the lanes
+	stop     context.CancelFunc // ends the committers at once
+	running  sync.WaitGroup     // the committers
 	rest     context.CancelFunc // ends the watching and mending
 	resting  sync.WaitGroup     // watch and mend
 	refusing refusals
@@ -176,7 +176,7 @@ func (b *Backbone) start(cfg Config) {
 		b.refuses("backbone", why.Error())
 		b.outage.happened()
 	}, cancel)
-	b.runLane = func(l *lane) { b.running.Go(func() { l.run(ctx) }) }
+	b.runCommitter = func(l *committer) { b.running.Go(func() { l.run(ctx) }) }
 	beside, rest := context.WithCancel(ctx)
 	b.rest = rest
 	b.resting.Go(func() { b.watch(beside, cfg.watchEvery) })

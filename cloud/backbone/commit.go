@@ -23,12 +23,12 @@ const (
 	batchHeaders   = 3
 )
 
-// batchPrefix makes batch ids of different lanes and starts differ: a batch that a killed process left behind is
+// batchPrefix makes batch ids of different committers and starts differ: a batch that a killed process left behind is
 // still known to the server.
 func batchPrefix() string { return rand.Text()[:8] }
 
 // commit stores batch, in order, and tells every publisher.
-func (l *lane) commit(ctx context.Context, batch []item) {
+func (l *committer) commit(ctx context.Context, batch []item) {
 	size := 0
 	for i := range batch {
 		size += batch[i].size
@@ -38,7 +38,7 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 	l.owner.outage.watch(ctx, cancel) // before the question, so that a failure after it is noticed
 	err := l.owner.fault.refusal()
 	if err == nil && l.Storage == OnDisk {
-		err = l.owner.allow(size, l.part())
+		err = l.owner.allow(size, l.share())
 	}
 	if err != nil {
 		l.finishAll(batch, err)
@@ -79,7 +79,7 @@ func (l *lane) commit(ctx context.Context, batch []item) {
 }
 
 // commitAtomic gives the sequence of the last message.
-func (l *lane) commitAtomic(ctx context.Context, batch []item) (uint64, error) {
+func (l *committer) commitAtomic(ctx context.Context, batch []item) (uint64, error) {
 	l.number++
 	id := []string{l.prefix + strconv.FormatUint(l.number, 36)}
 	for i := range batch {
@@ -112,7 +112,7 @@ func clearBatch(m *nats.Msg) {
 
 // commitSingly publishes one after the other without waiting in between, and
 // then waits for each answer: each is stored or refused on its own.
-func (l *lane) commitSingly(ctx context.Context, batch []item) {
+func (l *committer) commitSingly(ctx context.Context, batch []item) {
 	answers := make([]jetstream.PubAckFuture, len(batch))
 	sent := make([]error, len(batch))
 	for i := range batch {
@@ -216,11 +216,11 @@ func (b *Backbone) classifyStore(said string) error {
 }
 
 // allow asks the space guard of the embedded server.
-func (b *Backbone) allow(n int, part int64) error {
+func (b *Backbone) allow(n int, share int64) error {
 	if b.server == nil {
 		return nil
 	}
-	err := b.server.space.allow(n, part)
+	err := b.server.space.allow(n, share)
 	if err != nil {
 		b.refuses("disk", strings.TrimPrefix(err.Error(), ErrFull.Error()+": "))
 	}

@@ -81,7 +81,7 @@ const (
 )
 
 // conflict turns the server's refusal of a conditional publish into a *ConflictError; nil: it is none.
-func (b *Backbone) conflict(ctx context.Context, l *lane, it *item, err error) error {
+func (b *Backbone) conflict(ctx context.Context, l *committer, it *item, err error) error {
 	var refused *jetstream.APIError
 	if it.expects == nil || !errors.As(err, &refused) {
 		return nil

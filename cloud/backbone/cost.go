@@ -5,7 +5,7 @@ import "time"
 // costs tells when an atomic batch is cheaper than single publishes. A single
 // publish costs one sync. A batch costs the same whatever its size: the server first stages it
 // in a directory of its own (six syncs and a dozen names made and removed, counted with strace),
-// as much as 25 single publishes on a fast disk. Both are measured while they are used. Owned by the lane's run.
+// as much as 25 single publishes on a fast disk. Both are measured while they are used. Owned by the committer's run.
 type costs struct {
 	single time.Duration // of one message published singly
 	atomic time.Duration // of one atomic batch

@@ -25,7 +25,7 @@ type fault struct {
 	final  error
 	halt   error       // a passing failure that is not mended yet
 	onHalt func(error) // ends the commits in flight
-	onFail func()      // ends them and the lanes
+	onFail func()      // ends them and the committers
 }
 
 func newFault(log *slog.Logger) *fault {

@@ -2,10 +2,10 @@ package backbone
 
 import "time"
 
-// The bounds of everything that waits in memory. Each stream has its own lane, so
+// The bounds of everything that waits in memory. Each stream has its own committer, so
 // that bulk data filling its queue never refuses urgent messages.
 const (
-	// queueMessages and queueBytes bound what waits in one lane for its commit; beyond, Publish refuses with ErrBusy.
+	// queueMessages and queueBytes bound what waits in one committer for its commit; beyond, Publish refuses with ErrBusy.
 	// A thousand vehicles with eight publishes in flight each must fit: at 20 thousand messages a second a full queue is 0.8 s of work.
 	queueMessages = 16 << 10
 	queueBytes    = 64 << 20

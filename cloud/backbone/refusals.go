@@ -74,7 +74,7 @@ func (b *Backbone) look(ctx context.Context) {
 }
 
 // hasRoom says whether a stream that refused so many bytes would take them now.
-func (b *Backbone) hasRoom(ctx context.Context, l *lane, size int64) bool {
+func (b *Backbone) hasRoom(ctx context.Context, l *committer, size int64) bool {
 	limit := l.Limits.MaxBytes
 	info, err := b.info(ctx, l.Name)
 	return err == nil && (limit <= 0 || int64(info.Bytes)+size <= limit)
@@ -107,11 +107,11 @@ func (b *Backbone) takes(what string) {
 	}
 }
 
-// name is how the log and the health of the cloud call the lane when it refuses.
-func (l *lane) name() string { return "stream " + l.Name }
+// name is how the log and the health of the cloud call the committer when it refuses.
+func (l *committer) name() string { return "stream " + l.Name }
 
 // full notes that the stream's own limit refused a message.
-func (l *lane) full(size int, why error) {
+func (l *committer) full(size int, why error) {
 	l.refusedSize.Store(int64(size))
 	l.owner.refuses(l.name(), why.Error())
 }

@@ -17,7 +17,7 @@ const (
 	reviveFiles = 64
 )
 
-// mend starts JetStream again after each passing failure, until ctx ends. The lanes
+// mend starts JetStream again after each passing failure, until ctx ends. The committers
 // refuse meanwhile; readers and watches go on when the server is back, as they do
 // with an external one.
 func (b *Backbone) mend(ctx context.Context, cfg Config) {

@@ -18,7 +18,7 @@ type space struct {
 
 // allow refuses n more bytes with ErrFull when they would reach into part of the
 // reserve: 1 of all of it, 2 of half of it.
-func (s *space) allow(n int, part int64) error {
+func (s *space) allow(n int, share int64) error {
 	if s.reserve < 0 {
 		return nil
 	}
@@ -27,8 +27,8 @@ func (s *space) allow(n int, part int64) error {
 		return fmt.Errorf("%w: ask for free disk space: %w", ErrFull, err)
 	}
 	// A batch is written twice: when it is staged, and into the stream.
-	if free-2*int64(n) < s.reserve/part {
-		return fmt.Errorf("%w: %s", ErrFull, lowDisk(free, s.reserve/part))
+	if free-2*int64(n) < s.reserve/share {
+		return fmt.Errorf("%w: %s", ErrFull, lowDisk(free, s.reserve/share))
 	}
 	return nil
 }

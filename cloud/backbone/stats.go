@@ -21,7 +21,7 @@ type Stats struct {
 	Timers      int    // scheduled and not fired to the end, of all kinds; zero until the first Backbone.Timers
 	Fired       uint64 // timers whose handler returned without an error
 	FireFailed  uint64 // calls of a handler that returned an error
-	Queued      int    // messages that wait now, in all lanes
+	Queued      int    // messages that wait now, in all committers
 	QueuedBytes int
 	// Latency is from Publish until on disk.
 	Latency Histogram

@@ -138,16 +138,16 @@ func (s *Stream) holes() bool { return s.Deletes || s.Limits.PerSubject > 0 }
 
 // table is what publishers and readers find a stream by. It is never changed, only replaced.
 type table struct {
-	names    map[string]*lane
-	prefixes map[string]*lane
+	names    map[string]*committer
+	prefixes map[string]*committer
 }
 
 // with gives a table that has l, too, or says what it collides with.
-func (t *table) with(l *lane) (*table, error) {
+func (t *table) with(l *committer) (*table, error) {
 	if t.names[l.Name] != nil {
 		return nil, fmt.Errorf("stream %s is declared twice: %w", l.Name, ErrInvalid)
 	}
-	next := &table{names: map[string]*lane{l.Name: l}, prefixes: map[string]*lane{}}
+	next := &table{names: map[string]*committer{l.Name: l}, prefixes: map[string]*committer{}}
 	for name, other := range t.names {
 		next.names[name] = other
 	}
@@ -166,7 +166,7 @@ func (t *table) with(l *lane) (*table, error) {
 }
 
 // of gives the stream of a subject, or nil.
-func (t *table) of(subject string) *lane {
+func (t *table) of(subject string) *committer {
 	for i := range len(subject) {
 		if subject[i] == '.' {
 			if l := t.prefixes[subject[:i]]; l != nil {
@@ -178,7 +178,7 @@ func (t *table) of(subject string) *lane {
 }
 
 // expected lists what is declared, for errors.
-func expected(names map[string]*lane) string {
+func expected(names map[string]*committer) string {
 	list := make([]string, 0, len(names))
 	for name := range names {
 		list = append(list, name)
@@ -210,7 +210,7 @@ func (b *Backbone) declare(ctx context.Context, s Stream) error {
 		return err
 	}
 	s.Prefixes = slices.Clone(s.Prefixes)
-	l := newLane(s, b)
+	l := newCommitter(s, b)
 	next, err := b.declared.Load().with(l)
 	if err != nil {
 		return err
@@ -222,7 +222,7 @@ func (b *Backbone) declare(ctx context.Context, s Stream) error {
 		return err
 	}
 	b.declared.Store(next)
-	b.runLane(l)
+	b.runCommitter(l)
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // trimPart is the part of a stream's MaxBytes that Trim leaves to messages which nobody needs: the half.
-const trimPart = 2
+const trimShare = 2
 
 // Trim deletes messages of a stream, the oldest first and none after through, when
 // the stream has more than half of its MaxBytes or the disk is short: so many that
@@ -97,7 +97,7 @@ func (b *Backbone) Pressed(ctx context.Context, stream string) (bool, error) {
 // excess is by how many bytes a stream should become smaller.
 func (b *Backbone) excess(size uint64, limit int64) (excess int64, err error) {
 	if limit > 0 {
-		excess = int64(size) - limit/trimPart
+		excess = int64(size) - limit/trimShare
 	}
 	if b.server != nil && b.server.space.reserve > 0 {
 		free, err := b.server.space.free(b.server.space.path)

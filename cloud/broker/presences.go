@@ -34,21 +34,21 @@ const endArrival = math.MaxUint64
 // Nothing is refused for it, so that the last word always comes through.
 type presenceBook struct {
 	handler Handler
-	running sync.WaitGroup // one for each lane at work
+	running sync.WaitGroup // one for each queue at work
 	hurry   chan struct{}  // closed at the end of the broker: no more waiting
 
-	mu    sync.Mutex // guards what follows
-	lanes map[string]*presenceLane
+	mu     sync.Mutex // guards what follows
+	queues map[string]*presenceQueue
 }
 
 // presenceLane is the order of events of one device.
-type presenceLane struct {
+type presenceQueue struct {
 	newest  uint64 // number of the newest connection
 	arrived uint64 // highest arrival among its events so far
 	last    presenceEvent
 	waiting []presenceEvent
 	atWork  bool
-	over    bool // the session is gone: forget the lane when it is empty
+	over    bool // the session is gone: forget the queue when it is empty
 
 	burst    float64 // events that may be told at once
 	refilled time.Time
@@ -57,7 +57,7 @@ type presenceLane struct {
 func (b *presenceBook) init(h Handler) {
 	b.handler = h
 	b.hurry = make(chan struct{})
-	b.lanes = make(map[string]*presenceLane)
+	b.queues = make(map[string]*presenceQueue)
 }
 
 // connect notes a new connection of the device: what older ones say from now on no
@@ -65,19 +65,19 @@ func (b *presenceBook) init(h Handler) {
 func (b *presenceBook) connect(key string, connection uint64, due *presenceEvent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	lane := b.lanes[key]
-	if lane == nil {
-		lane = &presenceLane{burst: presenceBurst, refilled: time.Now()}
-		b.lanes[key] = lane
+	queue := b.queues[key]
+	if queue == nil {
+		queue = &presenceQueue{burst: presenceBurst, refilled: time.Now()}
+		b.queues[key] = queue
 	}
-	lane.over = false
-	if connection <= lane.newest { // a newer one of two at once was faster
+	queue.over = false
+	if connection <= queue.newest { // a newer one of two at once was faster
 		return
 	}
 	if due != nil {
-		b.push(key, lane, *due)
+		b.push(key, queue, *due)
 	}
-	lane.newest, lane.arrived = connection, 0
+	queue.newest, queue.arrived = connection, 0
 }
 
 // end says that a connection has ended without a will to come: a device whose last
@@ -86,13 +86,13 @@ func (b *presenceBook) connect(key string, connection uint64, due *presenceEvent
 func (b *presenceBook) end(key string, connection uint64, state protocol.PresenceState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	lane := b.lanes[key]
-	if lane == nil || lane.newest != connection {
+	queue := b.queues[key]
+	if queue == nil || queue.newest != connection {
 		return
 	}
-	lane.arrived = endArrival
-	if lane.last.presence.State == protocol.PresenceOnline {
-		b.push(key, lane, instead(lane.last, state))
+	queue.arrived = endArrival
+	if queue.last.presence.State == protocol.PresenceOnline {
+		b.push(key, queue, instead(queue.last, state))
 	}
 }
 
@@ -114,18 +114,18 @@ func instead(said presenceEvent, state protocol.PresenceState) presenceEvent {
 	}
 }
 
-// forget drops the lane of a device whose session is gone, unless a connection
+// forget drops the queue of a device whose session is gone, unless a connection
 // newer than the given one is there.
 func (b *presenceBook) forget(key string, connection uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	lane := b.lanes[key]
-	if lane == nil || lane.newest > connection {
+	queue := b.queues[key]
+	if queue == nil || queue.newest > connection {
 		return
 	}
-	lane.over = true
-	if !lane.atWork && len(lane.waiting) == 0 {
-		delete(b.lanes, key)
+	queue.over = true
+	if !queue.atWork && len(queue.waiting) == 0 {
+		delete(b.queues, key)
 	}
 }
 
@@ -133,41 +133,41 @@ func (b *presenceBook) forget(key string, connection uint64) {
 func (b *presenceBook) post(key string, e presenceEvent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	lane := b.lanes[key]
-	if lane == nil || lane.newest != e.publish.Client.Connection || e.arrival < lane.arrived {
+	queue := b.queues[key]
+	if queue == nil || queue.newest != e.publish.Client.Connection || e.arrival < queue.arrived {
 		return
 	}
-	b.push(key, lane, e)
+	b.push(key, queue, e)
 }
 
 // push appends an event, or lets it take the place of the last one that waits when
 // too many do. The caller holds mu.
-func (b *presenceBook) push(key string, lane *presenceLane, e presenceEvent) {
-	lane.arrived, lane.last = e.arrival, e
-	lane.last.publish.Payload = nil
-	lane.refill(time.Now())
-	if n := len(lane.waiting); n >= maxPresences || n > 0 && lane.burst < 1 {
-		lane.waiting[n-1] = e
+func (b *presenceBook) push(key string, queue *presenceQueue, e presenceEvent) {
+	queue.arrived, queue.last = e.arrival, e
+	queue.last.publish.Payload = nil
+	queue.refill(time.Now())
+	if n := len(queue.waiting); n >= maxPresences || n > 0 && queue.burst < 1 {
+		queue.waiting[n-1] = e
 		return
 	}
-	lane.waiting = append(lane.waiting, e)
-	if !lane.atWork {
-		lane.atWork = true
-		b.running.Go(func() { b.work(key, lane) })
+	queue.waiting = append(queue.waiting, e)
+	if !queue.atWork {
+		queue.atWork = true
+		b.running.Go(func() { b.work(key, queue) })
 	}
 }
 
-func (l *presenceLane) refill(now time.Time) {
+func (l *presenceQueue) refill(now time.Time) {
 	if passed := now.Sub(l.refilled); passed > 0 {
 		l.burst = min(l.burst+float64(passed)/float64(presenceInterval), presenceBurst)
 		l.refilled = now
 	}
 }
 
-// work empties a lane.
-func (b *presenceBook) work(key string, lane *presenceLane) {
+// work empties a queue.
+func (b *presenceBook) work(key string, queue *presenceQueue) {
 	for {
-		e, ok, wait := b.next(key, lane)
+		e, ok, wait := b.next(key, queue)
 		switch {
 		case ok:
 			b.tell(e)
@@ -185,27 +185,27 @@ func (b *presenceBook) work(key string, lane *presenceLane) {
 }
 
 // next takes the event that is told next. Without one it says how long to wait; 0: there is none.
-func (b *presenceBook) next(key string, lane *presenceLane) (e presenceEvent, ok bool, wait time.Duration) {
+func (b *presenceBook) next(key string, queue *presenceQueue) (e presenceEvent, ok bool, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(lane.waiting) == 0 {
-		lane.atWork, lane.waiting = false, nil
-		if lane.over {
-			delete(b.lanes, key)
+	if len(queue.waiting) == 0 {
+		queue.atWork, queue.waiting = false, nil
+		if queue.over {
+			delete(b.queues, key)
 		}
 		return presenceEvent{}, false, 0
 	}
-	lane.refill(time.Now())
+	queue.refill(time.Now())
 	select {
 	case <-b.hurry:
 	default:
-		if lane.burst < 1 {
-			return presenceEvent{}, false, max(time.Duration((1-lane.burst)*float64(presenceInterval)), time.Millisecond)
+		if queue.burst < 1 {
+			return presenceEvent{}, false, max(time.Duration((1-queue.burst)*float64(presenceInterval)), time.Millisecond)
 		}
-		lane.burst--
+		queue.burst--
 	}
-	e = lane.waiting[0]
-	lane.waiting = lane.waiting[1:]
+	e = queue.waiting[0]
+	queue.waiting = queue.waiting[1:]
 	return e, true, 0
 }
 
@@ -219,7 +219,7 @@ func (b *presenceBook) tell(e presenceEvent) {
 	b.handler.Presence(e.publish, e.presence)
 }
 
-// wait returns when all lanes are empty. Nothing is posted any more.
+// wait returns when all queues are empty. Nothing is posted any more.
 func (b *presenceBook) wait() {
 	close(b.hurry)
 	b.running.Wait()

@@ -33,14 +33,14 @@ type Consumer struct {
 	Wants func(topics.Topic) bool
 	// Batch takes a telemetry batch, and Other any other message; nil: none of them.
 	Batch func(ctx context.Context, b *Decoded) error
-	Other func(ctx context.Context, m *Other) error
+	Word  func(ctx context.Context, m *Word) error
 	// Save makes durable what Batch and Other made of the messages. It may be called beside them.
 	// Nil: it is durable when they return.
 	Save func(ctx context.Context) error
 }
 
 func (c *Consumer) wants(t topics.Topic) bool {
-	if t.Kind == topics.Telemetry && c.Batch == nil || t.Kind != topics.Telemetry && c.Other == nil {
+	if t.Kind == topics.Telemetry && c.Batch == nil || t.Kind != topics.Telemetry && c.Word == nil {
 		return false
 	}
 	return c.Wants == nil || c.Wants(t)
@@ -74,7 +74,7 @@ type handed struct {
 	topic   topics.Topic
 	replay  bool // of a dead letter of this consumer
 	batch   *Decoded
-	other   *Other
+	other   *Word
 }
 
 // cells is what it takes of handedCells.

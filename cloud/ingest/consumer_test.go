@@ -59,7 +59,7 @@ func (s *taker) consumer(name string) ingest.Consumer {
 		Batch: func(_ context.Context, b *ingest.Decoded) error {
 			return s.take(fmt.Sprint(b.Vehicle, ".", b.Header.ID.Seq))
 		},
-		Other: func(_ context.Context, m *ingest.Other) error {
+		Word: func(_ context.Context, m *ingest.Word) error {
 			return s.take(fmt.Sprint(m.Topic.Vehicle, ".", m.ID.Seq))
 		},
 	}
@@ -286,7 +286,7 @@ func TestConsumerNeverAgain(t *testing.T) {
 	if got := p.Needed(); got != 2 {
 		t.Errorf("the stream may forget up to %d, want 2", got)
 	}
-	r := ingest.Replayer{Dead: b.dead, Publisher: lanes{"up": b.up}}
+	r := ingest.Replayer{Dead: b.dead, Publisher: streams{"up": b.up}}
 	for range 2 { // the first one fails again: its letter stays, and no second one is written
 		if got, err := r.Replay(t.Context(), ingest.Filter{}); err != nil || got.Published != 2 {
 			t.Fatalf("got %+v %v, want 2 published", got, err)

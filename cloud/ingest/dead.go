@@ -79,7 +79,7 @@ func (p *Processor) writeLetter(letter Message) error {
 // Bounds of what a crash between a dead letter and the next commit leaves to be found out.
 const (
 	maxBuried     = 4096    // letters between commits
-	recentLetters = 1 << 16 // letters, of all lanes, that are looked through after a restart
+	recentLetters = 1 << 16 // letters, of all streams, that are looked through after a restart
 )
 
 // wrote says whether there is a letter of this message already, from before a crash: its
@@ -117,9 +117,9 @@ func (p *Processor) readLetters(ctx context.Context) error {
 		}
 		for i := range letters {
 			origin := letters[i].Header[HeaderOrigin]
-			lane, at, _ := strings.Cut(origin, "/")
+			stream, at, _ := strings.Cut(origin, "/")
 			sequence, err := strconv.ParseUint(at, 10, 64)
-			if err == nil && lane == p.cfg.Name && letters[i].Header[HeaderConsumer] == "" && sequence > p.committed.Load() {
+			if err == nil && stream == p.cfg.Name && letters[i].Header[HeaderConsumer] == "" && sequence > p.committed.Load() {
 				p.written[origin] = struct{}{}
 			}
 		}

@@ -216,8 +216,8 @@ func (p *Processor) other(ctx context.Context, m *Message, e *envelope) *fault {
 	return nil
 }
 
-func newOther(stream string, m *Message, e *envelope) *Other {
-	return &Other{
+func newOther(stream string, m *Message, e *envelope) *Word {
+	return &Word{
 		Stream: stream, Sequence: m.Sequence, Topic: e.topic, Device: e.device, ID: e.id,
 		ContentType: unescape(m.Header[HeaderContent]), Properties: properties(m.Header), Payload: m.Data, Received: e.received,
 	}
@@ -225,7 +225,7 @@ func newOther(stream string, m *Message, e *envelope) *Other {
 
 // openHeader reads the batch's header and holds it against the envelope.
 func openHeader(payload []byte, e *envelope) (h batches.Header, f *fault) {
-	defer guard(&f)
+	defer catch(&f)
 	h, err := batches.ParseHeader(payload)
 	switch {
 	case err != nil:
@@ -268,7 +268,7 @@ func measure(payload []byte) (claim batches.Claim, err error) {
 }
 
 func decode(payload []byte, schema *schemas.Schema) (b *batches.Batch, f *fault) {
-	defer guard(&f)
+	defer catch(&f)
 	b, err := batches.Decode(payload, schema)
 	if err != nil {
 		return nil, faultOf(reasons.Undecodable, "batch: %w", err)
@@ -276,9 +276,9 @@ func decode(payload []byte, schema *schemas.Schema) (b *batches.Batch, f *fault)
 	return b, nil
 }
 
-// guard turns a panic of a decoder into a fault. A decoder must not panic, but
+// catch turns a panic of a decoder into a fault. A decoder must not panic, but
 // if one did, the same message would stop the processor after each restart.
-func guard(f **fault) {
+func catch(f **fault) {
 	if r := recover(); r != nil {
 		*f = faultOf(reasons.Internal, "decoder panicked: %v", r)
 	}

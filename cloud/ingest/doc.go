@@ -80,7 +80,7 @@ type Stream interface {
 
 // Ended is what a Stream may be, too: one that knows the sequence of its newest message, which
 // is where it ends now; 0 when it has none.
-type Ended interface {
+type Newest interface {
 	Last(ctx context.Context) (uint64, error)
 }
 
@@ -100,7 +100,7 @@ type Following interface {
 // Letters is the stream of dead letters.
 type Letters interface {
 	Stream
-	Ended
+	Newest
 }
 
 // Registry knows vehicles and devices. Active gives nil when the device may send
@@ -146,7 +146,7 @@ type Decoded struct {
 }
 
 // Other is a message that is no telemetry batch: an event, a status, health.
-type Other struct {
+type Word struct {
 	Stream      string
 	Sequence    uint64
 	Topic       topics.Topic

@@ -454,7 +454,7 @@ func TestReadAheadIsBounded(t *testing.T) {
 		stream := &watched{memory: b.up, reader: make(chan *ingest.Processor, 1)}
 		b.config = func(c *ingest.ProcessorConfig) {
 			c.Stream = stream
-			c.Consumers = []ingest.Consumer{{Name: "told", Other: func(context.Context, *ingest.Other) error { return nil }}}
+			c.Consumers = []ingest.Consumer{{Name: "told", Word: func(context.Context, *ingest.Word) error { return nil }}}
 		}
 		p, stop := b.start()
 		stream.reader <- p

@@ -15,9 +15,9 @@ import (
 	"telltale.dev/protocol/topics"
 )
 
-func newFront(tb testing.TB, edit func(*ingest.FrontConfig)) (*ingest.Front, lanes, *schemaStore) {
+func newFront(tb testing.TB, edit func(*ingest.FrontConfig)) (*ingest.Front, streams, *schemaStore) {
 	tb.Helper()
-	l, s := lanes{"up": newMemory(), "low": newMemory()}, &schemaStore{}
+	l, s := streams{"up": newMemory(), "low": newMemory()}, &schemaStore{}
 	cfg := ingest.FrontConfig{Publisher: l, Registry: registry(everybody), Schemas: s}
 	if edit != nil {
 		edit(&cfg)
@@ -55,7 +55,7 @@ func publish(tb testing.TB, f *ingest.Front, u ingest.Upload) (code byte) {
 }
 
 func TestFrontLanes(t *testing.T) {
-	tests := []struct{ priority, lane string }{
+	tests := []struct{ priority, stream string }{
 		{"", "low"}, {"CS0", "low"}, {"CS1", "low"}, {"CS2", "low"}, {"CS3", "up"}, {"CS4", "up"}, {"CS6", "up"}, {"CS7", "low"}, {"nonsense", "low"},
 	}
 	for _, tt := range tests {
@@ -68,13 +68,13 @@ func TestFrontLanes(t *testing.T) {
 			if code := publish(t, f, u); code != ingest.CodeStored {
 				t.Fatalf("got code %#x, want stored", code)
 			}
-			got := l[tt.lane].all()
+			got := l[tt.stream].all()
 			if len(got) != 1 {
-				t.Fatalf("lane %s: got %d messages, want 1", tt.lane, len(got))
+				t.Fatalf("stream %s: got %d messages, want 1", tt.stream, len(got))
 			}
 			words := strings.Split(got[0].Subject, ".")
-			if len(words) != 4 || words[0] != tt.lane || words[2] != "car1" || words[3] != "telemetry" {
-				t.Errorf("subject: got %s, want %s.….car1.telemetry", got[0].Subject, tt.lane)
+			if len(words) != 4 || words[0] != tt.stream || words[2] != "car1" || words[3] != "telemetry" {
+				t.Errorf("subject: got %s, want %s.….car1.telemetry", got[0].Subject, tt.stream)
 			}
 		})
 	}
@@ -84,9 +84,9 @@ func TestFrontLanes(t *testing.T) {
 // claims, and no share of the urgent quota by it.
 func TestFrontCeilings(t *testing.T) {
 	tests := []struct {
-		topic          topics.Topic
-		priority, lane string
-		urgent         bool
+		topic            topics.Topic
+		priority, stream string
+		urgent           bool
 	}{
 		{topics.Topic{Kind: topics.Health, Vehicle: "car1", Device: "tcu1"}, "CS6", "low", false},
 		{topics.Topic{Kind: topics.State, Vehicle: "car1"}, "CS6", "up", false},
@@ -102,8 +102,8 @@ func TestFrontCeilings(t *testing.T) {
 		if tt.priority != "" {
 			u.Properties[protocol.PropPriority] = tt.priority
 		}
-		if code := publish(t, f, u); code != ingest.CodeStored || len(l[tt.lane].all()) != 1 {
-			t.Errorf("%s as %q: got code %#x and %d messages in lane %s, want one", tt.topic.Kind.Word(), tt.priority, code, len(l[tt.lane].all()), tt.lane)
+		if code := publish(t, f, u); code != ingest.CodeStored || len(l[tt.stream].all()) != 1 {
+			t.Errorf("%s as %q: got code %#x and %d messages in stream %s, want one", tt.topic.Kind.Word(), tt.priority, code, len(l[tt.stream].all()), tt.stream)
 		}
 		var left int // of the common share
 		for publish(t, f, upload([]byte("x"))) == ingest.CodeStored {
@@ -149,7 +149,7 @@ func TestFrontRefuses(t *testing.T) {
 		return func(c *ingest.FrontConfig) {
 			m := newMemory()
 			m.fail = func(ingest.Message) error { return err }
-			c.Publisher = lanes{"up": m, "low": m}
+			c.Publisher = streams{"up": m, "low": m}
 		}
 	}
 	says := func(err error) func(*ingest.FrontConfig) {
@@ -202,7 +202,7 @@ func TestFrontSchemas(t *testing.T) {
 		}
 	}
 	if s.puts != 1 || len(l["up"].all())+len(l["low"].all()) != 0 {
-		t.Errorf("got %d puts and messages in the lanes, want 1 put and none", s.puts)
+		t.Errorf("got %d puts and messages in the streams, want 1 put and none", s.puts)
 	}
 	if got, err := s.Schema(t.Context(), u.Topic.Schema.ID()); err != nil || string(got) != string(doc) {
 		t.Errorf("store: got %q %v, want the document", got, err)
@@ -372,7 +372,7 @@ func TestFrontSettings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := ingest.FrontConfig{Publisher: lanes{}, Registry: registry(everybody), Schemas: &schemaStore{}}
+			cfg := ingest.FrontConfig{Publisher: streams{}, Registry: registry(everybody), Schemas: &schemaStore{}}
 			tt.edit(&cfg)
 			if _, err := ingest.NewFront(cfg); err == nil {
 				t.Error("got no error")

@@ -45,7 +45,7 @@ func FuzzMessage(f *testing.F) {
 		k.send(up, 1000)
 		told := &sink{}
 		p, err := ingest.NewProcessor(ingest.ProcessorConfig{
-			Name: "UP", Stream: up, Publisher: dead, Schemas: store, Lake: l, Consumers: []ingest.Consumer{{Name: "told", Other: told.Receive}}, Checkpoints: &places{},
+			Name: "UP", Stream: up, Publisher: dead, Schemas: store, Lake: l, Consumers: []ingest.Consumer{{Name: "told", Word: told.Receive}}, Checkpoints: &places{},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -174,7 +174,7 @@ func (c *consumer) offer(ctx context.Context, h handed) {
 	if h.batch != nil {
 		err = c.Batch(ctx, h.batch)
 	} else {
-		err = c.Other(ctx, h.other)
+		err = c.Word(ctx, h.other)
 	}
 	sequence := h.message.Sequence
 	switch {

@@ -217,7 +217,7 @@ func (p *Processor) Run(ctx context.Context) error {
 // checkStream refuses a stream that ends before the checkpoint: it would swallow
 // new messages silently until it is as long as the old one.
 func (p *Processor) checkStream(ctx context.Context) error {
-	ended, ok := p.cfg.Stream.(Ended)
+	ended, ok := p.cfg.Stream.(Newest)
 	if !ok {
 		return nil
 	}
@@ -248,7 +248,7 @@ type flush struct {
 // one that refuses. It returns when that is durable, or ctx ends.
 func (p *Processor) Flush(ctx context.Context) error {
 	f := &flush{until: ^uint64(0), idle: idleReads - 1, done: make(chan struct{})}
-	if ended, ok := p.cfg.Stream.(Ended); ok {
+	if ended, ok := p.cfg.Stream.(Newest); ok {
 		last, err := ended.Last(ctx)
 		if err != nil {
 			return fmt.Errorf("ingest processor: flush: %w", err)

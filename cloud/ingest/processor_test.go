@@ -28,7 +28,7 @@ import (
 type sink struct {
 	mu      sync.Mutex // guards the rest
 	batches []*ingest.Decoded
-	others  []*ingest.Other
+	others  []*ingest.Word
 	refuse  int
 }
 
@@ -49,7 +49,7 @@ func (s *sink) count() int {
 	return len(s.batches) + len(s.others)
 }
 
-func (s *sink) Receive(_ context.Context, m *ingest.Other) error {
+func (s *sink) Receive(_ context.Context, m *ingest.Word) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.others = append(s.others, m)
@@ -61,7 +61,7 @@ func TestProcessor(t *testing.T) {
 	b := newBench(t)
 	told := &sink{refuse: 1}
 	b.config = func(c *ingest.ProcessorConfig) {
-		c.Consumers = []ingest.Consumer{{Name: "told", Batch: told.Apply, Other: told.Receive}}
+		c.Consumers = []ingest.Consumer{{Name: "told", Batch: told.Apply, Word: told.Receive}}
 	}
 	k := b.maker
 	k.send(b.up, 1, 2, 2, 4, 1)
@@ -257,7 +257,7 @@ func TestReplay(t *testing.T) {
 	}
 	b.dead.Publish(b.dead.all()[0], func(uint64, error) {}) // written twice by a crash
 	b.schemas.docs[k.hash.ID()] = doc
-	r := ingest.Replayer{Dead: b.dead, Publisher: lanes{"up": b.up}}
+	r := ingest.Replayer{Dead: b.dead, Publisher: streams{"up": b.up}}
 	got, err := r.Replay(t.Context(), ingest.Filter{Reason: reasons.UnknownSchema, Vehicle: "car1", Stream: "UP"})
 	if want := (ingest.Replayed{Read: 5, Published: 3, Repeated: 1}); err != nil || got != want {
 		t.Fatalf("got %+v %v, want %+v", got, err, want)

@@ -59,7 +59,7 @@ const replayTries = 10
 func (r *Replayer) Replay(ctx context.Context, filter Filter) (Replayed, error) {
 	var sum Replayed
 	until := ^uint64(0)
-	if ended, ok := r.Dead.(Ended); ok {
+	if ended, ok := r.Dead.(Newest); ok {
 		last, err := ended.Last(ctx)
 		if err != nil {
 			return sum, fmt.Errorf("replay: %w", err)

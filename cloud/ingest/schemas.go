@@ -113,7 +113,7 @@ func (p *Processor) schema(ctx context.Context, id protocol.SchemaID) (s *schema
 }
 
 func parseSchema(doc []byte, id protocol.SchemaID) (s *schemas.Schema, f *fault) {
-	defer guard(&f)
+	defer catch(&f)
 	s, err := schemas.Parse(doc)
 	if errors.Is(err, document.ErrNotSupported) || errors.Is(err, document.ErrVersion) { // of a later version, not damaged
 		return nil, faultOf(reasons.NotSupported, "schema %s: %w", id, err)

@@ -129,10 +129,10 @@ func cborOf(tb testing.TB, elements ...any) []byte {
 
 func (s *memory) all() []ingest.Message { return s.after(1, 1<<30) }
 
-// lanes is the publisher of all streams: by the first word of the subject.
-type lanes map[string]*memory
+// streams is the publisher of all streams: by the first word of the subject.
+type streams map[string]*memory
 
-func (l lanes) Publish(m ingest.Message, done func(uint64, error)) {
+func (l streams) Publish(m ingest.Message, done func(uint64, error)) {
 	word, _, _ := strings.Cut(m.Subject, ".")
 	l[word].Publish(m, done)
 }

@@ -141,7 +141,7 @@ func TestSetAsideIsReplayable(t *testing.T) {
 	b.flush(p)
 	replay := func() {
 		t.Helper()
-		r := ingest.Replayer{Dead: b.dead, Publisher: lanes{"up": b.up}}
+		r := ingest.Replayer{Dead: b.dead, Publisher: streams{"up": b.up}}
 		if done, err := r.Replay(t.Context(), ingest.Filter{Reason: reasons.Time}); err != nil || done.Published != 1 {
 			t.Fatalf("replay: got %+v, %v", done, err)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // upgradeStream is what the lake in testdata was made of, and more that came later: a vehicle that alternates
-// between the lanes, evicts and repeats, so much of it that another's messages are done before its own.
+// between the streams, evicts and repeats, so much of it that another's messages are done before its own.
 func upgradeStream(k *maker, s *memory) {
 	other := *k
 	other.vehicle = "car2"

@@ -59,19 +59,19 @@ func (p Permission) Allows(f *can.Frame) bool {
 }
 
 // Guarded is a bus on which only what is permitted can be sent.
-type Guarded struct {
+type Restricted struct {
 	Bus
 	name      string
 	permitted Permission
 }
 
-var _ Sender = (*Guarded)(nil)
+var _ Sender = (*Restricted)(nil)
 
-// Guard makes b refuse to send what is not permitted; name is for its errors.
-func Guard(name string, b Bus, p Permission) *Guarded { return &Guarded{b, name, p} }
+// Restrict makes b refuse to send what is not permitted; name is for its errors.
+func Restrict(name string, b Bus, p Permission) *Restricted { return &Restricted{b, name, p} }
 
 // Send implements Sender. When one of the frames is not permitted, none is sent.
-func (g *Guarded) Send(ctx context.Context, frames []can.Frame) error {
+func (g *Restricted) Send(ctx context.Context, frames []can.Frame) error {
 	for i := range frames {
 		if f := &frames[i]; !g.permitted.Allows(f) {
 			return fmt.Errorf("can bus %s: sending %v: %w", g.name, can.ExactFilter(f.ID), ErrNotAllowed)
@@ -85,4 +85,4 @@ func (g *Guarded) Send(ctx context.Context, frames []can.Frame) error {
 }
 
 // Unwrap gives the bus below, whose other abilities stay in reach of As. It is not a way around Send: As finds that first.
-func (g *Guarded) Unwrap() Bus { return g.Bus }
+func (g *Restricted) Unwrap() Bus { return g.Bus }

@@ -48,7 +48,7 @@ func TestGuard(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := &wire{}
-		err = canbus.Guard("can0", w, p).Send(t.Context(), c.frames)
+		err = canbus.Restrict("can0", w, p).Send(t.Context(), c.frames)
 		if refused := len(c.frames) > 0 && c.sent == 0; errors.Is(err, canbus.ErrNotAllowed) != refused || !refused && err != nil {
 			t.Errorf("send=%s: got %v", c.permission, err)
 		}
@@ -72,7 +72,7 @@ func TestParsePermissionErrors(t *testing.T) {
 // TestAs: what a guarded bus can do else stays in reach, but sending only through the guard.
 func TestAs(t *testing.T) {
 	w := &wire{}
-	guarded := canbus.Guard("can0", w, canbus.Permission{})
+	guarded := canbus.Restrict("can0", w, canbus.Permission{})
 	if f, ok := canbus.As[canbus.Filterer](guarded); !ok || f.MaxFilters() != 2 {
 		t.Error("the filterer below is out of reach")
 	}
@@ -85,7 +85,7 @@ func TestAs(t *testing.T) {
 	}
 	var none struct{ canbus.Bus }
 	all, _ := canbus.ParsePermission("on")
-	if err := canbus.Guard("can0", none, all).Send(t.Context(), []can.Frame{{}}); !errors.Is(err, errors.ErrUnsupported) {
+	if err := canbus.Restrict("can0", none, all).Send(t.Context(), []can.Frame{{}}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got %v, want %v", err, errors.ErrUnsupported)
 	}
 }

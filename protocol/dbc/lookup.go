@@ -9,15 +9,15 @@ import (
 // lookup finds the message of a frame on one bus: a table for 11-bit
 // identifiers and open addressing for 29-bit ones, at most half full.
 type lookup struct {
-	standard []int32 // by identifier; message + 1, 0: none. nil or 2048 long
-	extended []slot  // 2ⁿ long, or nil
-	shift    uint8   // 64 − n
-	j1939    bool    // some 29-bit identifiers go by parameter group
-	plain    bool    // some may not
+	standard []int32  // by identifier; message + 1, 0: none. nil or 2048 long
+	extended []bucket // 2ⁿ long, or nil
+	shift    uint8    // 64 − n
+	j1939    bool     // some 29-bit identifiers go by parameter group
+	plain    bool     // some may not
 }
 
-// slot is a place of the open addressing. key 0 with message 0 is free.
-type slot struct {
+// bucket is a place of the open addressing. key 0 with message 0 is free.
+type bucket struct {
 	key     uint32
 	message int32 // message + 1; negative: a parameter group of several messages, see exactKey
 }
@@ -90,7 +90,7 @@ func newLookup(standard, extended map[uint32]int32, j1939, plain bool) lookup {
 		return l
 	}
 	n := bits.Len(uint(len(extended)*2 - 1))
-	l.extended = make([]slot, 1<<n)
+	l.extended = make([]bucket, 1<<n)
 	l.shift = uint8(64 - n)
 	mask := uint32(len(l.extended) - 1)
 	for key, m := range extended {
@@ -98,7 +98,7 @@ func newLookup(standard, extended map[uint32]int32, j1939, plain bool) lookup {
 		for l.extended[i&mask].message != 0 {
 			i++
 		}
-		l.extended[i&mask] = slot{key: key, message: m}
+		l.extended[i&mask] = bucket{key: key, message: m}
 	}
 	return l
 }

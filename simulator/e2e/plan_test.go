@@ -91,7 +91,7 @@ var setups = []setup{
 	{name: "batches of 1 s", campaigns: []string{fmt.Sprintf(everythingEach, "quick", "CS1", "*", "1s")}, everything: true},
 	{name: "batches of 60 s", campaigns: []string{fmt.Sprintf(everythingEach, "patient", "CS1", "*", "60s")}, everything: true},
 	{name: "urgent batches of 5 s", campaigns: []string{fmt.Sprintf(everythingEach, "urgent", "CS5", "*", "5s")}, everything: true},
-	{name: "a lane for each bus", campaigns: []string{
+	{name: "a campaign for each bus", campaigns: []string{
 		fmt.Sprintf(everythingEach, "bulk", "CS1", "*[02]", "60s"), fmt.Sprintf(everythingEach, "hot", "CS4", "*1", "2s"),
 	}},
 }

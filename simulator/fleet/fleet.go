@@ -92,7 +92,7 @@ type run struct {
 	gate     chan struct{}        // closed when publishing begins
 	places   chan struct{}        // of vehicles that are connecting
 	boot     protocol.BootID      // of all vehicles, new in each run
-	lanes    [2]lane              // normal, flooding
+	groups   [2]group             // normal, flooding
 	phases   []Histogram          // of normal vehicles with Pulse, by phase of their publish; see phase
 	began    atomic.Int64         // clock when publishing began; 0: not yet
 	measured atomic.Pointer[mark] // when it ended
@@ -116,7 +116,7 @@ func Run(ctx context.Context, cfg Config) (*Summary, error) {
 		errors: map[string]uint64{},
 	}
 	_, _ = rand.Read(r.boot[:]) // never fails
-	r.lanes[1].flooding = true
+	r.groups[1].flooding = true
 	if cfg.Pulse > 0 {
 		r.phases = make([]Histogram, maxPhases)
 	}
@@ -184,12 +184,12 @@ func (r *run) publishing(stop context.Context) {
 }
 
 func (r *run) vehicle(i int, base *tls.Config) *vehicle {
-	v := &vehicle{Identity: r.cfg.Vehicles[i], run: r, lane: &r.lanes[0], window: max(r.cfg.Window, 1), config: base.Clone()}
+	v := &vehicle{Identity: r.cfg.Vehicles[i], run: r, group: &r.groups[0], window: max(r.cfg.Window, 1), config: base.Clone()}
 	if r.cfg.Rate > 0 {
 		v.interval = time.Duration(float64(time.Second) / r.cfg.Rate)
 	}
 	if i >= len(r.cfg.Vehicles)-r.cfg.Flood {
-		v.lane, v.interval, v.window = &r.lanes[1], 0, floodWindow
+		v.group, v.interval, v.window = &r.groups[1], 0, floodWindow
 		if r.cfg.BulkRate > 0 {
 			v.interval = time.Duration(float64(time.Second) / r.cfg.BulkRate)
 		}
@@ -198,7 +198,7 @@ func (r *run) vehicle(i int, base *tls.Config) *vehicle {
 		v.config.Certificates = []tls.Certificate{v.Certificate}
 	}
 	v.template = r.payloads.template(v.Identity)
-	if v.lane.flooding && r.cfg.BulkRate > 0 {
+	if v.group.flooding && r.cfg.BulkRate > 0 {
 		v.template.Content.(*packets.Publish).Properties.User[0].Value = protocol.CS1.String() // the priority
 	}
 	v.id = protocol.MessageID{Device: v.Device, Boot: r.boot}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// lane counts for the normal vehicles, or for the flooding ones.
-type lane struct {
+// group counts for the normal vehicles, or for the flooding ones.
+type group struct {
 	flooding  bool
 	published atomic.Uint64
 	acked     atomic.Uint64 // with success
@@ -20,7 +20,7 @@ type lane struct {
 	latency   Histogram // of those acked with success
 }
 
-func (l *lane) acknowledge(code byte, latency time.Duration) {
+func (l *group) acknowledge(code byte, latency time.Duration) {
 	if code >= refusedFrom {
 		l.refused[code].Add(1)
 		return
@@ -29,7 +29,7 @@ func (l *lane) acknowledge(code byte, latency time.Duration) {
 	l.latency.Record(latency)
 }
 
-func (l *lane) refusals() (n uint64) {
+func (l *group) refusals() (n uint64) {
 	for i := range l.refused {
 		n += l.refused[i].Load()
 	}
@@ -46,7 +46,7 @@ type mark struct {
 func (r *run) mark() *mark {
 	return &mark{
 		at: r.clock(), connected: int(r.connected.Load()),
-		acked: [2]uint64{r.lanes[0].acked.Load(), r.lanes[1].acked.Load()},
+		acked: [2]uint64{r.groups[0].acked.Load(), r.groups[1].acked.Load()},
 	}
 }
 
@@ -113,7 +113,7 @@ func (r *run) tell(ctx context.Context) {
 		seconds := time.Since(last).Seconds()
 		last = time.Now()
 		p.Rate, acked = float64(p.Acked-acked)/seconds, p.Acked
-		r.lanes[0].latency.Load(&now)
+		r.groups[0].latency.Load(&now)
 		recent := now
 		recent.Since(&before)
 		before = now
@@ -127,10 +127,10 @@ func (r *run) progress() Progress {
 	if began := r.began.Load(); began > 0 {
 		p.Elapsed = r.clock() - time.Duration(began)
 	}
-	for i := range r.lanes {
-		p.Published += r.lanes[i].published.Load()
-		p.Acked += r.lanes[i].acked.Load()
-		p.Refused += r.lanes[i].refusals()
+	for i := range r.groups {
+		p.Published += r.groups[i].published.Load()
+		p.Acked += r.groups[i].acked.Load()
+		p.Refused += r.groups[i].refusals()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,10 +190,10 @@ func (r *run) summary() *Summary {
 		s.Connected = m.connected
 		s.Seconds = (m.at - time.Duration(r.began.Load())).Seconds()
 	}
-	s.Normal = r.lanes[0].outcome(len(r.cfg.Vehicles)-r.cfg.Flood, m.acked[0], s.Seconds)
+	s.Normal = r.groups[0].outcome(len(r.cfg.Vehicles)-r.cfg.Flood, m.acked[0], s.Seconds)
 	s.Rate = s.Normal.Rate
 	if r.cfg.Flood > 0 {
-		o := r.lanes[1].outcome(r.cfg.Flood, m.acked[1], s.Seconds)
+		o := r.groups[1].outcome(r.cfg.Flood, m.acked[1], s.Seconds)
 		s.Flooding = &o
 		s.Rate += o.Rate
 	}
@@ -203,8 +203,8 @@ func (r *run) summary() *Summary {
 	return s
 }
 
-// outcome sums up a lane that had acked so many publishes when publishing ended.
-func (l *lane) outcome(vehicles int, acked uint64, seconds float64) Outcome {
+// outcome sums up a group that had acked so many publishes when publishing ended.
+func (l *group) outcome(vehicles int, acked uint64, seconds float64) Outcome {
 	o := Outcome{Vehicles: vehicles, Published: l.published.Load(), Acked: l.acked.Load(), Refused: map[string]uint64{}}
 	o.Unanswered = o.Published - o.Acked - l.refusals()
 	for code := range l.refused {

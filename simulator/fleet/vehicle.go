@@ -29,7 +29,7 @@ const (
 type vehicle struct {
 	Identity
 	run      *run
-	lane     *lane // normal or flooding
+	group    *group // normal or flooding
 	interval time.Duration
 	window   int
 	config   *tls.Config
@@ -220,7 +220,7 @@ func (s *session) write(stop context.Context) error {
 
 // wait says how long until the next publish may leave.
 func (s *session) wait() time.Duration {
-	if s.lane.flooding {
+	if s.group.flooding {
 		if phase, left := s.run.phase(s.run.clock()); phase%2 == 0 {
 			return left
 		}
@@ -249,7 +249,7 @@ func (s *session) publish(packet uint16) error {
 	}
 	body.PacketID = packet
 	s.sent[packet-1].Store(int64(s.run.clock()))
-	s.lane.published.Add(1)
+	s.group.published.Add(1)
 	s.run.bytes.Add(uint64(len(body.Payload)))
 	if s.interval > 0 { // late ones are not made up for: the rate is a limit
 		s.due = s.due.Add(s.interval)
@@ -286,9 +286,9 @@ func (s *session) read() {
 // acknowledged counts the answer to a publish.
 func (s *session) acknowledged(code byte, sent time.Duration) {
 	now := s.run.clock()
-	s.lane.acknowledge(code, now-sent)
+	s.group.acknowledge(code, now-sent)
 	switch {
-	case s.lane.flooding:
+	case s.group.flooding:
 	case code >= refusedFrom:
 		s.quiet.Store(int64(now + refusedPause))
 	case s.run.cfg.Pulse > 0:

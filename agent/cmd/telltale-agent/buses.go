@@ -49,7 +49,7 @@ func guarded(name string, p canbus.Permission, open func(context.Context) (canbu
 		if err != nil {
 			return nil, err
 		}
-		return canbus.Guard(name, bus, p), nil
+		return canbus.Restrict(name, bus, p), nil
 	}}
 }
 

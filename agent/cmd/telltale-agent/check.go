@@ -36,25 +36,25 @@ type checkCommand struct {
 }
 
 // part is one thing to look at; parts are looked at side by side.
-type part func(context.Context) []check.Line
+type section func(context.Context) []check.Line
 
 // Run looks at everything, prints what it found, and fails when something keeps the agent from its work.
 func (c *checkCommand) Run(ctx context.Context) error {
 	account, running := c.buffer()
 	store, storeErr := file.Open(file.Config{Cert: c.Cert, Key: c.Key, CA: c.CA, Exposed: c.KeyUsers == "all"})
-	parts := []part{func(context.Context) []check.Line { return []check.Line{c.settings()} }}
-	parts = append(parts, c.buses()...)
-	parts = append(parts,
+	sections := []section{func(context.Context) []check.Line { return []check.Line{c.settings()} }}
+	sections = append(sections, c.buses()...)
+	sections = append(sections,
 		func(context.Context) []check.Line { return c.identity(store, storeErr) },
 		func(context.Context) []check.Line { return []check.Line{check.Clock{}.Look()} },
 		func(context.Context) []check.Line { return append(c.disk(), account) },
 		c.supply, c.way,
 	)
 	for _, endpoint := range c.Endpoint {
-		parts = append(parts, func(ctx context.Context) []check.Line { return c.cloud(ctx, endpoint, store, storeErr, !running) })
+		sections = append(sections, func(ctx context.Context) []check.Line { return c.cloud(ctx, endpoint, store, storeErr, !running) })
 	}
 	if s, err := openSlots(c.Slots); err != nil || s != nil {
-		parts = append(parts, func(context.Context) []check.Line {
+		sections = append(sections, func(context.Context) []check.Line {
 			if err != nil {
 				return []check.Line{check.Failure("slots", "mend slots in the configuration", "%v", err)}
 			}
@@ -65,7 +65,7 @@ func (c *checkCommand) Run(ctx context.Context) error {
 			return lines
 		})
 	}
-	report := lookAll(ctx, parts)
+	report := lookAll(ctx, sections)
 	print := report.Print
 	if c.JSON {
 		print = report.JSON
@@ -80,10 +80,10 @@ func (c *checkCommand) Run(ctx context.Context) error {
 }
 
 // lookAll looks at all parts side by side, and gives their lines in order.
-func lookAll(ctx context.Context, parts []part) (all check.Report) {
-	found := make([][]check.Line, len(parts))
+func lookAll(ctx context.Context, sections []section) (all check.Report) {
+	found := make([][]check.Line, len(sections))
 	var looking sync.WaitGroup
-	for i, look := range parts {
+	for i, look := range sections {
 		looking.Go(func() { found[i] = look(ctx) })
 	}
 	looking.Wait()
@@ -111,7 +111,7 @@ func (c *checkCommand) settings() check.Line {
 }
 
 // buses are looked at as they are: nothing is set on an interface, nothing is sent.
-func (c *checkCommand) buses() (parts []part) {
+func (c *checkCommand) buses() (sections []section) {
 	for _, arg := range c.Can {
 		in, err := busInput(arg, socketcan.Open)
 		if err != nil {
@@ -131,9 +131,9 @@ func (c *checkCommand) buses() (parts []part) {
 			}
 			bus.Open = plain.Open
 		}
-		parts = append(parts, func(ctx context.Context) []check.Line { return []check.Line{bus.Look(ctx, c.While)} })
+		sections = append(sections, func(ctx context.Context) []check.Line { return []check.Line{bus.Look(ctx, c.While)} })
 	}
-	return parts
+	return sections
 }
 
 func (c *checkCommand) identity(store *file.Store, err error) []check.Line {

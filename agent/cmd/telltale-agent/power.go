@@ -17,8 +17,8 @@ import (
 	"telltale.dev/hal/power/sysfs"
 )
 
-// guards sets how supply and link are watched.
-func (c *configured) guards(cfg *agent.Config) error {
+// watches sets how supply and link are watched.
+func (c *configured) watches(cfg *agent.Config) error {
 	supply, err := openSupply(c.PowerIgnition)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.At("power-ignition", ""), err)

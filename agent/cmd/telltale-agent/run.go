@@ -113,7 +113,7 @@ func (c *configured) config(log *slog.Logger) (agent.Config, error) {
 	if err := c.vehicle(&cfg, log); err != nil {
 		return cfg, err
 	}
-	if err := c.guards(&cfg); err != nil {
+	if err := c.watches(&cfg); err != nil {
 		return cfg, err
 	}
 	if err := c.updates(&cfg); err != nil {

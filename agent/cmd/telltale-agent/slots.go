@@ -80,8 +80,8 @@ func openSlots(url string) (slots.Slots, error) {
 	}
 	cfg := uboot.Config{Images: map[slots.Slot]string{}}
 	seen := map[string]bool{}
-	for _, part := range strings.Split(rest, ",") {
-		key, value, _ := strings.Cut(part, "=")
+	for _, pair := range strings.Split(rest, ",") {
+		key, value, _ := strings.Cut(pair, "=")
 		if seen[key] {
 			return nil, fmt.Errorf("expected %s= once", key)
 		}
@@ -96,7 +96,7 @@ func openSlots(url string) (slots.Slots, error) {
 		case "booted":
 			cfg.Booted = slots.Slot(value)
 		default:
-			return nil, fmt.Errorf("expected state=, a=, b= and booted=, found %q", part)
+			return nil, fmt.Errorf("expected state=, a=, b= and booted=, found %q", pair)
 		}
 	}
 	return uboot.Open(cfg)

@@ -109,8 +109,8 @@ func compareAccounts(a, b Account) int {
 
 // Merge joins the accounts of the streams: what is stored in one is no gap of the
 // other. The result is ordered like Accounts.
-func Merge(lanes ...[]Account) []Account {
-	all := slices.Concat(lanes...)
+func Merge(lists ...[]Account) []Account {
+	all := slices.Concat(lists...)
 	slices.SortStableFunc(all, compareAccounts)
 	var out []Account
 	for _, a := range all {

@@ -15,7 +15,7 @@ const (
 	fleetDevices = 10_000
 	fleetBoots   = 100
 	fleetActive  = 1000 // devices that send between two commits
-	fleetBatches = 60   // each of them, every other one in this lane
+	fleetBatches = 60   // each of them, every other one in this stream
 )
 
 func fleetID(device, boot int, seq uint64) (protocol.VehicleID, protocol.MessageID) {
@@ -27,7 +27,7 @@ func fleetID(device, boot int, seq uint64) (protocol.VehicleID, protocol.Message
 }
 
 // fleet is the ledger of a part of many devices that started often, with a thousand messages of one start in this
-// lane and the other in turn. It gives the stream's last sequence.
+// stream and the other in turn. It gives the stream's last sequence.
 func fleet(tb testing.TB, part int) (l *ledger.Ledger, at uint64) {
 	tb.Helper()
 	l = ledger.New(ledger.Bounds{})

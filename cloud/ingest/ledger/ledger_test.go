@@ -86,16 +86,16 @@ func TestLedgerVerdicts(t *testing.T) {
 func TestLedgerMerge(t *testing.T) {
 	up, low := ledger.New(ledger.Bounds{}), ledger.New(ledger.Bounds{})
 	for seq := uint64(1); seq <= 8; seq++ {
-		lane := low
+		stream := low
 		if seq%2 == 0 {
-			lane = up
+			stream = up
 		}
 		if seq != 5 {
-			receive(lane, seq, id(1, seq))
+			receive(stream, seq, id(1, seq))
 		}
 	}
 	receive(up, 9, id(1, 10), protocol.SeqRange{Boot: boot(1), From: 6, To: 7}, protocol.SeqRange{Boot: boot(1), From: 9, To: 9}) // 6 and 7 came nevertheless
-	receive(up, 10, id(1, 1))                                                                                                     // in both lanes
+	receive(up, 10, id(1, 1))                                                                                                     // in both streams
 	checkAccounts(t, ledger.Merge(up.Accounts(""), low.Accounts("")), []ledger.Account{{
 		Vehicle: vid, Device: "tcu1", Boot: boot(1), Highest: 10, Crossed: 1,
 		Counts:   ledger.Counts{Stored: 9, Batches: 9, Samples: 45, Bytes: 90},
@@ -332,7 +332,7 @@ func TestDeclaredCost(t *testing.T) {
 	}
 }
 
-// TestAccountsOfMany: 60,000 separate sequences in each lane are joined without taking their number squared.
+// TestAccountsOfMany: 60,000 separate sequences in each stream are joined without taking their number squared.
 func TestAccountsOfMany(t *testing.T) {
 	up, low := ledger.New(ledger.Bounds{}), ledger.New(ledger.Bounds{})
 	for i := range uint64(60_000) {

@@ -53,7 +53,7 @@ var (
 )
 
 // Open attaches to the interface, which must be up, after setting it as the
-// options ask for. The bus can send everything; canbus.Guard holds it to
+// options ask for. The bus can send everything; canbus.Restrict holds it to
 // Options.Send. The error wraps canbus.ErrConfig when trying again is of no use.
 func Open(ctx context.Context, o Options) (canbus.Bus, error) {
 	if err := ctx.Err(); err != nil {

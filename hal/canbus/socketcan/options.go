@@ -42,7 +42,7 @@ type Options struct {
 	FD, ListenOnly bool
 	// Restart is set together with the bit rate; 0: DefaultRestart.
 	Restart time.Duration
-	// Send is what may be sent; the zero value is nothing. Open itself does not look at it: see canbus.Guard.
+	// Send is what may be sent; the zero value is nothing. Open itself does not look at it: see canbus.Restrict.
 	Send canbus.Permission
 	// Buffer is the receive buffer in bytes; 0: DefaultBuffer.
 	Buffer int

@@ -21,10 +21,10 @@ type item struct {
 	expects *uint64
 }
 
-// lane is the group committer of one stream: while one commit is on its way to
+// committer is the group committer of one stream: while one commit is on its way to
 // the disk the next one collects. One commit at a time keeps the order of
 // each publisher even when a batch is refused and its messages go one by one.
-type lane struct {
+type committer struct {
 	Stream
 	owner  *Backbone
 	prefix string // of batch ids; owned by run
@@ -42,12 +42,12 @@ type lane struct {
 	closed  bool
 }
 
-func newLane(s Stream, owner *Backbone) *lane {
-	return &lane{Stream: s, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1)}
+func newCommitter(s Stream, owner *Backbone) *committer {
+	return &committer{Stream: s, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1)}
 }
 
-// link is the connection on which the lane publishes.
-func (l *lane) link() *link {
+// link is the connection on which the committer publishes.
+func (l *committer) link() *link {
 	if l.Name == Low {
 		return &l.owner.bulk
 	}
@@ -55,7 +55,7 @@ func (l *lane) link() *link {
 }
 
 // add queues it, or says ErrBusy or ErrClosed.
-func (l *lane) add(it item) error {
+func (l *committer) add(it item) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -71,14 +71,14 @@ func (l *lane) add(it item) error {
 }
 
 // close makes run return after what waits is stored.
-func (l *lane) close() {
+func (l *committer) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
 	l.signal()
 }
 
-func (l *lane) signal() {
+func (l *committer) signal() {
 	select {
 	case l.wake <- struct{}{}:
 	default: // run will look anyway
@@ -87,8 +87,8 @@ func (l *lane) signal() {
 
 // take moves the next batch into buf: the oldest messages that fit, in order. Conditional messages
 // are never together with others, nor with one of the same subject, whose outcome theirs depends on.
-// more is false when the lane is closed and empty.
-func (l *lane) take(buf []item) (batch []item, more bool) {
+// more is false when the committer is closed and empty.
+func (l *committer) take(buf []item) (batch []item, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, size := 0, 0
@@ -111,8 +111,8 @@ func (l *lane) take(buf []item) (batch []item, more bool) {
 	return batch, !l.closed || n > 0
 }
 
-// run commits until the lane is closed and empty. A cancelled ctx ends the commit in flight.
-func (l *lane) run(ctx context.Context) {
+// run commits until the committer is closed and empty. A cancelled ctx ends the commit in flight.
+func (l *committer) run(ctx context.Context) {
 	buf := make([]item, 0, batchMessages)
 	for {
 		batch, more := l.take(buf)
@@ -129,14 +129,14 @@ func (l *lane) run(ctx context.Context) {
 }
 
 // queued is what waits now.
-func (l *lane) queued() (messages, bytes int) {
+func (l *committer) queued() (messages, bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.waiting), l.bytes
 }
 
 // part is by what the reserve of free space is divided: 1 keeps all of the reserve from the stream, 2 a half of it.
-func (l *lane) part() int64 {
+func (l *committer) share() int64 {
 	if l.vital {
 		return bucketPart
 	}
@@ -144,7 +144,7 @@ func (l *lane) part() int64 {
 }
 
 // finish tells one publisher.
-func (l *lane) finish(it *item, seq uint64, err error) {
+func (l *committer) finish(it *item, seq uint64, err error) {
 	if err != nil {
 		if errors.Is(err, errStreamFull) {
 			l.full(it.size, err)
@@ -158,7 +158,7 @@ func (l *lane) finish(it *item, seq uint64, err error) {
 	it.done(seq, nil)
 }
 
-func (l *lane) finishAll(batch []item, err error) {
+func (l *committer) finishAll(batch []item, err error) {
 	for i := range batch {
 		l.finish(&batch[i], 0, err)
 	}

@@ -13,10 +13,10 @@ import (
 	"telltale.dev/protocol/principal"
 )
 
-// guard refuses requests that come by way of a web page: those that name this
+// refuseForeign refuses requests that come by way of a web page: those that name this
 // machine by a foreign host name (DNS rebinding), and changes that a page of
 // another origin than the allowed ones asks for. Without authentication nothing else would stop them.
-func guard(allowed []string, next http.Handler) http.Handler {
+func refuseForeign(allowed []string, next http.Handler) http.Handler {
 	origins := http.NewCrossOriginProtection()
 	for _, origin := range allowed {
 		_ = origins.AddTrustedOrigin(origin) // New has checked them
