@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
@@ -56,7 +57,8 @@ func (c *Cloud) forgetLate(ctx context.Context, vid protocol.VehicleID, err erro
 // for the next start: nobody is shown a vehicle that was deleted.
 func (c *Cloud) finishDeletions(ctx context.Context) error {
 	for _, vid := range c.registry.Deleted() {
-		if signals, _ := c.states.Summary(vid); signals > 0 || c.updates.Knows(vid) || c.campaigns.Knows(vid) {
+		signals, _ := c.states.Summary(vid)
+		if signals > 0 || slices.ContainsFunc(able[forgetter](c.rooms), func(room forgetter) bool { return room.Knows(vid) }) {
 			if err := errors.Join(c.forget(ctx, vid), c.schemas.forget(ctx, vid), views{c}.dismissVehicle(ctx, vid)); err != nil {
 				c.cfg.Log.Warn("a deletion of a vehicle that was cut short is not finished; the next start tries again", "err", err)
 			}
