@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/report"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/world"
 )
@@ -83,7 +84,7 @@ func agentCosts(b *testing.B, buses []world.Bus, run func(context.Context, *worl
 }
 
 // measure runs a drive of a vehicle that is powered, ends its agent and reports what that used.
-func measure(b *testing.B, ctx context.Context, v *world.Vehicle, run func(context.Context, *world.Vehicle) error) world.Boot {
+func measure(b *testing.B, ctx context.Context, v *world.Vehicle, run func(context.Context, *world.Vehicle) error) report.Boot {
 	b.Helper()
 	pid := v.Starts()[0].PID
 	before, began := cpuOf(b, pid), time.Now()

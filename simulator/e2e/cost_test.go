@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"telltale.dev/protocol/can"
-	"telltale.dev/simulator/world"
+	"telltale.dev/protocol/report"
 )
 
 // cutSlack is what a cut may cost beyond the commit interval: the commit itself,
@@ -80,7 +80,7 @@ func (r *round) costs(times *frameTimes) (costs []time.Duration) {
 	starts := r.evidence.Starts
 	for _, s := range starts[:len(starts)-1] {
 		var onDisk []uint64 // frames by bus; a start that was killed before its first commit has no account
-		if i := slices.IndexFunc(r.evidence.After.Boots, func(b world.Boot) bool { return b.Boot == s.Boot }); i >= 0 {
+		if i := slices.IndexFunc(r.evidence.After.Boots, func(b report.Boot) bool { return b.Boot == s.Boot }); i >= 0 {
 			onDisk = r.evidence.After.Boots[i].Seen
 		}
 		cost := time.Duration(0)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"telltale.dev/hal/canbus/virtual"
+	"telltale.dev/protocol/report"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/world"
 )
@@ -19,9 +20,9 @@ type Evidence struct {
 	Attachments []virtual.Attachment
 	Starts      []world.Start
 	// Before and After are the agent's folder before and after the drive.
-	Before, After world.Account
+	Before, After report.Account
 	// Declared are the evicted ranges that the vehicle declared to the cloud.
-	Declared  []world.Range
+	Declared  []report.Range
 	Lake      string // folder of the Parquet files
 	WireBytes int64
 	Took      time.Duration
@@ -98,8 +99,8 @@ func (l *Ledger) compare(e Evidence, received drive.Sum, stored *stored) {
 }
 
 // boots are the accounts of the starts of this drive; a start that never committed has none.
-func (e *Evidence) boots() []world.Boot {
-	var list []world.Boot
+func (e *Evidence) boots() []report.Boot {
+	var list []report.Boot
 	for _, b := range e.After.Boots {
 		if slices.ContainsFunc(e.Starts, func(s world.Start) bool { return s.Boot == b.Boot }) {
 			list = append(list, b)
@@ -131,7 +132,7 @@ func (e *Evidence) onDisk(boot string) uint64 {
 
 // powered sums up the frames of the stretches that the agent had in its hands
 // and on its disk; without what the driver dropped when received is asked for.
-func (e *Evidence) powered(boots []world.Boot, received bool) (sum drive.Sum) {
+func (e *Evidence) powered(boots []report.Boot, received bool) (sum drive.Sum) {
 	for _, b := range boots {
 		i := slices.IndexFunc(e.Starts, func(s world.Start) bool { return s.Boot == b.Boot })
 		for k, bus := range e.Buses {
@@ -147,9 +148,9 @@ func (e *Evidence) powered(boots []world.Boot, received bool) (sum drive.Sum) {
 // filtered is the number of frames that were on narrowed buses while the
 // vehicle was powered last, and that it did not see. (Of an earlier start it is
 // not known until when it was powered: there they count as unpowered.)
-func (e *Evidence) filtered(boots []world.Boot) (n uint64) {
+func (e *Evidence) filtered(boots []report.Boot) (n uint64) {
 	last := e.Starts[len(e.Starts)-1]
-	i := slices.IndexFunc(boots, func(b world.Boot) bool { return b.Boot == last.Boot })
+	i := slices.IndexFunc(boots, func(b report.Boot) bool { return b.Boot == last.Boot })
 	for k, bus := range e.Buses {
 		if i < 0 || k >= len(boots[i].Seen) || !slices.Contains(e.FilteredBuses, bus) {
 			continue
@@ -201,7 +202,7 @@ func without(r virtual.Range, dropped []virtual.Range) (kept []virtual.Range) {
 }
 
 // lost counts the sequences that were committed and are neither stored nor declared evicted.
-func (e *Evidence) lost(boots []world.Boot, s *stored) (n uint64) {
+func (e *Evidence) lost(boots []report.Boot, s *stored) (n uint64) {
 	for _, b := range boots {
 		for seq := uint64(1); seq < b.NextSeq; seq++ {
 			if _, ok := s.batches[batch{b.Boot, seq}]; !ok && !e.evicted(b.Boot, seq) {
@@ -227,8 +228,8 @@ func (e *Evidence) evicted(boot string, seq uint64) bool {
 	return holds(e.Declared, boot, seq) || holds(e.After.Evicted, boot, seq)
 }
 
-func holds(list []world.Range, boot string, seq uint64) bool {
-	return slices.ContainsFunc(list, func(r world.Range) bool { return r.Boot == boot && r.From <= seq && seq <= r.To })
+func holds(list []report.Range, boot string, seq uint64) bool {
+	return slices.ContainsFunc(list, func(r report.Range) bool { return r.Boot == boot && r.From <= seq && seq <= r.To })
 }
 
 // batch identifies a batch of the device.

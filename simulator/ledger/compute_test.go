@@ -14,6 +14,7 @@ import (
 	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/report"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/ledger"
 	"telltale.dev/simulator/world"
@@ -95,7 +96,7 @@ func sound(t *testing.T) *account {
 				{ID: 2, Bus: "can0", PID: 8, First: back, Next: frames, Dropped: []virtual.Range{{First: lostFirst, End: lostBehind}}},
 			},
 			Starts: []world.Start{{PID: 7, Boot: "a", Committed: 32}, {PID: 8, Boot: "b", Committed: 20}},
-			After: world.Account{Boots: []world.Boot{
+			After: report.Account{Boots: []report.Boot{
 				{Boot: "earlier", Received: 9, Decoded: 9, Samples: 9, NextSeq: 7, Seen: []uint64{9}},
 				{Boot: "a", Received: 40, Decoded: 32, Unknown: 8, Samples: 32, Bytes: 64, NextSeq: 3, Seen: []uint64{committed}},
 				{Boot: "b", Received: 25, Dropped: 5, Decoded: 20, Unknown: 5, Samples: 20, Bytes: 40, NextSeq: 2, Seen: []uint64{30}},
@@ -160,18 +161,18 @@ func TestCompute(t *testing.T) {
 		}},
 		{name: "a batch was evicted", change: func(a *account) {
 			delete(a.files, first)
-			a.Declared, a.After.EvictedSamples = []world.Range{{Boot: "a", From: 1, To: 1}}, 16
+			a.Declared, a.After.EvictedSamples = []report.Range{{Boot: "a", From: 1, To: 1}}, 16
 		}},
 		{name: "a batch was evicted, and is not yet declared", change: func(a *account) {
 			delete(a.files, first)
-			a.After.Evicted, a.After.EvictedSamples = []world.Range{{Boot: "a", From: 1, To: 1}}, 16
+			a.After.Evicted, a.After.EvictedSamples = []report.Range{{Boot: "a", From: 1, To: 1}}, 16
 		}},
 		{name: "a batch was evicted when it was stored already", change: func(a *account) {
-			a.Declared, a.After.EvictedSamples = []world.Range{{Boot: "a", From: 1, To: 1}}, 16
+			a.Declared, a.After.EvictedSamples = []report.Range{{Boot: "a", From: 1, To: 1}}, 16
 		}},
 		{name: "an evicted batch of another boot is declared", want: []string{"lost is 1"}, change: func(a *account) {
 			delete(a.files, first)
-			a.Declared, a.After.EvictedSamples = []world.Range{{Boot: "b", From: 1, To: 1}}, 16
+			a.Declared, a.After.EvictedSamples = []report.Range{{Boot: "b", From: 1, To: 1}}, 16
 		}},
 		{name: "evicted before the drive", change: func(a *account) { a.Before.EvictedSamples, a.After.EvictedSamples = 5, 5 }},
 		{name: "the agent counts a drop less", want: []string{"frames_sent is 100, expected 99"}, change: func(a *account) { a.After.Boots[2].Dropped-- }},

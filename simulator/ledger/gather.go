@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"telltale.dev/protocol/report"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/world"
 )
@@ -14,8 +15,8 @@ import (
 // Drive is what a vehicle's driver knows.
 type Drive struct {
 	Truth      *drive.Truth
-	Before     world.Account // of the agent's folder before the drive
-	Everything bool          // the vehicle collects every sample
+	Before     report.Account // of the agent's folder before the drive
+	Everything bool           // the vehicle collects every sample
 	Took       time.Duration
 }
 
@@ -70,23 +71,23 @@ func HandOver(ctx context.Context, w *world.World, v *world.Vehicle, d Drive, wi
 // account of its folder. A connection that is dead without the vehicle knowing
 // it makes it stop with batches waiting; as in real life they travel when it is
 // powered again.
-func handOver(ctx, within context.Context, w *world.World, v *world.Vehicle) (world.Account, error) {
+func handOver(ctx, within context.Context, w *world.World, v *world.Vehicle) (report.Account, error) {
 	for {
 		for s := v.Status(); (s.Waiting > 0 || !s.Connected) && within.Err() == nil; s = v.Status() {
 			if err := w.Failure(); err != nil {
-				return world.Account{}, err
+				return report.Account{}, err
 			}
 			time.Sleep(handoverStep)
 		}
 		if err := v.Stop(ctx); err != nil {
-			return world.Account{}, err
+			return report.Account{}, err
 		}
 		account, err := v.Account(ctx)
 		if err != nil || account.WaitingRecords == 0 || within.Err() != nil {
 			return account, err
 		}
 		if err := v.Start(ctx); err != nil {
-			return world.Account{}, err
+			return report.Account{}, err
 		}
 	}
 }
@@ -94,7 +95,7 @@ func handOver(ctx, within context.Context, w *world.World, v *world.Vehicle) (wo
 // declared asks the cloud for the evicted ranges that the vehicle declared. What it
 // acknowledged is on its disk, and perhaps not yet read from there: it is asked again
 // until it is not behind, or the time is up.
-func declared(ctx, within context.Context, w *world.World, v *world.Vehicle, after world.Account) ([]world.Range, error) {
+func declared(ctx, within context.Context, w *world.World, v *world.Vehicle, after report.Account) ([]report.Range, error) {
 	for {
 		list, err := w.Deliveries(ctx, v)
 		if err != nil {
@@ -108,7 +109,7 @@ func declared(ctx, within context.Context, w *world.World, v *world.Vehicle, aft
 }
 
 // behind says whether the cloud has not heard of a sequence that the vehicle used and does not have to declare yet.
-func behind(list []world.Delivery, after world.Account) bool {
+func behind(list []world.Delivery, after report.Account) bool {
 	for _, b := range after.Boots {
 		var d world.Delivery
 		if i := slices.IndexFunc(list, func(d world.Delivery) bool { return d.Boot == b.Boot }); i >= 0 {
@@ -124,10 +125,10 @@ func behind(list []world.Delivery, after world.Account) bool {
 	return false
 }
 
-func evictions(list []world.Delivery) (all []world.Range) {
+func evictions(list []world.Delivery) (all []report.Range) {
 	for _, d := range list {
 		for _, r := range slices.Concat(d.Evicted, d.Stayed) {
-			all = append(all, world.Range{Boot: d.Boot, From: r[0], To: r[1]})
+			all = append(all, report.Range{Boot: d.Boot, From: r[0], To: r[1]})
 		}
 	}
 	return all

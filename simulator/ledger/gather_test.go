@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"telltale.dev/protocol/report"
 	"telltale.dev/simulator/ledger"
 	"telltale.dev/simulator/world"
 )
@@ -11,9 +12,9 @@ import (
 // TestBehind: of a vehicle with the sequences 1 to 9 and 1 to 2, which still has to declare 8, the
 // cloud must know all others.
 func TestBehind(t *testing.T) {
-	after := world.Account{
-		Boots:   []world.Boot{{Boot: "a", NextSeq: 10}, {Boot: "b", NextSeq: 3}, {Boot: "c", NextSeq: 1}},
-		Evicted: []world.Range{{Boot: "a", From: 8, To: 8}},
+	after := report.Account{
+		Boots:   []report.Boot{{Boot: "a", NextSeq: 10}, {Boot: "b", NextSeq: 3}, {Boot: "c", NextSeq: 1}},
+		Evicted: []report.Range{{Boot: "a", From: 8, To: 8}},
 	}
 	b := world.Delivery{Boot: "b", Last: 2, Stayed: [][2]uint64{{2, 2}}}
 	for _, c := range []struct {
@@ -33,7 +34,7 @@ func TestBehind(t *testing.T) {
 		}
 	}
 	got := ledger.Evictions([]world.Delivery{{Boot: "a", Evicted: [][2]uint64{{3, 4}}}, b})
-	if want := []world.Range{{Boot: "a", From: 3, To: 4}, {Boot: "b", From: 2, To: 2}}; !slices.Equal(got, want) {
+	if want := []report.Range{{Boot: "a", From: 3, To: 4}, {Boot: "b", From: 2, To: 2}}; !slices.Equal(got, want) {
 		t.Errorf("got the evicted ranges %v, want %v", got, want)
 	}
 }

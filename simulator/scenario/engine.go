@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"telltale.dev/protocol/report"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/world"
 )
@@ -35,8 +36,8 @@ type car struct {
 	*world.Vehicle
 	logs       map[string]*drive.Log
 	truth      *drive.Truth
-	everything bool          // it collects every sample
-	before     world.Account // its folder before the drive
+	everything bool           // it collects every sample
+	before     report.Account // its folder before the drive
 	gate       gate
 	driving    atomic.Pointer[driving] // nil until it drives
 }

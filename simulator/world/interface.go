@@ -13,6 +13,7 @@ import (
 	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/report"
 )
 
 // Interfaces says which buses are CAN interfaces of the kernel. given are
@@ -222,7 +223,7 @@ func (v *Vehicle) Attachments() []virtual.Attachment {
 
 // NumbersOnly says why the account of interfaces cannot be made frame by frame; empty: it can. a is of the stopped
 // agent: what it dropped behind its last commit does not matter.
-func (v *Vehicle) NumbersOnly(a Account) string {
+func (v *Vehicle) NumbersOnly(a report.Account) string {
 	if buses := v.FilteredBuses(); len(buses) > 0 {
 		return fmt.Sprintf("the kernel kept frames of %s away", strings.Join(buses, " and "))
 	}

@@ -16,6 +16,7 @@ import (
 	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/report"
 	"telltale.dev/simulator/fault"
 )
 
@@ -401,39 +402,9 @@ func (v *Vehicle) Stop(ctx context.Context) error {
 	return v.agent.stop(ctx)
 }
 
-// Account is what a stopped agent's folder says; see telltale-agent ledger.
-type Account struct {
-	Boots          []Boot  `json:"boots"`
-	WaitingRecords uint64  `json:"waiting_records"`
-	WaitingSamples uint64  `json:"waiting_samples"`
-	Evicted        []Range `json:"evicted"` // not yet declared to the cloud
-	EvictedSamples uint64  `json:"evicted_samples"`
-	LostSamples    uint64  `json:"lost_samples"` // damaged on disk
-}
-
-// Boot is the account of one start of the agent, as of its last commit.
-type Boot struct {
-	Boot     string   `json:"boot"`
-	Received uint64   `json:"received"`
-	Dropped  uint64   `json:"dropped"`
-	Decoded  uint64   `json:"decoded"`
-	Unknown  uint64   `json:"unknown"`
-	Samples  uint64   `json:"samples"`
-	Bytes    uint64   `json:"bytes"`
-	NextSeq  uint64   `json:"next_seq"`
-	Seen     []uint64 `json:"seen"` // received plus dropped of each bus, in the order of the command line
-}
-
-// Range is a run of sequences of one boot, both ends included.
-type Range struct {
-	Boot string `json:"boot"`
-	From uint64 `json:"from"`
-	To   uint64 `json:"to"`
-}
-
 // Account asks the agent's program for the account of its folder. The agent must not run.
-func (v *Vehicle) Account(ctx context.Context) (Account, error) {
-	var a Account
+func (v *Vehicle) Account(ctx context.Context) (report.Account, error) {
+	var a report.Account
 	out, err := exec.CommandContext(ctx, v.world.agent, "ledger", "--data", v.dir).Output()
 	if err != nil {
 		var exit *exec.ExitError
@@ -449,9 +420,9 @@ func (v *Vehicle) Account(ctx context.Context) (Account, error) {
 }
 
 // AccountBefore is Account for a folder that may not be there yet.
-func (v *Vehicle) AccountBefore(ctx context.Context) (Account, error) {
+func (v *Vehicle) AccountBefore(ctx context.Context) (report.Account, error) {
 	if _, err := os.Stat(filepath.Join(v.dir, "buffer")); errors.Is(err, fs.ErrNotExist) {
-		return Account{}, nil
+		return report.Account{}, nil
 	}
 	return v.Account(ctx)
 }

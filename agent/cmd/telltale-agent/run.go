@@ -65,14 +65,14 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if c.Report > 0 {
 		reporting, stop := context.WithCancel(ctx)
 		ended := make(chan struct{})
-		go func() { defer close(ended); report(reporting, a, c.Report) }()
+		go func() { defer close(ended); reportEvery(reporting, a, c.Report) }()
 		defer func() { stop(); <-ended; _ = json.NewEncoder(os.Stdout).Encode(a.Status()) }()
 	}
 	return a.Run(ctx)
 }
 
-// report prints the status until ctx ends.
-func report(ctx context.Context, a *agent.Agent, every time.Duration) {
+// reportEvery prints the status until ctx ends.
+func reportEvery(ctx context.Context, a *agent.Agent, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	out := json.NewEncoder(os.Stdout)
