@@ -6,37 +6,22 @@ import (
 
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/network"
+	"telltale.dev/protocol/report"
 )
 
 // Status is the agent's own account at one moment, as JSON for reports.
 type Status struct {
-	Boot         string       `json:"boot"`
-	Attached     int          `json:"attached"` // buses
-	Buses        []frames.Bus `json:"buses"`
-	Received     uint64       `json:"frames_received"`
-	Dropped      uint64       `json:"frames_dropped"`
-	Decoded      uint64       `json:"frames_decoded"`
-	Unknown      uint64       `json:"frames_unknown"`  // no DBC has them; a narrowed bus keeps them away (Buses.Filters)
-	Samples      uint64       `json:"samples"`         // on disk since the start
-	Batches      uint64       `json:"batches"`         // on disk since the start
-	Refused      uint64       `json:"commits_refused"` // by the disk, and tried again
-	Discarded    uint64       `json:"discarded"`       // samples that could be stored nowhere
-	LeftOut      uint64       `json:"rows_left_out"`   // could not be collected; see the log
-	Waiting      uint64       `json:"waiting"`         // records in the buffer
-	WaitingBytes uint64       `json:"waiting_bytes"`
-	Evicted      uint64       `json:"evicted"` // records
-	Connected    bool         `json:"connected"`
-	Connection   uint64       `json:"connection"` // counts from 1 within a boot
-	Acked        uint64       `json:"acked"`
-	Retried      uint64       `json:"retried"`
-	SetAside     uint64       `json:"set_aside"`
-	Guarantee    string       `json:"guarantee"`
-	Ignition     string       `json:"ignition"` // on, off or unknown
-	Asleep       bool         `json:"asleep"`   // off the network on purpose
-	// Network is the link as it was seen last, Upload what may be sent over it: all, urgent or none.
+	report.Status
+	Buses     []frames.Bus `json:"buses"`
+	Refused   uint64       `json:"commits_refused"` // by the disk, and tried again
+	Discarded uint64       `json:"discarded"`       // samples that could be stored nowhere
+	LeftOut   uint64       `json:"rows_left_out"`   // could not be collected; see the log
+	Evicted   uint64       `json:"evicted"`         // records
+	Retried   uint64       `json:"retried"`
+	SetAside  uint64       `json:"set_aside"`
+	Guarantee string       `json:"guarantee"`
+	// Network is the link as it was seen last.
 	Network network.State `json:"network"`
-	Upload  string        `json:"upload"`
-	Error   string        `json:"error,omitempty"`
 }
 
 // Status may be called from any goroutine.
@@ -45,15 +30,15 @@ func (a *Agent) Status() Status {
 	supply := a.power.Status()
 	way, limit := a.network.Status()
 	return Status{
-		Boot: a.boot.String(), Attached: a.frames.Attached(), Buses: a.frames.Buses(),
-		Received: made.Seen.Received, Dropped: made.Seen.Dropped,
-		Decoded: made.Seen.Decoded, Unknown: made.Seen.Unknown,
-		Samples: made.Samples, Batches: made.Batches,
-		Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused, Discarded: made.Discarded,
-		Waiting: waiting.Waiting.Records, WaitingBytes: waiting.Waiting.Bytes, Evicted: waiting.EvictedRecords,
-		Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
-		Ignition: supply.Ignition.String(), Asleep: supply.Asleep, Network: way, Upload: limit.String(),
-		Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee, Error: sent.LastError,
+		Status: report.Status{
+			Boot: a.boot.String(), Attached: a.frames.Attached(),
+			Received: made.Seen.Received, Dropped: made.Seen.Dropped, Decoded: made.Seen.Decoded, Unknown: made.Seen.Unknown,
+			Samples: made.Samples, Batches: made.Batches, Waiting: waiting.Waiting.Records, WaitingBytes: waiting.Waiting.Bytes,
+			Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
+			Ignition: supply.Ignition.String(), Asleep: supply.Asleep, Upload: limit.String(), Error: sent.LastError,
+		},
+		Buses: a.frames.Buses(), Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused, Discarded: made.Discarded,
+		Evicted: waiting.EvictedRecords, Network: way, Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee,
 	}
 }
 

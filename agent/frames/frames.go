@@ -23,6 +23,7 @@ import (
 
 	"telltale.dev/hal/canbus"
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/report"
 )
 
 // BlockFrames is the largest number of frames in a block.
@@ -65,7 +66,7 @@ type Reader struct {
 func New(cfg Config) *Reader {
 	r := &Reader{cfg: cfg, free: sync.Pool{New: func() any { return new(Block) }}, places: make([]place, len(cfg.Inputs))}
 	for i, in := range cfg.Inputs {
-		r.places[i].state = Bus{Name: in.Name, Filters: everything}
+		r.places[i].state = Bus{Bus: report.Bus{Name: in.Name, Filters: report.Everything}}
 	}
 	return r
 }

@@ -6,10 +6,8 @@ import (
 
 	"telltale.dev/hal/canbus"
 	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/report"
 )
-
-// everything is how an unnarrowed bus is called.
-const everything = "everything"
 
 // place is what is known of one input, whether its bus is attached or not.
 type place struct {
@@ -24,17 +22,8 @@ type place struct {
 
 // Bus is the state of one input.
 type Bus struct {
-	Name     string `json:"name"`
-	Attached bool   `json:"attached"`
-	// Received and Dropped are over all attachments since the start. Frames that Filters keeps away are in neither.
-	Received uint64        `json:"frames_received"`
-	Dropped  uint64        `json:"frames_dropped"`
-	Errors   canbus.Errors `json:"error_frames"`
-	// Filters says in words what the driver lets through: everything, or how many filters.
-	Filters string `json:"filters"`
-	// First is the time of the first frame since the start, in µs since the Unix epoch; 0: none yet.
-	First   int64  `json:"first_us,omitempty"`
-	Failure string `json:"failure,omitempty"` // why it is not attached
+	report.Bus
+	Errors canbus.Errors `json:"error_frames"`
 }
 
 // attach takes a fresh bus and narrows it to what is wanted.
@@ -69,7 +58,7 @@ func (p *place) narrow(filters []can.Filter) (news string) {
 // of it when that is new. Callers hold mu.
 func (p *place) apply() (news string) {
 	p.state.Filters = p.filter()
-	if p.state.Filters == p.said || p.said == "" && p.state.Filters == everything {
+	if p.state.Filters == p.said || p.said == "" && p.state.Filters == report.Everything {
 		return ""
 	}
 	p.said = p.state.Filters
@@ -80,18 +69,18 @@ func (p *place) filter() string {
 	f, able := canbus.As[canbus.Filterer](p.bus)
 	if !able {
 		if p.narrowed {
-			return everything + ": the driver has no filters"
+			return report.Everything + ": the driver has no filters"
 		}
-		return everything
+		return report.Everything
 	}
 	var filters []can.Filter
-	text := everything
+	text := report.Everything
 	if p.narrowed {
 		var exact bool
 		filters, exact = can.Narrow(p.wanted, f.MaxFilters())
 		switch {
 		case filters == nil:
-			text = fmt.Sprintf("%s: %d identifiers are wanted, too many for %d filters", everything, len(p.wanted), f.MaxFilters())
+			text = fmt.Sprintf("%s: %d identifiers are wanted, too many for %d filters", report.Everything, len(p.wanted), f.MaxFilters())
 		case exact:
 			text = fmt.Sprintf("%d filters", len(filters))
 		default:

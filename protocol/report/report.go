@@ -31,3 +31,39 @@ type Range struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
 }
+
+// Status is what a running agent says of itself; telltale-agent run --report prints it with more.
+// Counters start at the start of the agent.
+type Status struct {
+	Boot         string `json:"boot"`
+	Attached     int    `json:"attached"` // buses
+	Received     uint64 `json:"frames_received"`
+	Dropped      uint64 `json:"frames_dropped"`
+	Decoded      uint64 `json:"frames_decoded"`
+	Unknown      uint64 `json:"frames_unknown"` // no DBC has them; a narrowed bus keeps them away (Bus.Filters)
+	Samples      uint64 `json:"samples"`        // on disk
+	Batches      uint64 `json:"batches"`        // on disk
+	Waiting      uint64 `json:"waiting"`        // records in the buffer
+	WaitingBytes uint64 `json:"waiting_bytes"`
+	Connected    bool   `json:"connected"`
+	Connection   uint64 `json:"connection"` // counts from 1 within a boot
+	Acked        uint64 `json:"acked"`
+	Ignition     string `json:"ignition"` // on, off or unknown
+	Asleep       bool   `json:"asleep"`   // off the network on purpose
+	Upload       string `json:"upload"`   // what may be sent: all, urgent or none
+	Error        string `json:"error,omitempty"`
+}
+
+// Bus is the state of one bus of an agent. Frames that Filters keeps away are in no counter.
+type Bus struct {
+	Name     string `json:"name"`
+	Attached bool   `json:"attached"`
+	Received uint64 `json:"frames_received"` // over all attachments since the start
+	Dropped  uint64 `json:"frames_dropped"`
+	Filters  string `json:"filters"`            // what the driver lets through, in words: Everything, or how many filters
+	First    int64  `json:"first_us,omitempty"` // time of the first frame since the start, in µs since the Unix epoch; 0: none yet
+	Failure  string `json:"failure,omitempty"`  // why it is not attached
+}
+
+// Everything is how Bus.Filters begins when nothing is kept away.
+const Everything = "everything"

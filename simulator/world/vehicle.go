@@ -76,41 +76,15 @@ type Start struct {
 	Boot string // empty until the agent has told it
 	// Committed is the most samples that the agent said it has on disk.
 	Committed uint64
-	Buses     map[string]BusStatus // as it reported last
-	from      map[string]uint64    // frames on each interface when it was started
-	narrowed  map[string]bool      // buses of which something was kept away, at some time
-}
-
-// everything is how an agent calls a bus of which nothing is kept away.
-const everything = "everything"
-
-// BusStatus is what an agent reports of one bus.
-type BusStatus struct {
-	Name     string `json:"name"`
-	Received uint64 `json:"frames_received"`
-	Dropped  uint64 `json:"frames_dropped"`
-	Filters  string `json:"filters"`
-	First    int64  `json:"first_us"` // time of the first frame, µs since the epoch; 0: none yet
+	Buses     map[string]report.Bus // as it reported last
+	from      map[string]uint64     // frames on each interface when it was started
+	narrowed  map[string]bool       // buses of which something was kept away, at some time
 }
 
 // Status is what an agent reports of itself; see telltale-agent run --report.
 type Status struct {
-	Boot         string      `json:"boot"`
-	Attached     int         `json:"attached"`
-	Buses        []BusStatus `json:"buses"`
-	Received     uint64      `json:"frames_received"`
-	Dropped      uint64      `json:"frames_dropped"`
-	Samples      uint64      `json:"samples"`
-	Batches      uint64      `json:"batches"`
-	Waiting      uint64      `json:"waiting"`
-	WaitingBytes uint64      `json:"waiting_bytes"`
-	Connected    bool        `json:"connected"`
-	Connection   uint64      `json:"connection"`
-	Acked        uint64      `json:"acked"`
-	Ignition     string      `json:"ignition"`
-	Asleep       bool        `json:"asleep"`
-	Upload       string      `json:"upload"`
-	Error        string      `json:"error"`
+	report.Status
+	Buses []report.Bus `json:"buses"`
 }
 
 // AddVehicle makes the buses and the link of a vehicle; its agent is not started yet.
@@ -317,12 +291,12 @@ func (v *Vehicle) report(line []byte) {
 	v.status = s
 	start := &v.starts[len(v.starts)-1]
 	start.Boot, start.Committed = s.Boot, max(start.Committed, s.Samples)
-	start.Buses = make(map[string]BusStatus, len(s.Buses)) // a copy of Starts may be in use
+	start.Buses = make(map[string]report.Bus, len(s.Buses)) // a copy of Starts may be in use
 	narrowed := start.narrowed
 	start.narrowed = map[string]bool{}
 	for _, b := range s.Buses {
 		start.Buses[b.Name] = b
-		start.narrowed[b.Name] = narrowed[b.Name] || b.Filters != everything
+		start.narrowed[b.Name] = narrowed[b.Name] || b.Filters != report.Everything
 	}
 }
 
