@@ -61,29 +61,36 @@ func (p *prices) varints(res []uint64) float32 {
 	if n > len(res)+len(res)/2 {
 		return float32(n)
 	}
-	return p.plane(res, 0)
+	return p.plane(res, 0, 256)
 }
 
 func (p *prices) planes(res []uint64, width int) (cost float32) {
 	for shift := 0; shift < width; shift += 8 {
-		cost += p.plane(res, shift)
+		cost += p.plane(res, shift, 1<<min(width-shift, 8))
 	}
 	return cost
 }
 
-// plane prices the bytes of the residuals at a shift.
-func (p *prices) plane(res []uint64, shift int) float32 {
+// plane prices the bytes of the residuals at a shift, which are all below limit.
+func (p *prices) plane(res []uint64, shift, limit int) float32 {
 	if !p.ready {
 		p.prepare()
 	}
-	clear(p.histogram[:])
+	limit = max(limit, 4)
+	clear(p.histogram[:limit])
 	for _, r := range res {
 		p.histogram[byte(r>>shift)]++
 	}
 	bits := p.nlogn(uint32(len(res)))
-	for b, n := range p.histogram {
-		if n > 0 {
-			bits += float32(n)*p.common[b] - p.nlogn(n)
+	for b := 0; b < limit; b += 4 {
+		four := (*[4]uint32)(p.histogram[b:])
+		if four[0]|four[1]|four[2]|four[3] == 0 { // most are
+			continue
+		}
+		for i, n := range four {
+			if n > 0 {
+				bits += float32(n)*p.common[b+i] - p.nlogn(n)
+			}
 		}
 	}
 	return bits / 8
