@@ -70,6 +70,11 @@ func newConnection(b *Broker, conn net.Conn) *connection {
 	s := newSource(conn, &b.chunks)
 	c := &connection{Conn: tls.Server(s, b.cfg.TLS), source: s, broker: b}
 	c.changed.L = &c.mu
+	s.arm = func() {
+		if c.admitted.Load() {
+			c.limitWrite()
+		}
+	}
 	return c
 }
 
@@ -85,15 +90,20 @@ func (c *connection) Close() error {
 // Write sends whole packets, within the write timeout, or within a short one when
 // the connection is to end.
 func (c *connection) Write(p []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(c.broker.cfg.WriteTimeout))
-	if c.kicked.Load() != 0 { // kick stores before it sets its deadline: one of us is last
-		_ = c.SetWriteDeadline(time.Now().Add(farewell))
-	}
+	c.limitWrite()
 	n, err := c.Conn.Write(p)
 	if err != nil {
 		c.broken.Store(true)
 	}
 	return n, err
+}
+
+// limitWrite sets the deadline of a write that begins.
+func (c *connection) limitWrite() {
+	_ = c.SetWriteDeadline(time.Now().Add(c.broker.cfg.WriteTimeout))
+	if c.kicked.Load() != 0 { // kick stores before it sets its deadline: one of us is last
+		_ = c.SetWriteDeadline(time.Now().Add(farewell))
+	}
 }
 
 // kick ends the connection without waiting: the writer sends DISCONNECT with the

@@ -22,7 +22,9 @@ func (c *connection) establish() error {
 	c.version, c.maxPacket = pk.ProtocolVersion, pk.Properties.MaximumPacketSize
 	c.explain = c.version == 5 && (!pk.Properties.RequestProblemInfoFlag || pk.Properties.RequestProblemInfo == 1)
 	if f := c.judge(pk); f != nil {
-		_ = c.connack(f.code, f.text)
+		if c.connack(f.code, f.text) == nil && c.CloseWrite() == nil {
+			c.drain(0) // what came behind CONNECT would make the close a reset, and lose the answer
+		}
 		return f
 	}
 	_ = c.SetReadDeadline(c.deadline())

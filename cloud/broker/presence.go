@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -38,6 +40,7 @@ func (b *Broker) newWill(holder principal.Principal, pk *packets.Packet) (*will,
 	if err != nil || presence.State != protocol.PresenceLost {
 		return nil, codePayloadFormat
 	}
+	ownWill(pk)
 	p := &pk.Connect.WillProperties
 	properties, ok := userProperties(p.User)
 	if !ok {
@@ -56,6 +59,16 @@ func (b *Broker) newWill(holder principal.Principal, pk *packets.Packet) (*will,
 	}
 	w.publish.setForwarded(p)
 	return w, codeSuccess
+}
+
+// ownWill gives what a will keeps memory of its own: decoded as it is, it keeps the whole CONNECT, which may have 256 KiB.
+func ownWill(pk *packets.Packet) {
+	pk.Connect.WillPayload = bytes.Clone(pk.Connect.WillPayload)
+	p := &pk.Connect.WillProperties
+	p.ContentType, p.ResponseTopic, p.CorrelationData = strings.Clone(p.ContentType), strings.Clone(p.ResponseTopic), bytes.Clone(p.CorrelationData)
+	for i := range p.User {
+		p.User[i].Key, p.User[i].Val = strings.Clone(p.User[i].Key), strings.Clone(p.User[i].Val)
+	}
 }
 
 // event is the will of a session as what has happened now. The caller holds Broker.mu.

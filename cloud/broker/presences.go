@@ -144,7 +144,7 @@ func (b *presenceBook) post(key string, e presenceEvent) {
 // too many do. The caller holds mu.
 func (b *presenceBook) push(key string, queue *presenceQueue, e presenceEvent) {
 	queue.arrived, queue.last = e.arrival, e
-	queue.last.publish.Payload = nil
+	queue.last.publish = Publish{Client: e.publish.Client} // the rest would keep the packet that it came in
 	queue.refill(time.Now())
 	if n := len(queue.waiting); n >= maxPresences || n > 0 && queue.burst < 1 {
 		queue.waiting[n-1] = e

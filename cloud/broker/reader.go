@@ -114,15 +114,17 @@ func (c *connection) published(pk *packets.Packet) error {
 	if code := pk.PublishValidate(topicAliasMaximum); code.Code != codeSuccess {
 		return c.refuseReading(code.Code)
 	}
-	if pk.Properties.TopicAliasFlag && strings.HasPrefix(pk.TopicName, "$") {
+	if pk.Properties.TopicAliasFlag && (strings.HasPrefix(pk.TopicName, "$") || len(pk.TopicName) > maxAliased) {
 		return c.refuseReading(codeTopicInvalid) // a topic that no client may set: an alias must not have it either
 	}
 	if !c.resolve(pk) {
 		return c.refuseReading(codeAliasInvalid)
 	}
-	c.broker.upload(c, pk)
-	return nil
+	return c.broker.upload(c, pk)
 }
+
+// maxAliased bounds the topics that a connection keeps for its aliases, in bytes; no topic of ours is as long.
+const maxAliased = 1 << 10
 
 // resolve gives a PUBLISH its topic, or remembers it for its alias [MQTT-3.3.2-12]. It is false for an alias that was never set.
 func (c *connection) resolve(pk *packets.Packet) bool {

@@ -23,6 +23,8 @@ type source struct {
 	unread  []byte           // of chunk
 	err     error            // of the last fetch
 	fetch   func(fd uintptr) (done bool)
+
+	arm func() // called before each write: TLS writes on its own, too, when a client wants new keys
 }
 
 func newSource(conn net.Conn, chunks *sync.Pool) *source {
@@ -38,6 +40,12 @@ func newSource(conn net.Conn, chunks *sync.Pool) *source {
 
 // NetConn gives the connection below.
 func (s *source) NetConn() net.Conn { return s.Conn }
+
+// Write implements net.Conn for TLS.
+func (s *source) Write(p []byte) (int, error) {
+	s.arm()
+	return s.Conn.Write(p)
+}
 
 // Read implements net.Conn for TLS.
 func (s *source) Read(p []byte) (int, error) {

@@ -26,21 +26,20 @@ type upload struct {
 	code     byte // guarded by connection.mu
 }
 
-// upload authorises a publish on its resolved topic and hands it to the handler.
-func (b *Broker) upload(c *connection, pk *packets.Packet) {
+// upload authorises a publish on its resolved topic and hands it to the handler. After an error the connection has ended.
+func (b *Broker) upload(c *connection, pk *packets.Packet) error {
 	if c.kicked.Load() != 0 {
-		return
+		return nil
 	}
 	p, presence, no := b.check(c, pk)
 	switch no.code {
 	case codeSuccess:
 	case codeRetainNotSupported: // no PUBACK has this code
 		c.why.Store(&fault{no.code, "only presence is retained"})
-		c.hangUp(no.code)
-		return
+		return c.refuseReading(no.code)
 	default:
 		b.refuse(c, pk, no)
-		return
+		return nil
 	}
 	c.arrivals++
 	u := &upload{connection: c, id: pk.PacketID, size: int64(len(pk.Payload))}
@@ -49,16 +48,17 @@ func (b *Broker) upload(c *connection, pk *packets.Packet) {
 	}
 	if !b.reserve(u.size) {
 		b.refuse(c, pk, refusal{code: codeQuota})
-		return
+		return nil
 	}
 	if !c.enqueue(u) {
 		b.release(u.size)
-		return
+		return nil
 	}
 	p.Received = time.Now() // enqueue may have waited
 	b.counters.publishes.Add(1)
 	b.counters.publishBytes.Add(uint64(u.size))
 	b.cfg.Handler.Publish(p, u.done)
+	return nil
 }
 
 // refusal is why a publish is not taken: the code of its PUBACK, and the rule when one says so.

@@ -46,11 +46,11 @@ func (c *connection) signal() {
 // write is the writer: it sends all there is, and ends.
 func (c *connection) write() {
 	for c.writer.Load() != writerOver {
+		c.writer.CompareAndSwap(writerAgain, writerBusy) // before it looks: who signals later is seen below
 		if kicked := c.kicked.Load(); kicked != 0 {
 			c.farewell(byte(kicked))
 			break
 		}
-		c.writer.CompareAndSwap(writerAgain, writerBusy)
 		more, err := c.writeChunk()
 		if err != nil {
 			break
@@ -168,7 +168,9 @@ func (c *connection) sendControl(packet []byte) {
 	for len(c.control) > writeChunk && !c.ended {
 		c.changed.Wait()
 	}
-	c.control = append(c.control, packet...)
+	if !c.ended {
+		c.control = append(c.control, packet...)
+	}
 	c.mu.Unlock()
 	c.signal()
 }

@@ -1,0 +1,46 @@
+package broker_test
+
+import (
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.golang/packets"
+)
+
+// TestEndedIsEnded: a client that is told to go, keeps its connection and goes on with PINGREQs is read no more: it is gone.
+func TestEndedIsEnded(t *testing.T) {
+	t.Parallel()
+	s := start(t, &cloud{}, nil)
+	r := s.device("v", "d")
+	if _, err := r.Write([]byte(framed("\x33\x00\x13v1/v/up/telemetry/c\x00\x01\x00x"))); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+				_, _ = r.Write([]byte{paho.PINGREQ << 4, 0})
+			}
+		}
+	}()
+	eventually(t, "gone", func() bool { return s.Stats().Connections == 0 })
+}
+
+// TestKickBesideWriter: a reason to end that comes while the writer works is never overlooked.
+func TestKickBesideWriter(t *testing.T) {
+	t.Parallel()
+	s := start(t, &cloud{}, nil)
+	config := s.ca.client("urn:dev:v:d")
+	for range 200 {
+		r, _ := s.join(config, connectPacket("d", nil))
+		if _, err := r.Write([]byte("\xc0\x00\xe1\x00")); err != nil { // PINGREQ, and DISCONNECT with flags that it has not
+			t.Fatal(err)
+		}
+		_ = r.closed()
+	}
+	eventually(t, "gone", func() bool { return s.Stats().Connections == 0 })
+}
