@@ -28,7 +28,7 @@ const (
 type shortage struct {
 	on       bool
 	held     int64 // bytes of segments when it began
-	evicted  bool  // for the commit that runs
+	evicted  bool  // for the commit or the MakeRoom that runs
 	waited   bool  // it has put off the next eviction
 	patience time.Duration
 	until    time.Time // no eviction before
@@ -134,7 +134,7 @@ func (b *Buffer) endShortage() {
 	}
 }
 
-// wait puts off the next eviction, each time for longer; once in a commit.
+// wait puts off the next eviction, each time for longer; once in a commit or a MakeRoom.
 func (b *Buffer) wait(why string) {
 	if b.short.waited {
 		return
@@ -159,6 +159,7 @@ func (b *Buffer) MakeRoom(class protocol.Priority, bytes int) bool {
 	}
 	var d claim
 	d[class] = int64(max(bytes, 1))
+	b.short.evicted, b.short.waited = false, false
 	b.declareShortage(syscall.ENOSPC)
 	where, made := b.relieve(d, true)
 	b.limit = b.max

@@ -177,6 +177,7 @@ func TestDiskFull(t *testing.T) {
 		{"full before the start", 1 << 20, (*smallDisk).fullBefore},
 		{"another program takes and gives back", 2 << 20, (*smallDisk).takenAndGivenBack},
 		{"another program takes all that is given up", 2 << 20, (*smallDisk).greedy},
+		{"another program takes all that is given up for small files", 2 << 20, (*smallDisk).greedyBesideSmallFiles},
 		{"nothing given up that cannot help", 1 << 20, (*smallDisk).hopeless},
 		{"crash messages last", 1 << 20, (*smallDisk).highestLast},
 		{"an open batch moves", 1 << 20, (*smallDisk).openBatch},
@@ -331,6 +332,30 @@ func (d *smallDisk) greedy() {
 	d.giveBack()
 	d.append(protocol.CS1, 10, 20_000)
 	d.restart()
+	d.addUp()
+}
+
+// greedyBesideSmallFiles has somebody take at once whatever becomes free, while nothing is appended but small files of others
+// find no room: each of them waits as long for the next eviction as an append does, also after an append that has put it off.
+func (d *smallDisk) greedyBesideSmallFiles() {
+	d.open()
+	now := time.Now()
+	d.b.SetNow(func() time.Time { return now })
+	d.append(protocol.CS1, 60, 20_000)
+	for d.b.Patience() == 0 {
+		d.fill(0)
+		_ = d.try(protocol.CS1, 20_000)
+	}
+	now = now.Add(time.Hour)
+	before := d.b.Stats().Segments
+	for range 50 {
+		d.fill(0)
+		d.b.MakeRoom(protocol.CS2, 100)
+		now = now.Add(time.Second)
+	}
+	if gone := before - d.b.Stats().Segments; gone != 1 {
+		d.Errorf("%d segments went in 50 s for files of 100 bytes, want 1", gone)
+	}
 	d.addUp()
 }
 
