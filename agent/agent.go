@@ -208,11 +208,11 @@ func (a *Agent) squeeze(bytes int, write func() error) error {
 func (a *Agent) routes() []downlink.Route {
 	return []downlink.Route{
 		{
-			Kind: topics.Config, Name: campaigns.Document, Replaces: config.Replaces,
+			Kind: topics.Config, Name: campaigns.Document, Revision: config.Revision,
 			Take: func(ctx context.Context, m downlink.Message) { a.config.Take(ctx, m.Payload) },
 		},
 		{
-			Kind: topics.Config, Name: updates.Document, Replaces: update.Replaces(a.cfg.Device),
+			Kind: topics.Config, Name: updates.Document, Revision: update.Revision(a.cfg.Device),
 			Take: func(ctx context.Context, m downlink.Message) { a.update.Take(ctx, m.Payload) },
 		},
 	}

@@ -428,38 +428,35 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
-// TestReplaces: only a set that can be read as a whole, and of no lower revision, makes one useless that waits.
-func TestReplaces(t *testing.T) {
+// TestRevision: a set can be used when all that it says can be read, or is what this agent does not support.
+func TestRevision(t *testing.T) {
 	doc := func(change func(*campaigns.Set)) []byte {
 		set := campaigns.Set{Version: 1, Revision: 5, Campaigns: []campaigns.Campaign{campaigns.Everything()}}
-		if change != nil {
-			change(&set)
-		}
+		change(&set)
 		data, err := document.Marshal(set)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return data
 	}
-	good := doc(nil)
-	for name, newer := range map[string][]byte{
-		"garbled":        []byte("\xa1ab"),
-		"other version":  doc(func(s *campaigns.Set) { s.Version = 2 }),
-		"lower revision": doc(func(s *campaigns.Set) { s.Revision = 4 }),
-		"a bad campaign": doc(func(s *campaigns.Set) { s.Campaigns[0].Spec.Collect = nil }),
-	} {
-		if config.Replaces(newer, good) {
-			t.Errorf("%s: it takes the place of a good one", name)
-		}
-		if name != "lower revision" && !config.Replaces(newer, []byte("garbled")) {
-			t.Errorf("%s: it does not take the place of another one that cannot be used", name)
-		}
-		if !config.Replaces(good, newer) {
-			t.Errorf("%s: a good one does not take its place", name)
-		}
+	later := map[string]any{"must": []string{"spec.later"}, "metadata": map[string]any{"id": "later", "rev": 1}}
+	unsupported, err := document.Marshal(map[string]any{"v": 1, "rev": 5, "campaigns": []any{campaigns.Everything(), later}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	empty := doc(func(s *campaigns.Set) { s.Revision, s.Campaigns = 6, nil })
-	if !config.Replaces(empty, good) || !config.Replaces(good, good) {
-		t.Error("a newer set, or the same again, does not take the place")
+	for name, tt := range map[string]struct {
+		text []byte
+		want bool
+	}{
+		"good":                    {doc(func(*campaigns.Set) {}), true},
+		"empty":                   {doc(func(s *campaigns.Set) { s.Campaigns = nil }), true},
+		"garbled":                 {[]byte("\xa1ab"), false},
+		"other version":           {doc(func(s *campaigns.Set) { s.Version = 2 }), false},
+		"a bad campaign":          {doc(func(s *campaigns.Set) { s.Campaigns[0].Spec.Collect = nil }), false},
+		"an unsupported campaign": {unsupported, true},
+	} {
+		if n, usable := config.Revision(tt.text); usable != tt.want || usable && n != 5 {
+			t.Errorf("%s: got revision %d, usable %v", name, n, usable)
+		}
 	}
 }

@@ -164,17 +164,12 @@ func parse(payload []byte) (*updates.Update, error) {
 	return doc, doc.Validate()
 }
 
-// Replaces gives a function that says whether a newer update document makes an older one useless for a device, before
-// either was looked at. One that cannot be read, is of another device or of a lower revision does not.
-func Replaces(device protocol.DeviceID) func(newer, older []byte) bool {
-	usable := func(payload []byte) (revision uint64, ok bool) {
+// Revision gives a function that says of which revision an update document for a device is, and whether it can be used,
+// before it was looked at. One that cannot be read or is of another device cannot.
+func Revision(device protocol.DeviceID) func(payload []byte) (revision uint64, usable bool) {
+	return func(payload []byte) (revision uint64, usable bool) {
 		doc, err := parse(payload)
 		return doc.Revision, err == nil && doc.Device == device
-	}
-	return func(newer, older []byte) bool {
-		revision, ok := usable(newer)
-		former, could := usable(older)
-		return !could || ok && revision >= former
 	}
 }
 

@@ -428,23 +428,22 @@ func waitFor(t *testing.T, ok func() bool) {
 	}
 }
 
-// TestReplaces: only a document that can be read, is this device's and of no lower revision makes one useless that waits.
-func TestReplaces(t *testing.T) {
-	replaces := update.Replaces("tcu")
-	doc := func(id updates.ID, revision uint64, device protocol.DeviceID) []byte {
-		d := updateDocument(id, revision, []byte("file"))
+// TestRevision: only a document that can be read and is this device's can be used.
+func TestRevision(t *testing.T) {
+	revision := update.Revision("tcu")
+	doc := func(id updates.ID, device protocol.DeviceID) []byte {
+		d := updateDocument(id, 5, []byte("file"))
 		d.Device = device
 		return encode(t, d)
 	}
-	good := doc("u1", 5, "tcu")
-	for name, newer := range map[string][]byte{
-		"garbled": []byte("\xa1ab"), "not valid": doc("", 6, "tcu"), "another device's": doc("u2", 6, "head-unit"), "lower revision": doc("u2", 4, "tcu"),
-	} {
-		if replaces(newer, good) || !replaces(good, newer) {
-			t.Errorf("%s: it takes the place of a good one, or a good one does not take its place", name)
-		}
+	if n, usable := revision(doc("u1", "tcu")); n != 5 || !usable {
+		t.Errorf("got revision %d, usable %v", n, usable)
 	}
-	if !replaces(doc("u2", 6, "tcu"), good) || !replaces([]byte("x"), []byte("y")) {
-		t.Error("a newer one, or a useless one of a useless one, does not take the place")
+	for name, text := range map[string][]byte{
+		"garbled": []byte("\xa1ab"), "not valid": doc("", "tcu"), "another device's": doc("u2", "head-unit"),
+	} {
+		if _, usable := revision(text); usable {
+			t.Errorf("%s: it can be used", name)
+		}
 	}
 }

@@ -188,14 +188,14 @@ func (d *Downlink) accept(ctx context.Context, m *Message) (code byte, reason st
 		d.count(func(s *Stats) { s.Received++ })
 		return CodeTaken, ""
 	}
-	if !q.room(m, now) {
+	e := entry{Message: *m}
+	if !q.room(&e, now) {
 		d.count(func(s *Stats) { s.NoRoom++ })
 		d.tell("too many messages of a kind wait; further ones are refused", m.Topic.Kind)
 		return CodeNoRoom, "too many messages wait"
 	}
-	e, known := entry{Message: *m}, q.known(m)
 	switch {
-	case known:
+	case q.known(m):
 	case m.QoS == 0:
 		if !d.pace.spare(len(m.Payload), now) {
 			d.count(func(s *Stats) { s.Paced++ })

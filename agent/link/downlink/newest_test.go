@@ -98,13 +98,16 @@ func TestRepetitionWhileItIsTaken(t *testing.T) {
 }
 
 // TestUselessDocument: a document that cannot be used takes the place of none that can, neither of one that waits nor of one that is
-// being taken, over a restart, too; and it is taken itself, so that it can be answered.
+// being taken, over a restart, too; and it is taken itself, so that it can be answered. Each is read once for that.
 func TestUselessDocument(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		useless := func(text []byte) bool { return strings.HasPrefix(string(text), "bad") }
+		asked := map[string]int{}
 		waits := func(r *rig, c *downlink.Config) {
-			c.Routes[0].Replaces = func(newer, older []byte) bool { return !useless(newer) || useless(older) }
+			c.Routes[0].Revision = func(text []byte) (uint64, bool) {
+				asked[string(text)]++
+				return 0, !strings.HasPrefix(string(text), "bad")
+			}
 			c.Routes[0].Take = func(ctx context.Context, m downlink.Message) {
 				r.note(string(m.Payload))
 				select {
@@ -120,11 +123,39 @@ func TestUselessDocument(t *testing.T) {
 			synctest.Wait()
 		}
 		equal(t, "taken", r.took(), []string{"first", "left", "second"})
+		for text, n := range asked {
+			if n != 1 {
+				t.Errorf("%q was read %d times to find its revision, want once", text, n)
+			}
+		}
 		r.stop()
 		r = run(t, dir, waits)
 		time.Sleep(61 * time.Second)
 		equal(t, "taken at the next start", r.took(), []string{"second", "bad 4"})
 		r.stop()
 		equal(t, "inbox", files(t, dir), nil)
+	})
+}
+
+// TestLowerRevision: a document of a lower revision does not take the place of one that waits, and one of the same or a higher does.
+func TestLowerRevision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, t.TempDir(), func(r *rig, c *downlink.Config) {
+			c.Routes[0].Revision = func(text []byte) (uint64, bool) { return uint64(text[0] - '0'), true }
+			c.Routes[0].Take = func(ctx context.Context, m downlink.Message) {
+				r.note(string(m.Payload))
+				select {
+				case <-ctx.Done():
+				case <-time.After(30 * time.Second):
+				}
+			}
+		})
+		for _, text := range []string{"5 a", "4 a", "5 b", "6 a", "5 c"} {
+			r.send(campaigns, text)
+			synctest.Wait()
+		}
+		time.Sleep(61 * time.Second)
+		equal(t, "taken", r.took(), []string{"5 a", "5 b", "6 a", "5 c"})
+		r.stop()
 	})
 }

@@ -14,7 +14,14 @@ import (
 // entry is a message that waits for its route.
 type entry struct {
 	Message
-	number uint64 // in the inbox; 0: it is not there
+	number  uint64   // in the inbox; 0: it is not there
+	verdict *verdict // of the route; nil: it was not asked yet. Guarded by the mutex of the queue
+}
+
+// verdict is what the route says of a document, which is read once for it, however many others wait.
+type verdict struct {
+	revision uint64
+	usable   bool
 }
 
 // queue is what waits for one route, the oldest first.
@@ -43,7 +50,7 @@ func newQueue(route *Route, in *inbox) *queue {
 }
 
 // room says whether a message may wait, after those whose time is over have made room.
-func (q *queue) room(m *Message, now time.Time) bool {
+func (q *queue) room(m *entry, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.drop(func(e *entry) bool {
@@ -65,9 +72,25 @@ func (q *queue) room(m *Message, now time.Time) bool {
 	return messages <= 0 || messages < q.route.MaxMessages && bytes+len(m.Payload) <= q.route.MaxBytes
 }
 
-// replaces says whether m makes an older message useless.
-func (q *queue) replaces(m *Message, old *entry) bool {
-	return q.route.Mode == Newest && m.Topic == old.Topic && (q.route.Replaces == nil || q.route.Replaces(m.Payload, old.Payload))
+// replaces says whether m makes an older message useless. One that cannot be used makes nothing useless but others that
+// cannot either. The caller holds mu.
+func (q *queue) replaces(m, old *entry) bool {
+	if q.route.Mode != Newest || m.Topic != old.Topic {
+		return false
+	}
+	newer, former := q.judge(m), q.judge(old)
+	return !former.usable || newer.usable && newer.revision >= former.revision
+}
+
+// judge asks the route about a document, once. The caller holds mu.
+func (q *queue) judge(e *entry) *verdict {
+	if e.verdict == nil {
+		e.verdict = &verdict{usable: true}
+		if q.route.Revision != nil {
+			e.verdict.revision, e.verdict.usable = q.route.Revision(e.Payload)
+		}
+	}
+	return e.verdict
 }
 
 // drop removes entries that wait, from the inbox too. The caller holds mu.
@@ -111,8 +134,8 @@ func (q *queue) pending(m *Message) bool {
 // add queues an entry.
 func (q *queue) add(e entry) {
 	q.mu.Lock()
-	q.drop(func(old *entry) bool { return q.replaces(&e.Message, old) })
-	if q.taking != nil && q.replaces(&e.Message, q.taking) {
+	q.drop(func(old *entry) bool { return q.replaces(&e, old) })
+	if q.taking != nil && q.replaces(&e, q.taking) {
 		q.cancel()
 	}
 	q.waiting = append(q.waiting, e)
@@ -151,7 +174,7 @@ func (q *queue) finish(e *entry, left bool) {
 	sum := sha256.Sum256(e.Payload)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	superseded := left && slices.ContainsFunc(q.waiting, func(newer entry) bool { return q.replaces(&newer.Message, e) })
+	superseded := left && slices.ContainsFunc(q.waiting, func(newer entry) bool { return q.replaces(&newer, e) })
 	if q.route.Mode == Newest {
 		delete(q.taken, e.Topic)
 		if !left && len(q.taken) < q.route.MaxMessages {

@@ -14,7 +14,7 @@ type Mode uint8
 
 // The modes.
 const (
-	// Newest is for documents: only the newest message of a topic counts. A newer one that can be used (Route.Replaces)
+	// Newest is for documents: only the newest message of a topic counts. A newer one that can be used (Route.Revision)
 	// takes the place of one that waits, and ends the context of one that is being taken. When a document cannot be written to the
 	// inbox it is refused but taken all the same: it comes again with the next connection.
 	Newest Mode = iota
@@ -32,10 +32,11 @@ type Route struct {
 	// stays in the inbox for the next start, unless a newer one has taken its place. It may take long: nobody else waits
 	// for it. It is called by one goroutine at a time, again after a crash, and owns the payload.
 	Take func(ctx context.Context, m Message)
-	// Replaces says whether a document makes an older one of its topic useless, given their payloads; nil: always. One that
-	// cannot be used makes nothing useless: the older one stays, and both are taken in their order. It is asked
-	// only when an older one waits or is being taken, while the server waits for an answer, so it must be quick.
-	Replaces func(newer, older []byte) bool
+	// Revision gives the revision of a document, and whether this agent can use it; nil: it can use all, and they are of one
+	// revision. A newer one that can be used and is of no lower revision makes an older one of its topic useless. One
+	// that cannot be used makes nothing useless: the older one stays, and both are taken in their order. It is asked once
+	// for a document, only when an older one waits or is being taken, while the server waits for an answer, so it must be quick.
+	Revision func(payload []byte) (revision uint64, usable bool)
 	// MaxMessages and MaxBytes (of payload) bound what waits for Take, on disk and in memory; zero means 16 and 512 KiB.
 	// What comes beyond is refused with 0x97: only senders of this route's messages pay. One message alone is always allowed.
 	MaxMessages, MaxBytes int
