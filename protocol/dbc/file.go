@@ -17,7 +17,9 @@ type File struct {
 	Messages []*Message
 	// Statements counts the statements of the file, Skipped those of them that could not be used.
 	Statements, Skipped int
-	lost                []lostMessage
+	// Long is the problem of its J1939 messages longer than 8 bytes, as Problem.String gives it; empty when there are none.
+	Long string
+	lost []lostMessage
 }
 
 // lostMessage is a message whose BO_ statement could not be used. Its frames are not decoded as another message,

@@ -27,7 +27,8 @@ func (p *parser) link() {
 	p.noteLong()
 }
 
-// noteLong says, in one problem, which messages only the transport protocol brings.
+// noteLong says, in one problem, which messages only the transport protocol brings. The file keeps it as well, for those
+// who do not list problems.
 func (p *parser) noteLong() {
 	const most = 4
 	if len(p.long) == 0 {
@@ -41,8 +42,11 @@ func (p *parser) noteLong() {
 	if n := len(p.long) - most; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	p.note(p.long[0].line, "J1939 messages of at most 8 bytes, found %s%s; longer ones need the transport protocol (SAE J1939-21, 5.10), which is not supported",
-		strings.Join(names, ", "), more)
+	found := Problem{File: p.file.Name, Line: p.long[0].line, Expected: fmt.Sprintf(
+		"J1939 messages of at most 8 bytes, found %s%s; longer ones need the transport protocol (SAE J1939-21, 5.10), which is not supported",
+		strings.Join(names, ", "), more)}
+	p.file.Long = found.String()
+	p.note(found.Line, "%s", found.Expected)
 }
 
 // messagesOf gives the messages with an identifier as written; none is a problem, but the statement could be read.
