@@ -18,6 +18,7 @@ package campaign
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ type Config struct {
 // Campaigns may be used from any goroutine.
 type Campaigns struct {
 	cfg     Config
-	pushing sync.Mutex // one Push at a time; mu is taken and released under it
+	pushing sync.Mutex // one Push or TakeBack at a time; mu is taken and released under it
 	saving  sync.Mutex // one Save at a time; mu is taken and released under it
 
 	mu       sync.Mutex // guards all below; never held while the store works
@@ -112,39 +113,41 @@ func (c *Campaigns) Push(ctx context.Context, id string, payload []byte, reply *
 		c.again(protocol.CampaignID(id), revision, reply)
 		return nil, nil
 	}
+	return nil, c.store(ctx, protocol.CampaignID(id), revision, next, reply)
+}
+
+// store puts a set on disk that differs from the newest one in the campaign id, and then in force. The caller holds pushing.
+func (c *Campaigns) store(ctx context.Context, id protocol.CampaignID, revision uint64, next campaigns.Set, reply *Reply) error {
 	// Seconds instead of a count: a cloud whose data was lost or restored is ahead of
 	// what its vehicles have in force all the same.
-	next.Revision = max(current.Revision+1, uint64(c.cfg.Now().Unix()))
+	next.Revision = max(next.Revision+1, uint64(c.cfg.Now().Unix()))
 	data, err := document.Marshal(next)
 	if err == nil {
 		err = c.cfg.Store.Put(ctx, setKey, data)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("campaigns: %w", err)
+		return fmt.Errorf("campaigns: %w", err)
 	}
-	c.adopt(protocol.CampaignID(id), revision, next, data, reply)
-	return nil, nil
+	c.adopt(id, revision, next, data, reply)
+	return nil
 }
 
-// TakeBack removes a campaign as a pushed removal of the next revision does; false when there is none.
+// TakeBack removes the newest revision of a campaign, whichever it is by then, as a pushed removal of the next revision
+// does; false when there is none. The error is only for a store that refuses, and then nothing has changed.
 func (c *Campaigns) TakeBack(ctx context.Context, id string) (found bool, err error) {
-	set := c.current()
-	i := find(set, protocol.CampaignID(id))
+	c.pushing.Lock()
+	defer c.pushing.Unlock()
+	next := c.current()
+	i := find(next, protocol.CampaignID(id))
 	if i < 0 {
 		return false, nil
 	}
-	doc, err := document.Marshal(campaigns.Campaign{
-		APIVersion: campaigns.APIVersion, Kind: campaigns.KindRemoval,
-		Metadata: campaigns.Metadata{ID: protocol.CampaignID(id), Revision: set.Campaigns[i].Metadata.Revision + 1},
-	})
-	if err != nil {
-		return true, err
+	revision := next.Campaigns[i].Metadata.Revision
+	if revision < math.MaxUint64 { // stored before campaigns.MaxRevision was there
+		revision++
 	}
-	refused, err := c.Push(ctx, id, doc, nil)
-	if err == nil && refused != nil { // somebody was faster
-		err = fmt.Errorf("%s: %s", refused.Reason, refused.Detail)
-	}
-	return true, err
+	next.Campaigns = slices.Delete(slices.Clone(next.Campaigns), i, i+1)
+	return true, c.store(ctx, protocol.CampaignID(id), revision, next, nil)
 }
 
 func (c *Campaigns) current() campaigns.Set {

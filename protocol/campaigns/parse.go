@@ -26,10 +26,23 @@ func Parse(doc []byte) (*Campaign, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Validate(); err != nil {
+	if err := c.check(c.Validate); err != nil {
 		return nil, fmt.Errorf("campaign: %w", locate(doc, err))
 	}
 	return c, nil
+}
+
+// MaxRevision is the highest revision of a document that is pushed: JSON can say it exactly (RFC 8259 section 6),
+// and there is always a higher one for the removal. Validate does not know this bound, so that documents that were
+// stored before it was there can still be read and run.
+const MaxRevision = 1 << 53
+
+// check is validate with the bounds that hold for new documents alone.
+func (c *Campaign) check(validate func() error) error {
+	if c.Metadata.Revision > MaxRevision {
+		return invalid("metadata.revision", fmt.Sprintf("expected a number from 1 to %d", uint64(MaxRevision)))
+	}
+	return validate()
 }
 
 // ParseChange reads what fleet operations publish: a campaign like
@@ -39,11 +52,11 @@ func ParseChange(doc []byte) (*Campaign, error) {
 	if err != nil {
 		return nil, err
 	}
-	check := c.Validate
+	validate := c.Validate
 	if c.Kind == KindRemoval {
-		check = c.ValidateRemoval
+		validate = c.ValidateRemoval
 	}
-	if err := check(); err != nil {
+	if err := c.check(validate); err != nil {
 		return nil, fmt.Errorf("campaign: %w", locate(doc, err))
 	}
 	return c, nil

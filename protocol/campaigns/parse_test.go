@@ -62,6 +62,8 @@ func TestParseCampaignRefuses(t *testing.T) {
 		{"whole fraction as revision", []byte("metadata:\n  revision: 24.0\n"), "line 2: metadata.revision", document.ErrMalformed},
 		{"exponent as revision", []byte("a: &r 1e3\nmetadata: {revision: *r}\n"), "field a is not known", document.ErrMalformed},
 		{"huge revision", []byte("metadata: {revision: 18446744073709551616}\n"), "metadata.revision", document.ErrMalformed},
+		{"revision above the bound", []byte("apiVersion: campaigns.v1\nkind: Campaign\nmetadata:\n  id: x\n  revision: 9007199254740993\n"), "line 5: metadata.revision: expected a number from 1 to 9007199254740992", campaigns.ErrInvalid},
+		{"highest number as revision", []byte("apiVersion: campaigns.v1\nkind: Campaign\nmetadata: {id: x, revision: 18446744073709551615}\n"), "metadata.revision: expected a number from 1 to 9007199254740992", campaigns.ErrInvalid},
 		{"CBOR with a fraction", documenttest.Marshal(t, map[string]any{"metadata": map[string]any{"revision": 24.5}}), "field metadata", document.ErrMalformed},
 		{"interval without a unit", []byte(head + "spec: {collect: [{id: a, every: 500}]}\n"), "such as 500ms", campaigns.ErrInvalid},
 		{"age without a unit", []byte(head + "spec: {collect: [{id: a}], encoding: {batch: {age: 10}}}\n"), "such as 10s", campaigns.ErrInvalid},

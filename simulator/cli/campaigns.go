@@ -49,6 +49,18 @@ func (v *campaignView) answered() (n int) {
 	return n
 }
 
+// allAnswered says whether each vehicle of the list has answered. When the API does not list the answers one by one
+// since there are too many, their number has to do.
+func (v *campaignView) allAnswered(list []vehicle) bool {
+	if len(v.Vehicles) == 0 {
+		return v.answered() >= len(list)
+	}
+	return !slices.ContainsFunc(list, func(known vehicle) bool {
+		_, ok := v.Vehicles[known.VID]
+		return !ok
+	})
+}
+
 // errCampaign is the exit code of a campaign that a vehicle rejects.
 var errCampaign = errors.New("the campaign is rejected")
 
@@ -100,7 +112,7 @@ func (c *campaignPushCommand) follow(ctx context.Context, id string) error {
 		if err := c.Get(ctx, &v, "v1", "campaigns", id); err != nil {
 			return err
 		}
-		if v.answered() >= len(list) || !time.Now().Before(end) {
+		if v.allAnswered(list) || !time.Now().Before(end) {
 			v.show(os.Stdout, list)
 			if v.State == "REJECTED" {
 				return errCampaign

@@ -135,7 +135,7 @@ func (c *Up) keep(ctx context.Context, w *world.World) error {
 		}
 	}
 	if v != nil {
-		if err := starter(ctx, w); err != nil {
+		if err := c.starter(ctx, w); err != nil {
 			return err
 		}
 	}
@@ -156,9 +156,27 @@ func (c *Up) keep(ctx context.Context, w *world.World) error {
 	}
 }
 
-// starter pushes the campaign with which the vehicle begins, unless fleet operations have told it something in an earlier run.
-func starter(ctx context.Context, w *world.World) error {
-	c := client.Client{API: "http://" + w.Ports().HTTP}
+// starter pushes the campaign with which the vehicle begins, once in the life of a data folder: who takes it back
+// does not find it there again.
+func (c *Up) starter(ctx context.Context, w *world.World) error {
+	return onceStarted(filepath.Join(c.Data, "starter"), func() error {
+		return pushStarter(ctx, client.Client{API: "http://" + w.Ports().HTTP})
+	})
+}
+
+// onceStarted calls push unless the file mark is there, and makes the file when push gives no error.
+func onceStarted(mark string, push func() error) error {
+	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := push(); err != nil {
+		return err
+	}
+	return os.WriteFile(mark, []byte("The starter campaign was offered here; it is not pushed again.\n"), 0o600)
+}
+
+// pushStarter pushes the starter campaign unless there is a campaign already.
+func pushStarter(ctx context.Context, c client.Client) error {
 	var list []campaignView
 	if err := c.Get(ctx, &list, "v1", "campaigns"); err != nil || len(list) > 0 {
 		return err
