@@ -65,7 +65,7 @@ type end struct{ number, records uint64 }
 // note is what the accounts say about one segment.
 type note struct {
 	id       segmentID
-	void     uint64 // the generation that failed and whose part in this segment does not count; 0: none
+	void     uint64 // the generation that failed and whose portion in this segment does not count; 0: none
 	promoted bool   // its checkpoints are records
 	gone     bool   // acknowledged or evicted as a whole; the file may still be there
 	acked    bits

@@ -80,9 +80,9 @@ type Buffer struct {
 	mu          sync.Mutex // guards what follows and every segment; never held while writing or waiting
 	closed      bool
 	queue       []*change
-	lanes       [protocol.Priorities + 1]lane
+	byClass     [protocol.Priorities + 1]segmentList
 	accounts    accounts
-	checkpoints map[slot]*checkpoint
+	checkpoints map[subject]*checkpoint
 	losses      []item   // found damaged, not yet in the accounts
 	expired     []expiry // forgotten by Expire, not yet in the accounts
 	tombs       []tomb
@@ -92,13 +92,13 @@ type Buffer struct {
 	stats       Stats
 }
 
-// checkpoint is the open batch of a slot, in memory until its record is appended.
+// checkpoint is the open batch of a subject, in memory until its record is appended.
 type checkpoint struct {
-	slot   slot
-	record Record // of its own memory
-	item   item
-	seg    *segment // that holds it
-	key    []byte
+	subject subject
+	record  Record // of its own memory
+	item    item
+	seg     *segment // that holds it
+	key     []byte
 }
 
 // tomb is a segment whose file is to go, or has gone but may come back with a power cut.
@@ -182,7 +182,7 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 		class: c.ClassBytes, dir: c.Dir, max: c.MaxBytes, segment: c.SegmentBytes, log: c.Log, ops: ops,
 		limit: c.MaxBytes, step: c.SegmentBytes, now: time.Now, form: recordForm, onTrial: c.OnTrial,
 		turn: make(chan struct{}, 1), appended: make(chan struct{}, 1),
-		stale: map[*segment][][]byte{}, checkpoints: map[slot]*checkpoint{},
+		stale: map[*segment][][]byte{}, checkpoints: map[subject]*checkpoint{},
 	}, nil
 }
 
@@ -244,7 +244,7 @@ func (b *Buffer) openBatches(more []Record) int {
 	defer b.mu.Unlock()
 	n := len(b.checkpoints)
 	for i := range more {
-		if b.checkpoints[slotOf(&more[i])] == nil {
+		if b.checkpoints[subjectOf(&more[i])] == nil {
 			n++
 		}
 	}
@@ -310,7 +310,7 @@ func (b *Buffer) Close() error {
 	again := b.closed
 	b.closed, b.queue = true, nil
 	var open []*segment
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		open = append(open, l...)
 	}
 	closers := closeAll(open)
@@ -336,7 +336,7 @@ func closeAll(list []*segment) func() error {
 	}
 	return func() error {
 		for _, h := range handles {
-			errs = append(errs, guard(h))
+			errs = append(errs, noPanic(h))
 		}
 		return errors.Join(errs...)
 	}

@@ -14,8 +14,8 @@ type group struct {
 	changes     []*change
 	write       bool     // there is something to say even without records
 	accounts    accounts // as they will be
-	checkpoints map[slot]*checkpoint
-	parts       []*part // one per class, in the order of writing; the last one is decisive
+	checkpoints map[subject]*checkpoint
+	portions    []*portion // one per class, in the order of writing; the last one is decisive
 	victims     []*segment
 	carried     map[*segment][]protocol.SeqRange // what the records of victims would have declared
 	relief      bool                             // it declares victims and stores no records
@@ -28,8 +28,8 @@ type group struct {
 	touched     uint64
 }
 
-// part is what a group writes into one segment.
-type part struct {
+// portion is what a group writes into one segment.
+type portion struct {
 	class    protocol.Priority
 	seg      *segment
 	fresh    bool // the segment is made by this commit
@@ -57,7 +57,7 @@ func (b *Buffer) prepare(changes []*change, victims []*segment, where place) (*g
 	b.mu.Lock()
 	b.begin(g)
 	for _, s := range victims {
-		if b.lanes[s.id.class].find(s.id.number) == s { // else it has been acknowledged meanwhile
+		if b.byClass[s.id.class].find(s.id.number) == s { // else it has been acknowledged meanwhile
 			s.evicting = true
 			g.victims = append(g.victims, s)
 		}
@@ -131,16 +131,16 @@ func (b *Buffer) assign(g *group, c *change) {
 			continue
 		}
 		g.accounts.carried(r.Evicted)
-		p := b.part(g, r.Priority)
+		p := b.portion(g, r.Priority)
 		p.records = append(p.records, r)
 		p.items = append(p.items, it)
 	}
 	for i := range c.checkpoints {
 		r := &c.checkpoints[i]
-		cp := &checkpoint{slot: slotOf(r), item: itemOf(r, len(r.Payload)), record: own(r)}
-		g.checkpoints[cp.slot] = cp
-		p := b.part(g, r.Priority)
-		p.puts = slices.DeleteFunc(p.puts, func(o *checkpoint) bool { return o.slot == cp.slot })
+		cp := &checkpoint{subject: subjectOf(r), item: itemOf(r, len(r.Payload)), record: own(r)}
+		g.checkpoints[cp.subject] = cp
+		p := b.portion(g, r.Priority)
+		p.puts = slices.DeleteFunc(p.puts, func(o *checkpoint) bool { return o.subject == cp.subject })
 		p.puts = append(p.puts, cp)
 	}
 }
@@ -153,7 +153,7 @@ func (g *group) supersede(id protocol.MessageID) (found bool) {
 		}
 		delete(g.checkpoints, sl)
 		found = true
-		for _, p := range g.parts {
+		for _, p := range g.portions {
 			p.puts = slices.DeleteFunc(p.puts, func(o *checkpoint) bool { return o == cp })
 		}
 	}
@@ -168,15 +168,15 @@ func own(r *Record) Record {
 	return o
 }
 
-// part gives the group's part in a class, making it on first use; under mu.
-func (b *Buffer) part(g *group, class protocol.Priority) *part {
-	for _, p := range g.parts {
+// portion gives the group's portion in a class, making it on first use; under mu.
+func (b *Buffer) portion(g *group, class protocol.Priority) *portion {
+	for _, p := range g.portions {
 		if p.class == class {
 			return p
 		}
 	}
-	p := &part{class: class, seg: b.lanes[class].newest(), form: b.form}
-	g.parts = append(g.parts, p)
+	p := &portion{class: class, seg: b.byClass[class].newest(), form: b.form}
+	g.portions = append(g.portions, p)
 	if p.seg != nil && p.seg == g.target {
 		p.from, p.stale = p.seg.stored(), b.stale[p.seg]
 		if slices.Contains(g.victims, p.seg) {
@@ -201,18 +201,18 @@ func (b *Buffer) settle(g *group) error {
 	b.rescue(g)
 	b.renew(g)
 	if g.target != nil {
-		b.part(g, g.target.id.class)
+		b.portion(g, g.target.id.class)
 	}
-	if len(g.parts) == 0 && (g.write || len(g.victims) > 0) {
-		b.part(g, b.home(g))
+	if len(g.portions) == 0 && (g.write || len(g.victims) > 0) {
+		b.portion(g, b.home(g))
 	}
-	if len(g.parts) == 0 {
+	if len(g.portions) == 0 {
 		return nil
 	}
-	slices.SortFunc(g.parts, func(x, y *part) int { return int(x.class) - int(y.class) })
-	last := g.parts[len(g.parts)-1]
+	slices.SortFunc(g.portions, func(x, y *portion) int { return int(x.class) - int(y.class) })
+	last := g.portions[len(g.portions)-1]
 	last.decisive = true
-	for _, p := range g.parts {
+	for _, p := range g.portions {
 		if p.fresh {
 			p.inherit(g)
 		}
@@ -223,7 +223,7 @@ func (b *Buffer) settle(g *group) error {
 	g.end()
 	b.addExpired(g) // also those since begin: notes says that they are acknowledged
 	notes := b.notes(g)
-	for _, p := range g.parts {
+	for _, p := range g.portions {
 		if p.decisive || p.fresh {
 			p.values = g.accounts.encode(notes, p.fresh || len(g.victims) > 0)
 		}
@@ -234,31 +234,31 @@ func (b *Buffer) settle(g *group) error {
 
 // end notes where the segments will end.
 func (g *group) end() {
-	for _, p := range g.parts {
+	for _, p := range g.portions {
 		g.accounts.ends[p.class] = end{number: p.seg.id.number, records: uint64(p.from + len(p.items))}
 	}
 }
 
 // inherit takes the class's other checkpoints over into a new segment.
-func (p *part) inherit(g *group) {
+func (p *portion) inherit(g *group) {
 	for _, cp := range g.checkpoints {
-		if cp.slot.class == p.class && !slices.Contains(p.puts, cp) {
+		if cp.subject.class == p.class && !slices.Contains(p.puts, cp) {
 			own := *cp // the old one stays valid when this commit fails
-			g.checkpoints[cp.slot] = &own
+			g.checkpoints[cp.subject] = &own
 			p.puts = append(p.puts, &own)
 		}
 	}
 }
 
-// rescue makes a part for each class that loses the segment holding its checkpoints.
+// rescue makes a portion for each class that loses the segment holding its checkpoints.
 func (b *Buffer) rescue(g *group) {
 	for _, s := range g.victims {
-		if b.lanes[s.id.class].newest() != s || s == g.target {
+		if b.byClass[s.id.class].newest() != s || s == g.target {
 			continue
 		}
 		for sl := range g.checkpoints {
 			if sl.class == s.id.class {
-				b.part(g, s.id.class)
+				b.portion(g, s.id.class)
 				break
 			}
 		}
@@ -270,7 +270,7 @@ func (b *Buffer) rescue(g *group) {
 func (b *Buffer) home(g *group) protocol.Priority {
 	home := protocol.CS1
 	for class := protocol.CS6; class >= protocol.CS0; class-- {
-		s := b.lanes[class].newest()
+		s := b.byClass[class].newest()
 		if s == nil {
 			continue
 		}
@@ -306,7 +306,7 @@ func (g *group) lightest() protocol.Priority {
 // notes says what is to be known about segments with this commit, under mu.
 func (b *Buffer) notes(g *group) []note {
 	var notes []note
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		for _, s := range l {
 			n := s.note()
 			n.gone = s.evicting && s != g.target
@@ -328,7 +328,7 @@ func (b *Buffer) notes(g *group) []note {
 func (b *Buffer) publish(g *group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(g.parts) == 0 {
+	if len(g.portions) == 0 {
 		return
 	}
 	g.accounts.changedBoots, g.accounts.changedEvicted, g.accounts.changedPurged = false, false, false
@@ -341,8 +341,8 @@ func (b *Buffer) publish(g *group) {
 	}
 	b.saved = g.touched
 	b.stats.Commits++
-	for _, p := range g.parts {
-		b.publishPart(p)
+	for _, p := range g.portions {
+		b.publishPortion(p)
 	}
 	b.replaceCheckpoints(g)
 	g.settlePurge(true)
@@ -350,22 +350,22 @@ func (b *Buffer) publish(g *group) {
 		if s == g.target {
 			continue
 		}
-		b.lanes[s.id.class] = slices.DeleteFunc(b.lanes[s.id.class], func(o *segment) bool { return o == s })
+		b.byClass[s.id.class] = slices.DeleteFunc(b.byClass[s.id.class], func(o *segment) bool { return o == s })
 		b.tombs = append(b.tombs, tomb{seg: s})
 		delete(b.stale, s)
 	}
-	for class := range b.lanes {
+	for class := range b.byClass {
 		b.retire(protocol.Priority(class))
 	}
 }
 
-func (b *Buffer) publishPart(p *part) {
+func (b *Buffer) publishPortion(p *portion) {
 	s := p.seg
 	if p.fresh {
-		if old := b.lanes[p.class].newest(); old != nil {
+		if old := b.byClass[p.class].newest(); old != nil {
 			b.seal(old)
 		}
-		b.lanes[p.class] = append(b.lanes[p.class], s)
+		b.byClass[p.class] = append(b.byClass[p.class], s)
 	}
 	s.bytes = p.bytes
 	if p.empties {
@@ -406,7 +406,7 @@ func (b *Buffer) replaceCheckpoints(g *group) {
 // doubtful says whether the commit that failed may be on disk as a whole. Then
 // all of it has to stay there until the next commit makes it void.
 func (g *group) doubtful() bool {
-	last := g.parts[len(g.parts)-1]
+	last := g.portions[len(g.portions)-1]
 	return last.started && (last.named || !last.fresh)
 }
 
@@ -425,7 +425,7 @@ func (b *Buffer) abandon(g *group) {
 	}
 	g.settlePurge(false)
 	var doubtful []*segment
-	for _, p := range g.parts {
+	for _, p := range g.portions {
 		if !p.started {
 			continue
 		}

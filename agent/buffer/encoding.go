@@ -82,11 +82,11 @@ func encodeRecord(r *Record, at []byte, form byte) [][]byte {
 	fill := min((chunkBytes-len(head)%chunkBytes)%chunkBytes, len(r.Payload))
 	head = append(head, r.Payload[:fill]...)
 	chunks := make([][]byte, 0, (len(head)+len(r.Payload)-fill)/chunkBytes+1)
-	for _, part := range [...][]byte{head, r.Payload[fill:]} {
-		for len(part) > 0 {
-			n := min(chunkBytes, len(part))
-			chunks = append(chunks, part[:n:n])
-			part = part[n:]
+	for _, portion := range [...][]byte{head, r.Payload[fill:]} {
+		for len(portion) > 0 {
+			n := min(chunkBytes, len(portion))
+			chunks = append(chunks, portion[:n:n])
+			portion = portion[n:]
 		}
 	}
 	return chunks

@@ -18,19 +18,19 @@ const overhead = 64 << 10
 // the newest of their class: when everything stored is of higher classes,
 // they are dropped themselves. It says whether the group will fit.
 func (b *Buffer) makeRoom(g *group) bool {
-	for class := range b.lanes {
+	for class := range b.byClass {
 		b.boundClass(g, protocol.Priority(class))
 	}
 	total, bound := g.incoming.sum(), min(b.max, b.limit)
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		for _, s := range l {
 			if !s.evicting {
 				total += s.bytes
 			}
 		}
 	}
-	for class := 1; class < len(b.lanes) && total > bound; class++ {
-		for _, s := range b.lanes[class] {
+	for class := 1; class < len(b.byClass) && total > bound; class++ {
+		for _, s := range b.byClass[class] {
 			if total > bound && !s.evicting {
 				s.evicting = true
 				g.victims = append(g.victims, s)
@@ -48,12 +48,12 @@ func (b *Buffer) makeRoom(g *group) bool {
 // boundClass chooses the oldest segments of a class that has more than its bound; under mu.
 func (b *Buffer) boundClass(g *group, class protocol.Priority) {
 	total := g.incoming.of(int(class))
-	for _, s := range b.lanes[class] {
+	for _, s := range b.byClass[class] {
 		if !s.evicting {
 			total += s.bytes
 		}
 	}
-	for _, s := range b.lanes[class] {
+	for _, s := range b.byClass[class] {
 		if total > b.class[class] && !s.evicting {
 			s.evicting = true
 			g.victims = append(g.victims, s)
@@ -64,7 +64,7 @@ func (b *Buffer) boundClass(g *group, class protocol.Priority) {
 
 // above says whether anything is stored in higher classes.
 func (b *Buffer) above(class int) bool {
-	for _, l := range b.lanes[class+1:] {
+	for _, l := range b.byClass[class+1:] {
 		if len(l) > 0 {
 			return true
 		}

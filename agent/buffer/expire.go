@@ -24,7 +24,7 @@ func (b *Buffer) Expire(pos Position) {
 	}
 	i := int(pos.Index)
 	b.mu.Lock()
-	s := b.lanes[pos.Class].find(pos.Segment)
+	s := b.byClass[pos.Class].find(pos.Segment)
 	if b.closed || s == nil || s.evicting || s.condemned || i >= len(s.items) || s.acked.has(i) {
 		b.mu.Unlock()
 		return
@@ -36,7 +36,7 @@ func (b *Buffer) Expire(pos Position) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || s.evicting || s.condemned || b.lanes[pos.Class].find(pos.Segment) != s || !s.ack(i) {
+	if b.closed || s.evicting || s.condemned || b.byClass[pos.Class].find(pos.Segment) != s || !s.ack(i) {
 		return // meanwhile somebody else accounted for it
 	}
 	s.unsaved++

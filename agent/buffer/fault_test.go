@@ -45,7 +45,7 @@ func scenario() []step {
 // model is what the buffer should hold.
 type model struct {
 	waiting     map[protocol.Priority][]uint64
-	checkpoints map[protocol.Priority]uint64 // in the scenario: one slot for each class
+	checkpoints map[protocol.Priority]uint64 // in the scenario: one subject for each class
 	last        uint64
 }
 

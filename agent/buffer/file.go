@@ -52,7 +52,7 @@ func realOps() fileOps {
 
 // openFile opens an existing segment for reading.
 func openFile(path string) (db *bbolt.DB, err error) {
-	err = guard(func() (err error) {
+	err = noPanic(func() (err error) {
 		db, err = bbolt.Open(path, 0, &bbolt.Options{Timeout: openTimeout, ReadOnly: true, NoStatistics: true})
 		return err
 	})
@@ -62,7 +62,7 @@ func openFile(path string) (db *bbolt.DB, err error) {
 // createFile makes a segment. The map is made as large as the segment will
 // get, so that growing never has to wait for readers.
 func createFile(path string, expected int64) (db *bbolt.DB, err error) {
-	err = guard(func() (err error) {
+	err = noPanic(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout: openTimeout, NoFreelistSync: true, PageSize: pageSize, InitialMmapSize: int(expected), NoStatistics: true,
 		})
@@ -71,9 +71,9 @@ func createFile(path string, expected int64) (db *bbolt.DB, err error) {
 	return db, err
 }
 
-// guard turns a panic of bbolt over a file that is not what it was, and a
+// noPanic turns a panic of bbolt over a file that is not what it was, and a
 // fault in its memory map, into an error.
-func guard(f func() error) (err error) {
+func noPanic(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -85,7 +85,7 @@ func guard(f func() error) (err error) {
 
 // writeTx runs f in a write transaction and commits it with commit. It gives the bytes used in the file.
 func writeTx(db *bbolt.DB, commit func(*bbolt.Tx) error, f func(*bbolt.Tx) error) (size int64, err error) {
-	err = guard(func() error {
+	err = noPanic(func() error {
 		tx, err := db.Begin(true)
 		if err != nil {
 			return err

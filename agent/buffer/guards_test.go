@@ -14,7 +14,7 @@ import (
 	"telltale.dev/protocol"
 )
 
-// Each test here is the only one that notices when one certain guard of the buffer is taken away.
+// Each test here is the only one that notices when one certain check of the buffer is taken away.
 
 // TestNamesBeforeDecision: when a commit makes several files, the names of all but the last are on disk
 // before the last is written, which decides that the commit counts.

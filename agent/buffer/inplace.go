@@ -29,7 +29,7 @@ var keyEmptied = []byte("emptied")
 func (b *Buffer) attemptInPlace(changes []*change, victims []*segment, next protocol.Priority) error {
 	var targets []*segment
 	b.mu.Lock()
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		if s := l.newest(); s != nil && !s.damaged && !s.condemned {
 			targets = append(targets, s)
 		}
@@ -88,7 +88,7 @@ func (b *Buffer) reopen(s *segment) (*bbolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = guard(func() error {
+	err = noPanic(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
 			now := tx.Bucket(bucketNow)
 			if now == nil {
@@ -112,7 +112,7 @@ func (b *Buffer) reopen(s *segment) (*bbolt.DB, error) {
 
 // discard removes what is in a segment but for its current checkpoints. To need few pages it does not touch
 // outdated ones beside those; a commit of its own deletes them.
-func (p *part) discard(tx *bbolt.Tx, g *group) error {
+func (p *portion) discard(tx *bbolt.Tx, g *group) error {
 	var current [][]byte
 	for _, cp := range g.checkpoints {
 		if cp.seg == p.seg {
@@ -162,7 +162,7 @@ func (s *segment) empty() {
 // records are on disk any more: nobody reads or acknowledges them, and the next commit gives them up and declares them, as the
 // failed one would have. acquit takes that back where the file is seen to be as it was.
 func (g *group) condemn() (list []*segment) {
-	for _, p := range g.parts {
+	for _, p := range g.portions {
 		if p.started && p.empties {
 			p.seg.condemned, p.seg.carried = true, g.carried[p.seg]
 			list = append(list, p.seg)
@@ -189,7 +189,7 @@ func (b *Buffer) untouched(s *segment) (yes bool) {
 	if err != nil {
 		return false
 	}
-	err = guard(func() error {
+	err = noPanic(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
 			now := tx.Bucket(bucketNow)
 			if now == nil {
@@ -205,7 +205,7 @@ func (b *Buffer) untouched(s *segment) (yes bool) {
 
 // addCondemned makes the condemned segments victims of a group; under mu.
 func (b *Buffer) addCondemned(g *group) {
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		for _, s := range l {
 			if s.condemned && !s.evicting {
 				s.evicting = true

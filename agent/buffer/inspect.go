@@ -56,7 +56,7 @@ func (m *image) report() Report {
 		Boots: m.accounts.all(), Evicted: slices.Clone(m.accounts.evicted), Counts: m.accounts.counts,
 		SetAside: len(m.aside) + len(m.corrupt), ByBoot: map[protocol.BootID]Waiting{},
 	}
-	for class, l := range m.lanes {
+	for class, l := range m.byClass {
 		for _, s := range l {
 			r.Classes[class].plus(s.waiting)
 			s.pending(0, func(_ int, it *item) bool {

@@ -69,23 +69,23 @@ const checkpointKey = 10
 
 // version is one stored state of a checkpoint.
 type version struct {
-	key  []byte // generation u64 ‖ n u16
-	gen  uint64
-	slot slot
-	item item
+	key     []byte // generation u64 ‖ n u16
+	gen     uint64
+	subject subject
+	item    item
 }
 
-// slot tells checkpoints of a class apart: a newer one replaces an older one of its slot. The ID belongs to it, since
+// subject tells checkpoints of a class apart: a newer one replaces an older one of its subject. The ID belongs to it, since
 // several batches of one topic and schema may be open at once.
-type slot struct {
+type subject struct {
 	class  protocol.Priority
 	topic  string
 	schema protocol.SchemaHash
 	id     protocol.MessageID
 }
 
-func slotOf(r *Record) slot {
-	return slot{class: r.Priority, topic: r.Topic, schema: r.Schema, id: r.ID}
+func subjectOf(r *Record) subject {
+	return subject{class: r.Priority, topic: r.Topic, schema: r.Schema, id: r.ID}
 }
 
 func itemOf(r *Record, payload int) item {
@@ -108,7 +108,7 @@ func loadFile(dir string, id segmentID) (*loaded, error) {
 		return nil, err
 	}
 	l := &loaded{id: id, half: half, accounts: map[string]account{}}
-	err = guard(func() error { return db.View(l.read) })
+	err = noPanic(func() error { return db.View(l.read) })
 	return l, errors.Join(err, db.Close())
 }
 
@@ -225,7 +225,7 @@ func (l *loaded) inspect(key []byte, chunks [][]byte) version {
 	var v version
 	if err == nil {
 		_, payload, _ := measure(chunks)
-		v.slot, v.item = slotOf(&r), itemOf(&r, payload)
+		v.subject, v.item = subjectOf(&r), itemOf(&r, payload)
 	}
 	if err != nil || verify(chunks, at) != nil {
 		v.item.lost = true
@@ -244,7 +244,7 @@ func (l *loaded) withdraw() {
 }
 
 // survivors gives the checkpoints that stand in for records: the newest
-// of each slot, unless the record itself has been appended.
+// of each subject, unless the record itself has been appended.
 func (l *loaded) survivors() []version {
 	appended := map[protocol.MessageID]bool{}
 	for _, it := range l.items {
@@ -252,13 +252,13 @@ func (l *loaded) survivors() []version {
 			appended[it.id] = true
 		}
 	}
-	newest := map[slot]uint64{}
+	newest := map[subject]uint64{}
 	for _, v := range l.versions {
-		newest[v.slot] = max(newest[v.slot], v.gen)
+		newest[v.subject] = max(newest[v.subject], v.gen)
 	}
 	var list []version
 	for _, v := range l.versions {
-		if v.gen == newest[v.slot] && !appended[v.item.id] {
+		if v.gen == newest[v.subject] && !appended[v.item.id] {
 			list = append(list, v)
 		}
 	}

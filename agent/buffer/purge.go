@@ -55,7 +55,7 @@ func alone(queue []*change) int {
 func (b *Buffer) hide(g *group, p *purge) map[*segment][]int {
 	p.records = nil
 	carriers := map[*segment][]int{}
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		for _, s := range l {
 			if s.evicting { // condemned ones, too
 				continue
@@ -144,11 +144,11 @@ func (b *Buffer) purgeOpen(g *group, p *purge) {
 	}
 }
 
-// renew makes a part for each class that loses open batches and needs a new segment for that.
+// renew makes a portion for each class that loses open batches and needs a new segment for that.
 func (b *Buffer) renew(g *group) {
 	for class, renewed := range g.renewed {
 		if renewed {
-			b.part(g, protocol.Priority(class))
+			b.portion(g, protocol.Priority(class))
 		}
 	}
 }
@@ -162,8 +162,8 @@ type purgedOpen struct {
 // forgetPurgedOpen drops mentions that nobody needs, under mu: of segments whose checkpoints count no more.
 func (b *Buffer) forgetPurgedOpen(a *accounts) {
 	a.purgedOpen = slices.DeleteFunc(slices.Clone(a.purgedOpen), func(c purgedOpen) bool {
-		s := b.lanes[c.id.class].find(c.id.number)
-		return s == nil || !s.promoted && s != b.lanes[c.id.class].newest()
+		s := b.byClass[c.id.class].find(c.id.number)
+		return s == nil || !s.promoted && s != b.byClass[c.id.class].newest()
 	})
 }
 

@@ -23,7 +23,7 @@ func (b *Buffer) Classes() []protocol.Priority {
 	defer b.mu.Unlock()
 	var list []protocol.Priority
 	for class := protocol.CS6; class >= protocol.CS0; class-- {
-		if slices.ContainsFunc(b.lanes[class], func(s *segment) bool { return s.waiting.Records > 0 }) {
+		if slices.ContainsFunc(b.byClass[class], func(s *segment) bool { return s.waiting.Records > 0 }) {
 			list = append(list, class)
 		}
 	}
@@ -38,7 +38,7 @@ func (b *Buffer) End(class protocol.Priority) Position {
 	if !valid(class) {
 		return Position{Class: class}
 	}
-	for _, s := range slices.Backward(b.lanes[class]) {
+	for _, s := range slices.Backward(b.byClass[class]) {
 		if n := len(s.items); n > 0 {
 			return Position{Class: class, Segment: s.id.number, Index: uint32(n - 1)}
 		}
@@ -89,7 +89,7 @@ func (b *Buffer) pick(after Position, class protocol.Priority, maxRecords, maxBy
 	}
 	var picks []pick
 	bytes, full := 0, false
-	for _, s := range b.lanes[class] {
+	for _, s := range b.byClass[class] {
 		from := 0
 		if s.id.number < after.Segment || s.evicting || s.condemned {
 			continue
@@ -199,7 +199,7 @@ func (b *Buffer) Ack(pos Position) {
 		return
 	}
 	b.mu.Lock()
-	s := b.lanes[pos.Class].find(pos.Segment)
+	s := b.byClass[pos.Class].find(pos.Segment)
 	if b.closed || s == nil || s.evicting || s.condemned || !s.ack(int(pos.Index)) {
 		b.mu.Unlock()
 		return
@@ -214,9 +214,9 @@ func (b *Buffer) Ack(pos Position) {
 }
 
 // retire moves segments without waiting records, but never the newest, from
-// the lane to the tombs; under mu. It says whether there is something to sweep.
+// the segments of its class to the tombs; under mu. It says whether there is something to sweep.
 func (b *Buffer) retire(class protocol.Priority) bool {
-	l := b.lanes[class]
+	l := b.byClass[class]
 	newest := l.newest()
 	done := func(s *segment) bool { return s != newest && s.waiting.Records == 0 && s.unsaved == 0 && !s.evicting }
 	before := len(b.tombs)
@@ -228,7 +228,7 @@ func (b *Buffer) retire(class protocol.Priority) bool {
 	if len(b.tombs) == before {
 		return false
 	}
-	b.lanes[class] = slices.DeleteFunc(l, done)
+	b.byClass[class] = slices.DeleteFunc(l, done)
 	return true
 }
 
@@ -272,7 +272,7 @@ func (b *Buffer) view(s *segment, f func(*bbolt.Tx) error) error {
 		if err != nil {
 			return err
 		}
-		err = guard(func() error { return db.View(f) })
+		err = noPanic(func() error { return db.View(f) })
 		if !errors.Is(err, berrors.ErrDatabaseNotOpen) {
 			return err
 		}
@@ -295,7 +295,7 @@ func (b *Buffer) handle(s *segment) (*bbolt.DB, error) {
 	b.mu.Lock()
 	out := []*segment{{db: db}}
 	switch {
-	case b.lanes[s.id.class].find(s.id.number) != s || b.closed:
+	case b.byClass[s.id.class].find(s.id.number) != s || b.closed:
 		err = errGone
 	case s.db != nil: // another reader was faster
 		db = s.db
@@ -317,7 +317,7 @@ func (b *Buffer) opened(s *segment) (*bbolt.DB, error) {
 	if b.closed {
 		return nil, ErrClosed
 	}
-	if b.lanes[s.id.class].find(s.id.number) != s {
+	if b.byClass[s.id.class].find(s.id.number) != s {
 		return nil, errGone
 	}
 	return s.db, nil

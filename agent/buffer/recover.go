@@ -19,7 +19,7 @@ const keptCorrupt = 8
 // image is what a directory says.
 type image struct {
 	accounts accounts
-	lanes    [protocol.Priorities + 1]lane
+	byClass  [protocol.Priorities + 1]segmentList
 	gone     []*segment // evicted or withdrawn as a whole: to be unlinked
 	corrupt  []segmentID
 	short    []*segment // that miss their last commit
@@ -94,10 +94,10 @@ func (m *image) assemble(files []*loaded) {
 			m.gone = append(m.gone, s)
 			continue
 		}
-		m.lanes[l.id.class] = append(m.lanes[l.id.class], s)
+		m.byClass[l.id.class] = append(m.byClass[l.id.class], s)
 	}
 	for _, l := range files {
-		if s := m.lanes[l.id.class].find(l.id.number); s != nil {
+		if s := m.byClass[l.id.class].find(l.id.number); s != nil {
 			m.fill(s, l)
 		}
 	}
@@ -188,7 +188,7 @@ func (m *image) outdates(newest end, s *segment) bool {
 // one is unreadable they are all that is left of the open batches.
 func (m *image) fill(s *segment, l *loaded) {
 	s.base = len(l.items)
-	newest := s == m.lanes[s.id.class].newest()
+	newest := s == m.byClass[s.id.class].newest()
 	end := m.accounts.ends[s.id.class]
 	if l.half && !newest && s.void == 0 || newest && end.number == s.id.number && end.records > uint64(s.base) && s.void == 0 {
 		m.short = append(m.short, s)
@@ -213,13 +213,13 @@ func (b *Buffer) recover() error {
 	if err != nil {
 		return err
 	}
-	b.accounts, b.lanes, b.losses = m.accounts, m.lanes, m.losses
+	b.accounts, b.byClass, b.losses = m.accounts, m.byClass, m.losses
 	b.accounts.changedBoots, b.accounts.changedEvicted, b.accounts.changedPurged = true, true, true
 	b.stats.SetAside = uint64(len(m.aside))
 	for _, s := range m.gone {
 		b.tombs = append(b.tombs, tomb{seg: s})
 	}
-	for class := range b.lanes {
+	for class := range b.byClass {
 		b.retire(protocol.Priority(class))
 	}
 	for _, name := range m.leftover {
@@ -231,7 +231,7 @@ func (b *Buffer) recover() error {
 			return plain(err)
 		}
 	}
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		for _, s := range l {
 			if s.damaged {
 				b.log.Warn("damaged buffer segment", "file", s.id.file())

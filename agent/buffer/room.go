@@ -95,7 +95,7 @@ func (b *Buffer) attempt(changes []*change, victims []*segment, where place) err
 		return err
 	}
 	g, err := b.prepare(changes, victims, where)
-	if err == nil && len(g.parts) > 0 {
+	if err == nil && len(g.portions) > 0 {
 		err = b.write(g)
 	}
 	if err != nil {
@@ -230,7 +230,7 @@ func (b *Buffer) replaces(incoming claim) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	waits := false
-	for class, l := range b.lanes {
+	for class, l := range b.byClass {
 		for i, s := range l {
 			waits = waits || s.waiting.Records > 0
 			if i == len(l)-1 && incoming[class] > 0 && s.waiting.Records == 0 && !s.damaged {
@@ -259,7 +259,7 @@ func (b *Buffer) choose(incoming claim) (c choice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := &group{incoming: incoming}
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		for _, s := range l {
 			if s.condemned || s.waiting.Records == 0 && s.size()-b.checkpointed(s) > worth {
 				s.evicting = true
@@ -329,7 +329,7 @@ func (b *Buffer) expendable(victims []*segment) (last *segment) {
 		if b.checkpointed(s) > 0 {
 			continue
 		}
-		if b.lanes[s.id.class].newest() != s {
+		if b.byClass[s.id.class].newest() != s {
 			return s
 		}
 		if last == nil {
@@ -366,7 +366,7 @@ func (b *Buffer) forget(s *segment) {
 		}
 	}
 	b.touched++
-	b.lanes[s.id.class] = slices.DeleteFunc(b.lanes[s.id.class], func(o *segment) bool { return o == s })
+	b.byClass[s.id.class] = slices.DeleteFunc(b.byClass[s.id.class], func(o *segment) bool { return o == s })
 	b.tombs = append(b.tombs, tomb{seg: s})
 	delete(b.stale, s)
 	b.mu.Unlock()
@@ -393,7 +393,7 @@ func (b *Buffer) used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	total := int64(0)
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		total += sizeOf(l)
 	}
 	return total

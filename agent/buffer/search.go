@@ -13,7 +13,7 @@ import (
 // acknowledged, and not stored anywhere else.
 func (m *image) search(dir string) {
 	known := map[protocol.MessageID]bool{}
-	for _, l := range m.lanes {
+	for _, l := range m.byClass {
 		for _, s := range l {
 			for i := range s.items {
 				known[s.items[i].id] = true

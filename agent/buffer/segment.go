@@ -154,17 +154,17 @@ func (s *segment) note() note {
 // size gives the bytes that the file takes.
 func (s *segment) size() int64 { return max(s.bytes, s.lent) }
 
-// lane has the segments of one priority class, oldest first; guarded by Buffer.mu. (It is not a lane of agent/link/uplink.)
-type lane []*segment
+// segmentList has the segments of one priority class, oldest first; guarded by Buffer.mu.
+type segmentList []*segment
 
-func (l lane) newest() *segment {
+func (l segmentList) newest() *segment {
 	if len(l) == 0 {
 		return nil
 	}
 	return l[len(l)-1]
 }
 
-func (l lane) find(number uint64) *segment {
+func (l segmentList) find(number uint64) *segment {
 	i, ok := slices.BinarySearchFunc(l, number, func(s *segment, n uint64) int {
 		switch {
 		case s.id.number < n:

@@ -35,7 +35,7 @@ func (b *Buffer) Stats() Stats {
 	st := b.stats
 	st.Counts = b.account().counts
 	st.Checkpoints = len(b.checkpoints)
-	for class, l := range b.lanes {
+	for class, l := range b.byClass {
 		for _, s := range l {
 			st.Classes[class].plus(s.waiting)
 			st.Segments++
@@ -67,7 +67,7 @@ func (b *Buffer) Schemas() map[protocol.SchemaHash]bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	used := map[unique.Handle[protocol.SchemaHash]]bool{}
-	for _, l := range b.lanes {
+	for _, l := range b.byClass {
 		for _, s := range l {
 			s.pending(0, func(_ int, it *item) bool {
 				used[it.schema] = true

@@ -84,8 +84,8 @@ func (d *driven) batch(class protocol.Priority, bytes int) error {
 		}
 		return err
 	}
-	for part := 1; part < 4; part++ {
-		if err := commit(nil, []buffer.Record{record(class, seq, bytes*part/4)}); err != nil {
+	for portion := 1; portion < 4; portion++ {
+		if err := commit(nil, []buffer.Record{record(class, seq, bytes*portion/4)}); err != nil {
 			return err
 		}
 		d.begun[class] = seq

@@ -11,17 +11,17 @@ import (
 
 // write puts the parts on disk, the decisive one last.
 func (b *Buffer) write(g *group) error {
-	for _, p := range g.parts {
+	for _, p := range g.portions {
 		if p.decisive {
 			if err := b.syncNamed(g); err != nil {
 				return err
 			}
 		}
-		if err := b.writePart(g, p); err != nil {
+		if err := b.writePortion(g, p); err != nil {
 			return err
 		}
 	}
-	if last := g.parts[len(g.parts)-1]; last.fresh {
+	if last := g.portions[len(g.portions)-1]; last.fresh {
 		return b.ops.sync(b.dir)
 	}
 	return nil
@@ -29,7 +29,7 @@ func (b *Buffer) write(g *group) error {
 
 // syncNamed puts the names of new files on disk.
 func (b *Buffer) syncNamed(g *group) error {
-	for _, p := range g.parts {
+	for _, p := range g.portions {
 		if p.named {
 			return b.ops.sync(b.dir)
 		}
@@ -37,7 +37,7 @@ func (b *Buffer) syncNamed(g *group) error {
 	return nil
 }
 
-func (b *Buffer) writePart(g *group, p *part) (err error) {
+func (b *Buffer) writePortion(g *group, p *portion) (err error) {
 	p.started = true
 	path := filepath.Join(b.dir, p.seg.id.file())
 	db := p.seg.db // a writable segment stays open, and only the holder of the turn closes it
@@ -80,7 +80,7 @@ func (b *Buffer) writePart(g *group, p *part) (err error) {
 }
 
 // put fills the transaction.
-func (p *part) put(tx *bbolt.Tx, gen uint64) error {
+func (p *portion) put(tx *bbolt.Tx, gen uint64) error {
 	records, err := bucket(tx, bucketRecords)
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (p *part) put(tx *bbolt.Tx, gen uint64) error {
 // putCheckpoints writes new versions and deletes those that an earlier commit
 // has replaced. The version that this commit replaces stays until the next
 // one, in case this one turns out void.
-func (p *part) putCheckpoints(tx *bbolt.Tx) error {
+func (p *portion) putCheckpoints(tx *bbolt.Tx) error {
 	b, err := bucket(tx, bucketCheckpoints)
 	if err != nil {
 		return err

@@ -4,12 +4,12 @@ package session
 // Owned by the one writer: an alias means what the last packet that carried it
 // with a topic said, so the order of lookups must be that of packets.
 type aliases struct {
-	max   uint16 // the server's maximum, at most ours
-	slots []aliasSlot
-	clock uint64
+	max     uint16 // the server's maximum, at most ours
+	entries []aliasEntry
+	clock   uint64
 }
 
-type aliasSlot struct {
+type aliasEntry struct {
 	topic string
 	used  uint64
 }
@@ -25,19 +25,19 @@ func (a *aliases) of(topic string) (alias uint16, known bool) {
 	}
 	a.clock++
 	oldest := 0
-	for i := range a.slots {
-		if a.slots[i].topic == topic {
-			a.slots[i].used = a.clock
+	for i := range a.entries {
+		if a.entries[i].topic == topic {
+			a.entries[i].used = a.clock
 			return uint16(i + 1), true
 		}
-		if a.slots[i].used < a.slots[oldest].used {
+		if a.entries[i].used < a.entries[oldest].used {
 			oldest = i
 		}
 	}
-	if len(a.slots) < int(a.max) {
-		a.slots = append(a.slots, aliasSlot{topic, a.clock})
-		return uint16(len(a.slots)), false
+	if len(a.entries) < int(a.max) {
+		a.entries = append(a.entries, aliasEntry{topic, a.clock})
+		return uint16(len(a.entries)), false
 	}
-	a.slots[oldest] = aliasSlot{topic, a.clock}
+	a.entries[oldest] = aliasEntry{topic, a.clock}
 	return uint16(oldest + 1), false
 }
