@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"syscall"
 	"time"
 
@@ -315,10 +316,27 @@ func (s *Session) Close() error {
 	return &failure{&phaseError{phase: "connected", err: err}, s.offer}
 }
 
-// EndedByServer says, after Close, whether the other side ended the connection, rather than silence or our own wish.
+// otherCauses are codes of DISCONNECT (MQTT 5, 3.14.2.1) that have nothing to do with what was under way.
+var otherCauses = []byte{
+	0x88, // server unavailable
+	0x89, // server busy
+	0x8B, // server shutting down
+	0x8D, // keep alive timeout
+	0x8E, // session taken over
+	0x98, // administrative action
+	0x9C, // use another server
+	0x9D, // server moved
+	0x9F, // connection rate exceeded
+}
+
+// EndedByServer says, after Close, whether the other side ended the connection over what was under way, as far as can be
+// known: not when it names another cause, nor after silence or by our own wish.
 func (s *Session) EndedByServer() bool {
+	if p := s.state.farewell(); p != nil {
+		return !slices.Contains(otherCauses, p.ReasonCode)
+	}
 	err := s.wire.reason()
-	return s.state.farewell() != nil || err != nil &&
+	return err != nil &&
 		(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 

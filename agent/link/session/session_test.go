@@ -298,7 +298,10 @@ func TestEnds(t *testing.T) {
 		byServer bool
 		underWay int
 	}{
-		{name: "the server's word", want: "taken over", byServer: true, underWay: 1, each: func(conn net.Conn, _ *packets.ControlPacket) {
+		{name: "the server's word", want: "packet too large", byServer: true, underWay: 1, each: func(conn net.Conn, _ *packets.ControlPacket) {
+			_, _ = (&packets.Disconnect{ReasonCode: 0x95, Properties: &packets.Properties{}}).WriteTo(conn)
+		}},
+		{name: "the server's word on something else", want: "taken over", underWay: 1, each: func(conn net.Conn, _ *packets.ControlPacket) {
 			_, _ = (&packets.Disconnect{ReasonCode: 0x8e, Properties: &packets.Properties{}}).WriteTo(conn)
 		}},
 		{name: "cut off", want: "EOF", byServer: true, underWay: 1, each: func(conn net.Conn, _ *packets.ControlPacket) { _ = conn.Close() }},

@@ -47,6 +47,7 @@ type Item struct {
 	quota   bool          // held back since the server said that a quota is exceeded (0x97)
 	answer  byte          // the server's reason code, once answered
 	replied bool          // the server has answered since it was sent last
+	suspect bool          // a record that was kept back as a suspect, or the schema that goes before one
 }
 
 func recordItem(e buffer.Entry) *Item {

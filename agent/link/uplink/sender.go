@@ -36,6 +36,8 @@ type Sender struct {
 
 	suspects []*Item // records that may be why connections ended; see suspects.go
 	alone    bool    // one of them is under way
+	behind   bool    // records were left in the buffer because of suspects
+	reread   bool    // these may go: the buffer is read anew when nothing is under way
 	first    []*Item // go before all else: presence, schema documents, what did not fit
 	held     []*Item // wait for their time, or for a place when it is over
 	waiting  map[protocol.SchemaHash][]*Item
@@ -61,6 +63,12 @@ func (l *laneState) resting(now time.Time) bool { return now.Before(l.rested.Add
 func (s *Sender) Fill(now time.Time) error {
 	s.order.lowest = protocol.Priority(s.u.lowest.Load())
 	for s.inflight < s.window && !s.alone {
+		if s.reread {
+			if s.inflight > 0 { // reading anew would send it twice
+				return nil
+			}
+			s.again()
+		}
 		it, alone := s.pick(now), false
 		if it == nil {
 			it, alone = s.pickSuspect(now), true
@@ -234,6 +242,7 @@ func (s *Sender) send(it *Item, now time.Time) error {
 	}
 	if size := session.PacketSize(p.Topic, p.Properties, len(p.Payload)); s.server.MaxPacket > 0 && size > s.server.MaxPacket {
 		s.u.stats.add(func(st *Stats) { st.TooLarge++ })
+		delete(s.u.strikes, it.suspectKey()) // this is why, and it is not sent again
 		s.setAside(it, "larger than the server's maximum packet size")
 		return nil
 	}
@@ -268,7 +277,6 @@ func (s *Sender) Answered(answer session.Answer, now time.Time) {
 	a := refusal{it, answer}
 	s.inflight--
 	s.alone = false
-	suspected := s.u.strikes[a.item.suspectKey()].count >= maxStrikes
 	delete(s.u.strikes, a.item.suspectKey())
 	s.bytes -= len(a.item.payload)
 	s.progress = now
@@ -276,9 +284,6 @@ func (s *Sender) Answered(answer session.Answer, now time.Time) {
 	switch judge(a.Code) {
 	case stored:
 		s.stored(a.item)
-		if suspected && (a.item.kind == schemaKind || a.item.ordered) {
-			s.again()
-		}
 	case aside:
 		s.tell(a)
 		s.setAside(a.item, "refused by the server: "+session.CodeText(a.Code))
@@ -329,8 +334,15 @@ func (s *Sender) stored(it *Item) {
 	case schemaKind:
 		s.known[it.schema] = true
 		s.u.stats.add(func(st *Stats) { st.Schemas++ })
-		s.held = append(s.held, s.waiting[it.schema]...) // their time is over: due is zero
+		for _, record := range s.waiting[it.schema] {
+			if s.suspicious(record) { // it goes alone still
+				s.suspects = append(s.suspects, record)
+			} else {
+				s.held = append(s.held, record) // their time is over: due is zero
+			}
+		}
 		delete(s.waiting, it.schema)
+		s.reread = s.reread || s.behind
 	case presenceKind:
 	case messageKind:
 		s.u.mailbox.settled(it)
@@ -415,8 +427,11 @@ func (s *Sender) expire(it *Item) {
 	s.settle(it)
 }
 
-// settle lets the next ordered record go.
+// settle lets the next ordered record go, and behind a suspect what was left in the buffer because of it.
 func (s *Sender) settle(it *Item) {
+	if it.suspect {
+		it.suspect, s.reread = false, s.reread || s.behind
+	}
 	if it.ordered {
 		s.order.settled(it.position.Class)
 	}

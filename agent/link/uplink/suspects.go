@@ -20,10 +20,11 @@ import (
 // the ordered ones of its class wait in the buffer until it is through, and nobody else waits.
 
 const (
-	maxStrikes  = 3         // makes a suspect
-	maxStricken = 1024      // what has strikes and is remembered
-	maxRest     = time.Hour // of a suspect
-	maxResting  = 8         // suspects that are kept while they rest; a quarter of maxHeld
+	maxStrikes  = 3                // makes a suspect
+	maxStricken = 1024             // what has strikes and is remembered
+	maxRest     = time.Hour        // of a suspect
+	maxUrgent   = 30 * time.Second // of one of CS5 and above: a crash message is worth a connection
+	maxResting  = 8                // suspects that are kept while they rest; a quarter of maxHeld
 )
 
 // strikes is what is known about one suspect.
@@ -59,7 +60,11 @@ func (u *Uplink) strike(underWay []any, now time.Time) {
 		s := u.strikes[it.suspectKey()]
 		s.count++
 		if further := s.count - maxStrikes; further > 0 {
-			s.rests = now.Add(min(maxRest, u.cfg.BackoffMin<<min(further, 20)))
+			longest := maxRest
+			if it.priority >= protocol.CS5 {
+				longest = maxUrgent
+			}
+			s.rests = now.Add(min(longest, u.cfg.BackoffMin<<min(further, 20)))
 		}
 		u.strikes[it.suspectKey()] = s
 		if s.count == maxStrikes {
@@ -86,6 +91,7 @@ func (s *Sender) suspect(it *Item, now time.Time) bool {
 	}
 	if it.ordered {
 		s.order.stick(it.position.Class)
+		s.behind = true
 	}
 	resting, twin := 0, false
 	for _, o := range s.suspects {
@@ -95,9 +101,11 @@ func (s *Sender) suspect(it *Item, now time.Time) bool {
 		twin = twin || s.needsSchema(it) && o.schema == it.schema
 	}
 	if twin || resting >= maxResting && now.Before(s.rests(it)) {
+		s.behind = true
 		s.setAside(it, "the server ended several connections over it, or others like it")
 		return true
 	}
+	it.suspect = true
 	s.suspects = append(s.suspects, it)
 	s.lanes[laneOf(it.priority)].held++
 	return true
@@ -105,6 +113,9 @@ func (s *Sender) suspect(it *Item, now time.Time) bool {
 
 // again begins with the buffer anew, since what was set aside may go now. Nothing is under way.
 func (s *Sender) again() {
+	s.behind, s.reread = false, false
+	s.u.stats.add(func(st *Stats) { st.SetAside = 0 })
+	s.first = slices.DeleteFunc(s.first, func(it *Item) bool { return it.kind == recordKind })
 	lowest := s.order.lowest
 	s.order, s.suspects, s.waiting = newOrder(s.u.cfg.Buffer), nil, map[protocol.SchemaHash][]*Item{}
 	s.order.lowest = lowest
