@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telltale.dev/simulator/world"
 )
 
 // checked runs telltale-agent check with the vehicle's own settings; it gives level and text by area.
@@ -53,6 +55,7 @@ func TestCheckOfADevice(t *testing.T) {
 	t.Parallel()
 	p := park(t)
 	p.presence("online", 10*time.Second)
+	p.await("connected", 10*time.Second, func(s world.Status) bool { return s.Connected })
 	before := p.vehicle.Status()
 	found, ok := p.checked()
 	if !ok {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ import (
 type VehicleConfig struct {
 	Vehicle, Device string
 	Buses           []Bus
-	// Campaign is the file of what is collected until the cloud says otherwise; empty: the Starter, unless Bare.
+	// Campaign is the file of what is collected until the cloud says otherwise; empty: the Starter, unless Bare or Flags name one.
 	Campaign string
 	Bare     bool // without Campaign: nothing is collected until the cloud says so
 	// Interfaces are the buses that are CAN interfaces of the kernel, by name; the others are virtual.
@@ -94,7 +95,8 @@ func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig) (*Vehicle, er
 		v.dir += "-" + cfg.Vehicle
 	}
 	var err error
-	if cfg.Campaign == "" && !cfg.Bare {
+	named := func(flag string) bool { return strings.HasPrefix(flag, "--campaign") }
+	if cfg.Campaign == "" && !cfg.Bare && !slices.ContainsFunc(cfg.Flags, named) {
 		v.cfg.Campaign = filepath.Join(v.dir, "starter.yaml")
 		if err = v.writeStarter(); err != nil {
 			return nil, err
