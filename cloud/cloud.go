@@ -18,7 +18,7 @@
 //  1. Write what the vehicle says as a struct in protocol/events, with Validate and Sender; fields that must be there are `cbor:"inside,required"`.
 //  2. Write the room in a folder of its own: Open(ctx, backbone.Ground) (*Fences, error) loads what Ground.Store kept.
 //  3. Give it the abilities that it needs, each a method (rooms.go lists them): Takes says which messages it gets, read and
-//     checked; an error means "offer it again". Save, Forget and Knows, Run; Figures for /metrics, Routes of the API, Events for who watches.
+//     checked; an error means "offer it again". Save, Forget, Run; Figures for /metrics, Routes of the API, Events for who watches.
 //  4. Add one line to the table in rooms.go: room("geofence", geofence.Open). With it the broker acknowledges what the room takes.
 //  5. Run make generate, which adds its routes to cloud/api/openapi.yaml, and add its reader to kinds_test.go.
 //  6. For people, add a command to simulator/cli and its line to simulator/cmd/telltale; watch shows the room's live events as they are.

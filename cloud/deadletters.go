@@ -42,8 +42,16 @@ func (v views) eachLetter(ctx context.Context, from, to uint64, f func(backbone.
 	const atOnce = 256
 	for from <= to {
 		messages, err := v.backbone.Read(ctx, backbone.Dead, from, int(min(to-from+1, atOnce)), deadLetterWait)
-		if err != nil || len(messages) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(messages) == 0 { // silence is not the end: the stream says what it has
+			next, err := v.backbone.Next(ctx, backbone.Dead, from)
+			if err != nil || next == 0 || next > to {
+				return err
+			}
+			from = next
+			continue
 		}
 		for _, m := range messages {
 			if m.Sequence > to {

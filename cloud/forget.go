@@ -3,7 +3,6 @@ package cloud
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
@@ -32,7 +31,15 @@ func (v views) DeleteVehicle(ctx context.Context, vid string) (bool, error) {
 	known := err == nil
 	v.broker.Forget(id, ingest.CodeNotAuthorized)
 	v.front.Forget(id)
-	return known, errors.Join(v.forget(ctx, id), v.schemas.forget(ctx, id), v.dismissVehicle(ctx, id))
+	return known, v.finishDeletion(ctx, id)
+}
+
+// finishDeletion has all rooms drop what they keep of a vehicle. Until all have, the vehicle counts as leaving.
+func (v views) finishDeletion(ctx context.Context, vid protocol.VehicleID) error {
+	if err := errors.Join(v.forget(ctx, vid), v.schemas.forget(ctx, vid), v.dismissVehicle(ctx, vid)); err != nil {
+		return err
+	}
+	return v.registry.Gone(ctx, vid)
 }
 
 // forget has the rooms drop what they keep of a vehicle that was deleted, in memory and on disk. It is called also after one
@@ -53,15 +60,12 @@ func (c *Cloud) forgetLate(ctx context.Context, vid protocol.VehicleID, err erro
 	return err
 }
 
-// finishDeletions does what a crash within DeleteVehicle left undone. What cannot be done, since the disk is full, waits
-// for the next start: nobody is shown a vehicle that was deleted.
+// finishDeletions does what a crash within DeleteVehicle, or a full disk, left undone. What cannot be done now waits for
+// the next start, or for who deletes the vehicle again: until then nobody sees it, and it cannot come back.
 func (c *Cloud) finishDeletions(ctx context.Context) error {
-	for _, vid := range c.registry.Deleted() {
-		signals, _ := c.states.Summary(vid)
-		if signals > 0 || slices.ContainsFunc(able[forgetter](c.rooms), func(room forgetter) bool { return room.Knows(vid) }) {
-			if err := errors.Join(c.forget(ctx, vid), c.schemas.forget(ctx, vid), views{c}.dismissVehicle(ctx, vid)); err != nil {
-				c.cfg.Log.Warn("a deletion of a vehicle that was cut short is not finished; the next start tries again", "err", err)
-			}
+	for _, vid := range c.registry.Leaving() {
+		if err := (views{c}).finishDeletion(ctx, vid); err != nil {
+			c.cfg.Log.Warn("a deletion of a vehicle that was cut short is not finished; the next start tries again", "err", err)
 		}
 	}
 	return nil

@@ -120,13 +120,6 @@ func (f *fences) Routes(api huma.API) {
 	})
 }
 
-func (f *fences) Knows(vid protocol.VehicleID) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, ok := f.zones[vid]
-	return ok
-}
-
 func (f *fences) Forget(ctx context.Context, vid protocol.VehicleID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

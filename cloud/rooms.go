@@ -36,11 +36,9 @@ type (
 	router interface{ Routes(huma.API) }
 	// eventer has live events: a value of each kind's type. It is called on the zero value, too.
 	eventer interface{ Events() map[string]any }
-	// forgetter drops what the room keeps of a vehicle that was deleted, on disk when it returns, and
-	// knows whether it keeps anything, so that a deletion that was cut short is finished at the next start.
+	// forgetter drops what the room keeps of a vehicle that was deleted, on disk when it returns.
 	forgetter interface {
 		Forget(context.Context, protocol.VehicleID) error
-		Knows(protocol.VehicleID) bool
 	}
 	// runner works until ctx ends.
 	runner interface{ Run(context.Context) error }

@@ -146,18 +146,6 @@ func (c *Campaigns) drop(vid protocol.VehicleID) {
 	}
 }
 
-// Knows says whether anything that a vehicle said is kept.
-func (c *Campaigns) Knows(vid protocol.VehicleID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, r := range c.rollouts {
-		if _, ok := r.answers[vid]; ok {
-			return true
-		}
-	}
-	return false
-}
-
 // running gives the revision of each campaign that a vehicle says is in force.
 func running(status document.Status) map[protocol.CampaignID]uint64 {
 	runs := make(map[protocol.CampaignID]uint64, len(status.Results))

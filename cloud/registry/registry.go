@@ -27,6 +27,8 @@ var (
 	ErrUnknown = errors.New("vehicle or device is not registered")
 	// ErrNotActive: the vehicle is suspended.
 	ErrNotActive = errors.New("vehicle is not active")
+	// ErrLeaving: the vehicle was deleted, and what other rooms keep of it is not all gone yet.
+	ErrLeaving = errors.New("vehicle is being deleted")
 	// ErrFull: the vehicle has MaxDevices.
 	ErrFull = errors.New("vehicle has too many devices")
 )
@@ -52,6 +54,8 @@ type Vehicle struct {
 	State      Lifecycle          `json:"state"`
 	Registered time.Time          `json:"registered"`
 	Devices    []Device           `json:"devices"`
+	// Leaving is said of one that was deleted until Gone is called: a deletion that is cut short goes on at the next start.
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // Device is one telematics device of a vehicle.
@@ -119,9 +123,13 @@ func (v *Vehicle) has(did protocol.DeviceID) bool {
 }
 
 // Register adds a vehicle, active from now, or a device of it. What is there stays
-// as it is; a device that is added to a suspended vehicle is as suspended as the others.
+// as it is; a device that is added to a suspended vehicle is as suspended as the others. The error wraps ErrLeaving
+// while a vehicle of that name is being deleted: what is left of it would become the new one's.
 func (r *Registry) Register(ctx context.Context, vid protocol.VehicleID, did protocol.DeviceID, now time.Time) error {
 	return r.change(ctx, vid, func(v *Vehicle) error {
+		if r.deleted(vid).Leaving {
+			return ErrLeaving
+		}
 		if v.ID == "" {
 			*v = Vehicle{ID: vid, State: Active, Registered: now.UTC()}
 		}
@@ -150,31 +158,52 @@ func (r *Registry) SetState(ctx context.Context, vid protocol.VehicleID, s Lifec
 	})
 }
 
-// Delete forgets a vehicle and its devices; the error wraps ErrUnknown when there is none.
-// A device that is registered afterwards makes a new vehicle of that name.
+// Delete forgets a vehicle and its devices; the error wraps ErrUnknown when there is none. It is Leaving until Gone is called.
+// A device that is registered then makes a new vehicle of that name.
 func (r *Registry) Delete(ctx context.Context, vid protocol.VehicleID) error {
 	return r.change(ctx, vid, func(v *Vehicle) error {
 		if v.ID == "" {
 			return ErrUnknown
 		}
-		*v = Vehicle{ID: vid, State: Deleted, Registered: v.Registered}
+		*v = Vehicle{ID: vid, State: Deleted, Registered: v.Registered, Leaving: true}
 		return nil
 	})
 }
 
-// WasDeleted says whether a vehicle was deleted and not registered since.
-func (r *Registry) WasDeleted(vid protocol.VehicleID) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.vehicles[vid].State == Deleted
+// Gone says that nothing of a deleted vehicle is left in other rooms.
+func (r *Registry) Gone(ctx context.Context, vid protocol.VehicleID) error {
+	return r.change(ctx, vid, func(v *Vehicle) error {
+		left := r.deleted(vid)
+		if !left.Leaving {
+			return errUnchanged
+		}
+		*v = left
+		v.Leaving = false
+		return nil
+	})
 }
 
-// Deleted lists the vehicles that were deleted and not registered since, in no order.
-func (r *Registry) Deleted() (list []protocol.VehicleID) {
+// deleted gives the entry of a vehicle that was deleted and not registered since; else an empty one.
+func (r *Registry) deleted(vid protocol.VehicleID) (v Vehicle) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if v = r.vehicles[vid]; v.State != Deleted {
+		return Vehicle{}
+	}
+	return v
+}
+
+// WasDeleted says whether a vehicle was deleted and not registered since.
+func (r *Registry) WasDeleted(vid protocol.VehicleID) bool {
+	return r.deleted(vid).State == Deleted
+}
+
+// Leaving lists the vehicles whose deletion is not finished, in no order.
+func (r *Registry) Leaving() (list []protocol.VehicleID) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for vid, v := range r.vehicles {
-		if v.State == Deleted {
+		if v.Leaving {
 			list = append(list, vid)
 		}
 	}

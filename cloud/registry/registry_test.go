@@ -230,8 +230,19 @@ func TestDelete(t *testing.T) {
 			t.Errorf("got known %v, %v, deleted %v", known, r.Vehicles(), r.WasDeleted("car"))
 		}
 	}
+	for _, r := range []*registry.Registry{r, open(t, store)} {
+		if err := r.Register(t.Context(), "car", "a", noon); !errors.Is(err, registry.ErrLeaving) || len(r.Leaving()) != 1 {
+			t.Errorf("got %v with %v leaving, want %v", err, r.Leaving(), registry.ErrLeaving)
+		}
+	}
+	if err := r.Gone(t.Context(), "car"); err != nil || !r.WasDeleted("car") || len(r.Leaving())+len(open(t, store).Leaving()) != 0 {
+		t.Errorf("got %v and %v leaving, want it deleted and gone", err, r.Leaving())
+	}
 	if err := r.Register(t.Context(), "car", "a", noon); err != nil {
 		t.Fatal(err)
+	}
+	if err := r.Gone(t.Context(), "car"); err != nil {
+		t.Error(err)
 	}
 	if v, ok := r.Vehicle("car"); !ok || len(v.Devices) != 1 || v.State != registry.Active || r.WasDeleted("car") {
 		t.Errorf("got %+v, want a new vehicle with one device", v)

@@ -287,7 +287,7 @@ func (u *Updates) Forget(ctx context.Context, vid protocol.VehicleID) error {
 	lock := &u.changing[maphash.String(u.seed, string(vid))%stripes]
 	lock.Lock()
 	defer lock.Unlock()
-	if !u.Knows(vid) {
+	if !u.knows(vid) {
 		return nil
 	}
 	if err := u.cfg.Store.Delete(ctx, string(vid)); err != nil {
@@ -299,8 +299,8 @@ func (u *Updates) Forget(ctx context.Context, vid protocol.VehicleID) error {
 	return nil
 }
 
-// Knows says whether anything is kept of a vehicle.
-func (u *Updates) Knows(vid protocol.VehicleID) bool {
+// knows says whether anything is kept of a vehicle.
+func (u *Updates) knows(vid protocol.VehicleID) bool {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
 	_, ok := u.records[vid]
