@@ -217,10 +217,10 @@ func (u *Updates) receive(r io.Reader) (File, error) {
 	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
 		return File{}, spaceError(err)
 	}
-	if have, ok := u.twin(h); ok {
+	hash := updates.FileHash(digest.Sum(nil))
+	if have, ok := u.twin(h); ok && have.Hash != hash { // the same file takes its place: it may be damaged on disk
 		return have, nil
 	}
-	hash := updates.FileHash(digest.Sum(nil))
 	if err := os.Rename(tmp.Name(), u.path(hash)); err != nil {
 		return File{}, plain(err)
 	}

@@ -294,3 +294,29 @@ func TestUploadOfTwin(t *testing.T) {
 		u = b.open()
 	}
 }
+
+// TestUploadRepairs: a file that was damaged on disk is whole again when it is uploaded once more.
+func TestUploadRepairs(t *testing.T) {
+	b := newBench(t)
+	u := b.open()
+	file := b.file(7, 1000)
+	if _, err := u.Upload(t.Context(), bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := filepath.Glob(filepath.Join(b.dir, "*"+".update"))
+	if err != nil || len(kept) != 1 {
+		entries, _ := os.ReadDir(b.dir)
+		t.Fatalf("got %v of %v, %v", kept, entries, err)
+	}
+	damaged := bytes.Clone(file)
+	damaged[len(damaged)-1] ^= 1
+	if err := os.WriteFile(kept[0], damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Upload(t.Context(), bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(kept[0]); err != nil || !bytes.Equal(got, file) {
+		t.Errorf("got a damaged file still, %v", err)
+	}
+}
