@@ -24,6 +24,7 @@ type schemaStore struct {
 	accounts store // of the vehicles: what each brought lately
 	seed     maphash.Seed
 	counting *[64]sync.Mutex // each guards the accounts of some vehicles
+	deleted  func(protocol.VehicleID) bool
 }
 
 // Bounds of what a vehicle may bring that was not there, for each vehicle by itself. Who reaches
@@ -75,6 +76,9 @@ func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleI
 	lock := &s.counting[maphash.String(s.seed, string(vid))%uint64(len(s.counting))]
 	lock.Lock()
 	defer lock.Unlock()
+	if s.deleted(vid) { // it was on its way; forget has been here, or waits for the lock
+		return errors.New("the vehicle was deleted")
+	}
 	if _, err := s.Schema(ctx, hash.ID()); !errors.Is(err, ingest.ErrSchemaNotFound) {
 		return s.PutSchema(ctx, hash, document) // which looks whether it is the same
 	}

@@ -30,7 +30,7 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.schemas = schemaStore{store: bucket, accounts: accounts, seed: maphash.MakeSeed(), counting: new([64]sync.Mutex)}
+	c.schemas = schemaStore{store: bucket, accounts: accounts, seed: maphash.MakeSeed(), counting: new([64]sync.Mutex), deleted: c.registry.WasDeleted}
 	places, err := c.bucket("consumers")
 	if err != nil {
 		return err
