@@ -5,6 +5,8 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.golang/packets"
+
+	"telltale.dev/cloud/broker"
 )
 
 // TestEndedIsEnded: a client that is told to go, keeps its connection and goes on with PINGREQs is read no more: it is gone.
@@ -43,4 +45,17 @@ func TestKickBesideWriter(t *testing.T) {
 		_ = r.closed()
 	}
 	eventually(t, "gone", func() bool { return s.Stats().Connections == 0 })
+}
+
+// TestPanicOfWriter: what cannot be written ends one connection, and nothing else.
+func TestPanicOfWriter(t *testing.T) {
+	t.Parallel()
+	s := start(t, &cloud{publish: func(_ broker.Publish, done func(byte)) { done(0x97) }}, func(c *broker.Config) { c.Explain = func(byte) string { panic("no words") } })
+	r := s.device("v", "d")
+	r.send(paho.PUBLISH, &paho.Publish{PacketID: 1, QoS: 1, Topic: "v1/v/up/telemetry/c", Payload: []byte("x")})
+	eventually(t, "gone", func() bool { return s.Stats().Connections == 0 })
+	if got := s.Stats().Panics; got != 1 {
+		t.Errorf("got %d panics, want 1", got)
+	}
+	s.device("w", "d").alive()
 }

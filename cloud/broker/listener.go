@@ -55,16 +55,17 @@ func (b *Broker) serve(c *connection) {
 }
 
 // survive does a part of a connection's work. The decoder panics on some malformed
-// packets, which incoming.go keeps from it; should there be one more, that ends this
-// connection and nothing else, and its stack is logged once in a while.
+// packets, which incoming.go keeps from it; should there be one more, or one that cannot be
+// written, that ends this connection and nothing else, and its stack is logged once in a while.
 func (b *Broker) survive(c *connection, work func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.counters.panics.Add(1)
 			if now := time.Now().UnixNano(); now-b.panicLogged.Load() > int64(panicLogInterval) {
 				b.panicLogged.Store(now)
-				b.log.Error("reading a packet panicked", "connection", c.client.Connection, "panics", b.counters.panics.Load(), "stack", string(debug.Stack()))
+				b.log.Error("a packet panicked", "connection", c.client.Connection, "panics", b.counters.panics.Load(), "stack", string(debug.Stack()))
 			}
+			c.broken.Store(true)
 			err = errPanic
 		}
 	}()

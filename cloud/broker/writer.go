@@ -48,10 +48,11 @@ func (c *connection) write() {
 	for c.writer.Load() != writerOver {
 		c.writer.CompareAndSwap(writerAgain, writerBusy) // before it looks: who signals later is seen below
 		if kicked := c.kicked.Load(); kicked != 0 {
-			c.farewell(byte(kicked))
+			_ = c.broker.survive(c, func() error { c.farewell(byte(kicked)); return nil })
 			break
 		}
-		more, err := c.writeChunk()
+		var more bool
+		err := c.broker.survive(c, func() (err error) { more, err = c.writeChunk(); return err })
 		if err != nil {
 			break
 		}
