@@ -101,9 +101,11 @@ func (c *checkCommand) settings() check.Line {
 	if err != nil {
 		return check.Failure("settings", "mend it in the configuration, or on the command line", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	text := fmt.Sprintf("%d buses, %d signals in %d DBC files, %d campaigns until the cloud says otherwise",
-		len(cfg.Inputs), len(cfg.Plan.Signals()), len(c.DBC), len(cfg.Default))
-	text = strings.Replace(text, " 0 campaigns until the cloud says otherwise", " no campaign: nothing is collected until the cloud pushes one", 1)
+	collects := fmt.Sprintf("%d campaigns until the cloud says otherwise", len(cfg.Default))
+	if len(cfg.Default) == 0 {
+		collects = "no campaign: nothing is collected until the cloud pushes one"
+	}
+	text := fmt.Sprintf("%d buses, %d signals in %d DBC files, %s", len(cfg.Inputs), len(cfg.Plan.Signals()), len(c.DBC), collects)
 	if len(cfg.Plan.Signals()) == 0 {
 		return check.Warning("settings", "name DBC files for the buses: nothing can be decoded", "%s", text)
 	}

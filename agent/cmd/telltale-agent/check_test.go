@@ -160,7 +160,7 @@ func TestCheck(t *testing.T) {
 		ok                bool
 	}{
 		{"well", flags(), "cloud localhost", "OK", "TLS 1.3", true},
-		{"settings", flags(), "settings", "OK", "1 buses, ", true},
+		{"settings", flags(), "settings", "OK", "no campaign: nothing is collected until the cloud pushes one", true},
 		{"silent bus", flags(), "bus can0", "WARN", "is the ignition on", true},
 		{"no bus", replaced("--can", "can0=virtual://127.0.0.1:1/can0"), "bus can0", "FAIL", "nothing listens there", false},
 		{"no interface", replaced("--can", "can0=nocan7"), "bus can0", "FAIL", "can interface nocan7", false},
