@@ -116,6 +116,7 @@ type Config struct {
 	ReceiveMaximum      int           // unacknowledged QoS 1 publishes of one client, at most 65535
 	MaxInflight         int           // publishes that the Handler holds, over all clients; more are refused with 0x97
 	MaxInflightBytes    int64         // the same in bytes of payload
+	MaxArrivingBytes    int64         // of large packets that have not arrived whole, over all clients; more: DISCONNECT 0x97
 	MaxConnections      int           // more are refused with 0x89
 	MaxSessions         int           // of devices, connected or not; more are refused with 0x97
 	SessionsPerOperator int           // of one operator, whatever its client identifiers; a further one ends its oldest without connection, or is refused with 0x97
@@ -156,6 +157,7 @@ type Broker struct {
 
 	inflight      atomic.Int64 // publishes that the Handler holds
 	inflightBytes atomic.Int64
+	arriving      atomic.Int64 // bytes of packets that have not arrived whole; see connection.body
 }
 
 // New opens the listener. Run must be called afterwards, also to close it.

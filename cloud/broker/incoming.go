@@ -34,7 +34,12 @@ func (c *connection) receive() (first byte, body []byte, err error) {
 	if len(head)+length > maxPacket {
 		return 0, nil, c.tooLarge(length)
 	}
-	if body, err = c.body(length); err != nil {
+	if length > firstRead && c.admitted.Load() { // a large packet has less time than a silence
+		_ = c.SetReadDeadline(earlier(c.deadline(), time.Now().Add(packetTime)))
+	}
+	if body, err = c.body(length); errors.Is(err, errNoMemory) {
+		return 0, nil, c.reject(&fault{codeQuota, "too much is on its way to this server"}, 0)
+	} else if err != nil {
 		return 0, nil, c.readFailed(err)
 	}
 	if f := c.check(head, body); f != nil {
@@ -43,9 +48,20 @@ func (c *connection) receive() (first byte, body []byte, err error) {
 	return head[0], body, nil
 }
 
-// body reads what follows the header of a packet, into memory of its own that grows with what arrives.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+var errNoMemory = errors.New("packets that arrive have no more memory")
+
+// body reads what follows the header of a packet, into memory of its own that grows with what arrives. What arrives beyond
+// the first piece of each packet has a bound for all clients together: who comes when it is reached pays, with its connection.
 func (c *connection) body(length int) ([]byte, error) {
-	body := make([]byte, min(length, firstRead))
+	body, taken := make([]byte, min(length, firstRead)), int64(0)
+	defer func() { c.broker.arriving.Add(-taken) }()
 	for have := 0; ; {
 		if err := c.readFull(body[have:]); err != nil {
 			return nil, err
@@ -53,7 +69,12 @@ func (c *connection) body(length int) ([]byte, error) {
 		if have = len(body); have == length {
 			return body, nil
 		}
-		larger := make([]byte, min(length, 2*have))
+		size := min(length, 2*have)
+		taken += int64(size)
+		if c.broker.arriving.Add(int64(size)) > c.broker.cfg.MaxArrivingBytes {
+			return nil, errNoMemory
+		}
+		larger := make([]byte, size)
 		copy(larger, body)
 		body = larger
 	}

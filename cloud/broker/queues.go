@@ -12,6 +12,7 @@ const (
 	defaultReceiveMaximum   = 64        // publishes of one client: its reader waits
 	defaultMaxInflight      = 16 << 10  // publishes of all clients: refused with 0x97
 	defaultMaxInflightBytes = 128 << 20 // the same
+	defaultMaxArriving      = 256 << 20 // bytes of large packets on their way: DISCONNECT 0x97
 	defaultMaxConnections   = 20_000    // refused with 0x89
 	defaultMaxSessions      = 40_000    // of devices: refused with 0x97
 	defaultPerOperator      = 256       // sessions of one operator: its oldest without connection ends, else refused with 0x97
@@ -50,6 +51,7 @@ const (
 	drainTime               = 20 * time.Millisecond // after the last word to a client: silence that ends the connection,
 	lingerTime              = 5 * time.Second       // and the end, for a client that goes on sending
 	panicLogInterval        = time.Minute           // between two stacks in the log
+	packetTime              = 2 * time.Minute       // of a large packet, from its header on
 
 	// quotaDelay is how long a PUBACK with 0x97 waits: a client that ignores it gets
 	// no more than its receive maximum through the broker in that time, and costs next to nothing.
@@ -72,6 +74,7 @@ func (c *Config) setDefaults() {
 	orInt(&c.ReceiveMaximum, defaultReceiveMaximum)
 	orInt(&c.MaxInflight, defaultMaxInflight)
 	orInt(&c.MaxInflightBytes, defaultMaxInflightBytes)
+	orInt(&c.MaxArrivingBytes, defaultMaxArriving)
 	orInt(&c.MaxConnections, defaultMaxConnections)
 	orInt(&c.MaxSessions, defaultMaxSessions)
 	orInt(&c.SessionsPerOperator, defaultPerOperator)
