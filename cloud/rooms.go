@@ -20,11 +20,13 @@ import (
 	"telltale.dev/protocol/topics"
 )
 
-// The abilities of a room. It has those whose methods it has; each is optional.
+// The abilities of a room. Each is optional: a room has an ability when it has its method.
 type (
-	// taker takes kinds of messages that vehicles send. Only what some room takes is acknowledged.
+	// taker takes kinds of messages that vehicles send. Kinds that the table of access calls unread are acknowledged
+	// only when a room takes them.
 	taker interface{ Takes() []backbone.Intake }
-	// saver makes durable what the room made of messages; without it that is durable when take returns.
+	// saver makes durable what the room made of messages. In a room without it that must be durable when the function
+	// given to backbone.Takes returns.
 	saver interface{ Save(context.Context) error }
 	// retainer has messages for who subscribes later: those of one vehicle, without waiting for a disk.
 	retainer interface {
@@ -46,13 +48,13 @@ type (
 
 // row is a line of the table of rooms.
 type row struct {
-	name    string // 1 to 32 of a to z and -: of its checkpoint, its store, and in dead letters. Never changed
+	name    string // 1 to 32 letters a to z or hyphens; names its checkpoint and store, and stands in dead letters, so it never changes
 	figures string // how /metrics names it
 	zero    any    // of the room's type
 	open    func(context.Context, *Cloud) (any, error)
 }
 
-// table is all rooms that take part in what rooms have in common. Its order is that of deletion.
+// table lists the rooms whose abilities are used through this file. A deleted vehicle is forgotten in this order.
 func table() []row {
 	return []row{
 		of("campaigns", "campaign", func(_ context.Context, c *Cloud) (*campaign.Campaigns, error) { return c.campaigns, nil }),
@@ -160,7 +162,8 @@ func (c *Cloud) receive(ctx context.Context, o *opened, m *ingest.Word) error {
 	return c.forgetLate(ctx, vid, err)
 }
 
-// decide is the table of access; what it says that nobody reads is allowed all the same when a room takes it.
+// decide asks the table of access. A publish of a device that the table refuses because nobody would read it is allowed
+// when a room takes messages of that topic.
 func (c *Cloud) decide(p principal.Principal, verb access.Verb, object string) *access.Rule {
 	rule := access.Decide(p, verb, object)
 	if rule.Answer != access.Unread || p.Kind != principal.Device {

@@ -48,8 +48,8 @@ const clockSlack = 1_000_000
 // set, and the batch is closed and split: a lake refuses a batch that goes over many days.
 const farApart = 24 * 3600 * 1_000_000
 
-// maxStrays bounds the rows that are far apart in all open batches, and so the records that one commit makes of them: a
-// quarter of what a commit may have.
+// maxStrays bounds the rows of all open batches that are far from the first row of their batch, and so the records that
+// one commit makes of them: a quarter of the records that a commit may have.
 const maxStrays = buffer.MaxRecords / 4
 
 // maxRowTime is the year 10000 in µs; rows are from 1970 on and before it, as a lake keeps them.
@@ -235,9 +235,9 @@ func (s *Sealer) refuse() {
 	}
 }
 
-// stray notes a row that is far from the first one of its batch. Each may become a record of its own, so they are
-// committed when there are many. All that the vehicle collects waits for that: once in maxStrays rows of a clock that jumps
-// with each of them, which no clock does that is merely set.
+// stray notes a row that is far from the first one of its batch. Each such row may become a record of its own, so they
+// are committed after maxStrays of them. Collecting waits for that commit. This is rare: only a clock that jumps with
+// every row makes so many strays; a clock that is set once makes few.
 func (s *Sealer) stray(ctx context.Context, o *open) error {
 	o.far = true
 	if s.strays++; s.strays < maxStrays {

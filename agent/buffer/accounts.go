@@ -16,8 +16,8 @@ const (
 	maxNotes        = 1 << 20
 	maxStoredRanges = 1 << 20
 	maxBuses        = 1 << 10
-	// maxPending is how many ranges wait to be declared, for the vehicle: they are 3 MB when they are written, as each commit does that
-	// adds to them or declares some.
+	// maxPending is how many ranges the vehicle keeps until they are declared. Each commit that adds ranges or declares
+	// some writes all of them: 3 MB at this bound.
 	maxPending = 1 << 18
 )
 

@@ -109,7 +109,7 @@ type tomb struct {
 	synced  bool // and the directory is on disk, so it will not come back
 }
 
-// change is one call of Append or Checkpoint.
+// change is one call that changes the buffer: it appends, stores checkpoints, flushes or purges.
 type change struct {
 	appends, checkpoints []Record
 	progress             Progress

@@ -121,7 +121,7 @@ func (b *Buffer) begin(g *group) {
 	}
 }
 
-// assign gives the records of c to the parts of their classes, under mu.
+// assign gives the records of c to the portions of their classes, under mu.
 func (b *Buffer) assign(g *group, c *change) {
 	for i := range c.appends {
 		r := &c.appends[i]
@@ -194,7 +194,7 @@ func (b *Buffer) portion(g *group, class protocol.Priority) *portion {
 	return p
 }
 
-// settle completes the parts: a place for the accounts when there is
+// settle completes the portions: a place for the accounts when there is
 // something to say, checkpoints that move to a new segment, and the accounts
 // themselves; under mu.
 func (b *Buffer) settle(g *group) error {

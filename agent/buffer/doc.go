@@ -44,7 +44,7 @@
 // Appends that wait at the same time are committed together as one group. A
 // group has a generation, rising for ever. When it touches several classes,
 // their files are committed one after another, and only the last one (the
-// decisive one) carries the accounts: after a crash in between, the parts
+// decisive one) carries the accounts: after a crash in between, the portions
 // of a generation for which there is no decisive commit are void. The accounts of
 // the highest generation found in any segment are the accounts; a new segment
 // starts with a full copy, and the newest segment of a class is only

@@ -177,7 +177,9 @@ func (m *image) promote(s *segment, l *loaded) {
 	}
 }
 
-// outdates says whether the newest segment that there was came after s, and is not there but so damaged that nothing of it is known.
+// outdates says whether a segment was made after s and is gone with all that was in it, so that the checkpoints of s are
+// outdated. A later segment that is still there, but too damaged to be read, does not count: the checkpoints of s are
+// then all that is left. newest is the end of the newest segment ever made in the class.
 func (m *image) outdates(newest end, s *segment) bool {
 	return newest.number > s.id.number && !slices.Contains(m.corrupt, segmentID{class: s.id.class, number: newest.number})
 }

@@ -135,9 +135,9 @@ func (b *Buffer) reserveNames() int {
 	return b.reserve.names
 }
 
-// cutReserve gives back what the reserve has too much. The file's name must be on disk: before, a power cut could
-// bring a segment back that is too short. So names is what reserveNames gave before the names were put
-// on disk; a file that has become the reserve since then is cut another time.
+// cutReserve shortens a reserve that is longer than wanted. The file's new name must be on disk first: else a power
+// cut could bring back the former segment, but cut short. So the caller asks reserveNames before it syncs the names, and
+// passes the answer as names. When another file has become the reserve since then, that one is cut another time.
 func (b *Buffer) cutReserve(names int) {
 	b.reserve.mu.Lock()
 	defer b.reserve.mu.Unlock()

@@ -28,7 +28,7 @@ const (
 type shortage struct {
 	on       bool
 	held     int64 // bytes of segments when it began
-	evicted  bool  // for the commit or the MakeRoom that runs
+	evicted  bool  // the commit or the MakeRoom that runs has evicted records that waited
 	waited   bool  // it has put off the next eviction
 	patience time.Duration
 	until    time.Time // no eviction before

@@ -62,7 +62,7 @@ func (b *Buffer) account() accounts {
 	return a
 }
 
-// Schemas gives the schemas of all that waits, with open batches, and so those that whoever reads it needs.
+// Schemas gives the schemas of all records that wait and of the open batches. Whoever reads those records needs them.
 func (b *Buffer) Schemas() map[protocol.SchemaHash]bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

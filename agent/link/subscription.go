@@ -21,7 +21,8 @@ type subscription struct {
 	rest    time.Duration // of a connection before it subscribes
 }
 
-// start asks for what the routes take, and gives a function that waits until that has come to an end, after that of the connection.
+// start subscribes to what the routes take, on a goroutine of its own. The function that it gives is called when the
+// connection has ended: it waits for that goroutine, and notes what became of the subscription.
 func (s *subscription) start(ctx context.Context, c *connection) (end func()) {
 	ended, rest := make(chan struct{}), s.rest
 	var asked, answered bool

@@ -201,7 +201,7 @@ func (p *patient) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// openPart opens the part and says where it ends. What a former process wrote last may not be on disk.
+// openPartial opens the partial download and says where it ends. What a former process wrote last may not be on disk.
 func (u *Updater) openPartial() (*os.File, int64, error) {
 	file, err := os.OpenFile(u.partial(), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

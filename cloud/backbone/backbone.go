@@ -168,7 +168,7 @@ func (b *Backbone) open(cfg Config) (err error) {
 	return nil
 }
 
-// start begins to watch over the storage and makes runLane start group committers.
+// start begins to watch over the storage, and sets runCommitter, which starts the group committer of a stream.
 func (b *Backbone) start(cfg Config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel

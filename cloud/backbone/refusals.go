@@ -107,7 +107,7 @@ func (b *Backbone) takes(what string) {
 	}
 }
 
-// name is how the log and the health of the cloud call the committer when it refuses.
+// name is how the log and the health of the cloud name the committer's stream when it refuses messages.
 func (l *committer) name() string { return "stream " + l.Name }
 
 // full notes that the stream's own limit refused a message.

@@ -14,9 +14,10 @@ import (
 
 // Ground is what a room of the cloud is opened with. Package cloud says what a room may do.
 type Ground struct {
-	// Store keeps the room's entries, by a key that is at the same time that of the vehicle, or begins with it and "/".
+	// Store keeps the room's entries. A key is the identifier of a vehicle, or begins with that and "/".
 	Store Store
-	// Known says whether a vehicle is registered; it must not be asked while the room holds a lock that Take needs.
+	// Known says whether a vehicle is registered. The room must not call it while it holds a lock that a function
+	// given to Takes needs.
 	Known func(protocol.VehicleID) bool
 	// Tell hands a live event to who watches a vehicle. Kind is one of the room's Events; event becomes JSON.
 	Tell func(vid protocol.VehicleID, kind string, event any)

@@ -62,7 +62,7 @@ func (t *Timers) CancelAll(ctx context.Context, owner string) error {
 	return all
 }
 
-// of lists the timers of a kind and owner, and those of which that is in doubt.
+// of lists the timers of a kind and owner, also those whose record is in doubt.
 func (b *timerBook) of(kind, owner string) (ids []timerID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

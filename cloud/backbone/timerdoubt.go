@@ -16,7 +16,7 @@ type doubt struct {
 }
 
 const (
-	// doubtEvery is how often is asked for timers whose record is in doubt.
+	// doubtEvery is the time between two questions to the server about the timers whose record is in doubt.
 	doubtEvery = time.Second
 	// doubtFor is how long a record that was not answered may still come: the server has it or has lost it by then.
 	doubtFor = 2 * commitTimeout
@@ -40,8 +40,8 @@ func (b *timerBook) inDoubt(id timerID) bool {
 	return ok
 }
 
-// settle finds out whether a timer is there of which that is in doubt. While its record may still come the
-// doubt stays: else it would be on disk, unknown to memory, and fire after a restart.
+// settle finds out whether a timer that is in doubt is there. While its record may still come the doubt
+// stays: else the record would be on disk, unknown to memory, and the timer would fire after a restart.
 func (t *Timers) settle(ctx context.Context, id timerID) error {
 	t.book.mu.Lock()
 	d, doubtful := t.book.doubts[id]
@@ -63,7 +63,7 @@ func (t *Timers) settle(ctx context.Context, id timerID) error {
 		return nil
 	}
 	t.book.mu.Unlock()
-	if err == nil { // one that came before the newest would come back when that is done
+	if err == nil { // else an older record would count again once the newest is deleted
 		if err := t.owner.mayTrim(); err != nil {
 			return fmt.Errorf("former records of a timer: %w: %w", ErrUnknown, err)
 		}

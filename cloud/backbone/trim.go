@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// trimPart is the part of a stream's MaxBytes that Trim leaves to messages which nobody needs: the half.
+// trimShare divides a stream's MaxBytes: Trim leaves one half of it to messages that nobody needs any more.
 const trimShare = 2
 
 // Trim deletes messages of a stream, the oldest first and none after through, when
@@ -44,7 +44,7 @@ func (b *Backbone) Trim(ctx context.Context, stream string, through uint64) (del
 	return first - state.FirstSeq, nil
 }
 
-// leastPart is the part of the reserve that must be free for Trim, an eighth, but no more than openFree.
+// leastPart divides the reserve of free space: Trim needs one eighth of it to be free, or openFree if that is less.
 const leastPart = 8
 
 // mayTrim refuses with ErrFull when nothing must be purged from a stream: that writes marks of what it deleted, and when these do not

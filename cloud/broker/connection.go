@@ -101,7 +101,7 @@ func (c *connection) Write(p []byte) (int, error) {
 // limitWrite sets the deadline of a write that begins.
 func (c *connection) limitWrite() {
 	_ = c.SetWriteDeadline(time.Now().Add(c.broker.cfg.WriteTimeout))
-	if c.kicked.Load() != 0 { // kick stores before it sets its deadline: one of us is last
+	if c.kicked.Load() != 0 { // kick stores this before it sets its deadline, so the short deadline is always set last
 		_ = c.SetWriteDeadline(time.Now().Add(farewell))
 	}
 }

@@ -57,8 +57,9 @@ func earlier(a, b time.Time) time.Time {
 
 var errNoMemory = errors.New("packets that arrive have no more memory")
 
-// body reads what follows the header of a packet, into memory of its own that grows with what arrives. What arrives beyond
-// the first piece of each packet has a bound for all clients together: who comes when it is reached pays, with its connection.
+// body reads what follows the header of a packet, into memory of its own that grows with what arrives. All clients together
+// have a bound for the memory of packets that are longer than firstRead. A packet that exceeds it gives errNoMemory, and the
+// connection of its client ends.
 func (c *connection) body(length int) ([]byte, error) {
 	body, taken := make([]byte, min(length, firstRead)), int64(0)
 	defer func() { c.broker.arriving.Add(-taken) }()

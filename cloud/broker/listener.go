@@ -33,8 +33,8 @@ func (b *Broker) accept(ctx context.Context) error {
 	}
 }
 
-// serve establishes a connection on a goroutine that ends with that, because the stack of the handshake would stay
-// with it. The connection goes on with its reader.
+// serve establishes a connection. Its goroutine ends afterwards, because it would keep the large stack that the handshake
+// needed. The reader gets a new goroutine.
 func (b *Broker) serve(c *connection) {
 	b.mu.Lock()
 	b.open[c] = struct{}{}

@@ -41,7 +41,7 @@ type presenceBook struct {
 	queues map[string]*presenceQueue
 }
 
-// presenceLane is the order of events of one device.
+// presenceQueue holds the events of one device that wait for the handler, in order.
 type presenceQueue struct {
 	newest  uint64 // number of the newest connection
 	arrived uint64 // highest arrival among its events so far

@@ -123,7 +123,7 @@ func (c *connection) published(pk *packets.Packet) error {
 	return c.broker.upload(c, pk)
 }
 
-// maxAliased bounds the topics that a connection keeps for its aliases, in bytes; no topic of ours is as long.
+// maxAliased bounds each topic that a connection keeps for an alias, in bytes. No topic of ours is that long.
 const maxAliased = 1 << 10
 
 // resolve gives a PUBLISH its topic, or remembers it for its alias [MQTT-3.3.2-12]. It is false for an alias that was never set.

@@ -95,7 +95,8 @@ func (s *source) readOnce(fd uintptr) (done bool) {
 	return s.err != nil
 }
 
-// errNothingRead is an error after which crypto/tls goes on at the next Read: it takes what is temporary for passing.
+// errNothingRead says that no bytes are there yet. It is temporary, because crypto/tls gives up a connection after any
+// other error of Read, but reads again after a temporary one.
 type errNothingRead struct{}
 
 func (errNothingRead) Error() string   { return "nothing read yet" }

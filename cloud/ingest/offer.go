@@ -128,8 +128,8 @@ func (c *consumer) offerOwed(ctx context.Context, sequence uint64) {
 	}
 }
 
-// open makes of a message that was read again what the processor made of it in its turn.
-// Mine is false when it is not for this consumer, also because the processor made a dead letter of it, which is for all.
+// open decodes a message that was read again from the stream, as the processor did at its time. Mine is false when the
+// message is not for this consumer, or when the processor made it a dead letter, which counts for all consumers.
 func (c *consumer) open(ctx context.Context, m *Message) (h handed, mine bool, f *fault, err error) {
 	e, f := openEnvelope(m)
 	if f != nil || e.consumer != "" && e.consumer != c.Name || !c.wants(e.topic) {
@@ -145,7 +145,7 @@ func (c *consumer) open(ctx context.Context, m *Message) (h handed, mine bool, f
 		h.batch, f, err = c.decodeAgain(ctx, m, &e, header.Schema)
 	}
 	if f != nil && !h.replay && c.p.ledger.Check(e.topic.Vehicle, header.ID) == ledger.Unseen {
-		return h, false, nil, nil // else it was good then: its schema is gone, or the bounds are others
+		return h, false, nil, nil // the processor refused it, too; a seen one was good then, and its schema is gone or a bound has changed
 	}
 	return h, true, f, err
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Histories are on disk in entries of two kinds, each a set of points of some signals of a vehicle.
-// What an entry holds may be in another one, too; all of them together are the histories.
+// A point may be in several entries. The histories are the union of all entries.
 //
 //	VEHICLE/f0, f1 …   all points of partHistories signals each, written every historyTurns saves
 //	VEHICLE/n1 … n15   the points that came to all signals between two saves
@@ -127,7 +127,7 @@ func (s *States) historyEntries(vid protocol.VehicleID) (list []entry) {
 		}
 	}
 	v.turn = (v.turn + 1) % historyTurns
-	// Nothing new is not written; but all of nothing is, in the place of what was there.
+	// An entry n without points is not written. An entry f is written even then, because it replaces an older one.
 	return slices.DeleteFunc(list, func(e entry) bool { return len(e.data) == 1 && v.turn != 1 })
 }
 

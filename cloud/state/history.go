@@ -22,13 +22,13 @@ type tier struct {
 }
 
 // A history is coarsened when there is no room for it: each level doubles the steps and halves
-// the points, so that it reaches back as far as before. At the last level there is none.
+// the points, so that it reaches back as far as before. At the last level no points are kept.
 const lastLevel = 9
 
 // history holds points of a signal. Late points are taken in, too. The zero value is empty.
 type history struct {
 	points []Point // ascending, each at least HistorySpacing after the one before
-	limit  int     // number of points from which on they are thinned; 0: as before the first thinning
+	limit  int     // the points are thinned once there are so many, and at least roomOf; 0: roomOf alone decides
 	before int64   // µs; what is not newer was thinned away beyond the last tier
 	saved  int64   // µs; of what is newer nothing is on disk
 }

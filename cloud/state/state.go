@@ -23,7 +23,7 @@ const (
 	MaxSignals = 20_000         // of one vehicle; what comes beyond is left out and counted
 	MaxNames   = 4 << 20        // bytes of the names and units of all signals of one vehicle; what comes beyond is left out and counted
 	MaxText    = 1 << 10        // bytes of a signal's names, unit and text together; others are left out and counted
-	MaxAhead   = 24 * time.Hour // when ingest has no bounds of its own, which are narrower
+	MaxAhead   = 24 * time.Hour // how far a time may be after the reception; it matters only where ingest sets no narrower bound
 )
 
 // Key names a signal of a vehicle.

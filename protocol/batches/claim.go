@@ -10,8 +10,8 @@ import (
 	"telltale.dev/protocol/schemas"
 )
 
-// Bounds of what one batch may claim to hold, the same at both ends: the vehicle's sealer
-// splits what is beyond, and the cloud sets it aside before anything is expanded. They are
+// Bounds of what one batch may claim to hold, the same at both ends: the vehicle (agent/batch)
+// splits a batch that is beyond them, and the cloud sets it aside before anything is expanded. They are
 // fair for real cars, whose busiest second has some 7,000 values and which need 3 to 775
 // values a byte.
 const (

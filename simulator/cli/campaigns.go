@@ -61,7 +61,7 @@ func (v *campaignView) allAnswered(list []vehicle) bool {
 	})
 }
 
-// errCampaign is the exit code of a campaign that a vehicle rejects.
+// errCampaign makes the exit code say that a vehicle rejects the pushed campaign.
 var errCampaign = errors.New("the campaign is rejected")
 
 type campaignPushCommand struct {

@@ -39,7 +39,7 @@ const (
 // person to read, and says what it is. Compressed payloads are unpacked. A
 // batch whose schema the given function does not know is shown without names
 // and values. One newline at the end, as tools add it, is forgiven. The error
-// wraps document.ErrMalformed, document.ErrLimit or ErrVersion.
+// wraps document.ErrMalformed, document.ErrLimit or document.ErrVersion.
 func Payload(data []byte, schema func(protocol.SchemaID) (*schemas.Schema, bool)) (any, string, error) {
 	v, what, err := inspect(data, schema)
 	if n := len(data) - 1; err != nil && n > 0 && data[n] == '\n' {

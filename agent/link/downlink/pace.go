@@ -7,9 +7,9 @@ import (
 
 // What comes in is written to flash at most writesAtOnce times and with bytesAtOnce of payload in a row, and then once in each
 // writeInterval and with bytesPerSecond: so a server that sends without end does not wear it out. The bounds are for all kinds
-// together. Messages of QoS 1 are written by the inbox. All of them pay by waiting, as their order wants it. One of QoS 0
-// counts as if it were written, since whoever takes it may do that: a document is kept. It pays itself: it is dropped
-// when less than half of either bound is left, so that a flood of them holds up nobody.
+// together. Messages of QoS 1 are written by the inbox. When the bounds are reached all of them wait, since they keep
+// their order. A message of QoS 0 counts as if it were written, because its receiver may write it: a document is kept.
+// It never waits: it is dropped when less than half of either bound is left, so that a flood of them delays no others.
 const (
 	writesAtOnce   = 64
 	writeInterval  = 100 * time.Millisecond

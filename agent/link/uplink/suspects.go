@@ -15,19 +15,19 @@ import (
 // through, and the guilty one, which gathers strikes, holds up nobody. After each further strike it
 // rests for twice as long, so that the device does not lose its connection again and again for it.
 //
-// A schema document can be what the server does not bear, too, as where it may not be published: then the records
-// that need it are suspects. A message of the mailbox only rests. Ordered records keep their order: behind a suspect
+// A schema document can be the cause, too, for example where the server does not allow it to be published: then the records
+// that need it are suspects. A message of the mailbox with many strikes only rests. Ordered records keep their order: behind a suspect
 // the ordered ones of its class wait in the buffer until it is through, and nobody else waits.
 
 const (
-	maxStrikes  = 3                // makes a suspect
-	maxStricken = 1024             // what has strikes and is remembered
+	maxStrikes  = 3                // so many strikes make a record a suspect
+	maxStricken = 1024             // how many items with strikes are remembered; beyond it all are forgotten
 	maxRest     = time.Hour        // of a suspect
 	maxUrgent   = 30 * time.Second // of one of CS5 and above: a crash message is worth a connection
 	maxResting  = 8                // suspects that are kept while they rest; a quarter of maxHeld
 )
 
-// strikes is what is known about one suspect.
+// strikes is what is known about a record, schema or message with at least one strike. It need not be a suspect yet.
 type strikes struct {
 	count int
 	rests time.Time // until then it is not sent
@@ -82,9 +82,10 @@ func (s *Sender) needsSchema(it *Item) bool {
 	return it.schema != (protocol.SchemaHash{}) && !s.known[it.schema]
 }
 
-// suspect keeps a suspect back; false when it is none. There may be many of them, as when a server bears no message of a
-// kind: so that they fill no lane, few that rest are kept, and of those that need the same schema one. The others wait in the
-// buffer, for the next connection or until the schema has been acknowledged.
+// suspect keeps a suspect back; it is false when the record is none. There may be many suspects, for example when a server
+// ends the connection over every message of a kind. So that they do not fill a lane, at most maxResting that rest are kept,
+// and one of those that need the same schema. The others wait in the buffer, for the next connection or until the schema
+// has been acknowledged.
 func (s *Sender) suspect(it *Item, now time.Time) bool {
 	if !s.suspicious(it) {
 		return false

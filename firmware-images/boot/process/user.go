@@ -14,7 +14,8 @@ import (
 )
 
 // User is who a program runs as, and what it may do beyond its own files. The program, and all that it starts,
-// can never gain more: no_new_privs is set, and its bounding set of capabilities holds no other (capabilities(7)).
+// can never gain more, unless it is root: no_new_privs is set, and its bounding set holds no capability but CAP_NET_ADMIN,
+// and that only with NetAdmin (capabilities(7)).
 type User struct {
 	// ID is the number of the user and of its only group; 0 is root, who may do all.
 	ID int
