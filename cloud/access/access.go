@@ -71,7 +71,7 @@ var nothing = Rule{Why: "not for this client"}
 // Decide gives the first rule of the table that is about p, verb and object, never nil. The verb is
 // exactly one. It allocates nothing.
 func Decide(p principal.Principal, verb Verb, object string) *Rule {
-	if int(p.Kind) >= len(table) || verb&(Will|Publish|Reply|Deliver) != 0 && wild(object) {
+	if int(p.Kind) >= len(table) || verb&(Will|Publish|Reply|Deliver) != 0 && wild(object) || verb&Subscribe != 0 && malformed(object) {
 		return &nothing
 	}
 	rules := table[p.Kind]
@@ -86,6 +86,18 @@ func Decide(p principal.Principal, verb Verb, object string) *Rule {
 // wild says whether a topic holds what only filters may, or NUL [MQTT-3.3.2-2].
 func wild(topic string) bool {
 	return strings.IndexByte(topic, '+') >= 0 || strings.IndexByte(topic, '#') >= 0 || strings.IndexByte(topic, 0) >= 0
+}
+
+// malformed says whether a filter has a wildcard that is no level of its own, a # that is not the last level, or NUL
+// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-2].
+func malformed(filter string) bool {
+	for i := range len(filter) {
+		c := filter[i]
+		if c == 0 || (c == '+' || c == '#') && (i > 0 && filter[i-1] != '/' || i+1 < len(filter) && (c == '#' || filter[i+1] != '/')) {
+			return true
+		}
+	}
+	return false
 }
 
 // covers says whether pattern covers a topic, path or client identifier, or all that a filter does.
