@@ -47,16 +47,15 @@ func shownCampaign(r *campaign.Result) api.Campaign {
 
 // Campaign implements api.Campaigns.
 func (v views) Campaign(id string) (api.CampaignDocument, bool) {
-	for _, c := range v.campaigns.List() {
-		if string(c.Metadata.ID) == id {
-			text, err := yaml.Marshal(c.Campaign)
-			if err != nil {
-				v.cfg.Log.Error("campaign cannot be shown", "err", err)
-			}
-			return api.CampaignDocument{Campaign: shownCampaign(&c.Result), Document: string(text)}, true
-		}
+	c, ok := v.campaigns.Get(protocol.CampaignID(id))
+	if !ok {
+		return api.CampaignDocument{}, false
 	}
-	return api.CampaignDocument{}, false
+	text, err := yaml.Marshal(c.Campaign)
+	if err != nil {
+		v.cfg.Log.Error("campaign cannot be shown", "err", err)
+	}
+	return api.CampaignDocument{Campaign: shownCampaign(&c.Result), Document: string(text)}, true
 }
 
 // PushCampaign implements api.Campaigns. A refusal has the words of the result topic.

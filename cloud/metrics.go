@@ -76,7 +76,7 @@ func (c *Cloud) counters() []figure {
 	front := func(pick func(ingest.FrontStats) uint64) func() float64 {
 		return func() float64 { return float64(pick(c.front.Stats())) }
 	}
-	processors := func(pick func(ingest.ProcessorStats) uint64) func() float64 {
+	processed := func(pick func(ingest.ProcessorStats) uint64) func() float64 {
 		return func() (sum float64) {
 			for _, l := range c.processors {
 				sum += float64(pick(l.Stats()))
@@ -97,16 +97,16 @@ func (c *Cloud) counters() []figure {
 		{"ingest", "not_active", "Messages refused with 0x87: the vehicle may not send.", front(func(s ingest.FrontStats) uint64 { return s.NotActive })},
 		{"ingest", "failed", "Messages refused with 0x80.", front(func(s ingest.FrontStats) uint64 { return s.Failed })},
 		{"backbone", "batches", "Atomic batches committed.", func() float64 { return float64(c.backbone.Stats().Batches) }},
-		{"processor", "batches", "New batches decoded.", processors(func(s ingest.ProcessorStats) uint64 { return s.Batches })},
-		{"processor", "samples", "Samples in them.", processors(func(s ingest.ProcessorStats) uint64 { return s.Samples })},
-		{"processor", "duplicates", "Deliveries left out because they came before.", processors(func(s ingest.ProcessorStats) uint64 { return s.Duplicates })},
-		{"processor", "dead", "Messages that could not be decoded.", processors(func(s ingest.ProcessorStats) uint64 { return s.Dead })},
-		{"processor", "dead_lost", "Dead letters that the dead-letter stream did not take.", processors(func(s ingest.ProcessorStats) uint64 { return s.DeadLost })},
-		{"processor", "set_aside", "Batches set aside for their times; they are among the dead letters.", processors(func(s ingest.ProcessorStats) uint64 { return s.Aside })},
+		{"processor", "batches", "New batches decoded.", processed(func(s ingest.ProcessorStats) uint64 { return s.Batches })},
+		{"processor", "samples", "Samples in them.", processed(func(s ingest.ProcessorStats) uint64 { return s.Samples })},
+		{"processor", "duplicates", "Deliveries left out because they came before.", processed(func(s ingest.ProcessorStats) uint64 { return s.Duplicates })},
+		{"processor", "dead", "Messages that could not be decoded.", processed(func(s ingest.ProcessorStats) uint64 { return s.Dead })},
+		{"processor", "dead_lost", "Dead letters that the dead-letter stream did not take.", processed(func(s ingest.ProcessorStats) uint64 { return s.DeadLost })},
+		{"processor", "set_aside", "Batches set aside for their times; they are among the dead letters.", processed(func(s ingest.ProcessorStats) uint64 { return s.Aside })},
 		{"consumer", "refused", "Offers that a room refused; each message is offered again.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Refused })},
 		{"consumer", "dead", "Messages that became dead letters because a room did not take them.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Dead })},
 		{"consumer", "skipped", "Messages that a stream deleted before a room took them.", c.consumed(func(s ingest.ConsumerStats) uint64 { return s.Gone })},
-		{"processor", "skipped", "Messages that a stream deleted unread: its limits are too small.", processors(func(s ingest.ProcessorStats) uint64 { return s.Skipped })},
+		{"processor", "skipped", "Messages that a stream deleted unread: its limits are too small.", processed(func(s ingest.ProcessorStats) uint64 { return s.Skipped })},
 		{"backbone", "conflicts", "Conditional messages whose condition did not hold.", func() float64 { return float64(c.backbone.Stats().Conflicts) }},
 		{"state", "ahead", "Rows left out of the state because their time cannot be.", func() float64 { return float64(c.states.Stats().Ahead) }},
 		{"state", "unkept", "Columns left out of the state because a vehicle has too many signals.", func() float64 { return float64(c.states.Stats().Unkept) }},
@@ -157,7 +157,7 @@ func (c *Cloud) gauges() []figure {
 		{"backbone", "timers", "Timers that are scheduled.", func() float64 { return float64(c.backbone.Stats().Timers) }},
 		{"backbone", "dead_letters", "Messages among the dead letters; NaN while the backbone does not answer.", c.deadLetters},
 		{"backbone", "queued", "Messages waiting for the disk.", func() float64 { return float64(c.backbone.Stats().Queued) }},
-		{"processor", "waiting", "Streams that wait for a stream, a store or the lake.", func() (n float64) {
+		{"processor", "waiting", "Processors that wait for a stream, a store or the lake.", func() (n float64) {
 			for _, l := range c.processors {
 				if l.Stats().Waiting {
 					n++

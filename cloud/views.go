@@ -122,12 +122,12 @@ func (v views) History(vid, bus, message, signal string) ([]api.Point, bool) {
 
 // Ledger implements api.Deliveries.
 func (v views) Ledger(vid string) []api.Boot {
-	processors := make([][]ledger.Account, len(v.processors))
+	accounts := make([][]ledger.Account, len(v.processors))
 	for i, l := range v.processors {
-		processors[i] = l.Accounts(protocol.VehicleID(vid))
+		accounts[i] = l.Accounts(protocol.VehicleID(vid))
 	}
 	list := []api.Boot{}
-	for _, a := range ledger.Merge(processors...) {
+	for _, a := range ledger.Merge(accounts...) {
 		list = append(list, api.Boot{
 			Device: string(a.Device), Boot: a.Boot.String(), Stored: a.Stored, Samples: a.Samples, Last: a.Highest,
 			Gaps: pairs(a.Gaps), Evicted: pairs(a.Evicted), Stayed: pairs(a.Stayed), Dead: pairs(a.Buried), Duplicates: a.Duplicates,

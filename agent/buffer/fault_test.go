@@ -200,7 +200,7 @@ func apply(t testing.TB, b *buffer.Buffer, s step) error {
 // is there once, in order, also after a crash.
 func TestFaultTable(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("tries every step in turn, which is slow under the race detector; other tests of the package run side by side")
 	}
 	hit := 0
 	for n := 1; ; n++ {

@@ -117,7 +117,7 @@ func (d *driven) goOn(batches int) {
 // buffer goes on in the room that it has, and what was committed is there, declared or acknowledged.
 func TestTakenAtEachStep(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("tries every step in turn, which is slow under the race detector; other tests of the package run side by side")
 	}
 	for at := 1; ; at += 1 + at/8 {
 		reached := false
@@ -156,7 +156,7 @@ func TestTakenAtEachStep(t *testing.T) {
 // and a batch is open. A power cut at any step loses neither the accounts nor the open batch.
 func TestTakenAtTheWorstMoment(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("tries every step in turn, which is slow under the race detector; other tests of the package run side by side")
 	}
 	for _, restarted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restarted %v", restarted), func(t *testing.T) {

@@ -92,7 +92,7 @@ func run(t *testing.T, name string, args ...string) string {
 // TestProgram: it runs, knows its version, and the sums are right.
 func TestProgram(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("one goroutine: nothing for the race detector, under which it is slow")
 	}
 	program, pkg := madeFiles(t)
 	if got := run(t, program, "version"); got != testVersion+"\n" {

@@ -11,8 +11,8 @@
 // It joins three rooms below it: session is one connection, uplink decides what goes
 // next and what the server's answers mean, downlink brings to its taker what comes in.
 //
-// The package does not store, number, encode or judge the content of records
-// (buffer, batch, batches).
+// The package does not store, number, encode or judge the content of records: agent/buffer,
+// agent/batch and protocol/batches do.
 //
 // Read link.go for the life of the link and connection.go for that of one connection.
 package link

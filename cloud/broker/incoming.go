@@ -61,7 +61,11 @@ var errNoMemory = errors.New("packets that arrive have no more memory")
 // have a bound for the memory of packets that are longer than firstRead. A packet that exceeds it gives errNoMemory, and the
 // connection of its client ends.
 func (c *connection) body(length int) ([]byte, error) {
-	body, taken := make([]byte, min(length, firstRead)), int64(0)
+	body := make([]byte, min(length, firstRead))
+	if length <= firstRead {
+		return body, c.readFull(body)
+	}
+	taken := int64(0)
 	defer func() { c.broker.arriving.Add(-taken) }()
 	for have := 0; ; {
 		if err := c.readFull(body[have:]); err != nil {
@@ -71,8 +75,9 @@ func (c *connection) body(length int) ([]byte, error) {
 			return body, nil
 		}
 		size := min(length, 2*have)
-		taken += int64(size)
-		if c.broker.arriving.Add(int64(size)) > c.broker.cfg.MaxArrivingBytes {
+		more := int64(size - have)
+		taken += more
+		if c.broker.arriving.Add(more) > c.broker.cfg.MaxArrivingBytes {
 			return nil, errNoMemory
 		}
 		larger := make([]byte, size)

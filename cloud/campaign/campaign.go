@@ -297,6 +297,17 @@ type Campaign struct {
 	Result Result
 }
 
+// Get gives a campaign that has an accepted revision.
+func (c *Campaigns) Get(id protocol.CampaignID) (Campaign, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := find(c.set, id)
+	if i < 0 {
+		return Campaign{}, false
+	}
+	return Campaign{c.set.Campaigns[i], c.rollouts[id].result(id)}, true
+}
+
 // List gives the campaigns that have an accepted revision, by id.
 func (c *Campaigns) List() []Campaign {
 	c.mu.Lock()

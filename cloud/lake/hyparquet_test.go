@@ -78,7 +78,7 @@ func independent(t *testing.T, lake string) (rows [][]string) {
 // TestIndependentReader: another reader finds exactly what was appended.
 func TestIndependentReader(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("one goroutine: nothing for the race detector, under which it is slow")
 	}
 	dir := t.TempDir()
 	reader(t, "hyparquet")

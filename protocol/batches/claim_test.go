@@ -9,6 +9,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/schemas"
 )
@@ -117,7 +118,7 @@ func TestClaimRate(t *testing.T) {
 		"backwards":          {2, 20_000, -1_000_000, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, id := known(t, schemaOf(protocol.ModeAll, c.width))
+			s, id := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, c.width))
 			e := batches.NewEncoder(s, id)
 			raw := make([]int64, c.width)
 			for i := range raw {
@@ -127,7 +128,7 @@ func TestClaimRate(t *testing.T) {
 				raw[0] = int64(i)
 				e.Add(0, 1_700_000_000_000_000+int64(i)*c.apart, raw)
 			}
-			payload, err := e.Encode(header, nil)
+			payload, err := e.Encode(batchestest.Header, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +154,7 @@ func BenchmarkMeasure(b *testing.B) {
 	var payload []byte
 	drive(e, r.rows, 10*time.Second, func() {
 		if payload == nil {
-			payload, _ = e.Encode(header, nil)
+			payload, _ = e.Encode(batchestest.Header, nil)
 		}
 		e.Reset()
 	})

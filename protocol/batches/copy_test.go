@@ -6,12 +6,13 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 )
 
 // TestCopy: a batch of copied rows is, byte by byte, the batch of the same rows added one by one, and counts the same.
 func TestCopy(t *testing.T) {
 	for _, mode := range []protocol.Mode{protocol.ModeAll, protocol.ModeOnChange, protocol.ModeGrid} {
-		s, id := known(t, schemaOf(mode, 3, 70))
+		s, id := batchestest.Known(t, batchestest.SchemaOf(mode, 3, 70))
 		all, want, got := batches.NewEncoder(s, id), batches.NewEncoder(s, id), batches.NewEncoder(s, id)
 		const rows, from, to = 50, 7, 31
 		for i := range rows {
@@ -44,11 +45,11 @@ func TestCopy(t *testing.T) {
 			got.Copy(all, g, from, 20)
 			got.Copy(all, g, 20, to)
 		}
-		a, err := want.Encode(header, nil)
+		a, err := want.Encode(batchestest.Header, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := got.Encode(header, nil)
+		b, err := got.Encode(batchestest.Header, nil)
 		if err != nil || !bytes.Equal(a, b) {
 			t.Errorf("%s: got another batch from copied rows, error %v", mode, err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/document"
 )
@@ -18,12 +19,12 @@ func TestTimeQuality(t *testing.T) {
 	words := map[batches.TimeQuality]string{batches.TimeUnknown: "", batches.TimeGNSS: "gnss", batches.TimeNTP: "ntp", batches.TimeRTC: "rtc", batches.TimeUnsynced: "unsynced"}
 	for _, rows := range []int{1, 3000} {
 		for q, word := range words {
-			s, id := known(t, schemaOf(protocol.ModeAll, 2))
+			s, id := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 2))
 			e := batches.NewEncoder(s, id)
 			for i := range rows {
 				e.Add(0, int64(i)*10_000, []int64{int64(i * i), int64(i)})
 			}
-			h := header
+			h := batchestest.Header
 			h.TimeQuality = q
 			h.Evicted = []protocol.SeqRange{{Boot: protocol.BootID{5}, From: 3, To: 9}}
 			payload, err := e.Encode(h, nil)
@@ -63,7 +64,7 @@ func TestWorseQuality(t *testing.T) {
 
 // TestExtensions: what a later version adds is passed over, unless it must be understood.
 func TestExtensions(t *testing.T) {
-	s, _ := known(t, schemaOf(protocol.ModeAll, 1))
+	s, _ := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 1))
 	batch := func(extensions []byte) []byte {
 		data := array(t, 2, make([]byte, 8), "tcu-a", make([]byte, 8), 7, "here", int64(1), []any{[]any{0, 1, 0, 5}})
 		return bytes.Replace(data, []byte("\x64here"), extensions, 1)

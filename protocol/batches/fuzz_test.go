@@ -10,6 +10,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/document/documenttest"
 	"telltale.dev/protocol/schemas"
@@ -19,7 +20,7 @@ import (
 func FuzzBatch(f *testing.F) {
 	for _, mode := range []protocol.Mode{protocol.ModeAll, protocol.ModeOnChange} {
 		for _, rows := range []int{0, 3, 100} {
-			payload, _ := sample(f, mode, rows)
+			payload, _ := batchestest.Sample(f, mode, rows)
 			f.Add(payload)
 			plain, err := compress.Unpack(payload, compress.MaxSize)
 			if err != nil {
@@ -30,7 +31,7 @@ func FuzzBatch(f *testing.F) {
 	}
 	f.Add(batchOf(f, []any{1, 3, []byte{0x30, 0, 0}, []byte{0x41, 2, 0, 1, 0x11, 4, 2}}))
 	f.Add(batchOf(f, []any{2, 9, []byte{0x20, 0, 2}, []byte{0x04, 0, 2, 1, 0, 3}, []byte{0x03, 0, 3, 1, 2, 3, 0}}))
-	s, _ := known(f, schemaOf(protocol.ModeOnChange, 3, 1, 2)) // takes what ModeAll writes, too
+	s, _ := batchestest.Known(f, batchestest.SchemaOf(protocol.ModeOnChange, 3, 1, 2)) // takes what ModeAll writes, too
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		h, headerErr := batches.ParseHeader(payload)
 		b, err := batches.Decode(payload, s)
@@ -87,7 +88,7 @@ func refill(e *batches.Encoder, b *batches.Batch) {
 // FuzzSchema: what is accepted has one form and so one hash, whatever its fields mean, and means the same when it is
 // written again.
 func FuzzSchema(f *testing.F) {
-	for _, s := range []*schemas.Schema{schemaOf(protocol.ModeAll), schemaOf(protocol.ModeOnChange, 2, 1), mixed()} {
+	for _, s := range []*schemas.Schema{batchestest.SchemaOf(protocol.ModeAll), batchestest.SchemaOf(protocol.ModeOnChange, 2, 1), mixed()} {
 		doc, _, err := s.Encode()
 		if err != nil {
 			f.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/schemas"
 )
 
@@ -50,7 +51,7 @@ func hexLines(data []byte) string {
 func goldenPayloads(t *testing.T) (*schemas.Schema, map[string][]byte) {
 	t.Helper()
 	payloads := map[string][]byte{}
-	s, id := known(t, schemaOf(protocol.ModeAll, 1))
+	s, id := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 1))
 	for c, shape := range shapes {
 		for _, n := range []int{1, 20, 200} {
 			e := batches.NewEncoder(s, id)
@@ -66,7 +67,7 @@ func goldenPayloads(t *testing.T) (*schemas.Schema, map[string][]byte) {
 
 // TestGoldenSchema pins the bytes of a schema document and its hash.
 func TestGoldenSchema(t *testing.T) {
-	doc, hash, err := schemaOf(protocol.ModeOnChange, 2, 1).Encode()
+	doc, hash, err := batchestest.SchemaOf(protocol.ModeOnChange, 2, 1).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestGoldenSchema(t *testing.T) {
 func TestGoldenBatches(t *testing.T) {
 	s, payloads := goldenPayloads(t)
 	for _, mode := range []protocol.Mode{protocol.ModeAll, protocol.ModeOnChange} {
-		payloads["mode "+string(mode)], _ = sample(t, mode, 100)
+		payloads["mode "+string(mode)], _ = batchestest.Sample(t, mode, 100)
 	}
 	if *update {
 		text, err := json.MarshalIndent(payloads, "", " ")
@@ -102,7 +103,7 @@ func TestGoldenBatches(t *testing.T) {
 	for name, payload := range payloads {
 		schema := s
 		if mode, ok := strings.CutPrefix(name, "mode "); ok {
-			_, schema = sample(t, protocol.Mode(mode), 1)
+			_, schema = batchestest.Sample(t, protocol.Mode(mode), 1)
 		}
 		want, err := batches.Decode(payload, schema)
 		if err != nil {

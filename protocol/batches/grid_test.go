@@ -6,13 +6,14 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 )
 
 // TestGridWithAbsentValues: in a grid a multiplexor that several groups carry
 // has a value only in the group that saw it last.
 func TestGridWithAbsentValues(t *testing.T) {
 	const rows, width = 70, 66
-	s, id := known(t, schemaOf(protocol.ModeGrid, width))
+	s, id := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeGrid, width))
 	e := batches.NewEncoder(s, id)
 	want := batches.GroupRows{Columns: make([][]int64, width), Present: make([][]uint64, width)}
 	samples := 0

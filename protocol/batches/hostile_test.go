@@ -11,37 +11,11 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/schemas"
 )
-
-// sample is a payload with many codings, and its schema.
-func sample(t testing.TB, mode protocol.Mode, rows int) ([]byte, *schemas.Schema) {
-	t.Helper()
-	s, id := known(t, schemaOf(mode, 3, 1, 2))
-	e := batches.NewEncoder(s, id)
-	for i := range rows {
-		at, v := 1_700_000_000_000_000+int64(i)*10_100, int64(i)
-		raws := [][]int64{{v, v % 5, -9}, {v / 30}, {v * v * v, -v}}
-		if mode == protocol.ModeOnChange {
-			e.AddChanged(0, at, raws[0], []uint64{uint64(1 + i%3)})
-			e.AddChanged(2, at, raws[2], []uint64{uint64(i%40/39 | 2)})
-			continue
-		}
-		for g, raw := range raws {
-			e.Add(g, at, raw)
-		}
-	}
-	h := header
-	h.Evicted = []protocol.SeqRange{{Boot: protocol.BootID{5}, From: 3, To: 9}}
-	h.Drops = 1234
-	payload, err := e.Encode(h, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return payload, s
-}
 
 // array makes a batch by hand, so that it can be wrong.
 func array(t testing.TB, elements ...any) []byte {
@@ -69,7 +43,7 @@ func allocated(run func()) uint64 {
 
 func TestTruncated(t *testing.T) {
 	for _, rows := range []int{3, 400} {
-		payload, s := sample(t, protocol.ModeOnChange, rows)
+		payload, s := batchestest.Sample(t, protocol.ModeOnChange, rows)
 		plain, err := compress.Unpack(payload, compress.MaxSize)
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +65,7 @@ func TestTruncated(t *testing.T) {
 			}
 		}
 	}
-	doc, _, _ := schemaOf(protocol.ModeAll, 2).Encode()
+	doc, _, _ := batchestest.SchemaOf(protocol.ModeAll, 2).Encode()
 	for n := range len(doc) {
 		if _, err := schemas.Parse(doc[:n]); err == nil {
 			t.Fatalf("the first %d bytes of a schema were accepted", n)
@@ -100,7 +74,7 @@ func TestTruncated(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	s, _ := known(t, schemaOf(protocol.ModeAll, 2, 1))
+	s, _ := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 2, 1))
 	group := func(elements ...any) []any { return elements }
 	tests := []struct {
 		name    string
@@ -155,7 +129,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestSparseRefuses(t *testing.T) {
-	s, _ := known(t, schemaOf(protocol.ModeOnChange, 1))
+	s, _ := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeOnChange, 1))
 	for name, column := range map[string][]byte{
 		"no bitmap":            {0x40},
 		"an empty bitmap":      {0x40, 0, 0x00, 0},
@@ -196,7 +170,7 @@ func zstdFrame(t testing.TB, data []byte, opts ...zstd.EOption) []byte {
 
 // TestForeignFrames: other programs may compress too.
 func TestForeignFrames(t *testing.T) {
-	payload, s := sample(t, protocol.ModeAll, 300)
+	payload, s := batchestest.Sample(t, protocol.ModeAll, 300)
 	plain, err := compress.Unpack(payload, compress.MaxSize)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +190,7 @@ func TestForeignFrames(t *testing.T) {
 
 // TestBombs: a few bytes that ask for much memory are refused without it.
 func TestBombs(t *testing.T) {
-	s, _ := known(t, schemaOf(protocol.ModeAll, 1))
+	s, _ := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 1))
 	streamed := new(bytes.Buffer)
 	z, err := zstd.NewWriter(streamed)
 	if err != nil {
@@ -230,7 +204,7 @@ func TestBombs(t *testing.T) {
 	}
 	lying := zstdFrame(t, make([]byte, 1000), zstd.WithSingleSegment(true))
 	lying = append([]byte{0x28, 0xB5, 0x2F, 0xFD, 0xA0, 0, 0, 0xF0, 0}, lying[7:]...) // says 15 MiB
-	valid, _ := sample(t, protocol.ModeAll, 300)
+	valid, _ := batchestest.Sample(t, protocol.ModeAll, 300)
 	tests := []struct {
 		name string
 		data []byte
@@ -270,7 +244,7 @@ func TestBombs(t *testing.T) {
 
 // TestMostMemory: the largest batch that is accepted stays within what MaxSamples says.
 func TestMostMemory(t *testing.T) {
-	s, _ := known(t, schemaOf(protocol.ModeAll, 4, 1))
+	s, _ := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 4, 1))
 	data := batchOf(t, []any{0, batches.MaxRows, 0, 1, 2, 3, 4})
 	const most = 8*batches.MaxSamples + 8*batches.MaxRows + 1<<20
 	if got := allocated(func() {

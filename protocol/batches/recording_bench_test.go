@@ -11,6 +11,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/schemas"
 )
 
@@ -39,7 +40,7 @@ func benchmark(b *testing.B, s *schemas.Schema, rows []row, age time.Duration) {
 	var payload []byte
 	seal := func() {
 		var err error
-		if payload, err = e.Encode(header, payload[:0]); err != nil {
+		if payload, err = e.Encode(batchestest.Header, payload[:0]); err != nil {
 			b.Fatal(err)
 		}
 		size += len(payload)
@@ -98,7 +99,7 @@ func BenchmarkDecode(b *testing.B) {
 			e := batches.NewEncoder(s, id)
 			var payloads [][]byte
 			drive(e, r.rows, 10*time.Second, func() {
-				payload, err := e.Encode(header, nil)
+				payload, err := e.Encode(batchestest.Header, nil)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -126,7 +127,7 @@ func BenchmarkParseHeader(b *testing.B) {
 	for _, row := range r.rows[:10_000] {
 		e.Add(row.group, row.at, row.raw)
 	}
-	payload, err := e.Encode(header, nil)
+	payload, err := e.Encode(batchestest.Header, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

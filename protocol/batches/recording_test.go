@@ -15,6 +15,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/dbc"
@@ -227,7 +228,7 @@ func TestNoAllocation(t *testing.T) {
 			e.Add(r.rows[i].group, r.rows[i].at, r.rows[i].raw)
 		}
 		var err error
-		if payload, err = e.Encode(header, payload[:0]); err != nil {
+		if payload, err = e.Encode(batchestest.Header, payload[:0]); err != nil {
 			t.Fatal(err)
 		}
 		e.Reset()
@@ -243,7 +244,7 @@ func TestPhysicalEqualsDBC(t *testing.T) {
 	for _, name := range names {
 		r := load(t, name)
 		s, _ := r.schema(t, protocol.ModeAll)
-		s, _ = known(t, s)
+		s, _ = batchestest.Known(t, s)
 		infos := r.plan.Signals()
 		for _, row := range r.rows[:2000] {
 			signals := r.plan.Layouts()[r.layouts[row.group]].Signals

@@ -10,6 +10,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 )
 
 // TestSizes keeps the bytes on the wire: each recording, every sample or only changes, in
@@ -28,7 +29,7 @@ func TestSizes(t *testing.T) {
 			e := batches.NewEncoder(s, id)
 			var size, samples, batches int
 			drive(e, rows, 10*time.Second, func() {
-				payload, err := e.Encode(header, nil)
+				payload, err := e.Encode(batchestest.Header, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

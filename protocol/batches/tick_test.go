@@ -8,6 +8,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/schemas"
 )
 
@@ -36,7 +37,7 @@ func TestTickSizes(t *testing.T) {
 			e := batches.NewEncoder(s, id)
 			var size, samples int
 			drive(e, r.rows, 10*time.Second, func() {
-				payload, err := e.Encode(header, nil)
+				payload, err := e.Encode(batchestest.Header, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -53,9 +54,9 @@ func TestTickSizes(t *testing.T) {
 // one step in the order in which they were added.
 func TestTicks(t *testing.T) {
 	for _, tick := range ticks {
-		made := schemaOf(protocol.ModeAll, 1)
+		made := batchestest.SchemaOf(protocol.ModeAll, 1)
 		made.Tick = tick
-		s, id := known(t, made)
+		s, id := batchestest.Known(t, made)
 		e := batches.NewEncoder(s, id)
 		times := []int64{-1, 0, 0, 1, 9, 10, 999, 1000, 1001, 1_700_000_000_123_456, 1_700_000_000_123_456, 1_700_000_000_123_457}
 		for i, at := range times {

@@ -16,6 +16,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/document/documenttest"
@@ -93,7 +94,7 @@ func TestVersion1IsRead(t *testing.T) {
 		var want []byte
 		drive(e, rows, 2*time.Second, func() {
 			if want == nil {
-				if want, err = e.Encode(header, nil); err != nil {
+				if want, err = e.Encode(batchestest.Header, nil); err != nil {
 					t.Fatal(err)
 				}
 			}

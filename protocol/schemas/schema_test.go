@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"telltale.dev/protocol"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/schemas"
 	"telltale.dev/protocol/signal"
@@ -76,7 +77,7 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := schemaOf(protocol.ModeAll, 2, 1)
+			s := batchestest.SchemaOf(protocol.ModeAll, 2, 1)
 			test.change(s)
 			if _, _, err := s.Encode(); !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.place) {
 				t.Errorf("got error %v, want %v at %s", err, test.want, test.place)
@@ -87,7 +88,7 @@ func TestSchemaRefuses(t *testing.T) {
 
 // TestSchemaIsCanonical: a document that says the same in other bytes would have another hash.
 func TestSchemaIsCanonical(t *testing.T) {
-	doc, _, err := schemaOf(protocol.ModeAll, 1).Encode()
+	doc, _, err := batchestest.SchemaOf(protocol.ModeAll, 1).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func TestRecordings(t *testing.T) {
 // TestFormsAgree reads the RAV4 log as candump, ASC, zstd and gzip and wants the same frames of each.
 func TestFormsAgree(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("one goroutine: nothing for the race detector, under which it is slow")
 	}
 	original, err := drive.Open(recordings + "rav4.log.zst")
 	if err != nil {
@@ -468,52 +468,4 @@ func FuzzASC(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkReader(b *testing.B) {
-	plain := unpacked(b)
-	var asc bytes.Buffer
-	r, _ := drive.NewReader("x", bytes.NewReader(plain))
-	frames, _ := readAll(b, r)
-	writeASC(&asc, frames, false, false)
-	packed, err := os.ReadFile(recordings + "rav4.log.zst")
-	if err != nil {
-		b.Fatal(err)
-	}
-	batch := make([]drive.Recorded, 512)
-	for name, text := range map[string][]byte{"candump": plain, "candump zstd": packed, "asc": asc.Bytes()} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			lines := 0
-			for b.Loop() {
-				r, err := drive.NewReader("x", bytes.NewReader(text))
-				if err != nil {
-					b.Fatal(err)
-				}
-				for err == nil {
-					_, err = r.Next(batch)
-				}
-				lines += r.Counts().Lines
-				r.Close()
-			}
-			b.ReportMetric(float64(lines)/b.Elapsed().Minutes()/1e6, "Mlines/min")
-		})
-	}
-}
-
-func unpacked(t testing.TB) []byte {
-	packed, err := os.ReadFile(recordings + "rav4.log.zst")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	plain, err := d.DecodeAll(packed, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plain
 }

@@ -8,6 +8,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/document"
@@ -26,7 +27,7 @@ spec: {collect: [{id: slow, every: 1s}]}
 `
 
 func TestInspect(t *testing.T) {
-	payload, s := sample(t, protocol.ModeOnChange, 100)
+	payload, s := batchestest.Sample(t, protocol.ModeOnChange, 100)
 	plain, err := compress.Unpack(payload, compress.MaxSize)
 	if err != nil {
 		t.Fatal(err)
@@ -35,11 +36,11 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nan := schemaOf(protocol.ModeAll, 1)
+	nan := batchestest.SchemaOf(protocol.ModeAll, 1)
 	nan.Signals[0].IEEE = 64
 	e := batches.NewEncoder(nan, protocol.SchemaID{})
 	e.Add(0, 5000, []int64{int64(math.Float64bits(math.NaN()))})
-	broken, err := e.Encode(header, nil)
+	broken, err := e.Encode(batchestest.Header, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 // of memory that it costs stay within what the package comment says, and another vehicle is remembered as before.
 func TestVehicleCost(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("one goroutine: nothing for the race detector, under which it is slow")
 	}
 	const (
 		devices  = 64

@@ -281,7 +281,7 @@ func checkAccounts(t *testing.T, got, want []ledger.Account) {
 // invented boots beyond those remembered, and runs beyond those kept.
 func TestDeclaredCost(t *testing.T) {
 	if testing.Short() {
-		t.Skip("nothing runs beside it that the race detector could watch, and it is slow there")
+		t.Skip("one goroutine: nothing for the race detector, under which it is slow")
 	}
 	for name, declare := range map[string]func(n, i uint64) protocol.SeqRange{
 		"boots": func(n, i uint64) protocol.SeqRange {

@@ -12,50 +12,12 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
-	"telltale.dev/protocol/can"
+	"telltale.dev/protocol/batches/batchestest"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/schemas"
-	"telltale.dev/protocol/signal"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
-
-// header is that of every test's batch; the schema is the Encoder's.
-var header = batches.Header{
-	ID: protocol.MessageID{Device: "tcu-a", Boot: protocol.BootID{1, 2, 3, 4, 5, 6, 7, 8}, Seq: 7},
-}
-
-// schemaOf makes a schema with groups of the given widths.
-func schemaOf(mode protocol.Mode, widths ...int) *schemas.Schema {
-	s := &schemas.Schema{
-		Version: 1, Campaign: "everything", Rule: "all", Tick: 1000, Mode: mode, Files: [][32]byte{{1}, {2}},
-	}
-	for g, width := range widths {
-		var members []uint32
-		for i := range width {
-			members = append(members, uint32(len(s.Signals)))
-			s.Signals = append(s.Signals, signal.Signal{
-				Name: "speed", Unit: "km/h", Message: "SPEED", Bus: "can0", CAN: &signal.Bits{ID: can.ID(g) | can.Extended, Start: 8 * i, Length: 8}, Scale: "0.1", Offset: "-3", Values: map[int64]string{0: "off", -1: "on"},
-			})
-		}
-		s.Groups = append(s.Groups, members)
-	}
-	return s
-}
-
-// known encodes a schema and reads it again, as a cloud would have it.
-func known(t testing.TB, s *schemas.Schema) (*schemas.Schema, protocol.SchemaID) {
-	t.Helper()
-	doc, hash, err := s.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err = schemas.Parse(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, hash.ID()
-}
 
 // shapes are kinds of columns, each of which should meet another coding.
 var shapes = []struct {
@@ -99,7 +61,7 @@ func TestBatchRoundTrip(t *testing.T) {
 		t.Run(shape.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, uint64(c)))
 			for _, n := range []int{1, 2, 3, 9, 65, 300, 5000} {
-				s, id := known(t, schemaOf(protocol.ModeAll, 1))
+				s, id := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 1))
 				e := batches.NewEncoder(s, id)
 				values := column(r, c, n)
 				for i, v := range values {
@@ -117,7 +79,7 @@ func TestBatchRoundTrip(t *testing.T) {
 // recode encodes and decodes.
 func recode(t testing.TB, e *batches.Encoder, s *schemas.Schema) (*batches.Batch, []byte) {
 	t.Helper()
-	payload, err := e.Encode(header, nil)
+	payload, err := e.Encode(batchestest.Header, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +107,9 @@ func TestTimesAreCutToTheTick(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := schemaOf(protocol.ModeAll, 1)
+			s := batchestest.SchemaOf(protocol.ModeAll, 1)
 			s.Tick = test.tick
-			s, id := known(t, s)
+			s, id := batchestest.Known(t, s)
 			e := batches.NewEncoder(s, id)
 			for _, at := range test.at {
 				e.Add(0, at, []int64{1})
@@ -177,11 +139,11 @@ func TestBatchProperty(t *testing.T) {
 		widths := rapid.SliceOfN(rapid.IntRange(1, 70), 1, 5).Draw(t, "widths")
 		seed := rapid.Uint64().Draw(t, "seed")
 		rows := rapid.IntRange(0, 200).Draw(t, "rows")
-		s := schemaOf(mode, widths...)
+		s := batchestest.SchemaOf(mode, widths...)
 		e := batches.NewEncoder(s, protocol.SchemaID{9})
 		for range 2 { // the second time with the memory of the first
 			want := fill(e, s, rand.New(rand.NewPCG(seed, 2)), rows)
-			payload, err := e.Encode(header, nil)
+			payload, err := e.Encode(batchestest.Header, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -255,8 +217,8 @@ func compare(t *rapid.T, b *batches.Batch, want *model) {
 }
 
 func TestHeader(t *testing.T) {
-	s, id := known(t, schemaOf(protocol.ModeAll, 2))
-	evicted := []protocol.SeqRange{{Boot: protocol.BootID{7}, From: 1, To: 4}, {Boot: header.ID.Boot, From: 6, To: 6}}
+	s, id := batchestest.Known(t, batchestest.SchemaOf(protocol.ModeAll, 2))
+	evicted := []protocol.SeqRange{{Boot: protocol.BootID{7}, From: 1, To: 4}, {Boot: batchestest.Header.ID.Boot, From: 6, To: 6}}
 	tests := []struct {
 		name    string
 		rows    int
@@ -276,7 +238,7 @@ func TestHeader(t *testing.T) {
 			for i := range test.rows {
 				e.Add(0, int64(i)*1000, []int64{int64(i * i % 251), 4})
 			}
-			want := header
+			want := batchestest.Header
 			want.Evicted, want.Drops = test.evicted, test.drops
 			payload, err := e.Encode(want, []byte("before"))
 			if err != nil {
@@ -296,8 +258,8 @@ func TestHeader(t *testing.T) {
 }
 
 func TestEncoderRefuses(t *testing.T) {
-	all, changes := schemaOf(protocol.ModeAll, 2), schemaOf(protocol.ModeOnChange, 2)
-	bad := func(change func(*batches.Header)) batches.Header { h := header; change(&h); return h }
+	all, changes := batchestest.SchemaOf(protocol.ModeAll, 2), batchestest.SchemaOf(protocol.ModeOnChange, 2)
+	bad := func(change func(*batches.Header)) batches.Header { h := batchestest.Header; change(&h); return h }
 	tests := []struct {
 		name   string
 		schema *schemas.Schema
@@ -305,19 +267,19 @@ func TestEncoderRefuses(t *testing.T) {
 		header batches.Header
 		want   error
 	}{
-		{"another width", all, func(e *batches.Encoder) { e.Add(0, 0, []int64{1}) }, header, batches.ErrRows},
-		{"no such group", all, func(e *batches.Encoder) { e.Add(1, 0, []int64{1, 2}) }, header, batches.ErrRows},
-		{"a negative group", changes, func(e *batches.Encoder) { e.AddChanged(-1, 0, []int64{1, 2}, []uint64{3}) }, header, batches.ErrRows},
-		{"no bitmap", changes, func(e *batches.Encoder) { e.Add(0, 0, []int64{1, 2}) }, header, batches.ErrRows},
-		{"a bitmap", all, func(e *batches.Encoder) { e.AddChanged(0, 0, []int64{1, 2}, []uint64{3}) }, header, batches.ErrRows},
-		{"a long bitmap", changes, func(e *batches.Encoder) { e.AddChanged(0, 0, []int64{1, 2}, []uint64{3, 0}) }, header, batches.ErrRows},
-		{"a bit too many", changes, func(e *batches.Encoder) { e.AddChanged(0, 0, []int64{1, 2}, []uint64{7}) }, header, batches.ErrRows},
-		{"a time of another world", all, func(e *batches.Encoder) { e.Add(0, math.MaxInt64, []int64{1, 2}) }, header, batches.ErrRows},
+		{"another width", all, func(e *batches.Encoder) { e.Add(0, 0, []int64{1}) }, batchestest.Header, batches.ErrRows},
+		{"no such group", all, func(e *batches.Encoder) { e.Add(1, 0, []int64{1, 2}) }, batchestest.Header, batches.ErrRows},
+		{"a negative group", changes, func(e *batches.Encoder) { e.AddChanged(-1, 0, []int64{1, 2}, []uint64{3}) }, batchestest.Header, batches.ErrRows},
+		{"no bitmap", changes, func(e *batches.Encoder) { e.Add(0, 0, []int64{1, 2}) }, batchestest.Header, batches.ErrRows},
+		{"a bitmap", all, func(e *batches.Encoder) { e.AddChanged(0, 0, []int64{1, 2}, []uint64{3}) }, batchestest.Header, batches.ErrRows},
+		{"a long bitmap", changes, func(e *batches.Encoder) { e.AddChanged(0, 0, []int64{1, 2}, []uint64{3, 0}) }, batchestest.Header, batches.ErrRows},
+		{"a bit too many", changes, func(e *batches.Encoder) { e.AddChanged(0, 0, []int64{1, 2}, []uint64{7}) }, batchestest.Header, batches.ErrRows},
+		{"a time of another world", all, func(e *batches.Encoder) { e.Add(0, math.MaxInt64, []int64{1, 2}) }, batchestest.Header, batches.ErrRows},
 		{"too many rows", all, func(e *batches.Encoder) {
 			for range batches.MaxRows + 1 {
 				e.Add(0, 0, []int64{1, 2})
 			}
-		}, header, document.ErrLimit},
+		}, batchestest.Header, document.ErrLimit},
 		{"another schema", all, func(*batches.Encoder) {}, bad(func(h *batches.Header) { h.Schema[0] = 1 }), batches.ErrSchema},
 		{"no device", all, func(*batches.Encoder) {}, bad(func(h *batches.Header) { h.ID.Device = "" }), document.ErrMalformed},
 		{"no sequence", all, func(*batches.Encoder) {}, bad(func(h *batches.Header) { h.ID.Seq = 0 }), document.ErrMalformed},
@@ -332,7 +294,7 @@ func TestEncoderRefuses(t *testing.T) {
 				t.Errorf("got error %v, want %v", err, test.want)
 			}
 			e.Reset()
-			if _, err := e.Encode(header, nil); err != nil {
+			if _, err := e.Encode(batchestest.Header, nil); err != nil {
 				t.Errorf("got %v after Reset", err)
 			}
 		})
