@@ -315,7 +315,7 @@ func TestWatchersEnd(t *testing.T) {
 	s.stop()
 	for range live {
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v to stop with a watcher", took)
 	}
 }

@@ -69,7 +69,7 @@ func TestNearNamesAreBounded(t *testing.T) {
 	if err := campaign.Check(c, &doc); err == nil || len(err.Error()) > 1000 {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }

@@ -26,6 +26,9 @@ const (
 
 var boot = protocol.BootID{1, 2, 3, 4, 5, 6, 7, 8}
 
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
 // memory is a uplink.Buffer in memory, which counts what is acknowledged.
 type memory struct {
 	mu       sync.Mutex
@@ -206,7 +209,7 @@ func start(t *testing.T, buf *memory, change func(*link.Config)) *rig {
 			if err != nil {
 				t.Errorf("Run: got %v, want nil", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("Run did not return within 10 s")
 		}
 		if t.Failed() {
@@ -222,7 +225,7 @@ func start(t *testing.T, buf *memory, change func(*link.Config)) *rig {
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(8 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("timed out waiting: %s", what)
 		}

@@ -100,7 +100,7 @@ func TestInbound(t *testing.T) {
 			len(m.User) != 2 || m.User[0].Value != "CS4" || m.QoS != 1 {
 			t.Errorf("got %+v", m)
 		}
-	case <-time.After(8 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the urgent message waits for the compiler")
 	}
 	// Success only for what somebody takes: 0x83 for an unknown document, 0x90 for a kind that nobody asked for.

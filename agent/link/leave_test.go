@@ -52,7 +52,7 @@ func TestLeaveIsBounded(t *testing.T) {
 	t.Run("no server", func(t *testing.T) {
 		r := start(t, newMemory(), func(c *link.Config) { c.Endpoints = []string{"mqtt://127.0.0.1:1"} })
 		began := time.Now()
-		if err := r.Leave(t.Context(), link.Goodbye{}); err != nil || time.Since(began) > 500*time.Millisecond {
+		if err := r.Leave(t.Context(), link.Goodbye{}); err != nil || time.Since(began) > patience {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		if err := r.Leave(t.Context(), link.Goodbye{Asleep: true}); err != nil { // again
@@ -62,14 +62,14 @@ func TestLeaveIsBounded(t *testing.T) {
 	t.Run("silent server", func(t *testing.T) {
 		s := serve(t, &server{answer: func(publish) byte { return noAnswer }}, nil)
 		r := start(t, newMemory(), func(c *link.Config) {
-			c.Endpoints, c.DrainTime, c.AckTimeout = []string{"mqtt://" + s.addr}, 5*time.Second, 20*time.Second
+			c.Endpoints, c.DrainTime, c.AckTimeout = []string{"mqtt://" + s.addr}, time.Hour, time.Hour
 		})
 		eventually(t, "birth", func() bool { return len(s.received()) == 1 })
 		began := time.Now()
 		if err := r.Leave(t.Context(), link.Goodbye{Within: 400 * time.Millisecond}); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(began); took > 900*time.Millisecond {
+		if took := time.Since(began); took > patience {
 			t.Errorf("took %v, want about 400 ms", took)
 		}
 	})

@@ -151,7 +151,7 @@ func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 
 // untilCut waits for the end of the update (true), for a restart or for the cut.
 func (b *bench) untilCut(done <-chan error, id updates.ID, k *knife) bool {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		select {
 		case err := <-done:
 			if !k.dead.Load() && !errors.Is(err, update.ErrRestart) {

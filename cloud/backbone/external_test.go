@@ -106,11 +106,11 @@ func TestExternalServerGoesAway(t *testing.T) {
 			t.Fatalf("without the server: got %+v, want %v or %v", got, backbone.ErrBusy, backbone.ErrUnknown)
 		}
 	}
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("took %v to say so", took)
 	}
 	natsServer(t, func(o *server.Options) { o.StoreDir, o.Port = dir, port })
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		got := publish(t, b, numbered(1)...)[0]
 		if got.err == nil {
 			break
@@ -120,7 +120,7 @@ func TestExternalServerGoesAway(t *testing.T) {
 		}
 	}
 	n := uint64(0)
-	for deadline := time.Now().Add(20 * time.Second); n < 51 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); n < 51 && time.Now().Before(deadline); {
 		got, err := r.Next(t.Context(), 100, time.Second)
 		if err != nil {
 			t.Fatalf("reader: %v", err)
@@ -240,7 +240,7 @@ func natsCluster(t *testing.T) []*server.Server {
 			o.Routes = server.RoutesFromStr(strings.Join(routes, ","))
 		})
 	}
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		for _, s := range servers {
 			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == 3 {
 				return servers

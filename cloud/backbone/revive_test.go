@@ -92,7 +92,7 @@ func TestDiskFilledByAnother(t *testing.T) {
 func checkReads(t *testing.T, r *backbone.Reader, last uint64) {
 	t.Helper()
 	next := uint64(1)
-	for end := time.Now().Add(30 * time.Second); next <= last && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); next <= last && time.Now().Before(end); {
 		got, err := r.Next(t.Context(), 100, time.Second)
 		if err != nil {
 			t.Fatalf("reader: %v", err)

@@ -30,7 +30,7 @@ import (
 
 // patience is how long a test waits for what must come; quiet how long for what must not.
 const (
-	patience = 10 * time.Second
+	patience = time.Minute
 	quiet    = 150 * time.Millisecond
 )
 

@@ -104,16 +104,16 @@ func TestLargestPacket(t *testing.T) {
 	}
 }
 
-// TestDeepFilterIsCheap: mochi's tree spent 3 s on it.
+// TestDeepFilterIsCheap: mochi's tree spent 3 s on 20 of them.
 func TestDeepFilterIsCheap(t *testing.T) {
 	s := start(t, &cloud{}, nil)
 	r := s.device("v", "d")
 	begin := time.Now()
-	for range 20 {
+	for range 200 {
 		r.subscribe(paho.SubOptions{Topic: strings.Repeat("a/", 30_000) + "a", QoS: 1})
 	}
-	if took := time.Since(begin); took > 2*time.Second {
-		t.Errorf("20 subscriptions took %v", took)
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("200 subscriptions took %v", took)
 	}
 }
 
@@ -336,7 +336,7 @@ func TestShutDownWithStuckClients(t *testing.T) {
 	}
 	begin := time.Now()
 	s.stop()
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("Run took %v to return", took)
 	}
 }

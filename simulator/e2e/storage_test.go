@@ -32,7 +32,7 @@ func (p *parked) telltale(args ...string) string {
 func (p *parked) shows(text string) {
 	p.t.Helper()
 	var out string
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(out, text); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(out, text); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.t.Fatalf("telltale vehicles did not show %q, but\n%s", text, out)
 		}
@@ -70,7 +70,7 @@ func TestLostData(t *testing.T) {
 		t.Fatal(err)
 	}
 	start()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(told); err == nil {
 			break
 		} else if time.Now().After(end) {

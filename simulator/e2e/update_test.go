@@ -95,7 +95,7 @@ func (f *fleetOfOne) status() (s firmwareState, err error) {
 func (f *fleetOfOne) await(what string, ok func(*firmwareState) bool) firmwareState {
 	f.t.Helper()
 	var s firmwareState
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err := f.world.Supervise(); err != nil {
 			f.t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func TestUpdateTimesOut(t *testing.T) {
 	for f.vehicle.Running() { // the machine does not come back
 		time.Sleep(5 * time.Millisecond)
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if s, err := f.status(); err == nil && s.Update.State == "TIMED_OUT" && s.Update.TimedOutIn == "REBOOTING" {
 			break
 		} else if time.Now().After(end) {

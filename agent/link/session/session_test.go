@@ -131,7 +131,7 @@ func acknowledge(code byte) func(net.Conn, *packets.ControlPacket) {
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(8 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("timed out waiting: %s", what)
 		}
@@ -401,8 +401,8 @@ func TestCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	_, err = session.NewDialer(session.Config{Device: "tcu", Timeout: 5 * time.Second, Grace: 50 * time.Millisecond}).Connect(ctx, e, will)
-	if passed := time.Since(began); err == nil || passed > 3*time.Second {
+	_, err = session.NewDialer(session.Config{Device: "tcu", Timeout: time.Hour, Grace: 50 * time.Millisecond}).Connect(ctx, e, will)
+	if passed := time.Since(began); err == nil || passed > time.Minute {
 		t.Errorf("got %v after %v, want an error soon", err, passed)
 	}
 }

@@ -140,7 +140,7 @@ func (b *besieged) connect(from, vid string) (*tls.Conn, error) {
 
 // ask sends a packet and wants an answer of a kind, which does not refuse.
 func ask(conn net.Conn, what *packets.ControlPacket, kind byte) error {
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := what.WriteTo(conn); err != nil {
 		return err
 	}

@@ -310,7 +310,7 @@ func TestDeclaredCost(t *testing.T) {
 				l.Receive("car1", protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{1}, Seq: n + 1}, r)
 			}
 			took := time.Since(began)
-			if took > 12*time.Second { // it was 28 s on a quiet machine, and is less than one
+			if took > 25*time.Second { // it was 28 s on a quiet machine, and is less than one
 				t.Errorf("%d batches of 1,024 ranges took %v", batches, took)
 			}
 			t.Logf("%v a batch", took/batches)
@@ -332,10 +332,10 @@ func TestDeclaredCost(t *testing.T) {
 	}
 }
 
-// TestAccountsOfMany: 60,000 separate sequences in each stream are joined without taking their number squared.
+// TestAccountsOfMany: 240,000 separate sequences in each stream are joined without taking their number squared.
 func TestAccountsOfMany(t *testing.T) {
 	up, low := ledger.New(ledger.Bounds{}), ledger.New(ledger.Bounds{})
-	for i := range uint64(60_000) {
+	for i := range uint64(240_000) {
 		id := protocol.MessageID{Device: "tcu1", Boot: protocol.BootID{1}, Seq: 4*i + 1}
 		up.Receive("car1", id, ledger.Receipt{Sequence: i + 1})
 		id.Seq += 2
@@ -344,10 +344,10 @@ func TestAccountsOfMany(t *testing.T) {
 	began := time.Now()
 	all := ledger.Merge(up.Accounts("car1"), low.Accounts("car1"))
 	took := time.Since(began)
-	if len(all) != 1 || len(all[0].Received) != 120_000 || len(all[0].Gaps) != 119_999 {
-		t.Errorf("got %d accounts, want one with 120,000 runs", len(all))
+	if len(all) != 1 || len(all[0].Received) != 480_000 || len(all[0].Gaps) != 479_999 {
+		t.Errorf("got %d accounts, want one with 480,000 runs", len(all))
 	}
-	if took > time.Second { // it was several seconds, and is some milliseconds
+	if took > 20*time.Second { // it was more than a minute, and is some milliseconds
 		t.Errorf("it took %v", took)
 	}
 	t.Logf("%v", took)

@@ -148,7 +148,7 @@ func TestTiming(t *testing.T) {
 		}
 		batches = append(batches, n)
 	}
-	if took := time.Since(start); took < 100*time.Millisecond || took > time.Second {
+	if took := time.Since(start); took < 100*time.Millisecond || took > time.Minute {
 		t.Errorf("0.4 s at speed 4 took %v", took)
 	}
 	if len(batches) < 3 || batches[0] != 1 {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for the kernel.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // mustRun says that what is missing is a failure here: in the virtual machine the kernel has everything.
 func mustRun() bool { return os.Getenv("TELLTALE_VM") == "1" }

