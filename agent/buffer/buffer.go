@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+	"unique"
 
 	"telltale.dev/protocol"
 )
@@ -86,9 +87,12 @@ type Buffer struct {
 	losses      []item   // found damaged, not yet in the accounts
 	expired     []expiry // forgotten by Expire, not yet in the accounts
 	tombs       []tomb
-	recent      []*segment // sealed and open for reading, the latest last
-	touched     uint64     // counts changes of the accounts outside commits
-	saved       uint64     // value of touched that is on disk
+	purged      map[unique.Handle[string]]positions // by purpose: what was purged since Open
+	sends       map[*sending]struct{}
+	unreadable  []segmentID // files that Open could not read and that were not set aside
+	recent      []*segment  // sealed and open for reading, the latest last
+	touched     uint64      // counts changes of the accounts outside commits
+	saved       uint64      // value of touched that is on disk
 	stats       Stats
 }
 
@@ -183,6 +187,7 @@ func newBuffer(c Config, ops fileOps) (*Buffer, error) {
 		limit: c.MaxBytes, step: c.SegmentBytes, now: time.Now, form: recordForm, onTrial: c.OnTrial,
 		turn: make(chan struct{}, 1), appended: make(chan struct{}, 1),
 		stale: map[*segment][][]byte{}, checkpoints: map[subject]*checkpoint{},
+		purged: map[unique.Handle[string]]positions{}, sends: map[*sending]struct{}{},
 	}, nil
 }
 

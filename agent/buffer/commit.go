@@ -329,6 +329,7 @@ func (b *Buffer) publish(g *group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(g.portions) == 0 {
+		b.settlePurge(g, true)
 		return
 	}
 	g.accounts.changedBoots, g.accounts.changedEvicted, g.accounts.changedPurged = false, false, false
@@ -345,7 +346,7 @@ func (b *Buffer) publish(g *group) {
 		b.publishPortion(p)
 	}
 	b.replaceCheckpoints(g)
-	g.settlePurge(true)
+	b.settlePurge(g, true)
 	for _, s := range g.victims {
 		if s == g.target {
 			continue
@@ -423,7 +424,7 @@ func (b *Buffer) abandon(g *group) {
 	for _, s := range g.victims {
 		s.evicting = false
 	}
-	g.settlePurge(false)
+	b.settlePurge(g, false)
 	var doubtful []*segment
 	for _, p := range g.portions {
 		if !p.started {

@@ -121,10 +121,24 @@ func (b *Buffer) reclaim(g *group, s *segment, carriers []int) error {
 		}
 		return nil
 	})
-	if errors.Is(err, errDamaged) {
+	return b.unread(s, err)
+}
+
+// unread judges an error of reading a segment that is to be given up, or of which something is: one that says nothing about the
+// file is for the caller, who may try again later. When the file is damaged, or the device cannot read it any more, what
+// stands in it is lost; nobody waits for it.
+func (b *Buffer) unread(s *segment, err error) error {
+	switch {
+	case err == nil || errors.Is(err, errGone):
 		return nil
+	case errors.Is(err, ErrClosed) || lacking(err):
+		return err
 	}
-	return err
+	b.log.Warn("buffer segment not readable: what its records declared is lost with them", "file", s.id.file(), "error", plain(err))
+	b.mu.Lock()
+	s.damaged = true
+	b.mu.Unlock()
+	return nil
 }
 
 // carry makes ranges pending again that a segment's records would have declared.

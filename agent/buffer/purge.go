@@ -6,6 +6,8 @@ import (
 	"slices"
 	"unique"
 
+	"go.etcd.io/bbolt"
+
 	"telltale.dev/protocol"
 )
 
@@ -14,9 +16,15 @@ import (
 // that they carried. It is one commit, and takes what calls before it have committed, also those that were under way
 // when it was called. After an error, or a crash before it returns, all of it is there or
 // nothing, and the same call may be made again. What an eviction takes at the same time counts as evicted only. No
-// record is read but those that carry ranges. A record that was being sent already may still reach the
-// cloud. The bytes of a record are gone from the disk with its segment, when nothing else in
-// that waits; those of damaged files that were set aside stay.
+// record is read but those that carry ranges, and open batches.
+//
+// When it returns, no record of the purpose that was there is written to a connection any more, though it was read before: Send
+// sees to that. What was written before cannot be called back: it is on its way, in the kernel's buffers or with the
+// server. Purge waits for a write that is under way, as long as the writer's own timeout allows.
+//
+// The bytes of a record are gone from the disk with its segment, when nothing else in
+// that waits; those of damaged files that were set aside stay. Damage to the file that has the newest accounts may
+// bring back what was purged.
 //
 // The caller drops its own open batches of the purpose before, and does not use their IDs again.
 func (b *Buffer) Purge(purpose string) (gone Waiting, err error) {
@@ -24,6 +32,7 @@ func (b *Buffer) Purge(purpose string) (gone Waiting, err error) {
 	if err := b.submit(&change{flush: true, purge: p}); err != nil {
 		return Waiting{}, err
 	}
+	b.awaitSends(p.purpose)
 	return p.gone, nil
 }
 
@@ -100,10 +109,14 @@ func (p *purge) settle(gone bool) {
 	p.records = nil
 }
 
-func (g *group) settlePurge(gone bool) {
+func (b *Buffer) settlePurge(g *group, gone bool) {
 	for _, c := range g.changes {
-		if c.purge != nil {
-			c.purge.settle(gone)
+		if c.purge == nil {
+			continue
+		}
+		c.purge.settle(gone)
+		if gone {
+			b.purgedUntilNow(c.purge.purpose)
 		}
 	}
 }
@@ -121,6 +134,45 @@ func (b *Buffer) purge(g *group) error {
 	b.mu.Unlock()
 	for s, list := range carriers {
 		if err := b.reclaim(g, s, list); err != nil {
+			return err
+		}
+	}
+	if p.gone.Records == 0 {
+		return nil
+	}
+	return b.purgeVersions(g, p)
+}
+
+// purgeVersions names the states of open batches of the purpose that are outdated, but still in the file of a segment that
+// is there: when a later file is damaged, the next start would take them for what is left of the open batches. It
+// reads the checkpoints of those segments.
+func (b *Buffer) purgeVersions(g *group, p *purge) error {
+	var list []*segment
+	b.mu.Lock()
+	for _, l := range b.byClass {
+		for _, s := range l {
+			if !s.promoted && !s.evicting { // the checkpoints of a promoted one are records
+				list = append(list, s)
+			}
+		}
+	}
+	b.mu.Unlock()
+	named := map[purgedOpen]bool{}
+	for _, c := range g.accounts.purgedOpen {
+		named[c] = true
+	}
+	for _, s := range list {
+		err := b.view(s, func(tx *bbolt.Tx) error {
+			return eachChunked(tx.Bucket(bucketCheckpoints), checkpointKey, func(key []byte, chunks [][]byte) error {
+				r, err := decodeHeader(chunks, position(s.id, key))
+				if c := (purgedOpen{s.id, [checkpointKey]byte(key)}); err == nil && r.Purpose == p.purpose.Value() && !named[c] {
+					named[c] = true
+					g.accounts.purgedOpen = append(slices.Clip(g.accounts.purgedOpen), c)
+				}
+				return nil
+			})
+		})
+		if err := b.unread(s, err); err != nil {
 			return err
 		}
 	}
@@ -159,11 +211,11 @@ type purgedOpen struct {
 	key [checkpointKey]byte
 }
 
-// forgetPurgedOpen drops mentions that nobody needs, under mu: of segments whose checkpoints count no more.
+// forgetPurgedOpen drops mentions of segments whose files are gone, under mu. While a file is there its checkpoints may count
+// again, since later files may be damaged; also one that could not be read at the start, for it may be readable at the next.
 func (b *Buffer) forgetPurgedOpen(a *accounts) {
 	a.purgedOpen = slices.DeleteFunc(slices.Clone(a.purgedOpen), func(c purgedOpen) bool {
-		s := b.byClass[c.id.class].find(c.id.number)
-		return s == nil || !s.promoted && s != b.byClass[c.id.class].newest()
+		return b.byClass[c.id.class].find(c.id.number) == nil && !slices.Contains(b.unreadable, c.id)
 	})
 }
 

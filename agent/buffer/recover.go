@@ -215,7 +215,7 @@ func (b *Buffer) recover() error {
 	if err != nil {
 		return err
 	}
-	b.accounts, b.byClass, b.losses = m.accounts, m.byClass, m.losses
+	b.accounts, b.byClass, b.losses, b.unreadable = m.accounts, m.byClass, m.losses, slices.Clone(m.corrupt)
 	b.accounts.changedBoots, b.accounts.changedEvicted, b.accounts.changedPurged = true, true, true
 	b.stats.SetAside = uint64(len(m.aside))
 	for _, s := range m.gone {
@@ -268,6 +268,7 @@ func (b *Buffer) setAside(m *image) {
 		b.log.Warn("corrupt buffer segment set aside", "file", id.file()+suffixCorrupt)
 		b.mu.Lock()
 		b.stats.SetAside++
+		b.unreadable = slices.DeleteFunc(b.unreadable, func(o segmentID) bool { return o == id })
 		b.mu.Unlock()
 	}
 	b.prune(m.aside)

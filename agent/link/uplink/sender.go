@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
+	"telltale.dev/agent/buffer"
 	"telltale.dev/agent/link/session"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/compress"
@@ -246,7 +248,14 @@ func (s *Sender) send(it *Item, now time.Time) error {
 		s.setAside(it, "larger than the server's maximum packet size")
 		return nil
 	}
-	if err := s.publish(it, p, it.kind == recordKind); err != nil { // the others are sent once: no alias
+	switch err := s.write(it, p); {
+	case errors.Is(err, buffer.ErrPurged):
+		s.settle(it)
+		return nil
+	case errors.Is(err, buffer.ErrUndecided):
+		s.retry(it, false, now)
+		return nil
+	case err != nil:
 		return err
 	}
 	if it.qos == 0 { // nobody answers
@@ -266,6 +275,15 @@ func (s *Sender) send(it *Item, now time.Time) error {
 		st.PayloadBytes += uint64(len(it.payload))
 	})
 	return nil
+}
+
+// write publishes an item, a record only if no purge has taken it since it was read.
+func (s *Sender) write(it *Item, p *paho.Publish) error {
+	publish := func() error { return s.publish(it, p, it.kind == recordKind) } // the others are sent once: no alias
+	if b, ok := s.u.cfg.Buffer.(Purger); ok && it.kind == recordKind {
+		return b.Send(it.position, it.purpose, publish)
+	}
+	return publish()
 }
 
 // Answered takes the server's answer to a publish.

@@ -46,6 +46,13 @@ type Expirer interface {
 	Expire(buffer.Position)
 }
 
+// Purger is an ability that a Buffer may have: to forget what waits of a purpose, also what the uplink has read already.
+type Purger interface {
+	// Send calls write, unless the record was purged since it was read: then it gives buffer.ErrPurged, or
+	// buffer.ErrUndecided while a purge is under way: it is asked again later.
+	Send(pos buffer.Position, purpose string, write func() error) error
+}
+
 // Schemas gives schema documents by hash; false when there is none.
 type Schemas interface {
 	Schema(protocol.SchemaHash) ([]byte, bool)
