@@ -30,7 +30,7 @@ func (b *Buffer) attemptInPlace(changes []*change, victims []*segment, next prot
 	var targets []*segment
 	b.mu.Lock()
 	for _, l := range b.byClass {
-		if s := l.newest(); s != nil && !s.damaged && !s.condemned {
+		if s := l.newest(); s != nil && !s.damaged {
 			targets = append(targets, s)
 		}
 	}
@@ -75,7 +75,8 @@ func (s *segment) stored() int {
 }
 
 // reopen opens a segment for writing whose handle is for reading, or that had a commit fail. What is in
-// the file is what was committed: a failed commit that is there all the same is an error.
+// the file is what was committed: a failed commit that is there all the same is an error, unless the segment is condemned. Then
+// it is emptied now, and it is the same to it whether it was before.
 func (b *Buffer) reopen(s *segment) (*bbolt.DB, error) {
 	b.mu.Lock()
 	b.recent = slices.DeleteFunc(b.recent, func(o *segment) bool { return o == s })
@@ -95,7 +96,7 @@ func (b *Buffer) reopen(s *segment) (*bbolt.DB, error) {
 				return errDamaged
 			}
 			gen, _, err := unseal(now.Get(keyCommit))
-			if err == nil && s.void != 0 && gen == s.void {
+			if err == nil && s.void != 0 && gen == s.void && !s.condemned {
 				err = fmt.Errorf("a commit that failed is in %s: %w", s.id.file(), syscall.ENOSPC)
 			}
 			return err
@@ -156,6 +157,7 @@ func (s *segment) empty() {
 	s.waiting = Waiting{}
 	s.base, s.virtual, s.promoted, s.void = len(s.items), nil, false, 0
 	s.emptied, s.writable, s.evicting = s.bytes, true, false
+	s.condemned, s.carried = false, nil
 }
 
 // condemn marks the segments that a commit has emptied, or tried to, when it failed; under mu. Nobody knows whether their
