@@ -96,7 +96,7 @@ func (c *Cloud) counters() []figure {
 		{"ingest", "full", "Those of them for which a stream or the disk was full.", front(func(s ingest.FrontStats) uint64 { return s.Full })},
 		{"ingest", "not_active", "Messages refused with 0x87: the vehicle may not send.", front(func(s ingest.FrontStats) uint64 { return s.NotActive })},
 		{"ingest", "failed", "Messages refused with 0x80.", front(func(s ingest.FrontStats) uint64 { return s.Failed })},
-		{"backbone", "batches", "Atomic batches committed.", func() float64 { return float64(c.backbone.Stats().Batches) }},
+		{"backbone", "batches", "Commits of several messages at once.", func() float64 { return float64(c.backbone.Stats().Batches) }},
 		{"processor", "batches", "New batches decoded.", processed(func(s ingest.ProcessorStats) uint64 { return s.Batches })},
 		{"processor", "samples", "Samples in them.", processed(func(s ingest.ProcessorStats) uint64 { return s.Samples })},
 		{"processor", "duplicates", "Deliveries left out because they came before.", processed(func(s ingest.ProcessorStats) uint64 { return s.Duplicates })},

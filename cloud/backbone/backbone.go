@@ -221,11 +221,23 @@ func (b *Backbone) publish(m Message, done func(uint64, error), expects *uint64)
 	if l == nil {
 		return noStream(declared)
 	}
+	if l.grouped {
+		if expects != nil {
+			return errGrouped(l)
+		}
+		head := appendHead(make([]byte, 0, headSize(&m)), &m)
+		return l.add(item{head: head, data: m.Data, size: len(head) + len(m.Data), done: done, since: time.Now()})
+	}
 	msg, size := m.wire()
 	if expects != nil {
 		expect(msg, *expects)
 	}
 	return l.add(item{msg: msg, size: size, done: done, since: time.Now(), expects: expects})
+}
+
+// errGrouped: what is asked for is not to be had of a grouped stream.
+func errGrouped(l *committer) error {
+	return fmt.Errorf("stream %s keeps groups of messages, expected one whose messages stand alone: %w", l.Name, ErrInvalid)
 }
 
 // noStream says which subjects there are.

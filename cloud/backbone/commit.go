@@ -48,6 +48,10 @@ func (l *committer) commit(ctx context.Context, batch []item) {
 		l.finishAll(batch, errNoConnection)
 		return
 	}
+	if l.grouped {
+		l.commitGroup(ctx, batch)
+		return
+	}
 	if batch[0].expects != nil {
 		l.commitSingly(ctx, batch)
 		return

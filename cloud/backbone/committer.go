@@ -13,7 +13,10 @@ import (
 
 // item is one message on its way to disk.
 type item struct {
-	msg   *nats.Msg
+	msg *nats.Msg // nil in a grouped stream
+	// head and data are the message as a record of a grouped stream has it.
+	head, data []byte
+
 	size  int // bytes, about, in memory and on disk
 	done  func(uint64, error)
 	since time.Time
@@ -30,6 +33,10 @@ type committer struct {
 	prefix string // of batch ids; owned by run
 	number uint64 // of the last batch; owned by run
 	costs  costs  // owned by run
+	// Of a grouped stream, owned by run: the newest record, nil when that has to be asked for, and the memory for the next one.
+	newest *record
+	record []byte
+	index  recordIndex
 	wake   chan struct{}
 	// acknowledged is the highest sequence that a publisher was told.
 	acknowledged atomic.Uint64
@@ -93,7 +100,8 @@ func (l *committer) take(buf []item) (batch []item, more bool) {
 	defer l.mu.Unlock()
 	n, size := 0, 0
 	subjects := map[string]bool{} // of conditional messages
-	for n < len(l.waiting) && n < batchMessages && (n == 0 || size+l.waiting[n].size <= batchBytes) {
+	limit := l.batchBytes()
+	for n < len(l.waiting) && n < batchMessages && (n == 0 || size+l.waiting[n].size <= limit) {
 		it := &l.waiting[n]
 		if conditional := it.expects != nil; conditional != (l.waiting[0].expects != nil) || conditional && subjects[it.msg.Subject] {
 			break
@@ -109,6 +117,22 @@ func (l *committer) take(buf []item) (batch []item, more bool) {
 	l.waiting = l.waiting[:rest]
 	l.bytes -= size
 	return batch, !l.closed || n > 0
+}
+
+// batchBytes bounds one commit. A record of a grouped stream is what Trim deletes at once, so it is a small part of what the stream
+// may have. Neither is it larger than the largest message that the server takes.
+func (l *committer) batchBytes() int {
+	if !l.grouped {
+		return batchBytes
+	}
+	size := groupBytes
+	if l.Limits.MaxBytes > 0 {
+		size = int(min(int64(size), l.Limits.MaxBytes/groupPart))
+	}
+	if largest := int(l.link().conn.MaxPayload()); largest > 0 {
+		size = min(size, largest-messageOverhead)
+	}
+	return size
 }
 
 // run commits until the committer is closed and empty. A cancelled ctx ends the commit in flight.

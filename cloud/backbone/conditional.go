@@ -54,6 +54,9 @@ func (b *Backbone) Last(ctx context.Context, subject string) (Message, error) {
 	if l == nil {
 		return Message{}, noStream(declared)
 	}
+	if l.grouped {
+		return Message{}, errGrouped(l)
+	}
 	return b.last(ctx, l.Name, subject)
 }
 

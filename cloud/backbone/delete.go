@@ -13,6 +13,9 @@ func (b *Backbone) Delete(ctx context.Context, stream string, sequence uint64) (
 	if err := b.usable(stream); err != nil {
 		return false, err
 	}
+	if l := b.declared.Load().names[stream]; l.grouped {
+		return false, errGrouped(l)
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	s, err := b.reader.js.Stream(ctx, stream)
@@ -37,6 +40,16 @@ func (b *Backbone) Next(ctx context.Context, stream string, from uint64) (uint64
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if l := b.declared.Load().names[stream]; l.grouped {
+		g, err := b.openGrouped(ctx, l)
+		if err == nil {
+			from, err = g.next(ctx, from)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("ask for a message of stream %s: %w", stream, b.orClosed(err))
+		}
+		return from, nil
+	}
 	s, err := b.reader.js.Stream(ctx, stream)
 	if err != nil {
 		return 0, fmt.Errorf("ask for stream %s: %w", stream, b.orClosed(err))

@@ -31,6 +31,16 @@
 // JetStream also looks at the clock only when it arms a timer, so that it notices late when the clock was set forward, and
 // it has no bound for each owner.
 //
+// # Groups
+//
+// The streams Up and Low, which take what vehicles send, keep all messages of one commit as one record: one write and one
+// sync, whatever is in it (group.go has the format). A commit takes what waits, so a message that comes alone is alone in its
+// record. Sequences are those of messages all the same. What is lost with it: a message of these streams cannot be
+// found by its subject, deleted, or published on a condition; Trim deletes whole records; and nobody else may
+// publish to the subjects of these streams on an external server: what others store there is passed over.
+//
+// The other streams keep each message for itself. A commit of many of them is an atomic batch of JetStream's, see cost.go.
+//
 // # What it is not for
 //
 // It does not know vehicles, batches or consent: subjects and bytes only. It

@@ -57,6 +57,39 @@ func LateRecord(t *Timers, timer Timer) (write func() error) {
 // SetPatience sets how long a list waits for its next entry.
 func SetPatience(b *Backbone, d time.Duration) { b.patience = d }
 
+// Format of a record of a grouped stream.
+const (
+	MaxGroup        = maxGroup
+	KeptRecords     = keptRecords
+	SequencesHeader = sequencesHeader
+)
+
+// EncodeGroup makes the data of a record.
+func EncodeGroup(messages ...Message) []byte {
+	data := []byte{groupVersion}
+	for i := range messages {
+		data = append(appendHead(data, &messages[i]), messages[i].Data...)
+	}
+	return data
+}
+
+// DecodeGroup reads the data of record 1 from a sequence on.
+func DecodeGroup(data []byte, last, from uint64) ([]Message, error) {
+	return readGroup(record{1, span{1, last}}, data, from)
+}
+
+// Records is how many records a stream has.
+func Records(ctx context.Context, b *Backbone, stream string) (uint64, error) {
+	s, err := b.reader.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	return s.CachedInfo().State.Msgs, nil
+}
+
+// ForgetRecords makes a backbone find the records of a stream anew, as after a start.
+func ForgetRecords(b *Backbone, stream string) { b.declared.Load().names[stream].index.endsAt(0) }
+
 func EncodeKey(key string) (string, error)  { return encodeKey(key) }
 func DecodeKey(form string) (string, error) { return decodeKey(form) }
 func Redact(text string) string             { return redact(text) }

@@ -90,30 +90,43 @@ func TestOrderOfEachPublisher(t *testing.T) {
 }
 
 // TestOneRefusedMessageFailsAlone fills a stream so far that within one batch the large messages do
-// not fit any more, but the small ones do.
+// not fit any more, but the small ones do: in a stream whose messages stand alone, and in one of groups.
 func TestOneRefusedMessageFailsAlone(t *testing.T) {
 	t.Parallel() // it mostly waits
-	b := open(t, backbone.Config{Limits: map[string]backbone.Limits{backbone.Up: {MaxBytes: 900_000}}})
-	messages := numbered(300)
-	large := map[int]bool{50: true, 100: true, 299: true}
-	for i := range large {
-		messages[i].Data = bytes.Repeat([]byte{byte(i)}, 600_000)
-	}
-	var before uint64
-	for i, got := range publish(t, b, messages...) {
-		switch {
-		case large[i] && i != 50:
-			if !errors.Is(got.err, backbone.ErrFull) {
-				t.Errorf("large message %d: got %+v, want %v", i, got, backbone.ErrFull)
+	const limit = 900_000
+	for _, test := range []struct {
+		stream, subject string
+		before, large   int // bytes of a message in front, and of each large one
+	}{
+		{backbone.Dead, "dead.s1.car.batch", 0, 600_000},
+		{backbone.Up, "up.s1.car.batch", 862_000, 20_000},
+	} {
+		t.Run(test.stream, func(t *testing.T) {
+			b := open(t, backbone.Config{Limits: map[string]backbone.Limits{test.stream: {MaxBytes: limit}}})
+			before := publish(t, b, backbone.Message{Subject: test.subject, Data: make([]byte, test.before)})[0].seq
+			messages := numbered(300)
+			large := map[int]bool{50: true, 100: true, 299: true}
+			for i := range messages {
+				if messages[i].Subject = test.subject; large[i] {
+					messages[i].Data = bytes.Repeat([]byte{byte(i)}, test.large)
+				}
 			}
-		case got.err != nil || got.seq != before+1:
-			t.Fatalf("message %d: got %+v, want sequence %d", i, got, before+1)
-		default:
-			before = got.seq
-		}
-	}
-	if s := b.Stats(); s.Fallbacks == 0 || s.Full != 2 || s.Stored != 298 {
-		t.Errorf("stats: got %+v, want a fallback, 2 full, 298 stored", s)
+			for i, got := range publish(t, b, messages...) {
+				switch {
+				case large[i] && i != 50:
+					if !errors.Is(got.err, backbone.ErrFull) {
+						t.Errorf("large message %d: got %+v, want %v", i, got, backbone.ErrFull)
+					}
+				case got.err != nil || got.seq != before+1:
+					t.Fatalf("message %d: got %+v, want sequence %d", i, got, before+1)
+				default:
+					before = got.seq
+				}
+			}
+			if s := b.Stats(); s.Fallbacks == 0 || s.Full != 2 || s.Stored != 299 {
+				t.Errorf("stats: got %+v, want a fallback, 2 full, 299 stored", s)
+			}
+		})
 	}
 }
 

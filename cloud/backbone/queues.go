@@ -12,16 +12,21 @@ const (
 
 	// batchMessages and batchBytes bound one commit. The server takes at most 1,000 messages an atomic batch;
 	// above 500 the gain is small and the wait of the first message grows.
-	batchMessages = 500
+	batchMessages = maxGroup
 	batchBytes    = 4 << 20
+	// groupBytes and the groupPart-th of a stream's MaxBytes bound one record of a grouped stream, unless a single message is larger.
+	groupBytes = 768 << 10
+	groupPart  = 32
 
 	// readAheadMessages and readAheadBytes bound what a Reader asks of the server before it is read; the reader then blocks.
 	// The bytes must hold the largest message.
 	readAheadMessages = 512
 	readAheadBytes    = 8 << 20
 
-	// readerMessages is the capacity of the channel between a Reader's goroutine and its user.
+	// readerMessages is the capacity of the channel between a Reader's goroutine and its user; readerGroups is that of a
+	// grouped stream, whose records may have a megabyte each.
 	readerMessages = 32
+	readerGroups   = 2
 
 	// idleReaders is the number of readers kept open per stream for the next Backbone.Read that goes on where one stopped.
 	idleReaders = 4

@@ -17,8 +17,10 @@ type Reader struct {
 	owner    *Backbone
 	stream   string
 	name     string // of the consumer at the server
+	grouped  bool
 	source   jetstream.MessagesContext
-	messages chan Message
+	messages chan []Message
+	rest     []Message // of the group of which Next gave a part; owned by the caller of Next
 	quit     chan struct{}
 	done     chan struct{} // closed when pump has returned
 	reason   error         // why pump returned; read after done
@@ -33,20 +35,34 @@ func (b *Backbone) Reader(ctx context.Context, stream string, from uint64) (*Rea
 		return nil, err
 	}
 	from = max(from, 1)
-	source, name, err := b.consume(ctx, stream, from)
+	l := b.declared.Load().names[stream]
+	source, name, err := b.consume(ctx, l, from)
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", stream, b.orClosed(err))
 	}
-	r := &Reader{owner: b, stream: stream, name: name, source: source, next: from,
-		messages: make(chan Message, readerMessages), quit: make(chan struct{}), done: make(chan struct{})}
-	go r.pump()
+	room := readerMessages
+	if l.grouped {
+		room = readerGroups
+	}
+	r := &Reader{owner: b, stream: stream, name: name, grouped: l.grouped, source: source, next: from,
+		messages: make(chan []Message, room), quit: make(chan struct{}), done: make(chan struct{})}
+	go r.pump(from)
 	return r, nil
 }
 
-func (b *Backbone) consume(ctx context.Context, stream string, from uint64) (jetstream.MessagesContext, string, error) {
+func (b *Backbone) consume(ctx context.Context, l *committer, from uint64) (jetstream.MessagesContext, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	consumer, err := b.reader.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+	if l.grouped {
+		g, err := b.openGrouped(ctx, l)
+		if err == nil {
+			from, err = g.find(ctx, from)
+		}
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	consumer, err := b.reader.js.OrderedConsumer(ctx, l.Name, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 	})
 	if err != nil {
@@ -56,8 +72,8 @@ func (b *Backbone) consume(ctx context.Context, stream string, from uint64) (jet
 	return source, consumer.CachedInfo().Name, err
 }
 
-// pump moves messages from the server to Next until Close, or the connection closes.
-func (r *Reader) pump() {
+// pump moves messages with sequences from from on from the server to Next until Close, or the connection closes.
+func (r *Reader) pump(from uint64) {
 	defer close(r.done)
 	defer close(r.messages)
 	for {
@@ -66,20 +82,47 @@ func (r *Reader) pump() {
 			r.reason = err
 			return
 		}
-		meta, err := msg.Metadata()
+		got, err := r.unpack(msg, from)
 		if err != nil {
 			r.reason = err
 			return
 		}
-		m := Message{Subject: msg.Subject(), Header: plainHeader(msg.Headers()), Data: msg.Data(),
-			Sequence: meta.Sequence.Stream, Stored: meta.Timestamp}
+		if len(got) == 0 {
+			continue
+		}
+		from = got[len(got)-1].Sequence + 1
 		select {
-		case r.messages <- m:
+		case r.messages <- got:
 		case <-r.quit:
 			r.reason = ErrClosed
 			return
 		}
 	}
+}
+
+// unpack gives the messages of what the server handed over, from a sequence on.
+func (r *Reader) unpack(msg jetstream.Msg, from uint64) ([]Message, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	single := Message{Subject: msg.Subject(), Data: msg.Data(), Sequence: meta.Sequence.Stream, Stored: meta.Timestamp}
+	if !r.grouped || len(msg.Headers()[sequencesHeader]) == 0 {
+		if single.Sequence < from { // it was read before, or it is none that we stored
+			return nil, nil
+		}
+		single.Header = plainHeader(msg.Headers())
+		return []Message{single}, nil
+	}
+	where, err := recordOf(single.Sequence, msg.Headers())
+	if err != nil || where.last < from {
+		return nil, err
+	}
+	got, err := readGroup(where, single.Data, from)
+	for i := range got {
+		got[i].Stored = single.Stored
+	}
+	return got, err
 }
 
 // Next gives at most limit messages in order: those at hand, or else the first
@@ -92,30 +135,33 @@ func (r *Reader) Next(ctx context.Context, limit int, wait time.Duration) ([]Mes
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	var got []Message
-	select {
-	case m, ok := <-r.messages:
-		if !ok {
-			return nil, r.ended()
-		}
-		got = append(got, m)
-	case <-timer.C:
-		return nil, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	size := len(got[0].Data)
-	for len(got) < limit && size < readAheadBytes {
+	if len(r.rest) == 0 {
 		select {
-		case m, ok := <-r.messages:
-			if !ok { // the next call tells
-				return r.advance(got), nil
+		case more, ok := <-r.messages:
+			if !ok {
+				return nil, r.ended()
 			}
-			got = append(got, m)
-			size += len(m.Data)
-		default:
-			return r.advance(got), nil
+			r.rest = more
+		case <-timer.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
+	}
+	got := make([]Message, 0, min(limit, len(r.rest)))
+	for size := 0; len(got) < limit && size < readAheadBytes; {
+		if len(r.rest) == 0 {
+			select {
+			case r.rest = <-r.messages: // nil when it is closed, which the next call tells
+			default:
+			}
+		}
+		if len(r.rest) == 0 {
+			break
+		}
+		got = append(got, r.rest[0])
+		size += len(r.rest[0].Data)
+		r.rest = r.rest[1:]
 	}
 	return r.advance(got), nil
 }

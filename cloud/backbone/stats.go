@@ -10,9 +10,9 @@ import (
 // Stats is what the backbone did since Open.
 type Stats struct {
 	Stored      uint64 // messages on disk
-	Batches     uint64 // atomic batches committed
-	Singles     uint64 // messages committed one by one
-	Fallbacks   uint64 // batches that the server refused as a whole, then committed one by one
+	Batches     uint64 // commits of several messages as one
+	Singles     uint64 // messages committed alone
+	Fallbacks   uint64 // batches that the server refused as a whole, then committed in parts
 	Busy        uint64 // messages refused with ErrBusy
 	Full        uint64 // … with ErrFull
 	Invalid     uint64 // … with ErrInvalid or ErrTooLarge

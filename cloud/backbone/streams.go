@@ -37,6 +37,8 @@ type Stream struct {
 	Deletes bool
 	// vital streams may use half of the reserve of free space, as buckets do.
 	vital bool
+	// grouped streams keep what one commit brings as one record, see group.go: they have no PublishExpecting, Last and Delete.
+	grouped bool
 	// direct streams let every replica of a cluster answer Last and Delete, not the leader alone.
 	direct bool
 }
@@ -69,8 +71,8 @@ const (
 // standing declares the streams that every backbone has.
 func standing(limits map[string]Limits) []Stream {
 	return []Stream{
-		{Name: Up, Prefixes: []string{"up"}, Limits: limits[Up], direct: true},
-		{Name: Low, Prefixes: []string{"low"}, Limits: limits[Low], direct: true},
+		{Name: Up, Prefixes: []string{"up"}, Limits: limits[Up], grouped: true, direct: true},
+		{Name: Low, Prefixes: []string{"low"}, Limits: limits[Low], grouped: true, direct: true},
 		{Name: Dead, Prefixes: []string{"dead"}, Limits: limits[Dead], Deletes: true, direct: true},
 	}
 }
@@ -265,13 +267,14 @@ func (b *Backbone) checkHoles(ctx context.Context, s *Stream) error {
 	if s.holes() {
 		return nil
 	}
-	info, err := b.info(ctx, s.Name)
+	stream, err := b.reader.js.Stream(ctx, s.Name)
 	if err != nil {
-		return err
+		return fmt.Errorf("ask for stream %s: %w", s.Name, b.orClosed(err))
 	}
-	if missing := info.Last + 1 - info.First; info.Messages > 0 && missing > info.Messages {
+	state := stream.CachedInfo().State // of a grouped stream of its records
+	if missing := state.LastSeq + 1 - state.FirstSeq; state.Msgs > 0 && missing > state.Msgs {
 		b.log.Error("stream has lost messages: its files are damaged, restore them from a backup or another replica",
-			"stream", s.Name, "missing", missing-info.Messages, "first", info.First, "last", info.Last)
+			"stream", s.Name, "missing", missing-state.Msgs, "first", state.FirstSeq, "last", state.LastSeq)
 	}
 	return nil
 }
@@ -294,6 +297,9 @@ func (b *Backbone) Info(ctx context.Context, stream string) (StreamInfo, error) 
 func (b *Backbone) info(ctx context.Context, stream string) (StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if l := b.declared.Load().names[stream]; l != nil && l.grouped {
+		return b.infoOfGroups(ctx, l)
+	}
 	s, err := b.reader.js.Stream(ctx, stream)
 	if err != nil {
 		return StreamInfo{}, fmt.Errorf("ask for stream %s: %w", stream, b.orClosed(err))
@@ -304,6 +310,19 @@ func (b *Backbone) info(ctx context.Context, stream string) (StreamInfo, error) 
 		info.First = info.Last + 1
 	}
 	return info, nil
+}
+
+// infoOfGroups is info of a grouped stream.
+func (b *Backbone) infoOfGroups(ctx context.Context, l *committer) (StreamInfo, error) {
+	g, err := b.openGrouped(ctx, l)
+	if err != nil {
+		return StreamInfo{}, fmt.Errorf("ask for stream %s: %w", l.Name, b.orClosed(err))
+	}
+	first, last, err := g.extent(ctx)
+	if err != nil {
+		return StreamInfo{}, fmt.Errorf("ask for the extent of stream %s: %w", l.Name, b.orClosed(err))
+	}
+	return StreamInfo{First: first, Last: last, Messages: last + 1 - first, Bytes: g.state.Bytes}, nil
 }
 
 // alive is ErrClosed once the backbone is closed.

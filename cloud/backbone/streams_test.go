@@ -224,8 +224,15 @@ func TestFormerLayout(t *testing.T) {
 				t.Fatalf("%s: got %+v, want message %d", stream, m, i)
 			}
 		}
-		if got := publish(t, b, message(want+".car.batch", "more"))[0]; got.err != nil || got.seq != 61 {
-			t.Errorf("%s: got %+v, want sequence 61", stream, got)
+		for i, got := range publish(t, b, message(want+".car.batch", "more"), message(want+".car.batch", "more"), message(want+".car.batch", "more")) {
+			if got.err != nil || got.seq != uint64(61+i) {
+				t.Errorf("%s: got %+v, want sequence %d", stream, got, 61+i)
+			}
+		}
+		for i, m := range readAll(t, b, stream, 58, 6) { // over from messages that stand alone to groups
+			if m.Sequence != uint64(58+i) || m.Subject != want+".car.batch" {
+				t.Errorf("%s: got %+v, want sequence %d", stream, m, 58+i)
+			}
 		}
 	}
 	want := map[string]string{}
@@ -300,9 +307,15 @@ func expecting(t *testing.T, b *backbone.Backbone, m backbone.Message, last uint
 	}
 }
 
-// checkExpecting is what PublishExpecting and Last promise, on any server. The stream of up.… is new.
+// steps is a stream whose messages stand alone.
+var steps = backbone.Stream{Name: "STEPS", Prefixes: []string{"step"}}
+
+// checkExpecting is what PublishExpecting and Last promise, on any server.
 func checkExpecting(t *testing.T, b *backbone.Backbone) {
 	t.Helper()
+	if err := b.Declare(t.Context(), steps); err != nil {
+		t.Fatal(err)
+	}
 	wantConflict := func(got result, expected, found uint64) {
 		t.Helper()
 		var conflict *backbone.ConflictError
@@ -310,27 +323,27 @@ func checkExpecting(t *testing.T, b *backbone.Backbone) {
 			t.Errorf("got %+v, want a conflict: expected %d, found %d", got, expected, found)
 		}
 	}
-	if _, err := b.Last(t.Context(), "up.s1.a.x"); !errors.Is(err, backbone.ErrNotFound) {
+	if _, err := b.Last(t.Context(), "step.s1.a.x"); !errors.Is(err, backbone.ErrNotFound) {
 		t.Errorf("no message: got %v, want %v", err, backbone.ErrNotFound)
 	}
-	wantConflict(expecting(t, b, message("up.s1.a.x", ""), 7), 7, 0)
-	one := expecting(t, b, message("up.s1.a.x", "one"), 0)
+	wantConflict(expecting(t, b, message("step.s1.a.x", ""), 7), 7, 0)
+	one := expecting(t, b, message("step.s1.a.x", "one"), 0)
 	if one.err != nil {
 		t.Fatal(one.err)
 	}
-	wantConflict(expecting(t, b, message("up.s1.a.x", "one again"), 0), 0, one.seq)
-	publish(t, b, message("up.s1.b.x", "of another subject"))
-	two := expecting(t, b, backbone.Message{Subject: "up.s1.a.x", Header: map[string]string{"n": "2"}, Data: []byte("two")}, one.seq)
+	wantConflict(expecting(t, b, message("step.s1.a.x", "one again"), 0), 0, one.seq)
+	publish(t, b, message("step.s1.b.x", "of another subject"))
+	two := expecting(t, b, backbone.Message{Subject: "step.s1.a.x", Header: map[string]string{"n": "2"}, Data: []byte("two")}, one.seq)
 	if two.err != nil || two.seq != one.seq+2 {
 		t.Fatalf("got %+v, want sequence %d", two, one.seq+2)
 	}
-	three := publish(t, b, message("up.s1.a.x", "three"))[0]
-	wantConflict(expecting(t, b, message("up.s1.a.x", ""), two.seq), two.seq, three.seq)
-	got, err := b.Last(t.Context(), "up.s1.a.x")
+	three := publish(t, b, message("step.s1.a.x", "three"))[0]
+	wantConflict(expecting(t, b, message("step.s1.a.x", ""), two.seq), two.seq, three.seq)
+	got, err := b.Last(t.Context(), "step.s1.a.x")
 	if err != nil || got.Sequence != three.seq || string(got.Data) != "three" || got.Header != nil {
 		t.Errorf("last: got %+v, %v, want three", got, err)
 	}
-	if got := readAll(t, b, backbone.Up, two.seq, 1)[0]; len(got.Header) != 1 || got.Header["n"] != "2" {
+	if got := readAll(t, b, "STEPS", two.seq, 1)[0]; len(got.Header) != 1 || got.Header["n"] != "2" {
 		t.Errorf("got header %v, want only our own", got.Header)
 	}
 	if got := expecting(t, b, message("sideways.x", ""), 0); !errors.Is(got.err, backbone.ErrInvalid) {
@@ -353,14 +366,14 @@ func TestPublishExpecting(t *testing.T) {
 // publish without a condition: each step happens once, and no condition spoils a batch.
 func TestOneOfManyWins(t *testing.T) {
 	t.Parallel() // it mostly waits
-	b := open(t, backbone.Config{})
+	b := open(t, backbone.Config{Streams: []backbone.Stream{steps}})
 	const publishers, subjects, steps = 50, 3, 10
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	won := map[string]int{}
 	for p := range publishers {
 		all.Go(func() {
-			subject := fmt.Sprintf("up.s1.car%d.step", p%subjects)
+			subject := fmt.Sprintf("step.s1.car%d.step", p%subjects)
 			for last, step := uint64(0), 0; step < steps; {
 				got := expecting(t, b, message(subject, fmt.Sprint(step)), last)
 				var conflict *backbone.ConflictError
@@ -385,7 +398,11 @@ func TestOneOfManyWins(t *testing.T) {
 		})
 	}
 	all.Go(func() {
-		for _, got := range publish(t, b, numbered(2000)...) {
+		messages := numbered(2000)
+		for i := range messages {
+			messages[i].Subject = "step.s1.other"
+		}
+		for _, got := range publish(t, b, messages...) {
 			if got.err != nil {
 				t.Errorf("without a condition: %v", got.err)
 			}
@@ -394,7 +411,7 @@ func TestOneOfManyWins(t *testing.T) {
 	waitFor(t, &all)
 	for subject := range subjects {
 		for step := range steps {
-			if n := won[fmt.Sprintf("up.s1.car%d.step%d", subject, step)]; n != 1 {
+			if n := won[fmt.Sprintf("step.s1.car%d.step%d", subject, step)]; n != 1 {
 				t.Errorf("subject %d, step %d: got %d winners, want 1", subject, step, n)
 			}
 		}

@@ -34,14 +34,40 @@ func (b *Backbone) Trim(ctx context.Context, stream string, through uint64) (del
 		return 0, err
 	}
 	share := min(1, float64(excess)/float64(state.Bytes))
-	first := min(state.FirstSeq+uint64(share*float64(state.Msgs))+1, through)
-	if first <= state.FirstSeq {
-		return 0, nil
+	first := state.FirstSeq + uint64(share*float64(state.Msgs)) + 1
+	purge := func(first uint64) error {
+		return s.Purge(ctx, jetstream.WithPurgeSequence(first))
 	}
-	if err := s.Purge(ctx, jetstream.WithPurgeSequence(first)); err != nil {
+	if l := b.declared.Load().names[stream]; l.grouped {
+		deleted, err = (&grouped{s, &l.index, state}).trim(ctx, first, through, purge)
+	} else if first = min(first, through); first > state.FirstSeq {
+		deleted, err = first-state.FirstSeq, purge(first)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("trim stream %s: %w", stream, b.orClosed(err))
 	}
-	return first - state.FirstSeq, nil
+	return deleted, nil
+}
+
+// trim deletes the records before the one with the number first, but for that with the message through, and gives how many
+// messages these were.
+func (g *grouped) trim(ctx context.Context, first, through uint64, purge func(first uint64) error) (uint64, error) {
+	kept, err := g.find(ctx, through)
+	if err != nil {
+		return 0, err
+	}
+	if first = min(first, kept); first <= g.state.FirstSeq {
+		return 0, nil
+	}
+	before, err := g.record(ctx, g.state.FirstSeq)
+	if err != nil {
+		return 0, err
+	}
+	after, err := g.record(ctx, first)
+	if err != nil {
+		return 0, err
+	}
+	return after.first - before.first, purge(first)
 }
 
 // leastPart divides the reserve of free space: Trim needs one eighth of it to be free, or openFree if that is less.

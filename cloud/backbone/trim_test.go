@@ -75,7 +75,9 @@ func TestTrim(t *testing.T) {
 func TestTrimShortDisk(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, backbone.Config{Dir: dir})
-	publish(t, b, bulk(8)...)
+	for range 8 { // each in a record of its own
+		publish(t, b, bulk(1)...)
+	}
 	trim(t, b, 8, 0, 1)
 	pressed(t, b, false)
 	if err := b.Close(); err != nil {
