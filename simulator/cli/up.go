@@ -128,7 +128,7 @@ func (c *Up) keep(ctx context.Context, w *world.World) error {
 		return err
 	}
 	driven := make(chan error, 1)
-	var v *world.Vehicle
+	var v *world.Device
 	if !c.Empty {
 		if v, err = c.start(ctx, w, driven); err != nil {
 			return err
@@ -188,18 +188,19 @@ func pushStarter(ctx context.Context, c client.Client) error {
 }
 
 // start makes the vehicle and lets it drive.
-func (c *Up) start(ctx context.Context, w *world.World, driven chan<- error) (*world.Vehicle, error) {
+func (c *Up) start(ctx context.Context, w *world.World, driven chan<- error) (*world.Device, error) {
 	path, buses, err := c.what(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cfg := world.VehicleConfig{Vehicle: upVehicle, Device: upDevice, Hub: c.Bus, Bare: true}
+	vehicle := world.VehicleConfig{Name: upVehicle, Hub: c.Bus}
+	cfg := world.DeviceConfig{Name: upDevice, Bare: true}
 	names := scenario.BusNames(buses)
-	if cfg.Interfaces, err = world.Interfaces(c.Can, names); err != nil {
+	if vehicle.Interfaces, err = world.Interfaces(c.Can, names); err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		if c.drives() || cfg.Interfaces[name] != "" { // nobody else could send on a virtual bus
+		if c.drives() || vehicle.Interfaces[name] != "" { // nobody else could send on a virtual bus
 			cfg.Buses = append(cfg.Buses, world.Bus{Name: name, DBC: buses[name].DBC, J1939: buses[name].J1939})
 		}
 	}
@@ -209,7 +210,7 @@ func (c *Up) start(ctx context.Context, w *world.World, driven chan<- error) (*w
 	if err := cfg.Board.Sign(c.update(), "2.0", 2, world.Firmware("2.0", 2, upUpdateSize)); err != nil {
 		return nil, err
 	}
-	v, err := w.AddVehicle(ctx, cfg)
+	v, err := w.AddDevice(ctx, vehicle, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +227,7 @@ func (c *Up) start(ctx context.Context, w *world.World, driven chan<- error) (*w
 func (c *Up) drives() bool { return len(c.Can) == 0 || c.Log != "" }
 
 // play lets the vehicle drive until ctx ends.
-func (c *Up) play(ctx context.Context, v *world.Vehicle, path string, driven chan<- error) error {
+func (c *Up) play(ctx context.Context, v *world.Device, path string, driven chan<- error) error {
 	options, err := c.Options()
 	if err != nil {
 		return err
@@ -271,7 +272,7 @@ func (c *Up) what(ctx context.Context) (string, map[string]scenario.Bus, error) 
 }
 
 // hints prints lines that work when pasted, in whatever folder.
-func (c *Up) hints(ctx context.Context, w *world.World, ops world.Credentials, v *world.Vehicle) error {
+func (c *Up) hints(ctx context.Context, w *world.World, ops world.Credentials, v *world.Device) error {
 	p := w.Ports()
 	ops = absolutes(ops)
 	campaign := filepath.Join(c.Data, "slow.yaml")
@@ -292,7 +293,7 @@ func (c *Up) hints(ctx context.Context, w *world.World, ops world.Credentials, v
 	if v != nil {
 		fmt.Println(shell.Command(shell.Anywhere(), append([]string{"update"}, append(client.APIFlag(p), upVehicle, shell.Absolute(c.update()))...)...))
 		fmt.Println(shell.Command(shell.Anywhere(), append([]string{"update", "status"}, append(client.APIFlag(p), upVehicle)...)...))
-		second, err := w.Device(ctx, "bert", "tcu-b", filepath.Join(c.Data, "bert", "identity"))
+		second, err := w.Identity(ctx, "bert", "tcu-b", filepath.Join(c.Data, "bert", "identity"))
 		if err != nil {
 			return err
 		}
@@ -306,7 +307,7 @@ func (c *Up) hints(ctx context.Context, w *world.World, ops world.Credentials, v
 }
 
 // canplayer prints how to send something on each interface.
-func (c *Up) canplayer(v *world.Vehicle) {
+func (c *Up) canplayer(v *world.Device) {
 	fmt.Println("\nThe interfaces are yours to send on, for instance:")
 	log := shell.Absolute(filepath.Join(c.Data, "recordings", "rav4.log.zst"))
 	player := []string{"-l", "i", "-I", strings.TrimSuffix(log, ".zst")} // it repeats files, not its standard input
@@ -323,7 +324,7 @@ func (c *Up) canplayer(v *world.Vehicle) {
 }
 
 // secondVehicle is the agent's command line for another car on the same buses.
-func secondVehicle(w *world.World, v *world.Vehicle, creds world.Credentials, dir string) string {
+func secondVehicle(w *world.World, v *world.Device, creds world.Credentials, dir string) string {
 	args := []string{"run", "--data", shell.Absolute(dir), "--endpoint", w.Ports().MQTT,
 		"--cert", shell.Absolute(creds.Cert), "--key", shell.Absolute(creds.Key), "--ca", shell.Absolute(creds.CA)}
 	args = append(args, client.DownloadFlag(w.Ports())...)

@@ -24,7 +24,7 @@ func BenchmarkAgentProcess(b *testing.B) {
 	b.Run("rav4 in recorded time", func(b *testing.B) {
 		for b.Loop() {
 			d := drivenLogs["rav4"]
-			agentCosts(b, d.buses, func(ctx context.Context, v *world.Vehicle) error {
+			agentCosts(b, d.buses, func(ctx context.Context, v *world.Device) error {
 				log, err := drive.Scan(ctx, filepath.Join(recordings, d.log))
 				if err != nil {
 					return err
@@ -39,7 +39,7 @@ func BenchmarkAgentProcess(b *testing.B) {
 	})
 	b.Run("4 buses of 4000 frames a second and 2016 signals", func(b *testing.B) {
 		for b.Loop() {
-			agentCosts(b, busyBuses(b, busyCount), func(ctx context.Context, v *world.Vehicle) error {
+			agentCosts(b, busyBuses(b, busyCount), func(ctx context.Context, v *world.Device) error {
 				return sendBusy(ctx, v, busyRate)
 			})
 		}
@@ -54,14 +54,15 @@ func BenchmarkAgentOnVcan(b *testing.B) {
 	vcan(b, "vcan0", "vcan1")
 	for b.Loop() {
 		ctx, cancel := context.WithTimeout(b.Context(), 3*time.Minute)
-		w, v := vehicleOf(b, ctx, filepath.Join(b.TempDir(), "world"), world.VehicleConfig{Buses: busyBuses(b, count), Interfaces: map[string]string{"can0": "vcan0", "can1": "vcan1"}})
+		w, v := vehicleOf(b, ctx, filepath.Join(b.TempDir(), "world"),
+			world.VehicleConfig{Interfaces: map[string]string{"can0": "vcan0", "can1": "vcan1"}}, world.DeviceConfig{Buses: busyBuses(b, count)})
 		if err := v.Start(ctx); err != nil {
 			b.Fatal(err)
 		}
 		if err := w.StopCloud(ctx); err != nil {
 			b.Fatal(err)
 		}
-		boot := measure(b, ctx, v, func(ctx context.Context, v *world.Vehicle) error { return sendBusy(ctx, v, rate) })
+		boot := measure(b, ctx, v, func(ctx context.Context, v *world.Device) error { return sendBusy(ctx, v, rate) })
 		if sent := uint64(count * rate * int(busyLength/time.Second)); boot.Received+boot.Dropped != sent {
 			b.Errorf("%d frames received and %d dropped, want %d in all", boot.Received, boot.Dropped, sent)
 		}
@@ -72,7 +73,7 @@ func BenchmarkAgentOnVcan(b *testing.B) {
 }
 
 // agentCosts runs a drive and reports what the agent used during it.
-func agentCosts(b *testing.B, buses []world.Bus, run func(context.Context, *world.Vehicle) error) {
+func agentCosts(b *testing.B, buses []world.Bus, run func(context.Context, *world.Device) error) {
 	ctx, cancel := context.WithTimeout(b.Context(), 3*time.Minute)
 	defer cancel()
 	w, v := oneVehicle(b, ctx, filepath.Join(b.TempDir(), "world"), buses)
@@ -84,7 +85,7 @@ func agentCosts(b *testing.B, buses []world.Bus, run func(context.Context, *worl
 }
 
 // measure runs a drive of a vehicle that is powered, ends its agent and reports what that used.
-func measure(b *testing.B, ctx context.Context, v *world.Vehicle, run func(context.Context, *world.Vehicle) error) report.Boot {
+func measure(b *testing.B, ctx context.Context, v *world.Device, run func(context.Context, *world.Device) error) report.Boot {
 	b.Helper()
 	pid := v.Starts()[0].PID
 	before, began := cpuOf(b, pid), time.Now()
@@ -177,7 +178,7 @@ func busyBuses(b *testing.B, count int) (list []world.Bus) {
 
 // sendBusy puts frames on the buses in real time. Of the 8 bytes of a message
 // two move by a step now and then, one counts and one is noise.
-func sendBusy(ctx context.Context, v *world.Vehicle, rate int) error {
+func sendBusy(ctx context.Context, v *world.Device, rate int) error {
 	random := rand.New(rand.NewPCG(3, 4))
 	var data [busyCount][busyMessages][8]byte
 	list := make([]can.Frame, rate*int(busyStep)/int(time.Second))

@@ -55,8 +55,8 @@ func parkOnSmallDisk(t *testing.T) (p *parked, disk string) {
 	p.truth = drive.NewTruth(compiled)
 	campaign := filepath.Join(dir, "fast.yaml")
 	p.write(campaign, quickBatches)
-	p.vehicle, err = p.world.AddVehicle(t.Context(), world.VehicleConfig{
-		Vehicle: "anna", Device: "tcu-a", Buses: cars[0].buses, Tap: p.truth.Add,
+	p.vehicle, err = p.world.AddDevice(t.Context(), world.VehicleConfig{Name: "anna", Tap: p.truth.Add}, world.DeviceConfig{
+		Name: "tcu-a", Buses: cars[0].buses,
 		Flags: []string{"--backoff-min=50ms", "--backoff-max=200ms", "--buffer=64MiB", "--commit=200ms", "--drain=5s", "--campaign=" + campaign},
 	})
 	must(t, err)

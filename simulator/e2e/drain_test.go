@@ -24,8 +24,8 @@ func TestDrain(t *testing.T) {
 	if err := w.StartCloud(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	v, err := w.AddVehicle(t.Context(), world.VehicleConfig{
-		Vehicle: "anna", Device: "tcu-a",
+	v, err := w.AddDevice(t.Context(), world.VehicleConfig{Name: "anna"}, world.DeviceConfig{
+		Name:  "tcu-a",
 		Buses: []world.Bus{{Name: "can0", DBC: []string{filepath.Join(recordings, "toyota_new_mc_pt.dbc")}}, {Name: "can1"}},
 	})
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"telltale.dev/protocol/can"
 	"telltale.dev/simulator/drive"
 	"telltale.dev/simulator/fault"
 	"telltale.dev/simulator/world"
@@ -19,7 +18,7 @@ import (
 type parked struct {
 	t              *testing.T
 	world          *world.World
-	vehicle        *world.Vehicle
+	vehicle        *world.Device
 	truth          *drive.Truth
 	log            *drive.Log
 	ignition, link string
@@ -56,9 +55,8 @@ func park(t *testing.T, flags ...string) *parked {
 		"--keep-alive=2s", "--will-delay=1s", "--session-expiry=10s", "--backoff-min=50ms", "--backoff-max=200ms",
 		"--power-ignition=file:" + p.ignition, "--network=file:" + p.link,
 	}, flags...)
-	p.vehicle, err = p.world.AddVehicle(t.Context(), world.VehicleConfig{
-		Vehicle: "anna", Device: "tcu-a", Buses: car.buses, Flags: flags,
-		Tap: func(bus string, first uint64, frames []can.Frame) { p.truth.Add(bus, first, frames) },
+	p.vehicle, err = p.world.AddDevice(t.Context(), world.VehicleConfig{Name: "anna", Tap: p.truth.Add}, world.DeviceConfig{
+		Name: "tcu-a", Buses: car.buses, Flags: flags,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -143,7 +143,7 @@ func (d *disk) again() error {
 }
 
 // Cut implements power.
-func (d *disks) Cut(w *world.World, v *world.Vehicle, agent, cloud bool) error {
+func (d *disks) Cut(w *world.World, v *world.Device, agent, cloud bool) error {
 	// All stand still before the first disk goes: nobody may notice its end.
 	if agent {
 		v.Freeze()

@@ -22,4 +22,4 @@ func newDisks(t *testing.T, _ string) *disks {
 func (disk) sync() error { return nil }
 
 // Cut implements power.
-func (*disks) Cut(*world.World, *world.Vehicle, bool, bool) error { return nil }
+func (*disks) Cut(*world.World, *world.Device, bool, bool) error { return nil }

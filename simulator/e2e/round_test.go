@@ -26,7 +26,7 @@ import (
 type power interface {
 	// Cut freezes and ends what runs on the disks and takes from them what is
 	// not on the medium. Afterwards they are mounted again.
-	Cut(w *world.World, v *world.Vehicle, agent, cloud bool) error
+	Cut(w *world.World, v *world.Device, agent, cloud bool) error
 }
 
 // round plays one plan in one folder.
@@ -42,7 +42,7 @@ type round struct {
 
 	log     *drive.Log
 	world   *world.World
-	vehicle *world.Vehicle
+	vehicle *world.Device
 	truth   *drive.Truth
 	began   time.Time // of the drive
 	events  []string
@@ -132,8 +132,8 @@ func (r *round) build(ctx context.Context) error {
 		}
 		flags = append(flags, "--campaign="+name)
 	}
-	r.vehicle, err = r.world.AddVehicle(ctx, world.VehicleConfig{
-		Vehicle: "anna", Device: "tcu-a", Buses: r.car.buses, Tap: r.see, Flags: flags,
+	r.vehicle, err = r.world.AddDevice(ctx, world.VehicleConfig{Name: "anna", Tap: r.see}, world.DeviceConfig{
+		Name: "tcu-a", Buses: r.car.buses, Flags: flags,
 	})
 	if err != nil || r.built == nil {
 		return err

@@ -24,7 +24,7 @@ type fleetOfOne struct {
 	dir     string
 	world   *world.World
 	board   *world.Board
-	vehicle *world.Vehicle
+	vehicle *world.Device
 	link    *fault.Link // to the download server
 }
 
@@ -68,8 +68,8 @@ func newFleetOfOne(t *testing.T) *fleetOfOne {
 	done := make(chan error, 1)
 	go func() { done <- f.link.Run(running) }()
 	t.Cleanup(func() { stop(); <-done })
-	f.vehicle, err = f.world.AddVehicle(t.Context(), world.VehicleConfig{
-		Vehicle: "anna", Device: "tcu-a", Buses: cars[0].buses, Board: f.board, Download: f.link.Addr(),
+	f.vehicle, err = f.world.AddDevice(t.Context(), world.VehicleConfig{Name: "anna"}, world.DeviceConfig{
+		Name: "tcu-a", Buses: cars[0].buses, Board: f.board, Download: f.link.Addr(),
 		Flags: []string{"--keep-alive=2s", "--will-delay=1s", "--session-expiry=10s", "--backoff-min=50ms", "--backoff-max=300ms", "--drain=3s"},
 	})
 	if err != nil {

@@ -116,7 +116,7 @@ type wired struct {
 }
 
 // wireAfter waits until n batches are acknowledged and the link is quiet.
-func wireAfter(b *testing.B, ctx context.Context, v *world.Vehicle, n uint64) wired {
+func wireAfter(b *testing.B, ctx context.Context, v *world.Device, n uint64) wired {
 	b.Helper()
 	for ctx.Err() == nil {
 		before := v.Status()
@@ -191,15 +191,15 @@ func countSamples(b *testing.B, d driven, plan *dbc.Plan) []int {
 }
 
 // oneVehicle starts a cloud and makes a vehicle, whose agent is not started yet.
-func oneVehicle(b *testing.B, ctx context.Context, dir string, buses []world.Bus, flags ...string) (*world.World, *world.Vehicle) {
+func oneVehicle(b *testing.B, ctx context.Context, dir string, buses []world.Bus, flags ...string) (*world.World, *world.Device) {
 	b.Helper()
-	return vehicleOf(b, ctx, dir, world.VehicleConfig{Buses: buses, Flags: flags})
+	return vehicleOf(b, ctx, dir, world.VehicleConfig{}, world.DeviceConfig{Buses: buses, Flags: flags})
 }
 
 // vehicleOf is oneVehicle for what is more than buses.
-func vehicleOf(b *testing.B, ctx context.Context, dir string, cfg world.VehicleConfig) (*world.World, *world.Vehicle) {
+func vehicleOf(b *testing.B, ctx context.Context, dir string, cfg world.VehicleConfig, device world.DeviceConfig) (*world.World, *world.Device) {
 	b.Helper()
-	cfg.Vehicle, cfg.Device = "anna", "tcu-a"
+	cfg.Name, device.Name = "anna", "tcu-a"
 	built, err := sound()
 	if err != nil {
 		b.Fatal(err)
@@ -211,7 +211,7 @@ func vehicleOf(b *testing.B, ctx context.Context, dir string, cfg world.VehicleC
 	if err := w.StartCloud(ctx); err != nil {
 		b.Fatal(err)
 	}
-	v, err := w.AddVehicle(ctx, cfg)
+	v, err := w.AddDevice(ctx, cfg, device)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"telltale.dev/simulator/world"
 )
 
-// Evidence is what the account of one vehicle is made from.
+// Evidence is what the account of one device is made from.
 type Evidence struct {
 	Device      string
 	Buses       []string // in the order of the agent's inputs
@@ -21,7 +21,7 @@ type Evidence struct {
 	Starts      []world.Start
 	// Before and After are the agent's folder before and after the drive.
 	Before, After report.Account
-	// Declared are the evicted ranges that the vehicle declared to the cloud.
+	// Declared are the evicted ranges that the devices of the vehicle declared to the cloud.
 	Declared  []report.Range
 	Lake      string // folder of the Parquet files
 	WireBytes int64

@@ -290,3 +290,26 @@ func TestThousands(t *testing.T) {
 		}
 	}
 }
+
+// TestSum: the sum of two devices is right when each of them is, and says of which one is not.
+func TestSum(t *testing.T) {
+	a := &ledger.Ledger{FramesSent: 100, FramesReceived: 90, FramesUnpowered: 10, FramesDecoded: 80, FramesUnknown: 10, SamplesCollected: 80,
+		SamplesStored: 80, SamplesUnpowered: 8, BatchesStored: 2, PayloadBytes: 40, WireBytes: 500, BytesPerSample: 0.5, Seconds: 3}
+	b := &ledger.Ledger{FramesSent: 10, FramesReceived: 7, FramesDropped: 1, FramesFiltered: 2, FramesDecoded: 7, SamplesCollected: 20,
+		SamplesStored: 15, SamplesEvicted: 5, BatchesStored: 1, PayloadBytes: 60, WireBytes: 70, BytesPerSample: 3, Seconds: 2, NumbersOnly: "frames were kept away"}
+	devices := map[string]*ledger.Ledger{"a": a, "b": b}
+	got := ledger.Sum(devices)
+	want := ledger.Ledger{FramesSent: 110, FramesReceived: 97, FramesUnpowered: 10, FramesDropped: 1, FramesFiltered: 2, FramesDecoded: 87, FramesUnknown: 10,
+		SamplesCollected: 100, SamplesStored: 95, SamplesEvicted: 5, SamplesUnpowered: 8, BatchesStored: 3, PayloadBytes: 100, WireBytes: 570,
+		BytesPerSample: 1, Seconds: 3, NumbersOnly: "of b, frames were kept away", Devices: devices}
+	if err := got.Check(); err != nil || fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	a.SamplesStored, b.SamplesStored = 79, 16 // wrong by as much, one the other way
+	err := ledger.Sum(devices).Check()
+	for _, text := range []string{"a: the ledger does not add up: samples_collected is 80, expected 79", "b: the ledger does not add up: samples_collected is 20, expected 21"} {
+		if !errors.Is(err, ledger.ErrDoesNotAddUp) || !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v, want %q", err, text)
+		}
+	}
+}

@@ -5,6 +5,8 @@
 //	frames_received   = frames_decoded + frames_unknown
 //	samples_collected = samples_stored + samples_evicted      (lost 0, duplicated 0)
 //
+// It counts for each device; see Sum for a vehicle that has several.
+//
 // Sent is what the player put on the buses and decoded itself; collected is
 // what the agent committed to its disk; stored is counted by reading the
 // Parquet files. None of the three is asked about another.
@@ -13,10 +15,13 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
-// Ledger is the account of one vehicle's drive. The JSON keys are part of the product.
+// Ledger is the account of one device's drive, or the sum of those of a vehicle's devices.
+// The JSON keys are part of the product.
 type Ledger struct {
 	FramesSent       uint64  `json:"frames_sent"`
 	FramesReceived   uint64  `json:"frames_received"`
@@ -38,15 +43,54 @@ type Ledger struct {
 	Seconds          float64 `json:"seconds"`
 	// NumbersOnly says why the samples were not compared one by one with those sent, only their numbers.
 	NumbersOnly string `json:"blurred,omitempty"`
+	// Devices are the accounts that were summed up, by the device's identifier; nil: this is the account of one device.
+	Devices map[string]*Ledger `json:"devices,omitempty"`
 
 	problems []string
+}
+
+// Sum adds up the accounts of several devices of one vehicle, by their identifiers. A frame on a
+// bus that two of them read counts twice, as it does in theirs; so do its samples.
+func Sum(devices map[string]*Ledger) *Ledger {
+	sum := &Ledger{Devices: devices}
+	for _, id := range slices.Sorted(maps.Keys(devices)) {
+		l := devices[id]
+		for _, n := range [...]struct{ to, from *uint64 }{
+			{&sum.FramesSent, &l.FramesSent}, {&sum.FramesReceived, &l.FramesReceived}, {&sum.FramesUnpowered, &l.FramesUnpowered},
+			{&sum.FramesDropped, &l.FramesDropped}, {&sum.FramesFiltered, &l.FramesFiltered}, {&sum.FramesDecoded, &l.FramesDecoded},
+			{&sum.FramesUnknown, &l.FramesUnknown}, {&sum.SamplesCollected, &l.SamplesCollected}, {&sum.SamplesUnpowered, &l.SamplesUnpowered},
+			{&sum.SamplesEvicted, &l.SamplesEvicted}, {&sum.SamplesStored, &l.SamplesStored}, {&sum.Lost, &l.Lost},
+			{&sum.Duplicated, &l.Duplicated}, {&sum.BatchesStored, &l.BatchesStored}, {&sum.PayloadBytes, &l.PayloadBytes},
+		} {
+			*n.to += *n.from
+		}
+		sum.WireBytes += l.WireBytes
+		sum.Seconds = max(sum.Seconds, l.Seconds)
+		if sum.NumbersOnly == "" && l.NumbersOnly != "" {
+			sum.NumbersOnly = "of " + id + ", " + l.NumbersOnly
+		}
+	}
+	if sum.SamplesCollected > 0 {
+		sum.BytesPerSample = float64(sum.PayloadBytes) / float64(sum.SamplesCollected)
+	}
+	return sum
 }
 
 // ErrDoesNotAddUp is wrapped by Check.
 var ErrDoesNotAddUp = errors.New("the ledger does not add up")
 
-// Check returns nil when everything is accounted for; the error lists what is not.
+// Check returns nil when everything is accounted for; the error lists what is not. A sum is
+// right when the account of each device is: two wrong ones may make a right one.
 func (l *Ledger) Check() error {
+	if l.Devices != nil {
+		var errs []error
+		for _, id := range slices.Sorted(maps.Keys(l.Devices)) {
+			if err := l.Devices[id].Check(); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", id, err))
+			}
+		}
+		return errors.Join(errs...)
+	}
 	problems := l.problems
 	expect := func(what string, got, want uint64) {
 		if got != want {

@@ -3,6 +3,8 @@ package ledger
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,6 +32,12 @@ func (l *Ledger) Table(out io.Writer) {
 	fmt.Fprintf(out, "  %-22s %14s  %.3f bytes per sample, %s bytes on the wire\n", "payload bytes", Thousands(l.PayloadBytes), l.BytesPerSample, Thousands(uint64(l.WireBytes)))
 	if l.NumbersOnly != "" {
 		fmt.Fprintf(out, "  compared by numbers, not sample by sample: %s\n", l.NumbersOnly)
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.Devices)) {
+		d := l.Devices[id]
+		fmt.Fprintf(out, "  of it %-16s %14s  frames sent, %s received; %s samples collected, %s stored, %s evicted; lost %s, duplicated %s\n", id,
+			Thousands(d.FramesSent), Thousands(d.FramesReceived), Thousands(d.SamplesCollected), Thousands(d.SamplesStored),
+			Thousands(d.SamplesEvicted), Thousands(d.Lost), Thousands(d.Duplicated))
 	}
 }
 

@@ -38,14 +38,14 @@ const (
 func Demo(cfg DemoConfig) *Scenario {
 	const name = "demo"
 	presence := func(state string) []Expect {
-		return []Expect{{Within: Duration(demoNotice), That: &Presence{Vehicle: name, State: state}}}
+		return []Expect{{Within: Duration(demoNotice), That: &Presence{Of: name, State: state}}}
 	}
 	away := Duration(demoAway)
 	zero := uint64(0)
 	s := &Scenario{
 		Name:    name,
-		World:   World{Vehicles: []Vehicle{{Name: name, Devices: []string{"tcu"}, Buses: cfg.Buses}}},
-		Finally: []Expect{{Within: Duration(demoHandover), That: &Delivery{Vehicle: name, Lost: &zero, Duplicated: &zero}}},
+		World:   World{Vehicles: []Vehicle{{Name: name, Devices: []Device{{Name: "tcu", Buses: cfg.Buses}}}}},
+		Finally: []Expect{{Within: Duration(demoHandover), That: &Delivery{Of: name, Lost: &zero, Duplicated: &zero}}},
 	}
 	at := func(share float64, say string, expect []Expect, do Action) {
 		s.Timeline = append(s.Timeline, Moment{At: When{Share: share, ByShare: true}, Say: say, Do: []Action{do}, Expect: expect})
@@ -53,12 +53,12 @@ func Demo(cfg DemoConfig) *Scenario {
 	chosen := func(fault string) bool { return cfg.Faults == fault || cfg.Faults == "all" }
 	at(0, "driving", presence("online"), Action{Verb: &Drive{Vehicle: name, Log: cfg.Log, Start: Instant(cfg.Start), Speed: cfg.Speed}})
 	if chosen("tunnel") {
-		at(0.20, "into a tunnel, the link is half-open", presence("lost"), Action{Verb: &Link{Vehicle: name, State: "half-open"}})
-		at(0.45, "out of the tunnel", presence("online"), Action{Verb: &Link{Vehicle: name, State: "up"}})
+		at(0.20, "into a tunnel, the link is half-open", presence("lost"), Action{Verb: &Link{Device: name, State: "half-open"}})
+		at(0.45, "out of the tunnel", presence("online"), Action{Verb: &Link{Device: name, State: "up"}})
 	}
 	if chosen("power") {
-		at(0.50, "the power is cut", presence("lost"), Action{Verb: &Power{Vehicle: name, Cut: "at-next-write"}})
-		at(0.55, "", presence("online"), Action{Verb: &Power{Vehicle: name, On: true}})
+		at(0.50, "the power is cut", presence("lost"), Action{Verb: &Power{Device: name, Cut: "at-next-write"}})
+		at(0.55, "", presence("online"), Action{Verb: &Power{Device: name, On: true}})
 	}
 	if chosen("cloud") {
 		at(0.75, "the cloud dies", nil, Action{Verb: &Broker{What: "kill"}})

@@ -34,13 +34,35 @@ type Engine struct {
 // car is a vehicle with its drive.
 type car struct {
 	*world.Vehicle
-	logs       map[string]*drive.Log
+	units   []*unit // as in the file
+	logs    map[string]*drive.Log
+	gate    gate
+	driving atomic.Pointer[driving] // nil until it drives
+}
+
+// unit is a device with what is known of the drive on its buses.
+type unit struct {
+	*world.Device
+	car        *car
+	cfg        world.DeviceConfig
 	truth      *drive.Truth
 	everything bool           // it collects every sample
 	before     report.Account // its folder before the drive
-	gate       gate
-	driving    atomic.Pointer[driving] // nil until it drives
 }
+
+// some gives the devices that VEHICLE or VEHICLE/DEVICE names.
+func (e *Engine) some(what string) []*unit {
+	vehicle, device, one := strings.Cut(what, "/")
+	c := e.cars[vehicle]
+	if !one {
+		return c.units
+	}
+	i := slices.IndexFunc(c.units, func(u *unit) bool { return u.ID() == device })
+	return c.units[i : i+1]
+}
+
+// one gives the device that VEHICLE/DEVICE names, or VEHICLE when it has only one.
+func (e *Engine) one(what string) *unit { return e.some(what)[0] }
 
 // New joins a scenario with a world that nothing runs in yet.
 func New(s *Scenario, w *world.World, screen *Screen) *Engine {
@@ -79,17 +101,8 @@ func (e *Engine) build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.Vehicle, err = e.world.AddVehicle(ctx, cfg); err != nil {
+		if err := e.start(ctx, c, cfg); err != nil {
 			return err
-		}
-		if c.before, err = c.AccountBefore(ctx); err != nil {
-			return err
-		}
-		if err := c.Start(ctx); err != nil {
-			return err
-		}
-		if def.Campaign == "" {
-			e.say(def.Name + " collects every signal: the starter campaign")
 		}
 		e.cars[def.Name] = c
 		e.order = append(e.order, c)
@@ -97,21 +110,28 @@ func (e *Engine) build(ctx context.Context) error {
 	return nil
 }
 
-// vehicle turns a vehicle of the file into one of the world.
-func (s *Scenario) vehicle(def Vehicle) (world.VehicleConfig, error) {
-	cfg := world.VehicleConfig{Vehicle: def.Name, Device: def.Devices[0]}
-	if def.Campaign != "" {
-		cfg.Campaign = s.Path(def.Campaign)
+// start makes a vehicle and powers its devices on.
+func (e *Engine) start(ctx context.Context, c *car, cfg world.VehicleConfig) (err error) {
+	devices := make([]world.DeviceConfig, len(c.units))
+	for i, u := range c.units {
+		devices[i] = u.cfg
 	}
-	for name, bus := range def.Buses {
-		b := world.Bus{Name: name, J1939: bus.J1939}
-		for _, file := range bus.DBC {
-			b.DBC = append(b.DBC, s.Path(file))
+	if c.Vehicle, err = e.world.AddVehicle(ctx, cfg, devices...); err != nil {
+		return err
+	}
+	for i, u := range c.units {
+		u.Device = c.Devices[i]
+		if u.before, err = u.AccountBefore(ctx); err != nil {
+			return err
 		}
-		cfg.Buses = append(cfg.Buses, b)
+		if err := u.Start(ctx); err != nil {
+			return err
+		}
+		if u.cfg.Campaign == "" {
+			e.say(u.Title() + " collects every signal: the starter campaign")
+		}
 	}
-	slices.SortFunc(cfg.Buses, func(a, b world.Bus) int { return strings.Compare(a.Name, b.Name) })
-	return cfg, nil
+	return nil
 }
 
 // play goes through the timeline, then waits for the drives' ends and for all expectations.

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Delivery expects a vehicle's account to add up when everything has stopped. It is the
-// last thing that is looked at; see finish.
+// Delivery expects the accounts of a vehicle's devices, or of one of them, to add up when
+// everything has stopped; lost and duplicated are their sums. It is the last thing that is
+// looked at; see finish.
 type Delivery struct {
-	Vehicle    string  `yaml:"delivery"`
+	Of         string  `yaml:"delivery"`
 	Lost       *uint64 `yaml:"lost"`
 	Duplicated *uint64 `yaml:"duplicated"`
 
@@ -20,9 +21,9 @@ func (d *Delivery) check(s *Scenario) error {
 	if d.Lost == nil || d.Duplicated == nil {
 		return errors.New("delivery: expected lost and duplicated")
 	}
-	return s.checkVehicle(d.Vehicle)
+	return s.checkSome(d.Of)
 }
 
 func (d *Delivery) what() string {
-	return fmt.Sprintf("delivery of %s: lost %d, duplicated %d", d.Vehicle, *d.Lost, *d.Duplicated)
+	return fmt.Sprintf("delivery of %s: lost %d, duplicated %d", d.Of, *d.Lost, *d.Duplicated)
 }

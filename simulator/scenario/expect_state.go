@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// StateOf expects the cloud to know a value of a vehicle's signal.
+// StateOf expects the cloud to know a value of a vehicle's signal. The cloud does not keep from which device it has it.
 type StateOf struct {
 	Vehicle string `yaml:"state-of"`
 	Signal  string `yaml:"signal"`

@@ -32,48 +32,58 @@ func (e *Engine) finish(ctx context.Context) (*Result, error) {
 	return result, ctx.Err()
 }
 
-// deliver waits until each vehicle has handed over everything and stops it,
+// deliver waits until each device has handed over everything and stops it,
 // then the cloud, and makes the accounts.
 func (e *Engine) deliver(ctx context.Context, deliveries []*Delivery, result *Result) error {
 	e.say("the drive is over; everything that waits is handed over")
 	began, took := time.Now(), time.Since(e.began)
-	evidence := make([]ledger.Evidence, len(deliveries))
-	for i, x := range deliveries {
-		c := e.cars[x.Vehicle]
-		d := ledger.Drive{Truth: c.truth, Before: c.before, Everything: c.everything, Took: took}
-		var err error
-		if evidence[i], err = ledger.HandOver(ctx, e.world, c.Vehicle, d, x.within); err != nil {
-			return err
+	evidence := map[*unit]ledger.Evidence{}
+	for _, x := range deliveries {
+		for _, u := range e.some(x.Of) {
+			if _, ok := evidence[u]; ok {
+				continue
+			}
+			d := ledger.Drive{Truth: u.truth, Before: u.before, Everything: u.everything, Took: took}
+			var err error
+			if evidence[u], err = ledger.HandOver(ctx, e.world, u.Device, d, x.within); err != nil {
+				return err
+			}
 		}
 	}
 	if err := e.world.StopCloud(ctx); err != nil {
 		return err
 	}
-	for i, x := range deliveries {
-		l, err := e.account(x, evidence[i], began)
+	for _, x := range deliveries {
+		l, err := account(e.some(x.Of), evidence)
 		if err != nil {
 			return err
 		}
+		e.checks = append(e.checks, Check{What: x.what(), Took: time.Since(began), Err: x.judge(l)})
 		result.Ledgers = append(result.Ledgers, l)
 	}
 	return nil
 }
 
-// account makes one vehicle's account and notes whether it is as expected.
-func (e *Engine) account(x *Delivery, evidence ledger.Evidence, began time.Time) (*ledger.Ledger, error) {
-	l, err := ledger.Compute(evidence)
-	if err != nil {
-		return nil, err
+// account makes the account of one device, or the sum of those of several.
+func account(units []*unit, evidence map[*unit]ledger.Evidence) (*ledger.Ledger, error) {
+	accounts := map[string]*ledger.Ledger{}
+	for _, u := range units {
+		l, err := ledger.Compute(evidence[u])
+		if err != nil || len(units) == 1 {
+			return l, err
+		}
+		accounts[u.ID()] = l
 	}
+	return ledger.Sum(accounts), nil
+}
+
+// judge says what of an account is not as expected.
+func (d *Delivery) judge(l *ledger.Ledger) error {
 	failure := errors.Join(l.Check(), driven(l))
-	if l.Lost != *x.Lost || l.Duplicated != *x.Duplicated {
+	if l.Lost != *d.Lost || l.Duplicated != *d.Duplicated {
 		failure = errors.Join(failure, fmt.Errorf("lost %d, duplicated %d", l.Lost, l.Duplicated))
 	}
-	e.checks = append(e.checks, Check{
-		What: x.what(),
-		Took: time.Since(began), Err: failure,
-	})
-	return l, nil
+	return failure
 }
 
 // fewFrames are so few that a moment without power takes most of them.

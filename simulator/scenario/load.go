@@ -43,6 +43,9 @@ func Load(path string) (*Scenario, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: expected one YAML document: %w", path, ErrScenario)
 	}
+	for i := range s.World.Vehicles {
+		s.World.Vehicles[i].spread()
+	}
 	if err := s.check(); err != nil {
 		var m *misfit
 		if errors.As(err, &m) {
@@ -127,6 +130,7 @@ func lineOf(data []byte, where []any) int {
 	return max(n.Line, 1)
 }
 
+// child gives what is at a key or an index, nil when there is nothing.
 func child(n *yaml.Node, step any) *yaml.Node {
 	if i, ok := step.(int); ok {
 		if n.Kind == yaml.SequenceNode && i < len(n.Content) {
@@ -192,40 +196,24 @@ const nameRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 func (s *Scenario) checkVehicles() error {
 	var names []string
-	for i, v := range s.World.Vehicles {
+	for i := range s.World.Vehicles {
+		v := &s.World.Vehicles[i]
 		where := []any{"world", "vehicles", i}
 		if _, err := protocol.ParseVehicleID(v.Name); err != nil {
 			return misfitAt(err, append(where, "name")...)
 		}
-		switch {
-		case slices.Contains(names, v.Name):
+		if slices.Contains(names, v.Name) {
 			return misfitAt(errors.New("expected a name of its own"), append(where, "name")...)
-		case len(v.Devices) != 1:
-			return misfitAt(errors.New("expected one device"), append(where, "devices")...)
-		case len(v.Buses) == 0:
-			return misfitAt(errors.New("expected at least one bus"), append(where, "bus")...)
-		}
-		if _, err := protocol.ParseDeviceID(v.Devices[0]); err != nil {
-			return misfitAt(err, append(where, "devices", 0)...)
 		}
 		names = append(names, v.Name)
-		for _, name := range BusNames(v.Buses) {
-			for k, file := range v.Buses[name].DBC {
-				if err := s.checkFile(file); err != nil {
-					return misfitAt(err, append(where, "bus", name, "dbc", k)...)
-				}
-			}
-		}
-		if v.Campaign != "" {
-			if err := s.checkFile(v.Campaign); err != nil {
-				return misfitAt(err, append(where, "campaign")...)
-			}
+		if err := s.checkDevices(v, where); err != nil {
+			return err
 		}
 	}
 	if len(names) == 0 {
 		return misfitAt(errors.New("expected at least one"), "world", "vehicles")
 	}
-	return nil
+	return s.checkLabels()
 }
 
 // checkFile says when a file that the scenario names is not there.

@@ -148,7 +148,7 @@ func TestLoadUnreadable(t *testing.T) {
 
 // TestLoadOurs reads the scenarios that come with the program.
 func TestLoadOurs(t *testing.T) {
-	for _, name := range []string{"commute", "push"} {
+	for _, name := range []string{"commute", "push", "two-devices"} {
 		s, err := scenario.Load("../scenarios/" + name + ".yaml")
 		if err != nil {
 			t.Fatal(err)
@@ -162,6 +162,7 @@ func TestLoadOurs(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add(good)
 	f.Add("scenario: &a [*a]")
+	f.Add(several)
 	f.Add("scenario: x\nworld: {vehicles: [{name: a, devices: [b], bus: {c: {}}}]}\n")
 	dir := f.TempDir()
 	path := filepath.Join(dir, "fuzzed.yaml")

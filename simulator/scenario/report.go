@@ -14,7 +14,7 @@ type Result struct {
 	Name    string
 	Took    time.Duration
 	Checks  []Check
-	Ledgers []*ledger.Ledger // one for each vehicle with a delivery expectation
+	Ledgers []*ledger.Ledger // one for each delivery expectation
 }
 
 // Check is one expectation and how it went.

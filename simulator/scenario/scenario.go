@@ -3,6 +3,24 @@
 //
 // The same files are demonstration and test. What the verbs do is the business
 // of package world; here is when, and whether it was as expected.
+//
+// A vehicle has one device, or several:
+//
+//	vehicles:
+//	  - {name: bert, devices: [tcu], bus: {can0: {dbc: [car.dbc]}}, campaign: slow.yaml}
+//	  - name: anna
+//	    devices:                   # at most 32, with names of their own
+//	      - name: tcu-a
+//	        bus: {can0: {dbc: [car.dbc]}}
+//	        campaign: slow.yaml    # left out: every sample of every signal
+//	        settings: {keep-alive: 2s, buffer: 8MiB}
+//	      - name: adas-b           # sees every frame on can0, too
+//	        bus: {can0: {}, can1: {dbc: [adas.dbc]}}
+//
+// What happens to a device (link, power) names it: anna/tcu-a, or bert, which has only one. What
+// happens on the buses (drive), and what the cloud keeps of a vehicle as a whole (state-of), names
+// the vehicle. Presence and delivery take both: a vehicle is online when one of its devices is, and
+// its account is the sum of theirs.
 package scenario
 
 import (
@@ -37,10 +55,12 @@ type World struct {
 	Vehicles []Vehicle `yaml:"vehicles"`
 }
 
-// Vehicle is one car with one device so far.
+// Vehicle is one car and its devices. They are written in one of two forms: the name of the only
+// device, whose buses and campaign are then the vehicle's, or a list of devices that each have
+// their own. A bus that two devices name is one bus, on which each of them sees every frame.
 type Vehicle struct {
 	Name     string         `yaml:"name"`
-	Devices  []string       `yaml:"devices"`
+	Devices  []Device       `yaml:"devices"`
 	Buses    map[string]Bus `yaml:"bus"`
 	Campaign string         `yaml:"campaign"` // file; empty: everything
 }

@@ -109,13 +109,38 @@ func (t table[K]) decode(n *yaml.Node, common any) (kind K, err error) {
 	if found != 1 {
 		return none, nil
 	}
-	known := append(keys(common), keys(kind)...)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if key := n.Content[i]; !slices.Contains(known, key.Value) {
-			return none, fmt.Errorf("line %d: unknown field %.64s", key.Line, key.Value)
-		}
+	if err := onlyKeys(n, append(keys(common), keys(kind)...)); err != nil {
+		return none, err
 	}
 	return kind, n.Decode(kind)
+}
+
+// onlyKeys refuses a mapping with a key that is not known, also in what it merges. The mapping has
+// been decoded before, so that no alias leads back to it. (An Unmarshaler must look itself:
+// yaml.Decoder.KnownFields ends where it begins.)
+func onlyKeys(n *yaml.Node, known []string) error {
+	switch n.Kind {
+	case yaml.AliasNode:
+		return onlyKeys(n.Alias, known)
+	case yaml.SequenceNode: // of mappings that are merged
+		for _, one := range n.Content {
+			if err := onlyKeys(one, known); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if key.ShortTag() == "!!merge" {
+			if err := onlyKeys(n.Content[i+1], known); err != nil {
+				return err
+			}
+		} else if !slices.Contains(known, key.Value) {
+			return fmt.Errorf("line %d: unknown field %.64s", key.Line, key.Value)
+		}
+	}
+	return nil
 }
 
 // oneOf is the error about a mapping that names no kind, or several.
@@ -131,15 +156,9 @@ func (t table[K]) oneOf() error {
 func keys(of any) (list []string) {
 	t := reflect.TypeOf(of).Elem()
 	for i := range t.NumField() {
-		list = append(list, t.Field(i).Tag.Get("yaml"))
+		if key := t.Field(i).Tag.Get("yaml"); key != "" {
+			list = append(list, key)
+		}
 	}
 	return list
-}
-
-// checkVehicle says when a vehicle is not of this world.
-func (s *Scenario) checkVehicle(name string) error {
-	if slices.ContainsFunc(s.World.Vehicles, func(v Vehicle) bool { return v.Name == name }) {
-		return nil
-	}
-	return fmt.Errorf("%q is no vehicle of world.vehicles", name)
 }

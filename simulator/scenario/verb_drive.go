@@ -9,7 +9,7 @@ import (
 	"telltale.dev/simulator/drive"
 )
 
-// Drive plays a log on a vehicle's buses.
+// Drive plays a log on a vehicle's buses, for all its devices.
 type Drive struct {
 	Vehicle string   `yaml:"drive"`
 	Log     string   `yaml:"log"`

@@ -11,17 +11,17 @@ import (
 	"telltale.dev/simulator/fault"
 )
 
-// Link changes the way between a vehicle and the cloud.
+// Link changes the way between a device and the cloud.
 type Link struct {
-	Vehicle string   `yaml:"link"`
-	State   string   `yaml:"state"` // up, half-open or down
-	Delay   Duration `yaml:"delay"`
-	Up      string   `yaml:"up"`   // bytes per second, such as 10KiB; left out: no limit
-	Down    string   `yaml:"down"` // the same
+	Device string   `yaml:"link"`
+	State  string   `yaml:"state"` // up, half-open or down
+	Delay  Duration `yaml:"delay"`
+	Up     string   `yaml:"up"`   // bytes per second, such as 10KiB; left out: no limit
+	Down   string   `yaml:"down"` // the same
 }
 
 func (l *Link) check(s *Scenario) error {
-	if err := s.checkVehicle(l.Vehicle); err != nil {
+	if err := s.checkDevice(l.Device); err != nil {
 		return err
 	}
 	if !slices.Contains([]string{"up", "half-open", "down"}, l.State) {
@@ -44,7 +44,7 @@ func (l *Link) do(_ context.Context, e *Engine) error {
 	if err != nil {
 		return err
 	}
-	link := e.cars[l.Vehicle].Link
+	link := e.one(l.Device).Link
 	link.Shape(fault.Profile{Delay: time.Duration(l.Delay), Up: up, Down: down})
 	switch l.State {
 	case "up":

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Power cuts a vehicle's power, or gives it back.
+// Power cuts a device's power, or gives it back.
 type Power struct {
-	Vehicle string `yaml:"power"`
-	Cut     string `yaml:"cut"` // now or at-next-write
-	On      bool   `yaml:"on"`
+	Device string `yaml:"power"`
+	Cut    string `yaml:"cut"` // now or at-next-write
+	On     bool   `yaml:"on"`
 }
 
 func (p *Power) check(s *Scenario) error {
-	if err := s.checkVehicle(p.Vehicle); err != nil {
+	if err := s.checkDevice(p.Device); err != nil {
 		return err
 	}
 	switch {
@@ -29,15 +29,15 @@ func (p *Power) check(s *Scenario) error {
 }
 
 func (p *Power) do(ctx context.Context, e *Engine) error {
-	c := e.cars[p.Vehicle]
+	u := e.one(p.Device)
 	switch {
 	case p.On:
-		e.say(p.Vehicle + ": power is back")
-		return c.Start(ctx)
+		e.say(u.Title() + ": power is back")
+		return u.Start(ctx)
 	case p.Cut == "at-next-write":
-		return cutInWrite(ctx, e, c)
+		return cutInWrite(ctx, e, u)
 	}
-	c.Kill()
+	u.Kill()
 	return nil
 }
 
@@ -54,23 +54,23 @@ var errNoWrite = fmt.Errorf("the agent wrote nothing within %v, so the cut hit n
 
 // cutInWrite cuts the power in the middle of a write, and notes as a check whether one
 // came. While the buses are silent there may be nothing left to write.
-func cutInWrite(ctx context.Context, e *Engine, c *car) error {
+func cutInWrite(ctx context.Context, e *Engine, u *unit) error {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, longestWrite)
 	silent := false
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		silent = c.awaitSilence(limit)
+		silent = u.car.awaitSilence(limit)
 		cancel()
 	})
-	hit := c.KillAtNextWrite(limit)
+	hit := u.KillAtNextWrite(limit)
 	cancel()
 	watching.Wait()
-	check := Check{What: "power cut of " + c.Name + " in the middle of a write", Took: time.Since(began)}
+	check := Check{What: "power cut of " + u.Title() + " in the middle of a write", Took: time.Since(began)}
 	switch {
 	case hit:
 	case silent:
-		check.What = "power cut of " + c.Name + ", whose buses are silent: nothing was left to write"
+		check.What = "power cut of " + u.Title() + ", whose buses are silent: nothing was left to write"
 	default:
 		check.Err = errNoWrite
 	}

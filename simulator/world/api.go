@@ -30,24 +30,23 @@ func (w *World) Ask(ctx context.Context, route string, answer any) error {
 	return json.NewDecoder(resp.Body).Decode(answer)
 }
 
-// Presence asks what the cloud says of a vehicle's device.
-func (w *World) Presence(ctx context.Context, v *Vehicle) (string, error) {
+// Presences asks what the cloud says of each device of a vehicle that it knows, by the device's identifier.
+func (w *World) Presences(ctx context.Context, v *Vehicle) (map[string]string, error) {
 	var devices []struct{ Did, Presence string }
-	if err := w.Ask(ctx, "/v1/vehicles/"+v.cfg.Vehicle+"/presence", &devices); err != nil {
-		return "", err
+	if err := w.Ask(ctx, "/v1/vehicles/"+v.Name+"/presence", &devices); err != nil {
+		return nil, err
 	}
+	known := map[string]string{}
 	for _, d := range devices {
-		if d.Did == v.cfg.Device {
-			return d.Presence, nil
-		}
+		known[d.Did] = d.Presence
 	}
-	return "unknown", nil
+	return known, nil
 }
 
-// KnownSignal says whether the cloud has a last known value of a signal.
+// KnownSignal says whether the cloud has a last known value of a vehicle's signal, from whichever device.
 func (w *World) KnownSignal(ctx context.Context, v *Vehicle, signal string) (bool, error) {
 	var list []struct{ Signal string }
-	if err := w.Ask(ctx, "/v1/vehicles/"+v.cfg.Vehicle+"/state", &list); err != nil {
+	if err := w.Ask(ctx, "/v1/vehicles/"+v.Name+"/state", &list); err != nil {
 		return false, err
 	}
 	for _, s := range list {
@@ -58,7 +57,7 @@ func (w *World) KnownSignal(ctx context.Context, v *Vehicle, signal string) (boo
 	return false, nil
 }
 
-// Delivery is what the cloud knows of one start of a vehicle's agent. Ranges have both ends included.
+// Delivery is what the cloud knows of one start of an agent. Ranges have both ends included.
 type Delivery struct {
 	Boot    string
 	Last    uint64      // the highest sequence that it heard of
@@ -67,8 +66,8 @@ type Delivery struct {
 	Stayed  [][2]uint64 `json:"evicted_stored"` // declared, and stored nevertheless
 }
 
-// Deliveries asks for what the cloud knows of a vehicle's messages.
+// Deliveries asks for what the cloud knows of the messages of a vehicle's devices.
 func (w *World) Deliveries(ctx context.Context, v *Vehicle) (list []Delivery, err error) {
-	err = w.Ask(ctx, "/v1/vehicles/"+v.cfg.Vehicle+"/ledger", &list)
+	err = w.Ask(ctx, "/v1/vehicles/"+v.Name+"/ledger", &list)
 	return list, err
 }

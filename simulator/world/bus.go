@@ -29,7 +29,7 @@ func (w *World) openHub(cfg VehicleConfig, hub virtual.Config) (h *virtual.Hub, 
 		err = os.Chmod(folder, 0o700)
 	}
 	if err == nil {
-		if h, err = virtual.Listen(filepath.Join(folder, cfg.Vehicle+".sock"), hub); err == nil {
+		if h, err = virtual.Listen(filepath.Join(folder, cfg.Name+".sock"), hub); err == nil {
 			return h, forget, nil
 		}
 	}

@@ -52,7 +52,7 @@ func TestHub(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer w.KillCloud()
-			v, err := w.AddVehicle(t.Context(), world.VehicleConfig{Vehicle: "anna", Device: "tcu", Buses: []world.Bus{{Name: "can0"}}, Hub: c.hub})
+			v, err := w.AddDevice(t.Context(), world.VehicleConfig{Name: "anna", Hub: c.hub}, world.DeviceConfig{Name: "tcu", Buses: []world.Bus{{Name: "can0"}}})
 			if err != nil {
 				t.Fatal(err)
 			}

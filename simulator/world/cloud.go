@@ -129,8 +129,8 @@ func (w *World) StopCloud(ctx context.Context) error {
 // Credentials are the files that a client of the broker needs.
 type Credentials struct{ Cert, Key, CA string }
 
-// Device gives credentials of a device, made by the cloud's development authority.
-func (w *World) Device(ctx context.Context, vid, did, dir string) (Credentials, error) {
+// Identity gives credentials of a device, made by the cloud's development authority.
+func (w *World) Identity(ctx context.Context, vid, did, dir string) (Credentials, error) {
 	return w.issue(ctx, dir, did, "dev-cert", "--data", filepath.Join(w.cfg.Dir, "cloud"), "--out", dir, vid, did)
 }
 

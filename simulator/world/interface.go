@@ -206,10 +206,10 @@ func (v *Vehicle) OnKernel() bool { return len(v.kernel) > 0 }
 // Attachments tells of each start of the agent which stretch of each bus it was
 // given. A virtual bus knows; of an interface it is found by the time of the
 // first frame that the agent reported, and what it dropped is not known frame by frame.
-func (v *Vehicle) Attachments() []virtual.Attachment {
-	list := v.Hub.Attachments()
-	for _, k := range v.kernel {
-		for _, s := range v.Starts() {
+func (d *Device) Attachments() []virtual.Attachment {
+	list := d.Hub.Attachments()
+	for _, k := range d.kernel {
+		for _, s := range d.Starts() {
 			b, ok := s.Buses[k.name]
 			if !ok || b.First == 0 {
 				continue
@@ -223,26 +223,26 @@ func (v *Vehicle) Attachments() []virtual.Attachment {
 
 // NumbersOnly says why the account of interfaces cannot be made frame by frame; empty: it can. a is of the stopped
 // agent: what it dropped behind its last commit does not matter.
-func (v *Vehicle) NumbersOnly(a report.Account) string {
-	if buses := v.FilteredBuses(); len(buses) > 0 {
+func (d *Device) NumbersOnly(a report.Account) string {
+	if buses := d.FilteredBuses(); len(buses) > 0 {
 		return fmt.Sprintf("the kernel kept frames of %s away", strings.Join(buses, " and "))
 	}
 	dropped := uint64(0)
 	for _, b := range a.Boots {
-		if slices.ContainsFunc(v.Starts(), func(s Start) bool { return s.Boot == b.Boot }) {
+		if slices.ContainsFunc(d.Starts(), func(s Start) bool { return s.Boot == b.Boot }) {
 			dropped += b.Dropped
 		}
 	}
-	if dropped > 0 && v.OnKernel() {
+	if dropped > 0 && d.OnKernel() {
 		return fmt.Sprintf("%d frames were dropped, and the kernel does not say which", dropped)
 	}
 	return ""
 }
 
 // FilteredBuses are the buses of which the kernel kept frames away that no campaign wanted.
-func (v *Vehicle) FilteredBuses() (buses []string) {
-	for _, k := range v.kernel {
-		if slices.ContainsFunc(v.Starts(), func(s Start) bool { return s.narrowed[k.name] }) {
+func (d *Device) FilteredBuses() (buses []string) {
+	for _, k := range d.kernel {
+		if slices.ContainsFunc(d.Starts(), func(s Start) bool { return s.narrowed[k.name] }) {
 			buses = append(buses, k.name)
 		}
 	}
@@ -250,12 +250,12 @@ func (v *Vehicle) FilteredBuses() (buses []string) {
 }
 
 // Drain waits until the agent has said that it received every frame on the buses, as far as that can be known, or until ctx ends.
-func (v *Vehicle) Drain(ctx context.Context) error {
-	if err := v.Hub.Drain(ctx); err != nil {
+func (d *Device) Drain(ctx context.Context) error {
+	if err := d.Hub.Drain(ctx); err != nil {
 		return err
 	}
-	open := func(k *kernelBus) bool { return !v.drained(k) }
-	for v.Running() && (!v.received() || slices.ContainsFunc(v.kernel, open)) {
+	open := func(k *kernelBus) bool { return !d.drained(k) }
+	for d.Running() && (!d.received() || slices.ContainsFunc(d.kernel, open)) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -267,8 +267,8 @@ func (v *Vehicle) Drain(ctx context.Context) error {
 
 // received says whether the agent's last report has all frames that it was handed on virtual buses: they
 // may still be in its socket. Of a bus that it had to attach to again this is not known.
-func (v *Vehicle) received() bool {
-	starts, attachments := v.Starts(), v.Hub.Attachments()
+func (d *Device) received() bool {
+	starts, attachments := d.Starts(), d.Hub.Attachments()
 	s := starts[len(starts)-1]
 	for _, a := range attachments {
 		again := func(o virtual.Attachment) bool { return o.PID == a.PID && o.Bus == a.Bus && o.Ended }
@@ -280,7 +280,7 @@ func (v *Vehicle) received() bool {
 }
 
 // drained says whether the agent's last report has all frames of an interface.
-func (v *Vehicle) drained(k *kernelBus) bool {
+func (d *Device) drained(k *kernelBus) bool {
 	total, silent, err := k.state()
 	if err != nil {
 		return true // Failure tells of it
@@ -288,7 +288,7 @@ func (v *Vehicle) drained(k *kernelBus) bool {
 	if silent < 2*reportEvery {
 		return false
 	}
-	starts := v.Starts()
+	starts := d.Starts()
 	s := starts[len(starts)-1]
 	b := s.Buses[k.name]
 	return b.First == 0 || b.Dropped > 0 || s.narrowed[k.name] || b.Received+b.Dropped >= total-k.find(s.from[k.name], b.First)

@@ -12,9 +12,9 @@ spec:
 `
 
 // writeStarter puts the starter campaign where the agent is told to find it.
-func (v *Vehicle) writeStarter() error {
-	if err := os.MkdirAll(v.dir, 0o700); err != nil {
+func (d *Device) writeStarter() error {
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(v.cfg.Campaign, []byte(Starter), 0o600)
+	return os.WriteFile(d.cfg.Campaign, []byte(Starter), 0o600)
 }

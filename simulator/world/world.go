@@ -75,7 +75,7 @@ type Ports struct {
 	HTTP    string `json:"http"`
 	// Download is where devices fetch update files.
 	Download string `json:"download,omitempty"`
-	Link     string `json:"link,omitempty"` // where the vehicle connects: the faulty way to MQTT
+	Link     string `json:"link,omitempty"` // where the device that was made last connects: the faulty way to MQTT
 	Bus      string `json:"bus,omitempty"`  // hub of the virtual CAN buses
 }
 
@@ -232,11 +232,13 @@ func (w *World) Failure() error {
 	return nil
 }
 
-// Supervise restarts the machines of vehicles with a Board whose agents have ended on their own.
+// Supervise restarts the devices with a Board whose agents have ended on their own.
 func (w *World) Supervise() error {
 	var errs []error
 	for _, v := range w.vehicles {
-		errs = append(errs, v.supervise())
+		for _, d := range v.Devices {
+			errs = append(errs, d.supervise())
+		}
 	}
 	return errors.Join(errs...)
 }
