@@ -37,7 +37,10 @@ type Block struct {
 	// Received and Dropped are the counters of the bus as of the end of the
 	// block, over all attachments since the start.
 	Received, Dropped uint64
-	buf               [BlockFrames]can.Frame
+	// Gap says that frames may be missing in front of the block's: the driver lost them, filters kept them away, or
+	// there was no bus. Within a block no frame is missing that the driver knows of.
+	Gap bool
+	buf [BlockFrames]can.Frame
 }
 
 // Input is one named bus and how to attach to it.
@@ -195,6 +198,7 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 	defer r.attached.Add(-1)
 	r.cfg.Log.Info("bus attached", "bus", r.cfg.Inputs[index].Name)
 	total = base
+	gap := true
 	b := r.free.Get().(*Block)
 	defer func() { r.free.Put(b) }()
 	for {
@@ -204,7 +208,9 @@ func (r *Reader) attach(ctx context.Context, index int, base canbus.Stats, out c
 		total.Dropped = base.Dropped + bus.Stats().Dropped
 		if n > 0 || total.Dropped != before { // no frame may be there to tell of the dropped ones
 			b.Bus, b.Frames, b.Received, b.Dropped = index, b.buf[:n], total.Received, total.Dropped
-			if here.read(b.Frames, total) {
+			news, filtered := here.read(b.Frames, total)
+			b.Gap, gap = gap || filtered || total.Dropped != before, false
+			if news {
 				r.cfg.Log.Info("first frame", "bus", r.cfg.Inputs[index].Name, "after_kernel_start", sinceKernelStart(b.Frames[0].Time))
 			}
 			out <- b

@@ -3,6 +3,7 @@ package frames_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
@@ -168,6 +169,57 @@ func TestDropsBehindTheLastFrame(t *testing.T) {
 	}
 	if b, open := <-out; open {
 		t.Errorf("got %+v, want the end", b)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// gapped is a bus that hands out a frame at a time: the second behind lost ones, the third behind other filters; then it ends.
+type gapped struct {
+	canbus.Bus
+	calls  int
+	narrow func()
+}
+
+func (g *gapped) Receive(_ context.Context, list []can.Frame) (int, error) {
+	g.calls++
+	switch g.calls {
+	case 4:
+		g.narrow()
+	case 6:
+		return 0, io.EOF
+	}
+	return copy(list, numbered(g.calls, 1)), nil
+}
+
+func (g *gapped) Stats() canbus.Stats {
+	return canbus.Stats{Received: uint64(g.calls), Dropped: map[bool]uint64{true: 5}[g.calls >= 2]}
+}
+func (*gapped) Close() error                  { return nil }
+func (*gapped) MaxFilters() int               { return 8 }
+func (*gapped) SetFilters([]can.Filter) error { return nil }
+
+// TestGap: a block says when frames may be missing in front of it: at the start of each attachment, where frames were lost, and
+// where the filters have changed.
+func TestGap(t *testing.T) {
+	var r *frames.Reader
+	narrow := func() { r.SetFilters(0, []can.Filter{can.ExactFilter(1)}) }
+	r = frames.New(frames.Config{Log: slog.New(slog.DiscardHandler), Inputs: []frames.Input{{Name: "can0", Open: func(context.Context) (canbus.Bus, error) {
+		return &gapped{narrow: narrow}, nil
+	}}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	out, ended := make(chan *frames.Block), make(chan error, 1)
+	go func() { ended <- r.Run(ctx, out) }()
+	for range 2 {
+		for i, want := range []bool{true, true, false, true, false} {
+			if b := <-out; b.Gap != want {
+				t.Errorf("block %d: got gap %v, want %v", i, b.Gap, want)
+			}
+		}
+	}
+	cancel()
+	for range out {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)

@@ -15,6 +15,7 @@ type place struct {
 	bus      canbus.Bus // nil: not attached
 	wanted   []can.Filter
 	narrowed bool // wanted counts
+	filtered bool // the filters have changed since the last block
 	said     string
 	state    Bus
 	base     canbus.Errors // of earlier attachments
@@ -73,6 +74,7 @@ func (p *place) filter() string {
 		}
 		return report.Everything
 	}
+	p.filtered = true
 	var filters []can.Filter
 	text := report.Everything
 	if p.narrowed {
@@ -93,15 +95,16 @@ func (p *place) filter() string {
 	return text
 }
 
-// read notes a block, and says whether it has the first frame.
-func (p *place) read(frames []can.Frame, total canbus.Stats) (news bool) {
+// read notes a block, and says whether it has the first frame, and whether the filters have changed since the block before.
+func (p *place) read(frames []can.Frame, total canbus.Stats) (news, filtered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	filtered, p.filtered = p.filtered, false
 	if news = p.state.First == 0 && len(frames) > 0; news {
 		p.state.First = frames[0].Time
 	}
 	p.state.Received, p.state.Dropped = total.Received, total.Dropped
-	return news
+	return news, filtered
 }
 
 // fail notes why there is no bus.

@@ -20,7 +20,9 @@ type Bus interface {
 	// Receive waits for at least one frame and fills frames with as many as
 	// there are, in the order of the bus. It returns ctx.Err() when ctx ends,
 	// io.EOF when the bus is gone for good, and otherwise an error that names
-	// the bus. Frames that came before an error are returned first.
+	// the bus. Frames that came before an error are returned first. Frames that
+	// the driver lost are counted with the frame behind them, which is the first
+	// of its Receive: none is missing, that the driver knows of, among frames.
 	Receive(ctx context.Context, frames []can.Frame) (n int, err error)
 	// Stats gives the counters since the bus was opened.
 	Stats() Stats

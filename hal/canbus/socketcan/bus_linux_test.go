@@ -181,6 +181,42 @@ func TestDropsAreCountedWithoutAnotherFrame(t *testing.T) {
 	}
 }
 
+// TestGapsAreInFront: where frames were lost a Receive begins, however the queue was filled.
+func TestGapsAreInFront(t *testing.T) {
+	name := vcan(t)
+	a, b := open(t, socketcan.Options{Interface: name}), open(t, socketcan.Options{Interface: name, Buffer: 64 << 10})
+	const storm = 5000
+	send(t, a, canbustest.Numbered(0, storm)...)
+	frames := make([]can.Frame, 256)
+	next, gaps, received := 0, 0, uint64(0)
+	read := func(frames []can.Frame) error {
+		ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer stop()
+		before := b.Stats().Dropped
+		n, err := b.Receive(ctx, frames)
+		for i := range frames[:n] {
+			if k := canbustest.Number(&frames[i]); k != next {
+				if gaps++; i > 0 || b.Stats().Dropped == before {
+					t.Errorf("frame %d of a Receive is number %d, want %d; %d dropped", i, k, next, b.Stats().Dropped-before)
+				}
+				next = k
+			}
+			next++
+		}
+		received += uint64(n)
+		return err
+	}
+	if err := read(frames[:100]); err != nil { // makes room: what comes now lies behind the gap in one queue
+		t.Fatal(err)
+	}
+	send(t, a, canbustest.Numbered(storm, 50)...)
+	for read(frames) == nil {
+	}
+	if got := b.Stats(); gaps != 1 || next != storm+50 || got.Received != received || got.Received+got.Dropped != storm+50 {
+		t.Errorf("got %d gaps up to %d and %+v, want one up to %d", gaps, next, got, storm+50)
+	}
+}
+
 // TestStormLosesNothing: with the ordinary buffer a reader keeps up with a burst as fast as the kernel makes it.
 func TestStormLosesNothing(t *testing.T) {
 	name := vcan(t)

@@ -82,24 +82,24 @@ func (b *Bus) wait(ctx context.Context) error {
 	return nil
 }
 
-// read takes what is there, in batches. Error frames are counted and left out.
+// read takes what is there, in batches, up to where frames were dropped. Error frames are counted and left out.
 func (b *Bus) read(frames []can.Frame) (n int) {
 	b.more = false
 	for n < len(frames) {
-		room := min(len(frames)-n, batchSize)
-		got, errno := b.batch.receive(b.fd, room)
-		if errno != 0 {
-			if b.note(errno) {
-				continue
+		more := true
+		if b.batch.next == b.batch.got {
+			room := min(len(frames)-n, batchSize)
+			if errno := b.batch.fill(b.fd, room); errno != 0 {
+				if b.note(errno) {
+					continue
+				}
+				break
 			}
-			break
+			more = b.batch.got == room
 		}
-		for i := range got {
-			if b.take(i, &frames[n]) {
-				n++
-			}
-		}
-		if b.more = got == room; !b.more {
+		n += b.unpack(frames[n:], n > 0)
+		gap := b.batch.next < b.batch.got
+		if b.more = more || gap; gap || !more {
 			break
 		}
 	}
@@ -107,6 +107,22 @@ func (b *Bus) read(frames []can.Frame) (n int) {
 		now := time.Now()
 		b.busy = n > 1 || now.Sub(b.last) < tickTime
 		b.last = now
+	}
+	return n
+}
+
+// unpack takes messages of the batch while there is room. With some taken before it leaves those behind a gap for the next read.
+func (b *Bus) unpack(frames []can.Frame, some bool) (n int) {
+	for b.batch.next < b.batch.got && n < len(frames) {
+		i := b.batch.next
+		if some || n > 0 {
+			if _, drops, _ := b.batch.control(i); drops != 0 && int32(drops-b.seen) > 0 {
+				break
+			}
+		}
+		if b.batch.next++; b.take(i, &frames[n]) {
+			n++
+		}
 	}
 	return n
 }
@@ -180,6 +196,8 @@ type batch struct {
 	controls [batchSize]control
 	vectors  [batchSize]unix.Iovec
 	messages [batchSize]message
+	// Messages next to got−1 have not been taken.
+	next, got int
 }
 
 // message is struct mmsghdr.
@@ -201,14 +219,18 @@ func (m *batch) init() {
 	}
 }
 
-// receive takes at most room frames without waiting.
-func (m *batch) receive(fd, room int) (int, unix.Errno) {
+// fill reads at most room frames without waiting, when those of before have been taken.
+func (m *batch) fill(fd, room int) unix.Errno {
+	m.next, m.got = 0, 0
 	for i := range m.messages[:room] {
 		m.messages[i].header.SetControllen(int(unsafe.Sizeof(m.controls[i])))
 	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.messages)), uintptr(room), unix.MSG_DONTWAIT, 0, 0)
 	runtime.KeepAlive(m)
-	return int(n), errno
+	if errno == 0 {
+		m.got = int(n)
+	}
+	return errno
 }
 
 // control reads what came with message i: the kernel's time in µs, and how many frames it had dropped before this one.

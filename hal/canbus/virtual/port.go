@@ -115,7 +115,7 @@ func (p *Port) Receive(ctx context.Context, dst []can.Frame) (n int, err error) 
 				return 0, err
 			}
 		}
-		for n < len(dst) && (p.open.count > 0 || p.complete()) {
+		for n < len(dst) && (p.open.count > 0 || p.complete() && (n == 0 || !p.gap())) {
 			m, err := p.read(dst[n:])
 			n += m
 			if err != nil {
@@ -141,6 +141,13 @@ func (p *Port) complete() bool {
 	head, _ := p.in.Peek(lengthSize)
 	length := binary.LittleEndian.Uint32(head)
 	return length > maxBody || buffered >= lengthSize+int(length)
+}
+
+// gap says whether frames were dropped in front of the message in in, which is complete.
+func (p *Port) gap() bool {
+	const droppedAt, size = lengthSize + 1, 8
+	head, err := p.in.Peek(droppedAt + size)
+	return err == nil && binary.LittleEndian.Uint64(head[droppedAt:]) > 0
 }
 
 // read moves frames out of the message at the front of in, which is complete.

@@ -41,6 +41,9 @@ func child(url, mode string) int {
 		for i := range buf[:n] {
 			if k := canbustest.Number(&buf[i]); k != next {
 				gaps = append(gaps, fmt.Sprintf("%d-%d", next, k))
+				if i > 0 {
+					gaps = append(gaps, "inside a Receive")
+				}
 				next = k + 1
 			} else {
 				next++
