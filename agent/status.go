@@ -37,9 +37,20 @@ func (a *Agent) Status() Status {
 			Connected: sent.Connected, Connection: sent.Connection, Acked: sent.Acked,
 			Ignition: supply.Ignition.String(), Asleep: supply.Asleep, Upload: limit.String(), Error: sent.LastError,
 		},
-		Buses: a.frames.Buses(), Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused, Discarded: made.Discarded,
+		Buses: a.buses(), Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused, Discarded: made.Discarded,
 		Evicted: waiting.EvictedRecords, Network: way, Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee,
 	}
+}
+
+// buses gives the state of each input, with what became of long J1939 messages.
+func (a *Agent) buses() []frames.Bus {
+	list := a.frames.Buses()
+	for i, c := range a.signals.Long() {
+		if c.Complete > 0 || c.Trouble() != "" {
+			list[i].Long = &report.Long{Complete: c.Complete, Incomplete: c.Lost(), Why: c.Trouble()}
+		}
+	}
+	return list
 }
 
 // Summary is the status in one line. It may be called from any goroutine.

@@ -5,6 +5,7 @@ import (
 
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/j1939"
 )
 
 // Interest is what is wanted of one input. It never wants less than the frames
@@ -28,6 +29,7 @@ func Interests(plan *dbc.Plan, inputs []string, wanted []bool) []Interest {
 	list := make([]Interest, len(plan.Buses()))
 	known := make([]bool, len(list)) // the bus has a message with signals
 	left := make([]bool, len(list))  // some of them is wanted by nobody
+	long := make([]bool, len(list))  // some that is wanted may come by the transport protocol
 	for _, m := range plan.Messages() {
 		if len(m.Signals) == 0 {
 			continue
@@ -38,6 +40,12 @@ func Interests(plan *dbc.Plan, inputs []string, wanted []bool) []Interest {
 			continue
 		}
 		list[m.Bus].Filters = append(list[m.Bus].Filters, filterOf(&m))
+		long[m.Bus] = long[m.Bus] || m.J1939 && m.Length > can.MaxClassic
+	}
+	for bus := range list {
+		if long[bus] {
+			list[bus].Filters = append(list[bus].Filters, j1939.Filters()...)
+		}
 	}
 	found := make([]Interest, len(inputs))
 	for i, name := range inputs {

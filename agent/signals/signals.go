@@ -1,7 +1,7 @@
 // Package signals is the stage that decodes frames into rows of raw signal
 // values with a compiled DBC plan.
 //
-// A row is what one frame says: its time, its group (which signals came
+// A row is what one frame says, or a J1939 message that came in several: its time, its group (which signals came
 // together) and their raw values. Physical values are the cloud's business.
 //
 // The plan can be replaced while frames come: each frame is decoded by one plan,
@@ -14,11 +14,13 @@ import (
 	"sync/atomic"
 
 	"telltale.dev/agent/frames"
+	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/j1939"
 	"telltale.dev/protocol/signal"
 )
 
-// Row is one decoded frame. Its values are Raw[Offset:Offset+Count] of its block, in the group's order.
+// Row is one decoded frame, or a J1939 message of more than 8 bytes with the time of its last frame. Its values are Raw[Offset:Offset+Count] of its block, in the group's order.
 type Row struct {
 	Time   int64 // µs since the Unix epoch
 	Group  int32 // position in the groups of the block's catalogue
@@ -77,6 +79,10 @@ type Decoder struct {
 	dropped []uint64
 	latest  int64 // time of the newest frame
 	account Account
+	long    []*j1939.Assembler // by input; nil: the plan has no J1939 messages of more than 8 bytes there
+
+	mu     sync.Mutex // guards all below
+	counts []j1939.Counts
 }
 
 // decoding is a plan with what is made of it.
@@ -91,7 +97,8 @@ type decoding struct {
 func New(plan *dbc.Plan, catalogue *signal.Catalogue, inputs []string, release func(*frames.Block)) *Decoder {
 	d := &Decoder{inputs: inputs, release: release, dropped: make([]uint64, len(inputs)), wake: make(chan struct{}, 1)}
 	d.account.Seen = make([]uint64, len(inputs))
-	d.decoding = d.decodingBy(plan, catalogue)
+	d.long, d.counts = make([]*j1939.Assembler, len(inputs)), make([]j1939.Counts, len(inputs))
+	d.use(d.decodingBy(plan, catalogue))
 	d.free.New = func() any { return new(Block) }
 	return d
 }
@@ -118,8 +125,28 @@ func (d *Decoder) Swap(plan *dbc.Plan, catalogue *signal.Catalogue) {
 // adopt takes the plan that Swap gave, if there is one.
 func (d *Decoder) adopt() {
 	if given := d.given.Swap(nil); given != nil {
-		d.decoding = given
+		d.use(given)
 	}
+}
+
+// use decodes by a plan from now on. J1939 messages that are open stay so where both plans have long ones.
+func (d *Decoder) use(by *decoding) {
+	d.decoding = by
+	for i, bus := range by.buses {
+		switch {
+		case !by.plan.Long(bus):
+			d.long[i] = nil
+		case d.long[i] == nil:
+			d.long[i] = new(j1939.Assembler)
+		}
+	}
+}
+
+// Long says what became of the J1939 messages of more than 8 bytes on each input, since the plan has such. It may be called from any goroutine.
+func (d *Decoder) Long() []j1939.Counts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.counts)
 }
 
 // Release gives a block back.
@@ -160,6 +187,10 @@ func (d *Decoder) Decode(fb *frames.Block, b *Block) {
 	if n := len(fb.Frames); n > 0 {
 		d.latest = fb.Frames[n-1].Time
 	}
+	long := d.long[fb.Bus]
+	if long != nil && fb.Gap {
+		long.Drop(j1939.FramesLost)
+	}
 	for i := range fb.Frames {
 		f := &fb.Frames[i]
 		group, n := dbc.Unknown, 0
@@ -169,19 +200,46 @@ func (d *Decoder) Decode(fb *frames.Block, b *Block) {
 		}
 		if group == dbc.Unknown {
 			d.account.Unknown++
-			continue
+		} else {
+			d.account.Decoded++
 		}
-		d.account.Decoded++
 		if n > 0 {
-			b.Rows = append(b.Rows, Row{Time: f.Time, Group: int32(group), Offset: int32(len(b.Raw)), Count: int32(n)})
-			b.Raw = b.Raw[:len(b.Raw)+n]
+			b.add(f.Time, group, n)
 		}
+		if long != nil && j1939.Carries(f.ID) {
+			d.assemble(long, bus, f, b)
+		}
+	}
+	if long != nil {
+		d.mu.Lock()
+		d.counts[fb.Bus] = long.Counts()
+		d.mu.Unlock()
 	}
 	d.account.Received += uint64(len(fb.Frames))
 	d.account.Dropped += fb.Dropped - d.dropped[fb.Bus]
 	d.dropped[fb.Bus] = fb.Dropped
 	d.account.Seen[fb.Bus] = fb.Received + fb.Dropped
 	d.finish(b)
+}
+
+// add makes a row of the n values behind b.Raw.
+func (b *Block) add(time int64, group, n int) {
+	b.Rows = append(b.Rows, Row{Time: time, Group: int32(group), Offset: int32(len(b.Raw)), Count: int32(n)})
+	b.Raw = b.Raw[:len(b.Raw)+n]
+}
+
+// assemble takes a frame of the transport protocol. With the last part of a message that the plan has, b gets its row.
+func (d *Decoder) assemble(long *j1939.Assembler, bus int, f *can.Frame, b *Block) {
+	m := long.Add(f)
+	if m == nil {
+		return
+	}
+	most := d.plan.MaxSignals()
+	b.Raw = reserve(b.Raw, most)
+	group, n := d.plan.DecodeLong(bus, m.ID(), m.Data, b.Raw[len(b.Raw):len(b.Raw)+most])
+	if n > 0 {
+		b.add(m.Last, group, n)
+	}
 }
 
 // reserve makes sure that n more values fit behind raw.

@@ -9,6 +9,7 @@ import (
 	"telltale.dev/agent/signals"
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/j1939"
 	"telltale.dev/protocol/signal"
 )
 
@@ -100,6 +101,95 @@ func TestDecode(t *testing.T) {
 	d.Decode(&again, &b)
 	if allocs := testing.AllocsPerRun(100, func() { d.Decode(&again, &b) }); allocs > 0 {
 		t.Errorf("got %v allocations a block, want none", allocs)
+	}
+}
+
+// longCar has a J1939 message of 20 bytes and one of 8 on can0, and no J1939 on can1.
+func longCar(t testing.TB) *dbc.Plan {
+	t.Helper()
+	file, _, err := dbc.Parse("car.dbc", []byte("BO_ 2566834942 Long: 20 X\n SG_ count : 16|8@1+ (1,0) [0|0] \"\" X\n SG_ last : 152|8@1+ (1,0) [0|0] \"\" X\nBO_ 2566835198 Short: 8 X\n SG_ s : 0|8@1+ (1,0) [0|0] \"\" X\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}, J1939: true}, {Bus: "can1", Files: []*dbc.File{file}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// parts are the frames of a message of 20 bytes to all, 50 ms apart.
+func parts(at int64) []can.Frame {
+	return []can.Frame{
+		frame(at, 0x98ECFF00, 0x20, 20, 0, 3, 0xFF, 0xCA, 0xFE, 0),
+		frame(at+50_000, 0x98EBFF00, 1, 1, 2, 3, 4, 5, 6, 7),
+		frame(at+100_000, 0x98EBFF00, 2, 8, 9, 10, 11, 12, 13, 14),
+		frame(at+150_000, 0x98EBFF00, 3, 15, 16, 17, 18, 19, 20, 0xFF),
+	}
+}
+
+// TestLongMessages: a J1939 message in parts makes one row with the time of its last frame, over several blocks, on its own bus
+// only, and none when frames may be missing.
+func TestLongMessages(t *testing.T) {
+	plan := longCar(t)
+	d := signals.New(plan, plan.Catalogue(), inputs, func(*frames.Block) {})
+	var b signals.Block
+	got := func(bus int, gap bool, list ...can.Frame) (values []int64) {
+		d.Decode(&frames.Block{Bus: bus, Frames: list, Gap: gap}, &b)
+		for i := range b.Rows {
+			values = append(append(values, b.Rows[i].Time), b.Values(&b.Rows[i])...)
+		}
+		return values
+	}
+	check := func(what string, got []int64, want ...int64) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got times and values %v, want %v", what, got, want)
+		}
+	}
+	all := parts(1000)
+	check("in one block", got(0, true, all...), 151_000, 3, 20)
+	check("between others", got(0, false, all[0], frame(5, 0x98FECB00, 7), all[1], all[2], all[3], frame(6, 0x98FECB00, 8)), 5, 7, 151_000, 3, 20, 6, 8)
+	check("the beginning", got(0, false, all[:2]...))
+	check("another bus", got(1, false, all...))
+	check("the end", got(0, false, all[2:]...), 151_000, 3, 20)
+	check("the beginning", got(0, false, all[:2]...))
+	check("behind a gap", got(0, true, all[2:]...))
+	counts := d.Long()
+	if c := counts[0]; c.Complete != 3 || c.Incomplete[j1939.FramesLost] != 1 || c.Stray != 2 || counts[1].Complete+counts[1].Stray > 0 {
+		t.Errorf("got %+v", counts)
+	}
+	check("the beginning", got(0, false, all[:2]...))
+	d.Swap(longCar(t), plan.Catalogue())
+	check("by another plan with the message", got(0, false, all[2:]...), 151_000, 3, 20)
+	again := frames.Block{Bus: 0, Frames: slices.Repeat(all, 64)}
+	if allocs := testing.AllocsPerRun(100, func() { d.Decode(&again, &b) }); allocs > 0 {
+		t.Errorf("got %v allocations a block, want none", allocs)
+	}
+}
+
+// TestLongInterest: who wants a J1939 message of more than 8 bytes wants the frames that carry its parts, and nobody else does.
+func TestLongInterest(t *testing.T) {
+	plan := longCar(t)
+	wanted := func(name string) (list []bool) {
+		for _, s := range plan.Signals() {
+			list = append(list, s.Bus == "can0" && s.Name == name)
+		}
+		return list
+	}
+	passes := func(i signals.Interest, id can.ID) bool {
+		return i.Everything || slices.ContainsFunc(i.Filters, func(f can.Filter) bool { return f.Match(id) })
+	}
+	for _, test := range []struct {
+		name string
+		want bool
+	}{{"last", true}, {"s", false}} {
+		found := signals.Interests(plan, []string{"can0", "can1"}, wanted(test.name))
+		for _, id := range []can.ID{0x98ECFF00, 0x9CEC0017, 0x98EB1700} {
+			if passes(found[0], id) != test.want || passes(found[1], id) {
+				t.Errorf("%s wanted: got %v and %v for %X, want %v on the first bus only", test.name, passes(found[0], id), passes(found[1], id), uint32(id), test.want)
+			}
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type builder struct {
 	c          *compiler
 	message    *Message
+	reach      int       // bytes of payload that the message may have: can.MaxData, or more by the transport protocol
 	first      int32     // global index of the message's first signal
 	need       []int     // by signal: bytes of payload up to its end
 	children   [][]int32 // by signal: the signals it selects
@@ -39,11 +40,14 @@ type shown struct {
 	short bool
 }
 
-func newBuilder(c *compiler, m *Message) *builder {
+func newBuilder(c *compiler, m *Message, long bool) *builder {
 	b := &builder{
-		c: c, message: m, first: int32(len(c.plan.signals) - len(m.Signals)),
+		c: c, message: m, reach: can.MaxData, first: int32(len(c.plan.signals) - len(m.Signals)),
 		need: make([]int, len(m.Signals)), children: make([][]int32, len(m.Signals)),
 		sets: map[set]int{}, known: map[shown]int32{}, selections: map[int32][]selection{},
+	}
+	if long {
+		b.reach = maxLength
 	}
 	selectors := map[string]int{}
 	for i, s := range m.Signals {
@@ -89,7 +93,7 @@ func (b *builder) common() {
 // step compiles what is left to find out, when signals are known to be in the
 // frame and the multiplexors among fresh are still to be looked at. It gives the node or path.
 func (b *builder) step(signals, fresh []int32, depth int) (int32, bool) {
-	at := slices.IndexFunc(fresh, func(s int32) bool { return len(b.children[s]) > 0 && b.need[s] <= can.MaxData })
+	at := slices.IndexFunc(fresh, func(s int32) bool { return len(b.children[s]) > 0 && b.need[s] <= b.reach })
 	if at < 0 {
 		return b.path(slices.Clone(signals))
 	}
@@ -156,17 +160,24 @@ func (b *builder) path(signals []int32) (int32, bool) {
 	var list []int32
 	var ops []op
 	for _, s := range signals {
-		if b.need[s] > can.MaxData {
-			break // only the transport protocol brings it
+		if b.need[s] > b.reach {
+			break // no frame brings it
 		}
 		list = append(list, b.first+s)
 		ops = append(ops, newOp(b.message.Signals[s]))
 	}
-	number := 0
+	number, cut, budget := 0, int32(Uncovered), maxCutReferences
 	way.layout = Uncovered
 	for i := range list {
-		for len(way.cuts) < b.need[signals[i]] {
-			way.cuts = append(way.cuts, b.layout(number, list[:i:i], ops[:i:i], true))
+		if need := b.need[signals[i]]; need > len(way.cuts) {
+			if need <= can.MaxData || len(way.cuts) <= can.MaxData || i <= budget {
+				cut = b.layout(number, list[:i:i], ops[:i:i], true)
+			}
+			if need > can.MaxData {
+				budget -= i
+				b.used += i + need - len(way.cuts)
+			}
+			way.cuts = append(way.cuts, slices.Repeat([]int32{cut}, need-len(way.cuts))...)
 		}
 		next := set{before: number, last: signals[i]}
 		if _, ok := b.sets[next]; !ok {

@@ -13,6 +13,9 @@ const (
 	maxReferences = 1 << 19 // signals in all these ways together
 	maxAll        = 1 << 22 // the same for the whole plan
 	maxDepth      = 64      // multiplexors that one frame depends on
+	// maxCutReferences bounds the layouts of messages that end early and behind can.MaxData bytes. Beyond it such a
+	// message is decoded as far as the next shorter layout, or wholly.
+	maxCutReferences = 1 << 13
 )
 
 // Compile lays out the messages of all buses. Sources are in bus order: the bus index is the position.
@@ -28,6 +31,7 @@ func Compile(sources []Source) (*Plan, []Problem, error) {
 		}
 		c.plan.buses = append(c.plan.buses, s.Bus)
 		c.plan.files = append(c.plan.files, hashes(s.Files))
+		c.plan.longBuses = append(c.plan.longBuses, false)
 		c.source(i, s)
 	}
 	return c.plan, c.all(), nil
@@ -144,12 +148,15 @@ func (c *compiler) message(bus int, s Source, m chosen) {
 	for _, sig := range m.message.Signals {
 		p.signals = append(p.signals, SignalInfo{Bus: s.Bus, Message: m.message.Name, Frame: m.message.ID, J1939: m.byGroup, Signal: sig})
 	}
-	b := newBuilder(c, m.message)
+	long := m.byGroup && m.message.Length > can.MaxClassic && len(m.message.Signals) > 0
+	p.long = append(p.long, long)
+	p.longBuses[bus] = p.longBuses[bus] || long
+	b := newBuilder(c, m.message, long)
 	if !b.tree() {
 		c.add(m.file.Name, 0, false, "at most %d combinations of multiplexed signals in message %s; only those in all frames are decoded",
 			maxPaths, clip(m.message.Name))
 		c.references += maxReferences // a bounded number of failures is paid for
-		b = newBuilder(c, m.message)
+		b = newBuilder(c, m.message, long)
 		b.common()
 	}
 	b.commit()

@@ -11,7 +11,8 @@
 // source of protocol/signal's catalogue.
 //
 // The package reads no files and no buses, writes no DBC and reassembles no
-// transport protocol (ISO-TP, J1939-21 TP); campaigns and columns are the
+// transport protocol: Plan.DecodeLong takes J1939 messages that protocol/j1939
+// has put together, and ISO-TP is not known; campaigns and columns are the
 // business of other packages.
 //
 // # Where a signal's bits are

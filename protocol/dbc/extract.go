@@ -19,12 +19,15 @@ import (
 //
 // The word is the eight bytes from off on, read little endian, or big endian
 // when big is 1. Layouts of classic frames (see program) read both words once.
+// A signal that ends behind can.MaxData bytes, in a message that only the transport protocol brings, is taken from a
+// copy of the window of the payload that begins at base, and off counts from there.
 type op struct {
 	mask, sign uint64
 	shift      uint8 // 0 to 63
 	big        uint8 // 0 or 1
 	off        uint8 // 0 to 56
 	kind       uint8
+	base       uint16 // 0 where the signal ends within can.MaxData bytes
 }
 
 // The kinds of an op.
@@ -42,8 +45,15 @@ type program struct {
 	classic bool // all ops are opWord with off 0
 }
 
-// newOp compiles a signal that ends within can.MaxData bytes.
+// newOp compiles a signal.
 func newOp(s *Signal) op {
+	if s.bytes() > can.MaxData {
+		moved := *s
+		moved.Start %= 8
+		o := newOp(&moved)
+		o.base = uint16(s.Start / 8)
+		return o
+	}
 	o := op{mask: highest(s)}
 	if s.Signed && s.IEEE == 0 {
 		o.sign = 1 << (s.Length - 1)
@@ -128,4 +138,25 @@ func (o *op) takeOther(data *[can.MaxData]byte) int64 {
 		return signal.Float32(uint32(v))
 	}
 	return int64(v)
+}
+
+// window is how many bytes an op reads at most.
+const window = 9
+
+// runLong is run for a payload of more than can.MaxData bytes.
+func (p *program) runLong(data []byte, raw []int64) {
+	for i := range p.ops {
+		raw[i] = p.ops[i].takeLong(data)
+	}
+}
+
+// takeLong is take for a payload of any length that holds the signal.
+func (o *op) takeLong(data []byte) int64 {
+	var part [can.MaxData]byte
+	if o.base > 0 {
+		copy(part[:window], data[o.base:])
+	} else {
+		copy(part[:], data)
+	}
+	return o.take(&part)
 }

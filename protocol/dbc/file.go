@@ -17,9 +17,7 @@ type File struct {
 	Messages []*Message
 	// Statements counts the statements of the file, Skipped those of them that could not be used.
 	Statements, Skipped int
-	// Long is the problem of its J1939 messages longer than 8 bytes, as Problem.String gives it; empty when there are none.
-	Long string
-	lost []lostMessage
+	lost                []lostMessage
 }
 
 // lostMessage is a message whose BO_ statement could not be used. Its frames are not decoded as another message,
@@ -35,7 +33,7 @@ type Message struct {
 	// as written; such a message is never decoded.
 	ID   can.ID
 	Name string // the SystemMessageLongSymbol when there is one
-	// Length is the payload in bytes. Above 64 it is a J1939 message that needs the transport protocol.
+	// Length is the payload in bytes. Above 64 it is a J1939 message, which only the transport protocol brings.
 	Length int
 	// FD: CAN FD by VFrameFormat, or by a length of 9 to 64 in a message that is not J1939.
 	FD bool

@@ -2,7 +2,6 @@ package dbc
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -24,29 +23,6 @@ func (p *parser) link() {
 		p.linkMultiplex(m)
 		p.finish(m)
 	}
-	p.noteLong()
-}
-
-// noteLong says, in one problem, which messages only the transport protocol brings. The file keeps it as well, for those
-// who do not list problems.
-func (p *parser) noteLong() {
-	const most = 4
-	if len(p.long) == 0 {
-		return
-	}
-	var names []string
-	for _, m := range p.long[:min(len(p.long), most)] {
-		names = append(names, fmt.Sprintf("%s (%d bytes)", clip(m.Name), m.Length))
-	}
-	more := ""
-	if n := len(p.long) - most; n > 0 {
-		more = fmt.Sprintf(" and %d more", n)
-	}
-	found := Problem{File: p.file.Name, Line: p.long[0].line, Expected: fmt.Sprintf(
-		"J1939 messages of at most 8 bytes, found %s%s; longer ones need the transport protocol (SAE J1939-21, 5.10), which is not supported",
-		strings.Join(names, ", "), more)}
-	p.file.Long = found.String()
-	p.note(found.Line, "%s", found.Expected)
 }
 
 // messagesOf gives the messages with an identifier as written; none is a problem, but the statement could be read.
@@ -191,9 +167,6 @@ func (p *parser) setFormat(m *draftMessage) {
 		format = ""
 	}
 	m.J1939 = strings.Contains(format, "J1939") && m.ID.IsExtended()
-	if m.J1939 && m.Length > can.MaxClassic && m.Length <= maxLength {
-		p.long = append(p.long, m)
-	}
 	m.FD = strings.Contains(format, "FD") || !m.J1939 && m.Length > can.MaxClassic && m.Length <= can.MaxData
 }
 

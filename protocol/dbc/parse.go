@@ -59,7 +59,6 @@ type parser struct {
 	failure  int             // position of its problem in the list; −1: none, or only counted
 	losses   losses          // what statements that could not be read were about
 	drafts   []*draftMessage
-	long     []*draftMessage            // of J1939, longer than a frame
 	messages map[uint32][]*draftMessage // by identifier as written
 	tables   map[string][]Value         // VAL_TABLE_
 	enums    map[string][]string        // BA_DEF_ ENUM of messages

@@ -66,6 +66,8 @@ type Plan struct {
 	signals    []SignalInfo
 	layouts    []Layout
 	maxSignals int
+	long       []bool // by message: it comes by the transport protocol, too
+	longBuses  []bool // by bus: one of its messages does
 
 	roots    []int32 // by message: node, or path when it has no multiplexor
 	nodes    []node
@@ -159,12 +161,58 @@ func (p *Plan) Decode(bus int, f *can.Frame, raw []int64) (layout int, n int) {
 	return int(chosen), len(code.ops)
 }
 
+// Long says whether the bus with this position in the sources has J1939 messages of more than 8 bytes, which
+// protocol/j1939 puts together for DecodeLong.
+func (p *Plan) Long(bus int) bool { return uint(bus) < uint(len(p.longBuses)) && p.longBuses[bus] }
+
+// DecodeLong is Decode for a J1939 message that came in parts (SAE J1939-21, 5.10): id is the identifier that a frame
+// with it would have, whose priority does not count. The layout is Unknown when the message with this parameter group
+// is not one of more than 8 bytes: one of at most 8 bytes is decoded from frames only.
+func (p *Plan) DecodeLong(bus int, id can.ID, data []byte, raw []int64) (layout int, n int) {
+	if !p.Long(bus) {
+		return Unknown, 0
+	}
+	groups := p.lookups[bus]
+	groups.plain = false
+	message := groups.find(id)
+	if message < 0 || !p.long[message] {
+		return Unknown, 0
+	}
+	at := p.roots[message]
+	for at >= 0 {
+		at = p.nodes[at].followLong(data)
+	}
+	way := &p.paths[pathAt(at)]
+	chosen := way.layout
+	if len(data) < len(way.cuts) {
+		chosen = way.cuts[len(data)]
+	}
+	if chosen < 0 {
+		return Uncovered, 0
+	}
+	code := &p.programs[chosen]
+	code.runLong(data, raw)
+	return int(chosen), len(code.ops)
+}
+
 // follow gives the next node or path.
 func (at *node) follow(f *can.Frame, length int32) int32 {
 	if length < at.need {
 		return at.other
 	}
-	v := uint64(at.selector.take(&f.Data))
+	return at.choose(uint64(at.selector.take(&f.Data)))
+}
+
+// followLong is follow for a message that came in parts.
+func (at *node) followLong(data []byte) int32 {
+	if len(data) < int(at.need) {
+		return at.other
+	}
+	return at.choose(uint64(at.selector.takeLong(data)))
+}
+
+// choose gives the next node or path by the value of the selector.
+func (at *node) choose(v uint64) int32 {
 	if at.starts == nil {
 		if v < uint64(len(at.next)) {
 			return at.next[v]

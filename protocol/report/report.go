@@ -63,6 +63,15 @@ type Bus struct {
 	Filters  string `json:"filters"`            // what the driver lets through, in words: Everything, or how many filters
 	First    int64  `json:"first_us,omitempty"` // time of the first frame since the start, in µs since the Unix epoch; 0: none yet
 	Failure  string `json:"failure,omitempty"`  // why it is not attached
+	// Long says what became of J1939 messages of more than 8 bytes; nil: none came, or no DBC file has any.
+	Long *Long `json:"long_messages,omitempty"`
+}
+
+// Long counts J1939 messages that come in parts (SAE J1939-21, 5.10), since the start.
+type Long struct {
+	Complete   uint64 `json:"complete"`
+	Incomplete uint64 `json:"incomplete,omitempty"` // they gave no value
+	Why        string `json:"why,omitempty"`        // what was not put together, in words
 }
 
 // Everything is how Bus.Filters begins when nothing is kept away.

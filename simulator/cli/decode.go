@@ -56,13 +56,6 @@ func (c *Decode) print(ctx context.Context, log *decode.Input, list []dbc.Source
 	if err != nil {
 		return err
 	}
-	for _, s := range list {
-		for _, f := range s.Files {
-			if f.Long != "" {
-				fmt.Fprintln(os.Stderr, f.Long)
-			}
-		}
-	}
 	out := bufio.NewWriterSize(os.Stdout, 1<<16)
 	printer, err := decode.New(plan, out, decode.Form{Header: c.Header, Time: c.Time, Text: c.Text, CSV: c.CSV}, c.Signal)
 	if err != nil {
@@ -74,8 +67,8 @@ func (c *Decode) print(ctx context.Context, log *decode.Input, list []dbc.Source
 	}
 	Warn(log.Problems(), log.Counts().Bad, "lines could not be read")
 	Warn(log.Warnings(), len(log.Warnings()), "warnings")
-	if n := drive.Parts(log.Tally, plan); n > 0 {
-		fmt.Fprintf(os.Stderr, "%d frames carry parts of messages longer than 8 bytes, which are not put together\n", n)
+	for _, line := range printer.Long() {
+		fmt.Fprintln(os.Stderr, line)
 	}
 	if err != nil {
 		return err

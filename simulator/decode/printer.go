@@ -13,6 +13,7 @@ import (
 
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/j1939"
 	"telltale.dev/protocol/signal"
 	"telltale.dev/simulator/drive"
 )
@@ -33,7 +34,8 @@ type Printer struct {
 	plan   *dbc.Plan
 	out    *bufio.Writer
 	buses  map[string]int
-	wanted []bool // by signal of the plan
+	wanted []bool             // by signal of the plan
+	long   []*j1939.Assembler // by bus of the plan; nil: it has no J1939 messages of more than 8 bytes
 	raw    []int64
 	line   []byte
 }
@@ -48,6 +50,10 @@ func New(plan *dbc.Plan, out *bufio.Writer, form Form, globs []string) (*Printer
 	p := &Printer{form: form, plan: plan, out: out, buses: map[string]int{}, raw: make([]int64, plan.MaxSignals())}
 	for i, name := range plan.Buses() {
 		p.buses[name] = i
+		p.long = append(p.long, nil)
+		if plan.Long(i) {
+			p.long[i] = new(j1939.Assembler)
+		}
 	}
 	for _, s := range plan.Signals() {
 		ok, err := matches(globs, s)
@@ -136,13 +142,40 @@ func (p *Printer) Log(ctx context.Context, log *drive.Reader, live bool, seen fu
 	return ctx.Err()
 }
 
-// Frame writes the signals of one frame.
+// Frame writes the signals of one frame, and behind them those of a J1939 message of which it is the last part.
 func (p *Printer) Frame(f *drive.Recorded) error {
 	bus, ok := p.buses[f.Bus]
 	if !ok {
 		return nil
 	}
 	layout, count := p.plan.Decode(bus, &f.Frame, p.raw)
+	if err := p.write(f, layout, count); err != nil || p.long[bus] == nil {
+		return err
+	}
+	m := p.long[bus].Add(&f.Frame)
+	if m == nil {
+		return nil
+	}
+	layout, count = p.plan.DecodeLong(bus, m.ID(), m.Data, p.raw)
+	return p.write(f, layout, count)
+}
+
+// Long ends the J1939 messages that are open, and says in words, for each bus, what was not put together.
+func (p *Printer) Long() (lines []string) {
+	for i, long := range p.long {
+		if long == nil {
+			continue
+		}
+		long.Drop(j1939.Unfinished)
+		if text := long.Counts().Trouble(); text != "" {
+			lines = append(lines, fmt.Sprintf("%s: J1939 messages of more than 8 bytes: %d complete, %s", p.plan.Buses()[i], long.Counts().Complete, text))
+		}
+	}
+	return lines
+}
+
+// write writes the first values of raw, which are those of a layout.
+func (p *Printer) write(f *drive.Recorded, layout, count int) error {
 	for k := range count {
 		signal := p.plan.Layouts()[layout].Signals[k]
 		if !p.wanted[signal] {

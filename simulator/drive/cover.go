@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"telltale.dev/protocol/dbc"
+	"telltale.dev/protocol/j1939"
 )
 
 const (
@@ -57,10 +58,11 @@ func (c candidate) flags(bus string) string {
 	return text
 }
 
-// known counts the data frames of a bus whose identifier bus 0 of plan has.
+// known counts the data frames of a bus whose identifier bus 0 of plan has, and those that bring its J1939 messages of
+// more than 8 bytes in parts.
 func known(plan *dbc.Plan, bus *LogBus) (n uint64) {
 	for id, frames := range bus.IDs {
-		if plan.Find(0, id) != dbc.Unknown {
+		if plan.Find(0, id) != dbc.Unknown || plan.Long(0) && j1939.Carries(id) {
 			n += frames
 		}
 	}

@@ -31,6 +31,7 @@ type truthBus struct {
 	index  int // in the plan, −1: the plan does not know the bus
 	frames uint64
 	chunks []*truthChunk
+	long   *truthLongs // nil: the plan has no J1939 messages of more than 8 bytes here
 }
 
 // chunkFrames are kept in one piece of memory.
@@ -38,7 +39,7 @@ const chunkFrames = 1 << 14
 
 type truthChunk struct {
 	layout [chunkFrames]int32
-	sum    [chunkFrames]Checksum // of all frames of the bus up to and including this one
+	sum    [chunkFrames]Checksum // of all frames of the bus up to and including this one; messages in parts are in truthLongs
 }
 
 // Sum is what a stretch of frames holds. Frames = Decoded + Unknown.
@@ -75,6 +76,9 @@ func (t *Truth) Add(bus string, first uint64, frames []can.Frame) {
 	b := t.bus(bus)
 	if b == nil {
 		b = &truthBus{name: bus, index: slices.Index(t.plan.Buses(), bus)}
+		if t.plan.Long(b.index) {
+			b.long = &truthLongs{began: map[can.ID]uint64{}}
+		}
 		t.buses = append(t.buses, b)
 	}
 	if first != b.frames {
@@ -95,22 +99,32 @@ func (t *Truth) add(b *truthBus, f *can.Frame) {
 		b.chunks = append(b.chunks, new(truthChunk))
 	}
 	layout, n := t.plan.Decode(b.index, f, t.raw)
-	if n > 0 {
-		time := timeKey(milliseconds(f.Time))
-		for i, index := range t.plan.Layouts()[layout].Signals[:n] {
-			raw := t.raw[i]
-			if t.floats[index] {
-				raw = int64(float32s.Bits(raw))
-			}
-			sum += sampleSum(t.keys[index], time, raw)
-		}
+	sum += t.samples(layout, n, f.Time)
+	if b.long != nil {
+		t.addPart(b, f)
 	}
 	chunk := b.chunks[len(b.chunks)-1]
 	chunk.layout[at], chunk.sum[at] = int32(layout), sum
 	b.frames++
 }
 
-// sum gives the checksum of the first n frames.
+// samples gives the checksum of the n values in raw.
+func (t *Truth) samples(layout, n int, at int64) (sum Checksum) {
+	if n == 0 {
+		return 0
+	}
+	time := timeKey(milliseconds(at))
+	for i, index := range t.plan.Layouts()[layout].Signals[:n] {
+		raw := t.raw[i]
+		if t.floats[index] {
+			raw = int64(float32s.Bits(raw))
+		}
+		sum += sampleSum(t.keys[index], time, raw)
+	}
+	return sum
+}
+
+// sum gives the checksum of the first n frames, but for messages that came in parts.
 func (b *truthBus) sum(n uint64) Checksum {
 	if n == 0 {
 		return 0
@@ -154,6 +168,7 @@ func (t *Truth) All() Sum {
 }
 
 // Sum says what stretches of one bus hold. What lies behind the newest frame counts nothing; stretches must not overlap.
+// A J1939 message that came in parts counts when all its frames are in one stretch.
 func (t *Truth) Sum(bus string, stretches ...virtual.Range) Sum {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -180,6 +195,10 @@ func (t *Truth) Sum(bus string, stretches ...virtual.Range) Sum {
 				s.Decoded++
 			}
 		})
+		for _, m := range b.long.within(first, end) {
+			s.Samples += t.widths[m.layout]
+			s.Checksum += m.sum
+		}
 	}
 	return s
 }
@@ -195,11 +214,15 @@ func (t *Truth) Signals(bus string, stretches ...virtual.Range) []uint64 {
 	}
 	byLayout := make([]uint64, len(t.widths))
 	for _, r := range stretches {
-		b.each(min(r.First, b.frames), min(r.End, b.frames), func(layout int32) {
+		first, end := min(r.First, b.frames), min(r.End, b.frames)
+		b.each(first, end, func(layout int32) {
 			if layout >= 0 {
 				byLayout[layout]++
 			}
 		})
+		for _, m := range b.long.within(first, end) {
+			byLayout[m.layout]++
+		}
 	}
 	for i, n := range byLayout {
 		for _, signal := range t.plan.Layouts()[i].Signals {

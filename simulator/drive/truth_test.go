@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,6 +72,24 @@ func golden(t testing.TB, name string) map[string]uint64 {
 	return counts
 }
 
+// longMessages is how many messages of more than 8 bytes truck1 has that j1939.dbc knows.
+const longMessages = 25
+
+// longSignals gives message and signal of what comes in parts; see recordings/README.md.
+func longSignals(t testing.TB, name string) (names []string) {
+	t.Helper()
+	text, err := os.ReadFile(recordings + "golden/" + name + ".long.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		field := strings.Split(line, "\t")
+		names = append(names, field[1]+" "+field[2])
+	}
+	names = slices.Compact(slices.Sorted(slices.Values(names[1:])))
+	return names
+}
+
 // TestTruthIsGolden plays the recordings and compares the truth with an independent decoder's count.
 func TestTruthIsGolden(t *testing.T) {
 	for _, d := range drives {
@@ -94,6 +113,11 @@ func TestTruthIsGolden(t *testing.T) {
 				t.Errorf("got %.2f %% decoded, want %.1f", got, d.decodable)
 			}
 			want, got, total := golden(t, d.name), map[string]uint64{}, uint64(0)
+			if d.j1939 != "" {
+				for _, name := range longSignals(t, d.name) { // the independent decoder knows frames only
+					want[d.j1939+" "+name] = longMessages
+				}
+			}
 			for bus := range d.sources {
 				for i, n := range truth.Signals(bus, virtual.Range{End: truth.Frames(bus)}) {
 					s := plan.Signals()[i]
@@ -176,6 +200,44 @@ func TestTruthOfStretches(t *testing.T) {
 	}
 	if got := truth.Sum("can0", virtual.Range{First: 5, End: 5}, virtual.Range{First: all + 1, End: all + 2}); got != (drive.Sum{}) {
 		t.Errorf("empty stretches: got %+v", got)
+	}
+}
+
+// TestTruthOfLongMessages: a message in parts counts in the stretches that hold all its frames.
+func TestTruthOfLongMessages(t *testing.T) {
+	file, _, err := dbc.Parse("long.dbc", []byte("BO_ 2566834942 Lamps: 20 X\n SG_ Count : 16|8@1+ (1,0) [0|0] \"\" X\n SG_ Last : 152|8@1+ (1,0) [0|0] \"\" X\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth := drive.NewTruth(compile(t, []dbc.Source{{Bus: "can0", Files: []*dbc.File{file}, J1939: true}}))
+	var frames []can.Frame
+	for i, text := range []string{"0CF00400#00", "18ECFF00#20140003FFCAFE00", "18EBFF00#0101FF0304050607", "18EBFF00#0208090A0B0C0D0E", "18EBFF00#030F1011121314FF", "18FECA00#010203"} {
+		var f can.Frame
+		if _, err := can.ParseCandump(fmt.Sprintf("(1700000000.%d00000) can0 %s", i, text), &f); err != nil {
+			t.Fatal(err)
+		}
+		frames = append(frames, f)
+	}
+	truth.Add("can0", 0, frames)
+	at := frames[4].Time / 1000
+	long := drive.SampleSum(drive.SignalKey("can0", "Lamps", "Count"), at, 3) + drive.SampleSum(drive.SignalKey("can0", "Lamps", "Last"), at, 20)
+	single := drive.SampleSum(drive.SignalKey("can0", "Lamps", "Count"), frames[5].Time/1000, 3)
+	for _, test := range []struct {
+		stretches []virtual.Range
+		want      drive.Sum
+	}{
+		{[]virtual.Range{{First: 0, End: 6}}, drive.Sum{Frames: 6, Decoded: 1, Unknown: 5, Samples: 3, Checksum: long + single}},
+		{[]virtual.Range{{First: 1, End: 5}}, drive.Sum{Frames: 4, Unknown: 4, Samples: 2, Checksum: long}},
+		{[]virtual.Range{{First: 2, End: 6}}, drive.Sum{Frames: 4, Decoded: 1, Unknown: 3, Samples: 1, Checksum: single}},
+		{[]virtual.Range{{First: 0, End: 4}}, drive.Sum{Frames: 4, Unknown: 4}},
+		{[]virtual.Range{{First: 0, End: 3}, {First: 3, End: 5}}, drive.Sum{Frames: 5, Unknown: 5}}, // with frames lost between them
+	} {
+		if got := truth.Sum("can0", test.stretches...); got != test.want {
+			t.Errorf("%v: got %+v, want %+v", test.stretches, got, test.want)
+		}
+	}
+	if got := truth.Signals("can0", virtual.Range{First: 0, End: 6}); got[0] != 2 || got[1] != 1 {
+		t.Errorf("got %v samples by signal, want 2 and 1", got)
 	}
 }
 
