@@ -49,8 +49,8 @@ func (c *Consumer) wants(t topics.Topic) bool {
 // Bounds of what is in memory for one consumer of one stream. The consumer reads what is beyond
 // them from the stream itself, so that nobody else pays.
 const (
-	handedMessages = 256
-	handedCells    = 1 << 19 // values of batches; a kilobyte of another message counts as 128
+	handedMessages = 2048    // what comes in at once while the consumer is at another message must not be read twice
+	handedCells    = 1 << 19 // values of batches, 8 bytes each; see handed.cells
 )
 
 // Bounds of what a consumer refuses.
@@ -82,7 +82,8 @@ func (h *handed) cells() int {
 	if h.batch != nil {
 		return h.batch.cells
 	}
-	return len(h.message.Data) / 8
+	const overhead = 64 // topic and properties, in memory about 512 bytes
+	return len(h.message.Data)/8 + overhead
 }
 
 // hold is a vehicle whose message was refused.

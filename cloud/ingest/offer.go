@@ -86,12 +86,14 @@ func (c *consumer) nextOwed() uint64 {
 
 // offerOwed reads a message again and offers it, unless its vehicle has to wait.
 func (c *consumer) offerOwed(ctx context.Context, sequence uint64) {
-	c.mu.Lock()
-	wanted := ledger.Ranges{} // those near it: a copy of all would cost too much for each
-	for next := sequence; next != 0 && next < sequence+readMessages; next = c.owed.Next(next + 1) {
-		wanted.Add(one(next))
+	wanted := ledger.Ranges{}
+	if !c.again.covers(sequence) {
+		c.mu.Lock()
+		for next := sequence; next != 0 && next < sequence+readMessages; next = c.owed.Next(next + 1) { // no copy of all
+			wanted.Add(one(next))
+		}
+		c.mu.Unlock()
 	}
-	c.mu.Unlock()
 	m, gone, err := c.again.message(ctx, sequence, &wanted)
 	switch {
 	case gone:

@@ -21,11 +21,14 @@ type rereader struct {
 	empty    int       // reads in a row that gave nothing
 }
 
-// message gives the message with a sequence, which is one of wanted. Gone says that the stream
+// covers says whether the last read has told which message has this sequence, if one has: nothing is read for it.
+func (r *rereader) covers(sequence uint64) bool { return r.from <= sequence && sequence <= r.to }
+
+// message gives the message with a sequence, which is one of wanted unless the sequence is covered. Gone says that the stream
 // has deleted it. Neither a message nor gone means that the stream gave nothing this time; when that lasts there is an
 // error with it, and the message is to be asked for again.
 func (r *rereader) message(ctx context.Context, sequence uint64, wanted *ledger.Ranges) (m *Message, gone bool, err error) {
-	if sequence < r.from || sequence > r.to {
+	if !r.covers(sequence) {
 		// Of a few messages among many, no more is read than has to be.
 		most := wanted.Previous(sequence+readMessages-1) - sequence + 1
 		got, err := r.stream.Read(ctx, sequence, int(most), r.poll)
