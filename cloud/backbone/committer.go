@@ -38,6 +38,7 @@ type committer struct {
 	record []byte
 	index  recordIndex
 	wake   chan struct{}
+	whole  chan struct{} // a whole batch waits, or the committer is closed
 	// acknowledged is the highest sequence that a publisher was told.
 	acknowledged atomic.Uint64
 	// refusedSize is of a message that the stream's limit refused, in bytes; 0: it takes them.
@@ -46,11 +47,12 @@ type committer struct {
 	mu      sync.Mutex // guards the rest
 	waiting []item
 	bytes   int
+	limit   int // of bytes in a commit
 	closed  bool
 }
 
 func newCommitter(s Stream, owner *Backbone) *committer {
-	return &committer{Stream: s, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1)}
+	return &committer{Stream: s, owner: owner, prefix: batchPrefix(), costs: newCosts(), wake: make(chan struct{}, 1), whole: make(chan struct{}, 1)}
 }
 
 // link is the connection on which the committer publishes.
@@ -73,7 +75,10 @@ func (l *committer) add(it item) error {
 	}
 	l.waiting = append(l.waiting, it)
 	l.bytes += it.size
-	l.signal()
+	signal(l.wake)
+	if l.wholeWaits() {
+		signal(l.whole)
+	}
 	return nil
 }
 
@@ -82,12 +87,13 @@ func (l *committer) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.signal()
+	signal(l.wake)
+	signal(l.whole)
 }
 
-func (l *committer) signal() {
+func signal(c chan struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default: // run will look anyway
 	}
 }
@@ -100,8 +106,8 @@ func (l *committer) take(buf []item) (batch []item, more bool) {
 	defer l.mu.Unlock()
 	n, size := 0, 0
 	subjects := map[string]bool{} // of conditional messages
-	limit := l.batchBytes()
-	for n < len(l.waiting) && n < batchMessages && (n == 0 || size+l.waiting[n].size <= limit) {
+	l.limit = l.batchBytes()
+	for n < len(l.waiting) && n < batchMessages && (n == 0 || size+l.waiting[n].size <= l.limit) {
 		it := &l.waiting[n]
 		if conditional := it.expects != nil; conditional != (l.waiting[0].expects != nil) || conditional && subjects[it.msg.Subject] {
 			break
@@ -117,6 +123,11 @@ func (l *committer) take(buf []item) (batch []item, more bool) {
 	l.waiting = l.waiting[:rest]
 	l.bytes -= size
 	return batch, !l.closed || n > 0
+}
+
+// wholeWaits says whether what waits is more than one commit takes. The caller holds mu.
+func (l *committer) wholeWaits() bool {
+	return len(l.waiting) >= batchMessages || l.limit > 0 && l.bytes >= l.limit
 }
 
 // batchBytes bounds one commit. A record of a grouped stream is what Trim deletes at once, so it is a small part of what the stream
@@ -147,8 +158,32 @@ func (l *committer) run(ctx context.Context) {
 			<-l.wake
 			continue
 		}
+		next := time.Now().Add(bulkPause)
 		l.commit(ctx, batch)
 		clear(batch) // let go of the messages
+		if l.Name == Low {
+			l.pause(next)
+		}
+	}
+}
+
+// pause waits until next, or until there is a whole batch. Urgent messages have the disk for themselves meanwhile, and what comes in is
+// one commit. A message that comes after a longer silence does not wait.
+func (l *committer) pause(next time.Time) {
+	timer := time.NewTimer(time.Until(next))
+	defer timer.Stop()
+	for {
+		l.mu.Lock()
+		over := l.closed || l.wholeWaits()
+		l.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-l.whole:
+		case <-timer.C:
+			return
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func wantRecords(t *testing.T, b *backbone.Backbone, stream string, want uint64)
 	}
 }
 
-// TestRecordsOfGroups: what waits is stored as one record for each 500 messages or 768 KiB, and one that comes alone alone.
+// TestRecordsOfGroups: what waits is stored as one record for each 500 messages or 512 KiB, and one that comes alone alone.
 func TestRecordsOfGroups(t *testing.T) {
 	for name, test := range map[string]struct {
 		n, size int
@@ -56,11 +56,11 @@ func TestRecordsOfGroups(t *testing.T) {
 		"none":  {0, 0, 1},
 		"one":   {1, 100, 2},
 		"eight": {8, 1024, 2},
-		"500":   {500, 1024, 2},
-		"1000":  {1000, 1024, 3},
-		"1001":  {1001, 1024, 4},
+		"500":   {500, 512, 2},
+		"1000":  {1000, 512, 3},
+		"1001":  {1001, 512, 4},
 		"large": {3, 400 << 10, 4},
-		"half":  {4, 300 << 10, 3},
+		"half":  {4, 250 << 10, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, backbone.Config{})

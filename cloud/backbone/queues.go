@@ -15,8 +15,12 @@ const (
 	batchMessages = maxGroup
 	batchBytes    = 4 << 20
 	// groupBytes and the groupPart-th of a stream's MaxBytes bound one record of a grouped stream, unless a single message is larger.
-	groupBytes = 768 << 10
+	groupBytes = 512 << 10
 	groupPart  = 32
+
+	// bulkPause is the time from the begin of one commit of bulk data to that of the next one, unless a whole batch waits.
+	// It is what a bulk message waits at most for the sake of urgent ones.
+	bulkPause = 10 * time.Millisecond
 
 	// readAheadMessages and readAheadBytes bound what a Reader asks of the server before it is read; the reader then blocks.
 	// The bytes must hold the largest message.
