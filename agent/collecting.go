@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/config"
@@ -22,6 +23,8 @@ type collecting struct {
 	plan      *dbc.Plan
 	catalogue *signal.Catalogue
 	program   *campaign.Program // in force, or will be with the next block
+	// names are the campaigns in force. Whoever reads them never waits for a compilation.
+	names atomic.Pointer[[]campaigns.Metadata]
 }
 
 var _ config.Campaigns = (*collecting)(nil)
@@ -35,8 +38,13 @@ func (c *collecting) Prepare(set []campaigns.Campaign) (apply func(), err error)
 	if err != nil {
 		return nil, err
 	}
+	names := make([]campaigns.Metadata, len(set))
+	for i := range set {
+		names[i] = set[i].Metadata
+	}
 	return func() {
 		c.program = program
+		c.names.Store(&names)
 		c.a.collect.Load(program)
 		c.narrow(program)
 	}, nil

@@ -1,11 +1,16 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
 
 	"telltale.dev/agent/frames"
 	"telltale.dev/hal/network"
+	"telltale.dev/protocol/campaigns"
 	"telltale.dev/protocol/report"
 )
 
@@ -20,6 +25,11 @@ type Status struct {
 	Retried   uint64       `json:"retried"`
 	SetAside  uint64       `json:"set_aside"`
 	Guarantee string       `json:"guarantee"`
+	Endpoint  string       `json:"endpoint,omitempty"` // of the present connection, or of the last attempt
+	Since     time.Time    `json:"since,omitzero"`     // when Connected last changed
+	LastAck   time.Time    `json:"last_ack,omitzero"`  // when the cloud last acknowledged a record
+	// Campaigns are those in force.
+	Campaigns []campaigns.Metadata `json:"campaigns"`
 	// Network is the link as it was seen last.
 	Network network.State `json:"network"`
 }
@@ -39,6 +49,7 @@ func (a *Agent) Status() Status {
 		},
 		Buses: a.buses(), Refused: made.Failures, LeftOut: collected.LeftOut + made.Refused, Discarded: made.Discarded,
 		Evicted: waiting.EvictedRecords, Network: way, Retried: sent.Retried, SetAside: sent.SetAside, Guarantee: sent.Guarantee,
+		Endpoint: sent.Endpoint, Since: sent.Since, LastAck: sent.LastAck, Campaigns: *a.collecting.names.Load(),
 	}
 }
 
@@ -84,4 +95,44 @@ func (a *Agent) Healthy(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("status: %w", ctx.Err())
 	}
+}
+
+// Print writes the status for people: a line for each thing.
+func (s *Status) Print(w io.Writer) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(what, format string, args ...any) { fmt.Fprintf(out, what+"\t"+format+"\n", args...) }
+	ago := func(at time.Time) string { return time.Since(at).Round(time.Second).String() }
+	switch {
+	case s.Asleep:
+		line("link", "off the network on purpose")
+	case s.Connected:
+		line("link", "connected to %s for %s (connection %d)", s.Endpoint, ago(s.Since), s.Connection)
+	default:
+		line("link", "not connected (attempt %d, %s): %s", s.Connection, cmp.Or(s.Endpoint, "no broker yet"), cmp.Or(s.Error, "no answer yet"))
+	}
+	line("upload", "%s; ignition %s", s.Upload, s.Ignition)
+	line("waiting", "%d records, %d bytes", s.Waiting, s.WaitingBytes)
+	last := "none since the start"
+	if !s.LastAck.IsZero() {
+		last = "the last one " + ago(s.LastAck) + " ago"
+	}
+	line("acknowledged", "%d records, %s", s.Acked, last)
+	line("collected", "%d samples in %d batches", s.Samples, s.Batches)
+	if lost := s.Discarded + s.LeftOut + s.Evicted; lost > 0 {
+		line("lost", "%d samples discarded, %d rows left out, %d records evicted", s.Discarded, s.LeftOut, s.Evicted)
+	}
+	for _, b := range s.Buses {
+		state := "attached"
+		if !b.Attached {
+			state = "not attached: " + cmp.Or(b.Failure, "not yet")
+		}
+		line("bus "+b.Name, "%s; %d frames received, %d dropped; filters: %s", state, b.Received, b.Dropped, b.Filters)
+	}
+	for _, c := range s.Campaigns {
+		line("campaign", "%s, revision %d", c.ID, c.Revision)
+	}
+	if len(s.Campaigns) == 0 {
+		line("campaign", "none: nothing is collected until the cloud pushes one")
+	}
+	return out.Flush()
 }

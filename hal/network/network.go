@@ -9,6 +9,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +48,12 @@ func ParseType(s string) (Type, error) {
 
 // MarshalText implements encoding.TextMarshaler with the form of String.
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler; a word it does not know is Unknown.
+func (t *Type) UnmarshalText(text []byte) error {
+	*t = Type(max(slices.Index(names(), string(text)), 0))
+	return nil
+}
 
 // State is what is known of the link at one moment. The zero State is what nobody has looked at yet.
 type State struct {

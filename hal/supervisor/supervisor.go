@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -51,12 +52,19 @@ type Process interface {
 }
 
 // Accompany tells the supervisor that the process works, and goes on giving signs of life
-// until ctx ends: only while the process is healthy. The first sign is the word that it is ready.
+// until ctx ends: only while the process is healthy. The first sign is the word that it is ready, the last one that it
+// stops, or that it reads its configuration again; see Reloadable.
 func (s Supervisor) Accompany(ctx context.Context, p Process, log *slog.Logger) {
 	if err := s.tell("READY=1"); err != nil {
 		log.Warn("supervisor not reached", "error", err)
 	}
-	defer func() { _ = s.tell("STOPPING=1") }()
+	defer func() {
+		last := "STOPPING=1"
+		if errors.Is(context.Cause(ctx), ErrReload) {
+			last = "RELOADING=1" // READY=1 follows
+		}
+		_ = s.tell(last)
+	}()
 	if s.watchdog == 0 {
 		<-ctx.Done()
 		return

@@ -16,7 +16,6 @@ import (
 
 	"telltale.dev/agent"
 	"telltale.dev/agent/buffer"
-	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/check"
 	"telltale.dev/agent/link/session"
 	"telltale.dev/agent/power"
@@ -59,7 +58,7 @@ func (c *checkCommand) Run(ctx context.Context) error {
 				return []check.Line{check.Failure("slots", "mend slots in the configuration", "%v", err)}
 			}
 			lines := []check.Line{check.Slots(s)}
-			if _, err := trusted(&c.Firmware); err != nil {
+			if _, err := c.Trusted(); err != nil {
 				lines = append(lines, check.Failure("update keys", "put the public keys whose updates are trusted there", "%s: %v", c.At("update-keys", ""), err))
 			}
 			return lines
@@ -93,12 +92,7 @@ func lookAll(ctx context.Context, sections []section) (all check.Report) {
 // settings looks at the values, and reads what the configuration names: DBC files and campaigns.
 func (c *checkCommand) settings() check.Line {
 	var cfg agent.Config
-	quiet := slog.New(slog.DiscardHandler)
-	err := errors.Join(c.Bounds(), c.vehicle(&cfg, quiet), c.campaigns(&cfg))
-	if err == nil {
-		_, err = campaign.Compile(cfg.Plan.Catalogue(), cfg.Default)
-	}
-	if err != nil {
+	if err := c.readable(&cfg, slog.New(slog.DiscardHandler)); err != nil {
 		return check.Failure("settings", "mend it in the configuration, or on the command line", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	collects := fmt.Sprintf("%d campaigns until the cloud says otherwise", len(cfg.Default))

@@ -17,11 +17,13 @@ import (
 	"telltale.dev/agent/update"
 	hal "telltale.dev/hal/power"
 	"telltale.dev/hal/slots"
+	"telltale.dev/hal/supervisor"
 	"telltale.dev/protocol"
 )
 
 type commands struct {
 	Run     runCommand     `cmd:"" help:"Read the buses and send what campaigns want."`
+	Status  statusCommand  `cmd:"" help:"Show what the agent that runs does: link, buses, campaigns, what waits."`
 	Check   checkCommand   `cmd:"" help:"Look at buses, identity, clock, disk, link and cloud, and say what is wrong."`
 	Ledger  ledgerCommand  `cmd:"" help:"Print the account of a stopped agent's data folder as JSON."`
 	Slot    slotCommand    `cmd:"" help:"Look at the firmware slots, or change them by hand."`
@@ -35,30 +37,38 @@ const exitUsage = 2
 
 func main() {
 	var c commands
-	parser := kong.Must(&c, kong.Name("telltale-agent"), kong.Description("The Telltale vehicle agent."),
-		kong.Vars{"version": protocol.BuildVersion()})
-	parsed, err := parser.Parse(os.Args[1:])
+	parsed, err := c.parse()
 	var inFile *settings.FileError
 	if errors.As(err, &inFile) { // the usage would not help
 		fail(err)
 	}
 	if err != nil {
-		if c.Run.Absent() || c.Check.Absent() { // the flags that are missing would stand there
+		if c.Run.Absent() || c.Check.Absent() || c.Status.Absent() { // the flags that are missing would stand there
 			err = fmt.Errorf("no %s, and no --config names another file; without one: %w", settings.DefaultConfig, err)
 		}
 		fmt.Fprintf(os.Stderr, "telltale-agent: %v; --help shows how\n", err)
 		os.Exit(exitUsage)
 	}
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // the terminal goes, and nohup was not used
+	if !signal.Ignored(syscall.SIGHUP) && !supervisor.HangupReloads() { // the terminal goes, and nohup was not used
 		ends = append(ends, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(); err != nil {
+	err = parsed.Run()
+	if errors.Is(err, supervisor.ErrReload) {
+		err = supervisor.Restart()
+	}
+	if err != nil {
 		fail(err)
 	}
+}
+
+// parse reads the command line and the configuration file.
+func (c *commands) parse() (*kong.Context, error) {
+	return kong.Must(c, kong.Name("telltale-agent"), kong.Description("The Telltale vehicle agent."),
+		kong.Vars{"version": protocol.BuildVersion()}).Parse(os.Args[1:])
 }
 
 // fail ends the program with an error, and the exit code that tells the supervisor what to do.

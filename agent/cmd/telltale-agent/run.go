@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"telltale.dev/agent"
+	"telltale.dev/agent/campaign"
 	"telltale.dev/agent/frames"
+	"telltale.dev/agent/local"
 	"telltale.dev/agent/settings"
 	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/durable"
@@ -42,6 +45,8 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("%s: expected at least 0s, found %v", c.At("report", ""), c.Report)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	ctx, end := supervisor.Reloadable(ctx, reread, log)
+	defer end()
 	inputs, err := c.busInputs(socketcan.FindInherited(log).Open)
 	if err != nil {
 		return err
@@ -60,6 +65,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	with, leave := context.WithCancel(ctx)
 	var accompanied sync.WaitGroup
 	accompanied.Go(func() { supervisor.Find().Accompany(with, a, log) })
+	accompanied.Go(func() { local.Serve(with, c.Data, func() any { return a.Status() }, log) })
 	defer accompanied.Wait()
 	defer leave()
 	if c.Report > 0 {
@@ -68,7 +74,33 @@ func (c *runCommand) Run(ctx context.Context) error {
 		go func() { defer close(ended); reportEvery(reporting, a, c.Report) }()
 		defer func() { stop(); <-ended; _ = json.NewEncoder(os.Stdout).Encode(a.Status()) }()
 	}
-	return a.Run(ctx)
+	if err := a.Run(ctx); err != nil || !errors.Is(context.Cause(ctx), supervisor.ErrReload) {
+		return err
+	}
+	return supervisor.ErrReload
+}
+
+// reread looks whether what the command line and the configuration say now can be used. It opens no device.
+func reread() error {
+	var c commands
+	if _, err := c.parse(); err != nil {
+		return err
+	}
+	var cfg agent.Config
+	quiet := slog.New(slog.DiscardHandler)
+	if err := errors.Join(c.Run.readable(&cfg, quiet), c.Run.identity(&cfg, quiet)); err != nil {
+		return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
+}
+
+// readable reads what the settings name, DBC files and campaigns, and says what cannot be used.
+func (c *configured) readable(cfg *agent.Config, log *slog.Logger) error {
+	if err := errors.Join(c.Bounds(), c.vehicle(cfg, log), c.campaigns(cfg)); err != nil {
+		return err
+	}
+	_, err := campaign.Compile(cfg.Plan.Catalogue(), cfg.Default)
+	return err
 }
 
 // reportEvery prints the status until ctx ends.

@@ -120,7 +120,7 @@ func (c *slotInstallCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err := trusted(&c.Firmware)
+	keys, err := c.Trusted()
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.At("update-keys", ""), err)
 	}

@@ -347,7 +347,7 @@ func (s *Sender) stored(it *Item) {
 	switch it.kind {
 	case recordKind:
 		s.u.cfg.Buffer.Ack(it.position)
-		s.u.stats.add(func(st *Stats) { st.Acked++ })
+		s.u.stats.add(func(st *Stats) { st.Acked, st.LastAck = st.Acked+1, time.Now() })
 		s.settle(it)
 	case schemaKind:
 		s.known[it.schema] = true

@@ -153,13 +153,14 @@ type Stats struct {
 	// Lowest is the lowest class that is sent now; zero: all. See Uplink.Hold.
 	Lowest protocol.Priority `json:"lowest"`
 
-	Sent          uint64 `json:"sent"` // publishes, repeated ones too
-	Acked         uint64 `json:"acked"`
-	Retried       uint64 `json:"retried"`
-	SetAside      uint64 `json:"set_aside"` // records, in the present or last connection
-	SetAsideTotal uint64 `json:"set_aside_total"`
-	TooLarge      uint64 `json:"too_large"` // of SetAsideTotal
-	Expired       uint64 `json:"expired"`   // records dropped since their time was over,
+	Sent          uint64    `json:"sent"` // publishes, repeated ones too
+	Acked         uint64    `json:"acked"`
+	LastAck       time.Time `json:"last_ack,omitzero"` // when Acked last grew
+	Retried       uint64    `json:"retried"`
+	SetAside      uint64    `json:"set_aside"` // records, in the present or last connection
+	SetAsideTotal uint64    `json:"set_aside_total"`
+	TooLarge      uint64    `json:"too_large"` // of SetAsideTotal
+	Expired       uint64    `json:"expired"`   // records dropped since their time was over,
 	// ExpiredSamples: and the samples in them.
 	ExpiredSamples uint64 `json:"expired_samples"`
 	Schemas        uint64 `json:"schemas"` // schema documents acknowledged

@@ -1,0 +1,34 @@
+package uboot
+
+import (
+	"fmt"
+	"strings"
+
+	"telltale.dev/hal/slots"
+)
+
+// Parse reads a configuration from words: state=FILE,a=FILE,b=FILE,booted=A, each once at most.
+func Parse(text string) (Config, error) {
+	cfg := Config{Images: map[slots.Slot]string{}}
+	seen := map[string]bool{}
+	for _, pair := range strings.Split(text, ",") {
+		key, value, _ := strings.Cut(pair, "=")
+		if seen[key] {
+			return Config{}, fmt.Errorf("expected %s= once", key)
+		}
+		seen[key] = true
+		switch key {
+		case "state":
+			cfg.State = value
+		case "a":
+			cfg.Images[slots.A] = value
+		case "b":
+			cfg.Images[slots.B] = value
+		case "booted":
+			cfg.Booted = slots.Slot(value)
+		default:
+			return Config{}, fmt.Errorf("expected state=, a=, b= and booted=, found %q", pair)
+		}
+	}
+	return cfg, nil
+}
