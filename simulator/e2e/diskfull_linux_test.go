@@ -63,13 +63,6 @@ func parkOnSmallDisk(t *testing.T) (p *parked, disk string) {
 	return p, disk
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestAgentDiskFull fills the agent's disk while the link is down: it goes on collecting, hands all over when
 // the link is back, goes on, also after a restart while somebody else has filled the disk, and the ledger adds up.
 func TestAgentDiskFull(t *testing.T) {

@@ -14,7 +14,7 @@ type Delivery struct {
 	Lost       *uint64 `yaml:"lost"`
 	Duplicated *uint64 `yaml:"duplicated"`
 
-	within time.Duration // how long handing over may take
+	within time.Duration // how long handing over may take, of each device
 }
 
 func (d *Delivery) check(s *Scenario) error {

@@ -1,10 +1,14 @@
 package world
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,6 +17,26 @@ const askWait = 5 * time.Second
 
 // Ask gets a route of the cloud's API, such as "/v1/vehicles".
 func (w *World) Ask(ctx context.Context, route string, answer any) error {
+	return w.get(ctx, route, func(body io.Reader) error { return json.NewDecoder(body).Decode(answer) })
+}
+
+// Metrics reads the cloud's figures that have no labels, by name, such as "telltale_broker_connections".
+func (w *World) Metrics(ctx context.Context) (figures map[string]float64, err error) {
+	figures = map[string]float64{}
+	return figures, w.get(ctx, "/metrics", func(body io.Reader) error {
+		lines := bufio.NewScanner(body)
+		for lines.Scan() { // NAME VALUE, NAME{LABELS} VALUE or a comment: the text form of Prometheus
+			name, value, _ := strings.Cut(lines.Text(), " ")
+			if n, err := strconv.ParseFloat(value, 64); err == nil && !strings.Contains(name, "{") {
+				figures[name] = n
+			}
+		}
+		return lines.Err()
+	})
+}
+
+// get has the body of an answer read.
+func (w *World) get(ctx context.Context, route string, read func(io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.Ports().HTTP+route, nil)
@@ -27,7 +51,7 @@ func (w *World) Ask(ctx context.Context, route string, answer any) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: the cloud answered %s", route, resp.Status)
 	}
-	return json.NewDecoder(resp.Body).Decode(answer)
+	return read(resp.Body)
 }
 
 // Presences asks what the cloud says of each device of a vehicle that it knows, by the device's identifier.

@@ -101,7 +101,7 @@ func (o *Operations) Push(ctx context.Context, id protocol.CampaignID, doc []byt
 	if err != nil {
 		return fmt.Errorf("push campaign: %w", err)
 	}
-	if answer.ReasonCode >= 0x80 {
+	if answer.ReasonCode >= refusedFrom {
 		return fmt.Errorf("push campaign: refused with 0x%02X", answer.ReasonCode)
 	}
 	return nil

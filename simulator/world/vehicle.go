@@ -47,7 +47,8 @@ type Vehicle struct {
 }
 
 // AddVehicle makes the buses of a vehicle, and its devices with their identities and
-// links; their agents are not started yet. Names must be identifiers; see FolderOf.
+// links; their agents are not started yet. Names must be identifiers, and
+// labels must differ; see Label.
 func (w *World) AddVehicle(ctx context.Context, cfg VehicleConfig, devices ...DeviceConfig) (*Vehicle, error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v := &Vehicle{Name: cfg.Name, world: w, cfg: cfg, ended: cancel, forget: func() error { return nil }}
