@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
+	"sync"
 	"time"
 
 	"telltale.dev/cloud"
 	"telltale.dev/cloud/backbone"
+	"telltale.dev/cloud/heap"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/signed"
@@ -33,7 +34,7 @@ type runCommand struct {
 	QuotaBytes    string     `default:"2MiB" placeholder:"SIZE" help:"Bytes a second that one vehicle may send."`
 	UpdateKey     []string   `type:"existingfile" placeholder:"FILE" help:"Public key (PEM) whose update files are taken. Default: anybody's; each device checks for itself. May be repeated."`
 	MaxUpdate     string     `default:"1GiB" placeholder:"SIZE" help:"Bound of an update file."`
-	Memory        string     `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly."`
+	Memory        string     `default:"1GiB" placeholder:"SIZE" help:"Heap size from which memory is collected eagerly. While there is work, garbage may take a quarter of it; at rest it is given back."`
 	CORSOrigin    []string   `name:"cors-origin" placeholder:"ORIGIN" help:"Let web pages of this origin, such as https://ops.example, use the API (CORS). May be repeated. Default: none."`
 	LogLevel      slog.Level `default:"info" help:"debug, info, warn or error."`
 }
@@ -41,18 +42,12 @@ type runCommand struct {
 // burst is what a vehicle that was silent may send at once, in seconds of its quota: a tunnel is drained quickly.
 const burst = 10
 
-// gcPercent trades memory for fewer collections: the broker's garbage is small and short-lived. BenchmarkConnect of
-// simulator/fleet shows what a connection takes by it, BenchmarkIngest what a message costs.
-const gcPercent = 150
-
 // Run is the cloud until ctx ends. Once its ports are open it prints them as one JSON line.
 func (c *runCommand) Run(ctx context.Context) error {
 	memory, err := protocol.ParseSizeFrom(c.Memory, cloud.LeastMemory)
 	if err != nil {
 		return fmt.Errorf("--memory: %w", err)
 	}
-	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(memory)
 	keep, err := protocol.ParseSizeFrom(c.Keep, cloud.LeastKeep)
 	if err != nil {
 		return fmt.Errorf("--keep: %w", err)
@@ -69,6 +64,11 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--update-key: %w", err)
 	}
+	keeping, stop := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { heap.Run(keeping, memory) })
+	defer background.Wait()
+	defer stop()
 	limits := backbone.Limits{MaxBytes: keep}
 	running, err := cloud.New(ctx, cloud.Config{
 		Dir: c.Data, NATS: c.NATS, Credentials: c.Access, MQTT: c.MQTT, HTTP: c.HTTP, Download: c.download(), Names: c.Name, Version: protocol.BuildVersion(), Dev: c.Dev, Flush: c.Flush,
