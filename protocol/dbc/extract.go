@@ -3,7 +3,6 @@ package dbc
 import (
 	"encoding/binary"
 	"math/bits"
-	"slices"
 
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/signal"
@@ -18,7 +17,7 @@ import (
 //	^ sign − sign s s s s s s s s s v v v v v
 //
 // The word is the eight bytes from off on, read little endian, or big endian
-// when big is 1. Layouts of classic frames (see program) read both words once.
+// when big is 1. Programs of classic frames (see form) read the word once.
 // A signal that ends behind can.MaxData bytes, in a message that only the transport protocol brings, is taken from a
 // copy of the window of the payload that begins at base, and off counts from there.
 type op struct {
@@ -41,9 +40,20 @@ const lastWord = can.MaxData - 8 // the last place to read eight bytes from
 
 // program takes all signals of a layout.
 type program struct {
-	ops     []op
-	classic bool // all ops are opWord with off 0
+	ops  []op
+	form form
 }
+
+// form says how uniform the ops of a program are, and so which loop runs it.
+type form uint8
+
+// The forms.
+const (
+	general form = iota // anything
+	mixed               // all ops are opWord with off and base 0, in both byte orders
+	little              // the same, all little endian
+	big                 // the same, all big endian
+)
 
 // newOp compiles a signal.
 func newOp(s *Signal) op {
@@ -85,24 +95,46 @@ func newOp(s *Signal) op {
 }
 
 func newProgram(ops []op) program {
-	return program{ops, !slices.ContainsFunc(ops, func(o op) bool { return o.kind != opWord || o.off > 0 })}
+	orders := uint8(0) // bit 0: there is a little endian op; bit 1: a big endian one
+	for i := range ops {
+		if ops[i].kind != opWord || ops[i].off > 0 || ops[i].base > 0 {
+			return program{ops, general}
+		}
+		orders |= 1 << ops[i].big
+	}
+	switch orders {
+	case 0b01:
+		return program{ops, little}
+	case 0b10:
+		return program{ops, big}
+	}
+	return program{ops, mixed}
 }
 
 // run writes the raw values to raw, which is as long as ops.
 func (p *program) run(data *[can.MaxData]byte, raw []int64) {
 	ops := p.ops
 	raw = raw[:len(ops)]
-	if !p.classic {
+	word := binary.LittleEndian.Uint64(data[:])
+	switch p.form {
+	case general:
 		for i := range ops {
 			raw[i] = ops[i].take(data)
 		}
 		return
+	case mixed:
+		words := [2]uint64{word, bits.ReverseBytes64(word)}
+		for i := range ops {
+			o := &ops[i]
+			raw[i] = int64((words[o.big&1]>>(o.shift&63)&o.mask ^ o.sign) - o.sign)
+		}
+		return
+	case big:
+		word = bits.ReverseBytes64(word)
 	}
-	word := binary.LittleEndian.Uint64(data[:])
-	words := [2]uint64{word, bits.ReverseBytes64(word)}
 	for i := range ops {
 		o := &ops[i]
-		raw[i] = int64((words[o.big&1]>>(o.shift&63)&o.mask ^ o.sign) - o.sign)
+		raw[i] = int64((word>>(o.shift&63)&o.mask ^ o.sign) - o.sign)
 	}
 }
 
