@@ -185,22 +185,11 @@ func restore(dst []int64, transform coding, base [2]int64) {
 	}
 }
 
-// residuals is the inverse of restore: it fills dst and gives the bases. The
-// result is dst cut to the residuals that are stored.
-func residuals(dst []uint64, values []int64, transform coding, low int64) (base [2]int64, res []uint64) {
+// residuals is the inverse of restore for bend and line: it fills dst and gives the bases. The
+// result is dst cut to the residuals that are stored. See columnWriter.differences for the others.
+func residuals(dst []uint64, values []int64, transform coding) (base [2]int64, res []uint64) {
 	n := len(values)
-	switch transform {
-	case offset:
-		for i, v := range values {
-			dst[i] = uint64(v - low)
-		}
-		return [2]int64{low}, dst[:n]
-	case delta:
-		for i, v := range values[1:] {
-			dst[i] = zigzag(v - values[i])
-		}
-		return [2]int64{values[0]}, dst[:n-1]
-	case bend:
+	if transform == bend {
 		step := values[1] - values[0]
 		base = [2]int64{values[0], step}
 		for i := 2; i < n; i++ {

@@ -1,31 +1,34 @@
 package batches
 
-import "math/bits"
+import "slices"
 
 // maxBits is the widest packBits: with up to 7 bits waiting it fits a word.
 const maxBits = 56
 
-// pack appends residuals of at most width bits in the given packing.
-func pack(dst []byte, packing coding, res []uint64, width int) []byte {
-	switch packing {
+// pack appends the residuals of a choice in its packing.
+func pack(dst []byte, c *choice) []byte {
+	switch c.packing {
 	case packVarint:
-		for _, r := range res {
+		for _, r := range c.res {
 			dst = appendUvarint(dst, r)
 		}
 	case packPlanes:
-		planes := (width + 7) / 8
+		planes := (c.width + 7) / 8
 		dst = append(dst, byte(planes))
 		for p := range planes {
-			for _, r := range res {
-				dst = append(dst, byte(r>>(8*p)))
+			dst = slices.Grow(dst, len(c.res))
+			plane := dst[len(dst) : len(dst)+len(c.res)]
+			for i, r := range c.res {
+				plane[i] = byte(r >> (8 * p))
 			}
+			dst = dst[:len(dst)+len(c.res)]
 		}
 	case packBits:
-		dst = append(dst, byte(width))
+		dst = append(dst, byte(c.width))
 		word, filled := uint64(0), 0
-		for _, r := range res {
+		for _, r := range c.res {
 			word |= r << filled
-			for filled += width; filled >= 8; filled -= 8 {
+			for filled += c.width; filled >= 8; filled -= 8 {
 				dst = append(dst, byte(word))
 				word >>= 8
 			}
@@ -34,13 +37,13 @@ func pack(dst []byte, packing coding, res []uint64, width int) []byte {
 			dst = append(dst, byte(word))
 		}
 	case packRuns:
-		dst = packRunsOf(dst, res)
+		dst = packRunsOf(dst, c.res, c.runs)
 	}
 	return dst
 }
 
-func packRunsOf(dst []byte, res []uint64) []byte {
-	dst = appendUvarint(dst, uint64(countRuns(res)))
+func packRunsOf(dst []byte, res []uint64, runs int) []byte {
+	dst = appendUvarint(dst, uint64(runs))
 	dst = appendUvarint(dst, res[0])
 	for i := 1; i < len(res); i++ {
 		if res[i] != res[i-1] {
@@ -55,16 +58,6 @@ func packRunsOf(dst []byte, res []uint64) []byte {
 		}
 	}
 	return dst
-}
-
-func countRuns(res []uint64) int {
-	runs := 1
-	for i := 1; i < len(res); i++ {
-		if res[i] != res[i-1] {
-			runs++
-		}
-	}
-	return runs
 }
 
 // unpack fills dst with residuals.
@@ -176,13 +169,4 @@ func unpackRuns(dst []int64, p *payload) error {
 		}
 	}
 	return nil
-}
-
-// widthOf is the number of bits that hold every residual.
-func widthOf(res []uint64) int {
-	var all uint64
-	for _, r := range res {
-		all |= r
-	}
-	return bits.Len64(all)
 }

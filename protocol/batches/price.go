@@ -34,22 +34,57 @@ func (p *prices) prepare() {
 	p.ready = true
 }
 
-// packing gives the packing of the lowest estimated cost in bytes.
-func (p *prices) packing(res []uint64, width int) (best coding, cost float32) {
+// price chooses the packing of the lowest estimated cost, and gives that cost in bytes, the bases included.
+func (p *prices) price(c *choice) (cost float32) {
 	switch {
-	case width == 0:
-		return packZero, 0
-	case len(res) <= fewRows:
-		return packVarint, p.varints(res)
+	case c.width == 0:
+		c.packing = packZero
+	case len(c.res) <= fewRows:
+		c.packing, cost = packVarint, p.varints(c.res)
+	default:
+		c.packing, cost = packPlanes, 1+p.planes(c.res, c.width)
+		if packing, counted := c.counted(); counted < cost {
+			c.packing, cost = packing, counted
+		}
 	}
-	best, cost = packPlanes, 1+p.planes(res, width)
-	if bits := float32(1 + (len(res)*width+7)/8); width <= maxBits && bits < cost {
-		best, cost = packBits, bits
+	return cost + c.bases()
+}
+
+// bases is the cost of the bases in bytes.
+func (c *choice) bases() (cost float32) {
+	for _, b := range c.base {
+		if b != 0 {
+			cost += float32(uvarintLen(zigzag(b)))
+		}
 	}
-	if runs := countRuns(res); runs < len(res)/3 && float32(2+runs) < cost {
-		best, cost = packRuns, float32(2+runs)
+	return cost
+}
+
+// counted gives the best of the packings whose cost in bytes is known without a histogram.
+func (c *choice) counted() (best coding, cost float32) {
+	best, cost = packBits, float32(1+(len(c.res)*c.width+7)/8)
+	if c.width > maxBits {
+		cost = math.MaxFloat32
+	}
+	if c.mayRun() && float32(2+c.runs) < cost {
+		best, cost = packRuns, float32(2+c.runs)
 	}
 	return best, cost
+}
+
+// floor gives what the coding costs at least, in bytes, and whether it costs just that; then its packing is
+// chosen, too.
+func (c *choice) floor() (cost float32, exact bool) {
+	if c.width == 0 {
+		c.packing = packZero
+		return c.bases(), true
+	}
+	least := 1 + float32(len(c.res)*((c.width+7)/8))*(1-ownWeight)*zeroPrice/8
+	packing, cost := c.counted()
+	if exact = cost < least; exact {
+		c.packing = packing
+	}
+	return min(cost, least) + c.bases(), exact
 }
 
 // varints prices few residuals: one byte each by that byte, longer ones by their length.
