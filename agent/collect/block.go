@@ -43,7 +43,7 @@ type Row struct {
 type Block struct {
 	Captures []*Capture // open as of this block; shared, never changed
 	Rows     []Row
-	Raw      []int64
+	Raw      []int64 // values of the rows, and others that belong to none
 	Present  []uint64
 	// Now is the source time as of the block, in µs since the Unix epoch, also when nobody wanted a row.
 	Now     int64
@@ -59,6 +59,11 @@ func (b *Block) Bitmap(r *Row) []uint64 {
 		return nil
 	}
 	return b.Present[r.Bits : int(r.Bits)+(int(r.Count)+63)/64]
+}
+
+// refer appends a row whose values are those of a row of the block of which b has the values.
+func (b *Block) refer(capture, group int32, r *signals.Row) {
+	b.Rows = append(b.Rows, Row{Capture: capture, Group: group, Time: r.Time, Offset: r.Offset, Count: r.Count, Bits: -1})
 }
 
 // add appends a row of the taken values.

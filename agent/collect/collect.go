@@ -68,6 +68,7 @@ type recorder struct {
 	rule    *campaign.Rule
 	groups  []int32        // rule.Groups
 	plain   bool           // every sample is taken, all the time
+	whole   bool           // the same, and of some group all signals
 	armed   *campaign.Rule // as the program has it, when it has a window; else nil
 	from    int64          // first and last time of rows that it takes, µs,
 	until   int64          // when its rule has a window
@@ -77,7 +78,8 @@ type recorder struct {
 
 func newRecorder(rule *campaign.Rule, sources int) *recorder {
 	plain := rule.Mode == protocol.ModeAll && rule.Window == nil
-	return &recorder{rule: rule, groups: rule.Groups, plain: plain, state: newState(rule, sources)}
+	whole := plain && slices.ContainsFunc(rule.Take, func(take []int) bool { return take == nil })
+	return &recorder{rule: rule, groups: rule.Groups, plain: plain, whole: whole, state: newState(rule, sources)}
 }
 
 func captureOf(r *campaign.Rule, moment int64) *Capture {
@@ -170,17 +172,22 @@ func (c *Collector) take(ctx context.Context, sb *signals.Block) {
 		c.adopt(p)
 	}
 	c.now = sb.Now
+	values := sb.Raw
+	shared := c.share(sb)
 	for i := range sb.Rows {
 		row := &sb.Rows[i]
-		raw := sb.Values(row)
+		raw := values[row.Offset : row.Offset+row.Count]
 		if len(c.armed) > 0 {
 			c.fire(ctx, row, raw)
 		}
 		for k, r := range c.recorders {
-			if group := r.groups[row.Group]; r.plain && group >= 0 {
-				c.block.add(int32(k), group, row.Time, raw, r.rule.Take[group])
-			} else {
+			switch group := r.groups[row.Group]; {
+			case !r.plain || group < 0:
 				c.record(ctx, k, row.Group, row.Time, raw)
+			case shared && r.rule.Take[group] == nil:
+				c.block.refer(int32(k), group, row)
+			default:
+				c.block.add(int32(k), group, row.Time, raw, r.rule.Take[group])
 			}
 		}
 		if c.history.depth > 0 && c.past[row.Group] {
@@ -194,6 +201,17 @@ func (c *Collector) take(ctx context.Context, sb *signals.Block) {
 		c.now += busSkew
 	}
 	c.end()
+}
+
+// share makes the values of sb those of the block under way, so that rows whose signals are all wanted need no copy; sb
+// gets the block's memory instead. It does nothing and says false when nobody would gain by it, when the block has
+// values already, or when it may be handed on before all rows of sb have been read, as when a window opens.
+func (c *Collector) share(sb *signals.Block) bool {
+	if len(c.block.Raw) > 0 || len(c.armed) > 0 || !slices.ContainsFunc(c.recorders, func(r *recorder) bool { return r.whole }) {
+		return false
+	}
+	c.block.Raw, sb.Raw = sb.Raw, c.block.Raw
+	return true
 }
 
 // record appends to the block what recorder k wants of a row.
