@@ -55,7 +55,7 @@ type Settings struct {
 
 // Firmware are the settings of the firmware slots, for the commands that know them.
 type Firmware struct {
-	Slots         string `default:"none" placeholder:"URL" help:"The firmware slots: none, uboot (found by the partitions' names), or uboot:state=FILE,a=FILE,b=FILE,booted=A."`
+	Slots         string `default:"none" placeholder:"URL" help:"The firmware slots: none, uboot (found by the partitions' names), uboot:state=FILE,a=FILE,b=FILE,booted=A, or owner:SOCKET of a process that owns them."`
 	UpdateKeys    string `type:"path" default:"/etc/telltale/update-keys" placeholder:"DIR" help:"Folder of the public keys (*.pem) whose updates are trusted."`
 	UpdateBoard   string `default:"generic" placeholder:"NAME" help:"The board that an update must be for."`
 	UpdateVersion string `default:"unknown" placeholder:"TEXT" help:"Version of the firmware that runs. unknown: that of the agent."`

@@ -49,7 +49,11 @@ func (u *Updater) install(ctx context.Context) error {
 	if err != nil {
 		return u.fail(reasonOf(err), err)
 	}
-	err = u.cfg.Slots.Install(ctx, opened.Payload(), opened.Header.Manifest.Size)
+	header, err := opened.Header.Bytes()
+	if err != nil {
+		return u.fail(reasons.NotUpdate, err)
+	}
+	err = u.cfg.Slots.Install(ctx, slots.SignedImage{Reader: opened.Payload(), Header: header}, opened.Header.Manifest.Size)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -57,6 +61,8 @@ func (u *Updater) install(ctx context.Context) error {
 		return u.fail(reasons.OnTrial, err)
 	case errors.Is(err, firmware.ErrCorrupt), errors.Is(err, firmware.ErrTruncated):
 		return u.fail(reasons.Corrupt, err)
+	case reasonOf(err) != reasons.Internal: // whoever owns the slots has judged otherwise
+		return u.fail(reasonOf(err), err)
 	case err != nil:
 		return u.fail(reasons.SlotFailed, err)
 	}

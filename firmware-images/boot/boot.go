@@ -6,8 +6,17 @@
 //	modules ─▶ buses ─▶ identity ─▶ data partition ─▶ agent ─▶ supervise ─▶ restart
 //	     └───▶ watchdog, network (beside the others)
 //
-// It decides nothing about updates: the agent confirms a slot or gives it up.
-// What it cannot do it says and goes on without, as far as the agent can start at all. Built with
+// The agent is a user without rights. Of what is root's it gets the buses' sockets, the devices that its settings name, which are given
+// to it again before each of its starts, since some appear late, and a control group, whose processes all end with it.
+// The kernel's switches for users without rights are off (machine.Confine). What it prints goes through a pipe:
+// it cannot stop the console, and a console that takes nothing stops nobody (process.Console).
+//
+// The firmware slots and the boot state stay root's: the agent asks for changes through a socket, and slots.Owner holds it to rules, so
+// that no firmware older than the confirmed one is started. It is the agent that decides whether a firmware on trial is confirmed or given up.
+//
+// A bus with a socket of its own is watched: one that goes away, or down, is set up again when it is there (buses.Keep).
+//
+// What telltale-init cannot do it says and goes on without, as far as the agent can start at all. Built with
 // the tag virtualboard it has what only QEMU's board needs.
 package boot
 
@@ -37,8 +46,9 @@ const timeMark = partitions.DataMount + "/last-seen"
 // notifySocket is where the agent shows that it lives.
 const notifySocket = "/run/telltale/notify"
 
-// Run is the machine's life; its end is a restart, and the error says why. say prints a line on the console.
-func Run(say func(format string, args ...any)) error {
+// Run is the machine's life; its end is a restart, and the error says why.
+func Run(console *process.Console) error {
+	say := console.Say
 	if err := machine.Mount(); err != nil {
 		return err
 	}
@@ -53,7 +63,7 @@ func Run(say func(format string, args ...any)) error {
 	}
 	ctx := context.Background() // ends with the machine
 	machine.SetClock(say, timeMark)
-	if err := errors.Join(buses.StampFrames(), buses.AllowBuffers()); err != nil {
+	if err := errors.Join(machine.Confine(), buses.StampFrames(), buses.AllowBuffers()); err != nil {
 		say("%v", err)
 	}
 	var sockets []process.Socket
@@ -61,6 +71,9 @@ func Run(say func(format string, args ...any)) error {
 	machine.LoadModules(say, func() { sockets, user.NetAdmin = open(ctx, say, c.Buses) })
 	dog := machine.OpenWatchdog(say, c.Watchdog.Device, c.Watchdog.Timeout)
 	children := process.NewReaper()
+	if children.Output, err = console.Pipe(); err != nil {
+		say("%v", err)
+	}
 	go children.Run()
 	if err := network.InterfaceUp("lo"); err != nil {
 		say("%v", err)
@@ -68,9 +81,10 @@ func Run(say func(format string, args ...any)) error {
 	if c.Network.Interface != "" {
 		go network.Keep(ctx, say, c.Network.Interface, c.Network.Wait)
 	}
+	of := agentSettings(say, c.Agent.Command)
 	if c.TPM != "" {
 		go func() { // the agent waits for no TPM that may not be there
-			if err := errors.Join(startTPM(c.TPM), partitions.GiveDevices(c.Agent.User)); err != nil {
+			if err := errors.Join(startTPM(c.TPM), partitions.GiveDevices(of.Devices(), c.Agent.User)); err != nil {
 				say("tpm: %v", err)
 			}
 		}()
@@ -82,13 +96,29 @@ func Run(say func(format string, args ...any)) error {
 		return fmt.Errorf("data partition: %w", err)
 	}
 	machine.SetClock(say, timeMark) // again: the data partition may know more
-	give(say, &user)
+	if err := partitions.GiveToAgent(settings.AgentData, user.ID, dog.Feed); err != nil {
+		say("%v", err)
+	}
+	if err := serveSlots(ctx, say, &of, &c.Agent); err != nil {
+		say("firmware slots: %v", err)
+	}
+	group, err := machine.DelegateCgroup("agent", user.ID)
+	if err != nil {
+		say("%v", err)
+	}
+	user.Cgroup = group.Dir
+	saying := func(err error) { // each of these may fail without keeping the agent from its work
+		if err != nil {
+			say("%v", err)
+		}
+	}
 	s := &process.Supervisor{
 		Agent: process.Agent{
 			Command: partitions.Addressed(c.Agent.Command, partitions.IdentityDir), User: user, Start: c.Agent.Start, Silence: c.Agent.Silence,
 			Tries: c.Agent.Tries, Notify: notifySocket, Restart: slots.ExitRestart, PowerOff: power.ExitPowerOff,
 		},
 		Children: children, Sockets: sockets, Feed: dog.Feed, Mark: func() { machine.MarkTime(timeMark) }, Say: say,
+		Prepare: func() { saying(partitions.GiveDevices(of.Devices(), user.ID)) }, Clear: func() { saying(group.Kill()) },
 	}
 	err = s.Run()
 	machine.MarkTime(timeMark)
@@ -96,29 +126,35 @@ func Run(say func(format string, args ...any)) error {
 	return err
 }
 
-// give makes the agent's user the owner of what the agent needs, and of a control group. Without one of these the agent says itself what it cannot do.
-func give(say func(string, ...any), user *process.User) {
-	if err := partitions.GiveToAgent(settings.AgentData, user.ID); err != nil {
+// agentSettings reads what this process must know of the agent's settings. Without them the agent gets no device and no slots, and says so.
+func agentSettings(say func(string, ...any), command []string) (of settings.OfAgent) {
+	text, err := os.ReadFile(settings.AgentFile)
+	if err == nil {
+		of, err = settings.ParseAgent(text, command)
+	}
+	if err != nil {
 		say("%v", err)
 	}
-	var err error
-	if user.Cgroup, err = machine.DelegateCgroup("agent", user.ID); err != nil {
-		say("%v", err)
-	}
+	return of
 }
 
-// open brings the buses up and gives the sockets for the agent. After an error the agent goes on trying. The agent
-// must be able to set up an interface when one has been left to it, or could not be opened here.
+// open brings the buses up, gives the sockets for the agent, and keeps the buses up from then on. The agent
+// must be able to set up an interface only when one has been left to it.
 func open(ctx context.Context, say func(string, ...any), list []settings.Bus) (sockets []process.Socket, agentSetsUp bool) {
 	for _, b := range list {
-		socket, err := buses.Open(buses.Bus{Name: b.Name, VCAN: b.Make == "vcan", Listen: b.Listen})
+		bus := buses.Bus{Name: b.Name, VCAN: b.Make == "vcan", Listen: b.Listen}
+		socket, err := buses.Open(bus)
 		if err != nil {
 			say("bus %s: %v", b.Name, err)
 		}
-		agentSetsUp = agentSetsUp || socket == nil && b.Make == ""
 		if socket != nil {
 			say("bus %s: listening", b.Name)
 			sockets = append(sockets, process.Socket{Bus: b.Name, File: socket})
+		}
+		if bus.VCAN || b.Listen != "" {
+			go buses.Keep(ctx, say, bus, err == nil)
+		} else {
+			agentSetsUp = true
 		}
 		if b.Cable != "" {
 			go func() {

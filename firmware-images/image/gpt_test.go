@@ -71,6 +71,7 @@ func TestBoardRefusals(t *testing.T) {
 	for says, change := range map[string][2]string{
 		"board.yaml: name: expected":                            {"name: qemu-arm64", "name: QEMU"},
 		"board.yaml: boot.device: expected":                     {"device: virtio 0", "device: ''"},
+		"board.yaml: kernel.initramfs: expected zstd or lz4":    {"initramfs: lz4", "initramfs: xz"},
 		"board.yaml: boot.scratch: expected":                    {"scratch: 0x48000000", "scratch: 0"},
 		"board.yaml: u-boot: expected":                          {"package: u-boot-qemu", "package: ''"},
 		"board.yaml: yaml: ":                                    {"u-boot:", "uboot:"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"go.yaml.in/yaml/v3"
 
 	"telltale.dev/firmware-images/initramfs"
@@ -60,7 +61,7 @@ func (b *build) initramfs(ctx context.Context, r *Result) error {
 	if _, err := a.WriteTo(&plain); err != nil {
 		return err
 	}
-	return compress(filepath.Join(b.work, "initramfs.zst"), plain.Bytes())
+	return compress(filepath.Join(b.work, initramfsFile), plain.Bytes(), b.board.Kernel.Initramfs)
 }
 
 // modules adds the kernel modules and the order in which to load them.
@@ -140,18 +141,36 @@ func (b *build) agentSettings() ([]byte, error) {
 		update = map[string]any{}
 	}
 	update["keys"], update["board"], update["version"], update["release"] = "/"+keysDir, b.board.Name, b.cfg.Version, b.cfg.Release
-	settings["update"], settings["slots"] = update, "uboot"
+	settings["update"], settings["slots"] = update, "owner:"+boardsettings.SlotsSocket
 	return yaml.Marshal(settings)
 }
 
-// compress writes data in zstd's form; our own encoder, so that the bytes do
+// initramfsFile is the compressed root file system in the builder's folder.
+const initramfsFile = "initramfs.compressed"
+
+// compress writes data in one of the forms that the kernel unpacks, "" being zstd. The encoders are our own, so that the bytes do
 // not depend on the machine's tools.
-func compress(path string, data []byte) error {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1))
-	if err != nil {
+func compress(path string, data []byte, form string) error {
+	if form != lz4Form {
+		encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, encoder.EncodeAll(data, nil), 0o644)
+	}
+	var out bytes.Buffer
+	w := lz4.NewWriter(&out)
+	// The kernel reads the legacy frame only (lib/decompress_unlz4.c).
+	if err := w.Apply(lz4.LegacyOption(true), lz4.CompressionLevelOption(lz4.Level9), lz4.ConcurrencyOption(1)); err != nil {
 		return err
 	}
-	return os.WriteFile(path, encoder.EncodeAll(data, nil), 0o644)
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(path, out.Bytes(), 0o644)
 }
 
 // gzipped does the same in the form that every U-Boot understands.

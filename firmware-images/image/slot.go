@@ -34,7 +34,7 @@ var fitSource = template.Must(template.New("fit").Parse(`/dts-v1/;
 		};
 		ramdisk {
 			description = "telltale-init, telltale-agent";
-			data = /incbin/("initramfs.zst");
+			data = /incbin/("{{.Initramfs}}");
 			type = "ramdisk";
 			arch = "arm64";
 			os = "linux";
@@ -81,7 +81,7 @@ func (b *build) slot(ctx context.Context, r *Result) error {
 	var source strings.Builder
 	err := fitSource.Execute(&source, map[string]any{
 		"Board": b.board.Name, "Version": b.cfg.Version, "Kernel": b.kernel.Release, "Load": fmt.Sprintf("%#x", b.board.Kernel.Load),
-		"Tree": b.board.Kernel.DeviceTree != "", "Bits": slotKeyBits, "Key": slotKey,
+		"Tree": b.board.Kernel.DeviceTree != "", "Bits": slotKeyBits, "Key": slotKey, "Initramfs": initramfsFile,
 	})
 	if err != nil {
 		return err

@@ -54,6 +54,10 @@ type Agent struct {
 	Silence time.Duration `yaml:"silence"`
 	// Tries is how often in a row it may end or fall silent before the machine restarts.
 	Tries int `yaml:"tries"`
+	// Downgrades lets the agent install older releases, and go back from a confirmed one, when the cloud asks for it
+	// (telltale update --allow-downgrade). Nothing that is signed says that the cloud did: whoever takes the agent over can start any
+	// firmware that was ever signed for the board. It is for development.
+	Downgrades bool `yaml:"downgrades"`
 }
 
 // AgentUser is the user of agents whose board names no other; maxUser bounds what it names (65534 is nobody).

@@ -5,7 +5,9 @@
 // Drivers are sibling folders: uboot for U-Boot with its boot-state sector.
 // slotstest holds the suite that each driver passes, and a fake. Whether an
 // image may be installed at all (signature, board, release) is decided before, by the caller;
-// the boot loader checks the image's own signature again at each start.
+// the boot loader checks the image's own signature again at each start. On a device whose agent
+// may not write the slots itself, a process with root's rights owns them (Owner), decides that once more
+// and holds the agent to rules; the agent has a Remote.
 //
 //	Install          restart            healthy and connected
 //	 ───────▶ other slot first ─▶ it runs, on trial ─▶ Confirm: it stays first

@@ -141,7 +141,11 @@ func (c *slotInstallCommand) Run(ctx context.Context) error {
 		return err
 	}
 	m := u.Header.Manifest
-	if err := s.Install(ctx, u.Payload(), m.Size); err != nil {
+	header, err := u.Header.Bytes()
+	if err != nil {
+		return err
+	}
+	if err := s.Install(ctx, slots.SignedImage{Reader: u.Payload(), Header: header}, m.Size); err != nil {
 		return err
 	}
 	st, err := s.Status()

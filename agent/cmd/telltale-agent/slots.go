@@ -47,8 +47,10 @@ func openSlots(url string) (slots.Slots, error) {
 	switch {
 	case url == "" || url == "none":
 		return nil, nil
+	case driver == "owner" && rest != "":
+		return slots.NewRemote(rest), nil
 	case driver != "uboot":
-		return nil, fmt.Errorf("expected none, uboot or uboot:state=FILE,a=FILE,b=FILE,booted=A, found %q", url)
+		return nil, fmt.Errorf("expected none, uboot, uboot:state=FILE,a=FILE,b=FILE,booted=A or owner:SOCKET, found %q", url)
 	case rest == "":
 		cfg, err := uboot.Find("/")
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,5 +60,66 @@ func TestWatchdog(t *testing.T) {
 		} else {
 			w.Feed()
 		}
+	}
+}
+
+// TestConfine: each switch that the kernel has is set; one that it lacks is no error, one that cannot be set is.
+func TestConfine(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"user", "kernel/yama", "fs"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"user/max_user_namespaces": "0", "kernel/unprivileged_bpf_disabled": "1", "kernel/yama/ptrace_scope": "2", "fs/protected_hardlinks": "1"} {
+		file := filepath.Join(root, name)
+		if err := os.WriteFile(file, []byte("9"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := confine(root); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v, want %s", name, got, err, want)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(root, "kernel", "dmesg_restrict"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := confine(root); err == nil {
+		t.Error("a switch that cannot be set: got no error")
+	}
+}
+
+// TestKillCgroup: all processes of a group end, also those that have left the session of who started them.
+func TestKillCgroup(t *testing.T) {
+	if err := (Cgroup{}).Kill(); err != nil {
+		t.Errorf("none: got %v", err)
+	}
+	dir := t.TempDir()
+	events := filepath.Join(dir, "cgroup.events")
+	if err := os.WriteFile(events, []byte("populated 1\nfrozen 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	c := Cgroup{folder, dir}
+	if err := c.kill(0); err == nil || !strings.Contains(err.Error(), "does not end") {
+		t.Errorf("a process that stays: got %v", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "cgroup.kill")); err != nil || string(got) != "1" {
+		t.Errorf("got %q, %v, want 1", got, err)
+	}
+	if err := os.WriteFile(events, []byte("populated 0\nfrozen 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Kill(); err != nil {
+		t.Errorf("all are gone: got %v", err)
 	}
 }

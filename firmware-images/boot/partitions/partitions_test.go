@@ -3,6 +3,7 @@
 package partitions
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -97,38 +98,98 @@ func TestAddressed(t *testing.T) {
 	}
 }
 
-// TestGiveTree: what has another owner gets the new one, a link does not lead out of the folder, and a folder that is not there is none.
+// TestGiveTree: all that has another owner is given, also behind what cannot be given; a link is given itself and does not lead out of the
+// folder; what has the owner already is left alone; a folder that is not there is none; a large folder shows life.
 func TestGiveTree(t *testing.T) {
-	user := os.Getuid()
-	if user == 0 {
-		user = 990
-	}
 	outside, dir := filepath.Join(t.TempDir(), "outside"), filepath.Join(t.TempDir(), "data")
-	if err := os.MkdirAll(filepath.Join(dir, "buffer"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "b", "deep"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	inside := filepath.Join(dir, "buffer", "1.seg")
+	for _, file := range []string{outside, filepath.Join(dir, "a"), filepath.Join(dir, "b", "deep", "1.seg"), filepath.Join(dir, "z")} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	stranger := os.Getuid() + 1
+	var given []string
+	g := giver{user: stranger, alive: func() {}, chown: func(path string, uid, gid int) error {
+		rel, err := filepath.Rel(dir, path)
+		if given = append(given, rel); err != nil || uid != stranger || gid != stranger {
+			t.Errorf("%s: got owner %d and group %d, %v, want %d", path, uid, gid, err, stranger)
+		}
+		if rel == "a" || rel == filepath.Join("b", "deep") {
+			return &os.PathError{Op: "lchown", Path: path, Err: syscall.EPERM}
+		}
+		return nil
+	}}
+	err := g.tree(dir)
+	if got, want := strings.Join(given, " "), ". a b b/deep b/deep/1.seg link z"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "2 not given") {
+		t.Errorf("got %v, want that two are not given", err)
+	}
+	given = nil
+	g.user = os.Getuid() // of group 0 only where the test runs as root
+	if err := g.tree(dir); os.Getuid() == os.Getgid() && (err != nil || given != nil) {
+		t.Errorf("of the same owner: got %v, %v, want nothing", given, err)
+	}
+	if err := g.tree(dir + "-none"); err != nil {
+		t.Errorf("no folder: got %v", err)
+	}
+	signs := 0
+	g = giver{user: stranger, alive: func() { signs++ }, chown: func(string, int, int) error { return syscall.EPERM }}
+	for i := range 2 * aliveEvery {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.tree(dir); signs != 2 || strings.Count(err.Error(), "not permitted") != maxNamed {
+		t.Errorf("got %d signs of life and %v, want 2 and %d names", signs, err, maxNamed)
+	}
+}
+
+// TestGiveTreeAsRoot: the kernel sees the new owner; what a link points to keeps its own.
+func TestGiveTreeAsRoot(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root gives files away: make test-vm runs as root")
+	}
+	outside, dir := filepath.Join(t.TempDir(), "outside"), t.TempDir()
+	inside, link := filepath.Join(dir, "1.seg"), filepath.Join(dir, "link")
 	for _, file := range []string{outside, inside} {
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	link := filepath.Join(dir, "link")
-	if err := os.Symlink(outside, link); err != nil {
+	if err := errors.Join(os.Symlink(outside, link), GiveToAgent(dir, 990, func() {})); err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range []string{dir, dir, dir + "-none"} {
-		if err := giveTree(folder, user); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for path, want := range map[string]int{dir: user, filepath.Dir(inside): user, inside: user, link: user, outside: os.Getuid()} {
+	for path, want := range map[string]uint32{dir: 990, inside: 990, link: 990, outside: 0} {
 		info, err := os.Lstat(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := info.Sys().(*syscall.Stat_t).Uid; got != uint32(want) {
+		if got := info.Sys().(*syscall.Stat_t).Uid; got != want {
 			t.Errorf("%s: got owner %d, want %d", filepath.Base(path), got, want)
 		}
+	}
+}
+
+// TestGiveDevices: only what is there, of the patterns that are asked for.
+func TestGiveDevices(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "chip0"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := GiveDevices([]string{filepath.Join(dir, "tpm*"), filepath.Join(dir, "chip1")}, os.Getuid()+1); err != nil {
+		t.Errorf("none is there: got %v", err)
+	}
+	err := GiveDevices([]string{filepath.Join(dir, "chip*")}, os.Getuid()+1)
+	info, _ := os.Stat(filepath.Join(dir, "chip0"))
+	if given := info.Sys().(*syscall.Stat_t).Uid == uint32(os.Getuid()+1); given == errors.Is(err, syscall.EPERM) {
+		t.Errorf("got %v, given: %v, want one of both", err, given)
 	}
 }

@@ -5,6 +5,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +68,7 @@ func TestSupervisor(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			var said []string
+			var said, steps []string
 			var fed atomic.Int64
 			s := &Supervisor{
 				Agent: Agent{
@@ -75,6 +76,7 @@ func TestSupervisor(t *testing.T) {
 					Notify: filepath.Join(t.TempDir(), "notify"), Restart: 77, PowerOff: 78,
 				},
 				Children: children, Feed: func() { fed.Add(1) }, Mark: func() {},
+				Prepare: func() { steps = append(steps, "prepare") }, Clear: func() { steps = append(steps, "clear") },
 				Say: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) },
 			}
 			err := s.Run()
@@ -84,6 +86,9 @@ func TestSupervisor(t *testing.T) {
 			if got := strings.Count(strings.Join(said, "\n"), "agent started"); got != c.starts {
 				t.Errorf("got %d starts, want %d: %q", got, c.starts, said)
 			}
+			if want := strings.TrimSpace(strings.Repeat("prepare clear ", c.starts)); strings.Join(steps, " ") != want {
+				t.Errorf("around the starts: got %v, want %s", steps, want)
+			}
 			if c.starts > 1 && fed.Load() == 0 {
 				t.Error("the watchdog was not fed between two starts")
 			}
@@ -91,10 +96,10 @@ func TestSupervisor(t *testing.T) {
 	}
 }
 
-// TestUser: a program that is started as a user can never do more than that user, and the process that starts it loses nothing.
-// Who may not start it so gets an error and no process.
+// TestUser: a program that is started as a user can never do more than that user and has no further group, and no thread of the
+// process that starts it loses anything. Who may not start it so gets an error and no process.
 func TestUser(t *testing.T) {
-	before := rights(os.Getpid())
+	before := threads(t)
 	for _, c := range []struct {
 		user User
 		want string
@@ -115,12 +120,89 @@ func TestUser(t *testing.T) {
 		if got := rights(pid); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(status), " ", ""), "\nGroups:\t\n") {
+			t.Errorf("got groups in %s, %v, want none", status, err)
+		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
 		<-ended
 	}
-	if after := rights(os.Getpid()); after != before {
-		t.Errorf("this process: got %s, want %s", after, before)
+	for _, after := range threads(t) {
+		if after != before[0] {
+			t.Errorf("a thread of this process: got %s, want %s", after, before[0])
+		}
+	}
+}
+
+// threads gives the rights of each thread of this process. Those that are about to end are the ones that start a user's program.
+func threads(t *testing.T) (all []string) {
+	t.Helper()
+	for range 100 {
+		all = nil
+		ids, err := filepath.Glob("/proc/self/task/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		confined := false
+		for _, id := range ids {
+			got := rightsIn(filepath.Join(id, "status"))
+			confined = confined || strings.Contains(got, "NoNewPrivs 1")
+			if got != "unknown" { // it has ended meanwhile
+				all = append(all, got)
+			}
+		}
+		if !confined {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return all
+}
+
+// TestBlockedConsole: nobody who says something waits for a console that takes nothing; what is dropped is counted, and this process's own
+// lines come before those of its children.
+func TestBlockedConsole(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c := NewConsole(w)
+	pipe, err := c.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lines = 5000 // of 100 bytes: more than pipes and queues hold together
+	for i := range lines {
+		if _, err := fmt.Fprintf(pipe, "child %0100d\n", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Say("own %d", 1)
+	c.Flush(time.Millisecond) // in vain
+	pipe.Close()
+	read := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(r)
+		read <- string(text)
+	}()
+	c.Flush(time.Minute)
+	w.Close()
+	text := <-read
+	if !strings.Contains(text, "lines dropped, the console was blocked\n") || !strings.Contains(text, " own 1\n") {
+		t.Errorf("got %d bytes without the count or the own line", len(text))
+	}
+	if n := strings.Count(text, "child "); n < childLines || n >= lines {
+		t.Errorf("got %d lines of the child, want some hundred", n)
+	}
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "child ") && !strings.HasPrefix(line, "telltale-init: ") {
+			t.Errorf("got a torn line %q", line)
+		}
+	}
+	if own, last := strings.Index(text, " own 1"), strings.LastIndex(text, "child "); own > last {
+		t.Error("the own line stands behind all others")
 	}
 }

@@ -17,6 +17,9 @@ import (
 // Reaper waits for all processes that end: its own children and those that
 // others left behind. Package os/exec cannot be used beside it.
 type Reaper struct {
+	// Output is where programs print; nil: where this process does.
+	Output *os.File
+
 	mu      sync.Mutex // guards waiting, and keeps Run from missing a child that ends at once
 	waiting map[int]chan unix.WaitStatus
 	signals chan os.Signal
@@ -60,11 +63,15 @@ func (r *Reaper) reap() {
 func (r *Reaper) start(user User, args, env []string, files ...*os.File) (pid int, ended <-chan unix.WaitStatus, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	output := r.Output
+	if output == nil {
+		output = os.Stdout
+	}
 	var p *os.Process
 	err = user.confined(func() (err error) {
 		p, err = os.StartProcess(args[0], args, &os.ProcAttr{
 			Dir: "/", Env: append([]string{"PATH=/bin:/sbin:/usr/sbin", "HOME=/root", "TMPDIR=/tmp"}, env...),
-			Files: append([]*os.File{nil, os.Stdout, os.Stderr}, files...), Sys: user.attributes(),
+			Files: append([]*os.File{nil, output, output}, files...), Sys: user.attributes(),
 		})
 		return err
 	})

@@ -50,7 +50,9 @@ type Supervisor struct {
 	Sockets  []Socket // of the buses; the first agent gets them
 	Feed     func()   // feeds the watchdog; not called any more when the agent's time is over
 	Mark     func()   // called every ten minutes
-	Say      Say
+	// Prepare is called before each start of the agent, Clear after each end: it ends what the agent left behind.
+	Prepare, Clear func()
+	Say            Say
 
 	signs <-chan sign
 }
@@ -127,6 +129,8 @@ func (s *Supervisor) once(stop <-chan os.Signal) error {
 		"NOTIFY_SOCKET=" + s.Agent.Notify,
 		"WATCHDOG_USEC=" + strconv.FormatInt(s.Agent.Silence.Microseconds(), 10),
 	}
+	s.Prepare()
+	defer s.Clear()
 	words, sockets := s.hand()
 	pid, ended, err := s.Children.start(s.Agent.User, s.Agent.Command, append(env, words...), sockets...)
 	for _, socket := range sockets {

@@ -86,7 +86,12 @@ func (u User) confine() error {
 
 // rights are what the kernel says of a process: the lines of /proc/PID/status about user, group and capabilities, in one line.
 func rights(pid int) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return rightsIn(fmt.Sprintf("/proc/%d/status", pid))
+}
+
+// rightsIn reads them from a file of /proc.
+func rightsIn(status string) string {
+	text, err := os.ReadFile(status)
 	if err != nil {
 		return "unknown"
 	}

@@ -23,7 +23,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "telltale-init: expected to be the first process of a machine")
 		os.Exit(2)
 	}
-	err := boot.Run(say)
+	console := process.NewConsole(os.Stdout)
+	say := console.Say
+	err := boot.Run(console)
 	how := unix.LINUX_REBOOT_CMD_RESTART
 	if errors.Is(err, process.ErrOff) {
 		how = unix.LINUX_REBOOT_CMD_POWER_OFF
@@ -32,6 +34,7 @@ func main() {
 		say("restarting: %v", err)
 	}
 	unix.Sync()
+	console.Flush(flushTime)
 	time.Sleep(consoleDrain)
 	if err := unix.Reboot(how); err != nil {
 		say("restart: %v", err)
@@ -41,12 +44,8 @@ func main() {
 	}
 }
 
-// consoleDrain lets a slow console print the last words.
-const consoleDrain = 50 * time.Millisecond
-
-// say prints a line on the console, with the seconds since the kernel started.
-func say(format string, args ...any) {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
-	fmt.Printf("telltale-init: %d.%02d "+format+"\n", append([]any{now.Sec, now.Nsec / 10_000_000}, args...)...)
-}
+// How long what was said last may take: to be printed, and then to leave a slow serial line.
+const (
+	flushTime    = time.Second
+	consoleDrain = 50 * time.Millisecond
+)
