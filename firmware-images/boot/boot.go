@@ -96,32 +96,30 @@ func Run(console *process.Console) error {
 		return fmt.Errorf("data partition: %w", err)
 	}
 	machine.SetClock(say, timeMark) // again: the data partition may know more
-	if err := partitions.GiveToAgent(settings.AgentData, user.ID, dog.Feed); err != nil {
-		say("%v", err)
-	}
-	if err := serveSlots(ctx, say, &of, &c.Agent); err != nil {
-		say("firmware slots: %v", err)
-	}
-	group, err := machine.DelegateCgroup("agent", user.ID)
-	if err != nil {
-		say("%v", err)
-	}
-	user.Cgroup = group.Dir
+	return keepAgent(ctx, &of, &c.Agent, &process.Supervisor{
+		Agent: process.Agent{User: user}, Children: children, Sockets: sockets, Feed: dog.Feed, Mark: func() { machine.MarkTime(timeMark) }, Say: say,
+	})
+}
+
+// keepAgent gives the agent what it needs and keeps it running to the end of the machine's life.
+func keepAgent(ctx context.Context, of *settings.OfAgent, agent *settings.Agent, s *process.Supervisor) error {
 	saying := func(err error) { // each of these may fail without keeping the agent from its work
 		if err != nil {
-			say("%v", err)
+			s.Say("%v", err)
 		}
 	}
-	s := &process.Supervisor{
-		Agent: process.Agent{
-			Command: partitions.Addressed(c.Agent.Command, partitions.IdentityDir), User: user, Start: c.Agent.Start, Silence: c.Agent.Silence,
-			Tries: c.Agent.Tries, Notify: notifySocket, Restart: slots.ExitRestart, PowerOff: power.ExitPowerOff,
-		},
-		Children: children, Sockets: sockets, Feed: dog.Feed, Mark: func() { machine.MarkTime(timeMark) }, Say: say,
-		Prepare: func() { saying(partitions.GiveDevices(of.Devices(), user.ID)) }, Clear: func() { saying(group.Kill()) },
-	}
+	saying(partitions.GiveToAgent(settings.AgentData, agent.User, s.Feed))
+	saying(serveSlots(ctx, s.Say, of, agent))
+	group, err := machine.DelegateCgroup("agent", agent.User)
+	saying(err)
+	s.Agent.User.Cgroup = group.Dir
+	s.Agent.Command, s.Agent.Notify = partitions.Addressed(agent.Command, partitions.IdentityDir), notifySocket
+	s.Agent.Start, s.Agent.Silence, s.Agent.Tries = agent.Start, agent.Silence, agent.Tries
+	s.Agent.Restart, s.Agent.PowerOff = slots.ExitRestart, power.ExitPowerOff
+	s.Prepare = func() { saying(partitions.GiveDevices(of.Devices(), agent.User)) }
+	s.Clear = func() { saying(group.Kill()) }
 	err = s.Run()
-	machine.MarkTime(timeMark)
+	s.Mark()
 	partitions.UnmountData()
 	return err
 }

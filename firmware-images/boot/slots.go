@@ -29,15 +29,15 @@ const maxKey = 1 << 20
 func serveSlots(ctx context.Context, say func(string, ...any), of *settings.OfAgent, agent *settings.Agent) error {
 	owned, err := partitions.Slots()
 	if err != nil {
-		return err
+		return fmt.Errorf("firmware slots: %w", err)
 	}
 	keys, err := trusted(of.Keys)
 	if err != nil {
-		return fmt.Errorf("update keys: %w", err)
+		return fmt.Errorf("firmware slots: update keys: %w", err)
 	}
 	l, err := listen(settings.SlotsSocket, agent.User)
 	if err != nil {
-		return err
+		return fmt.Errorf("firmware slots: %w", err)
 	}
 	o := &slots.Owner{
 		Slots: owned, Note: confirmedNote, Say: say,
