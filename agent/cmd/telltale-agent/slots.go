@@ -51,12 +51,6 @@ func openSlots(url string) (slots.Slots, error) {
 		return slots.NewRemote(rest), nil
 	case driver != "uboot":
 		return nil, fmt.Errorf("expected none, uboot, uboot:state=FILE,a=FILE,b=FILE,booted=A or owner:SOCKET, found %q", url)
-	case rest == "":
-		cfg, err := uboot.Find("/")
-		if err != nil {
-			return nil, err
-		}
-		return uboot.Open(cfg)
 	}
 	cfg, err := uboot.Parse(rest)
 	if err != nil {

@@ -7,8 +7,11 @@ import (
 	"telltale.dev/hal/slots"
 )
 
-// Parse reads a configuration from words: state=FILE,a=FILE,b=FILE,booted=A, each once at most.
+// Parse reads where the places are, as in state=FILE,a=FILE,b=FILE,booted=A. Without a word it looks for them on this machine (Find).
 func Parse(text string) (Config, error) {
+	if text == "" {
+		return Find("/")
+	}
 	cfg := Config{Images: map[slots.Slot]string{}}
 	seen := map[string]bool{}
 	for _, pair := range strings.Split(text, ",") {

@@ -16,7 +16,7 @@ func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
 		"state=s,state=t": "expected state= once",
 		"c=1":             `expected state=, a=, b= and booted=, found "c=1"`,
-		"":                `expected state=, a=, b= and booted=, found ""`,
+		",":               `expected state=, a=, b= and booted=, found ""`,
 	} {
 		if _, err := uboot.Parse(text); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", text, err, want)
