@@ -132,7 +132,7 @@ func (g *groupReader) message(wanted bool) (m Message) {
 	if !wanted || g.failed {
 		return Message{}
 	}
-	m.Data = append(make([]byte, 0, len(data)), data...)
+	m.Data = append([]byte{}, data...)                   // a record must not stay in memory for one message
 	texts := textReader{text: string(head), bytes: head} // one copy, of which subject and headers are parts
 	m.Subject = texts.next()
 	if texts.number(); headers > 0 {

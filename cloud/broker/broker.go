@@ -139,11 +139,15 @@ type Broker struct {
 	presence    presenceBook
 	schedule    schedule
 	counters    counters
-	panicLogged atomic.Int64 // when, in ns since the Unix epoch
-	buffers     sync.Pool    // of *bytes.Buffer, for the writers
-	packets     sync.Pool    // of *packets.Packet, for the readers
-	chunks      sync.Pool    // of *[readChunk]byte, for the readers
-	places      atomic.Int64 // connections whose CONNECT was accepted or is being judged
+	panicLogged atomic.Int64     // when, in ns since the Unix epoch
+	buffers     sync.Pool        // of *bytes.Buffer, for the writers
+	packets     sync.Pool        // of *packets.Packet, for the readers
+	chunks      sync.Pool        // of *[readChunk]byte, for the readers
+	writers     sync.WaitGroup   // the goroutines that write
+	resting     chan *connection // to those that have nothing to write
+	rests       atomic.Int64     // how many these are, about
+	over        chan struct{}    // closed when all connections have ended
+	places      atomic.Int64     // connections whose CONNECT was accepted or is being judged
 
 	connections sync.WaitGroup // one for each serve, and one for each reader
 
@@ -174,6 +178,7 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, log: cfg.Log, listener: cfg.Listener,
 		sessions: make(map[string]*session), open: make(map[*connection]struct{}),
+		resting: make(chan *connection), over: make(chan struct{}),
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
@@ -212,6 +217,8 @@ func (b *Broker) Run(ctx context.Context) error {
 	cancel()
 	b.shutDown()
 	b.connections.Wait()
+	close(b.over)
+	b.writers.Wait()
 	background.Wait()
 	b.endSessions()
 	b.presence.wait()

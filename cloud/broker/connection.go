@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"telltale.dev/cloud/access"
+	"telltale.dev/protocol/topics"
 )
 
 // connection is one TLS connection. Three goroutines work for it, and while it is silent only the second is there:
@@ -24,10 +25,13 @@ type connection struct {
 	// Owned by whoever reads: first the goroutine of the handshake, then the reader.
 	arrivals uint64
 	aliases  []string // topics of the client's aliases, by alias; "": not set
-	head     [5]byte  // of the packet being read
-	level    byte     // protocol level of a CONNECT that is refused; 0: unknown
-	placed   bool     // it counts in Broker.places
-	departed bool     // the client sent DISCONNECT with reason code 0
+	// The topic of the last publish, and what is in it; before the first: "", which is no topic.
+	topicName string
+	topic     topics.Topic
+	head      [5]byte // of the packet being read
+	level     byte    // protocol level of a CONNECT that is refused; 0: unknown
+	placed    bool    // it counts in Broker.places
+	departed  bool    // the client sent DISCONNECT with reason code 0
 
 	// Written by admit, then read only.
 	key            string

@@ -21,6 +21,7 @@ const (
 	defaultQueueBytes       = 16 << 20  // the same
 
 	sendWindow       = 128      // QoS 1 messages in flight to one client, whatever it allows: the queue waits
+	maxResting       = 16       // goroutines that have written, and wait for the next connection: a further one ends
 	writeChunk       = 16 << 10 // bytes that the writer collects before it writes: one TLS record
 	maxTracked       = 64       // messages of Send in one session: a further one is settled as Busy
 	maxSubscriptions = 128      // of one session: 0x97
@@ -50,6 +51,7 @@ const (
 	farewell                = time.Second           // for the DISCONNECT of a client that is being dropped
 	drainTime               = 20 * time.Millisecond // after the last word to a client: silence that ends the connection,
 	lingerTime              = 5 * time.Second       // and the end, for a client that goes on sending
+	restTime                = time.Second           // of a goroutine that has nothing to write
 	panicLogInterval        = time.Minute           // between two stacks in the log
 	packetTime              = 2 * time.Minute       // of a large packet, from its header on
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -69,7 +70,7 @@ type refusal struct {
 
 // check turns a packet into a Publish, if the client may send it.
 func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Presence, refusal) {
-	topic, err := topics.Parse(pk.TopicName)
+	topic, err := c.parseTopic(pk.TopicName)
 	if err != nil {
 		return Publish{}, nil, refusal{code: codeTopicInvalid}
 	}
@@ -129,9 +130,29 @@ func (p *Publish) setForwarded(from *packets.Properties) {
 		format := from.PayloadFormat
 		p.Format = &format
 	}
-	for _, u := range from.User {
-		p.User = append(p.User, Property{u.Key, u.Val})
+	if len(from.User) == 0 {
+		return
 	}
+	p.User = make([]Property, len(from.User))
+	for i, u := range from.User {
+		p.User[i] = Property{u.Key, u.Val}
+	}
+}
+
+// parseTopic is topics.Parse for the connection's reader. It remembers the last one: most clients send many messages to the same.
+func (c *connection) parseTopic(name string) (topics.Topic, error) {
+	if name != "" && name == c.topicName {
+		return c.topic, nil
+	}
+	if len(name) > maxAliased {
+		return topics.Parse(name)
+	}
+	name = strings.Clone(name) // else it keeps the whole packet
+	topic, err := topics.Parse(name)
+	if err == nil {
+		c.topic, c.topicName = topic, name
+	}
+	return topic, err
 }
 
 // userProperties makes a map of them; of a repeated key the first counts. False

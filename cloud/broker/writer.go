@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -30,7 +31,7 @@ func (c *connection) signal() {
 		switch c.writer.Load() {
 		case writerIdle:
 			if c.writer.CompareAndSwap(writerIdle, writerBusy) {
-				go c.write() // stopWriter waits for it
+				c.broker.lend(c) // stopWriter waits for the end of write
 				return
 			}
 		case writerBusy:
@@ -40,6 +41,36 @@ func (c *connection) signal() {
 		default:
 			return
 		}
+	}
+}
+
+// lend has a goroutine write for a connection: one that has written for another and rests, or else a new one. A new one would
+// begin with a small stack that has to grow for TLS, which costs more than the write of an acknowledgement.
+func (b *Broker) lend(c *connection) {
+	select {
+	case b.resting <- c:
+	default:
+		b.writers.Go(func() { b.writeFor(c) })
+	}
+}
+
+// writeFor writes for one connection after the other. It ends with the broker, when enough others rest, or when nothing was to be
+// written for a while.
+func (b *Broker) writeFor(c *connection) {
+	timer := time.NewTimer(restTime)
+	defer timer.Stop()
+	for c != nil {
+		c.write()
+		c = nil // it may be closed while this one rests
+		if b.rests.Add(1) <= maxResting {
+			timer.Reset(restTime)
+			select {
+			case c = <-b.resting:
+			case <-timer.C:
+			case <-b.over:
+			}
+		}
+		b.rests.Add(-1)
 	}
 }
 
