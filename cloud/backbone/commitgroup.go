@@ -48,7 +48,7 @@ func (l *committer) storeGroup(ctx context.Context, batch []item) (uint64, error
 	for range storeTries {
 		if l.newest == nil {
 			if err := l.findNewest(ctx); err != nil {
-				return 0, fmt.Errorf("%w: ask for the newest message: %w", errNoConnection, l.owner.classify(ctx, err))
+				return 0, fmt.Errorf("%w: ask for the newest message: %s", errNoConnection, redact(err.Error())) // nothing was sent
 			}
 		}
 		s := span{l.newest.last + 1, l.newest.last + uint64(len(batch))}

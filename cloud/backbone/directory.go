@@ -14,8 +14,15 @@ import (
 	"telltale.dev/hal/durable"
 )
 
-// layoutVersion is the number in VERSION. History: 1, the first.
-const layoutVersion = 1
+// layoutVersion is the number in VERSION. History:
+//
+//	1  the first
+//	2  Up and Low have records of groups of messages; those of before stand alone and are read. A program of version 1 would
+//	   take each record for one message.
+const (
+	layoutVersion = 2
+	firstVersion  = 1
+)
 
 // Names in the data directory; see the package comment.
 const (
@@ -85,6 +92,9 @@ func (d *directory) checkVersion(name string) error {
 		return fmt.Errorf("%w: %s in %s is no number; restore it (this program writes %d), or choose another directory",
 			ErrVersion, versionName, name, layoutVersion)
 	}
+	if version == firstVersion {
+		return d.putVersion(name) // before anything is written that version 1 does not read
+	}
 	if version != layoutVersion {
 		return fmt.Errorf("%w: %s has version %d, this program reads version %d; use the program that wrote it, or another directory",
 			ErrVersion, name, version, layoutVersion)
@@ -104,6 +114,11 @@ func (d *directory) writeVersion(name string) error {
 			return fmt.Errorf("%w: %s is not empty and has no %s file; choose an empty directory", ErrVersion, name, versionName)
 		}
 	}
+	return d.putVersion(name)
+}
+
+// putVersion writes VERSION durably.
+func (d *directory) putVersion(name string) error {
 	if err := durable.ReplaceMode(filepath.Join(d.path, versionName), fmt.Appendln(nil, layoutVersion), 0o640); err != nil {
 		return notWritable(name, err)
 	}

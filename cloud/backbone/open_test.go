@@ -21,9 +21,9 @@ func TestOpenErrors(t *testing.T) {
 		says    string
 	}{
 		"another version": {func(t *testing.T, dir string) backbone.Config {
-			write(t, filepath.Join(dir, "VERSION"), "2\n")
+			write(t, filepath.Join(dir, "VERSION"), "3\n")
 			return backbone.Config{Dir: dir}
-		}, backbone.ErrVersion, "has version 2, this program reads version 1"},
+		}, backbone.ErrVersion, "has version 3, this program reads version 2"},
 		"version is no number": {func(t *testing.T, dir string) backbone.Config {
 			write(t, filepath.Join(dir, "VERSION"), "one\n")
 			return backbone.Config{Dir: dir}

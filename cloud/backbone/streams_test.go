@@ -211,6 +211,9 @@ func TestFormerLayout(t *testing.T) {
 	if log.text.Len() > 0 {
 		t.Errorf("the log says %s", log.text.String())
 	}
+	if got := read(t, filepath.Join(dir, "VERSION")); got != "2\n" {
+		t.Errorf("got version %q, want 2, so that the version before does not open what is written from now on", got)
+	}
 	for stream, want := range map[string]string{"UP": "up.local", "LOW": "low.1", "DEAD": "dead.UP"} {
 		n := map[string]int{"DEAD": 59}[stream]
 		if n == 0 {
