@@ -9,8 +9,8 @@ import (
 // maxPayload leaves room for topic and properties in the largest packet, in bytes.
 const maxPayload = protocol.MaxPacket - 4<<10
 
-// maxDeclared is how many evicted ranges one batch declares; the others follow with the next.
-const maxDeclared = 256
+// maxDeclared is how many evicted ranges one batch declares, some 16 KB of them; the others follow with the next.
+const maxDeclared = batches.MaxEvicted
 
 // commitment is one commit in the making. Nothing of the Sealer changes until it is on disk.
 type commitment struct {

@@ -16,10 +16,15 @@ const (
 	maxNotes        = 1 << 20
 	maxStoredRanges = 1 << 20
 	maxBuses        = 1 << 10
-	// maxPending is how many ranges the vehicle keeps until they are declared. Each commit that adds ranges or declares
-	// some writes all of them: 3 MB at this bound.
+	// maxPending is how many ranges wait at most until they are declared; pendingRoom bounds their bytes.
 	maxPending = 1 << 18
 )
+
+// pendingRoom gives the bytes that ranges to be declared may take in segments of a size: an eighth of what a segment has beside the
+// other accounts. Each new segment begins with a copy of them, and each eviction writes another, so that two thirds of the
+// buffer are left for records, and on a small device the accounts do not outgrow the reserve. It is the vehicle's own bound:
+// 36,000 single sequences with segments of 4 MiB, and 290 with the smallest ones.
+func pendingRoom(segment int64) int { return int(segment-accountsBytes) / 8 }
 
 // The keys of the accounts in the bucket "now". Each value is a checksum, the
 // generation that wrote it, and a body; the highest generation wins, key by key.
@@ -54,6 +59,8 @@ type accounts struct {
 	counts     Counts
 	next       [protocol.Priorities + 1]uint64 // number of the newest segment ever made, by class
 	ends       [protocol.Priorities + 1]end    // of the newest segment, by class
+	room       int                             // bytes that evicted may take; 0: no bound
+	undeclared uint64                          // ranges that found no room there since Open, and are declared never
 	purgedOpen []purgedOpen                    // open batches that were purged, as long as their segments know nothing of it
 
 	changedBoots, changedEvicted, changedPurged bool // since the last commit
@@ -105,12 +112,23 @@ func (a *accounts) evict(r protocol.SeqRange) {
 	a.more, a.changedEvicted = append(a.more, r), true
 }
 
-// gather completes evicted. What is more than maxPending is not declared any more: the cloud sees it as missing.
+// gather completes evicted.
 func (a *accounts) gather() {
 	if len(a.more) > 0 {
 		a.evicted, a.more = a.evicted.add(a.more), nil
-		a.evicted = a.evicted[max(0, len(a.evicted)-maxPending):]
+		a.trim()
 	}
+}
+
+// trim keeps evicted within its bounds. The oldest ranges that find no room are not declared any more: the cloud sees them as missing.
+func (a *accounts) trim() {
+	room, gone := a.room, max(0, len(a.evicted)-maxPending)
+	for i := len(a.evicted) - 1; a.room > 0 && i >= gone; i-- {
+		if room -= rangeBytes(a.evicted[i]); room < 0 {
+			gone = i + 1
+		}
+	}
+	a.evicted, a.undeclared = a.evicted[gone:], a.undeclared+uint64(gone)
 }
 
 // carried takes note that a record declares these ranges.

@@ -46,6 +46,7 @@ type portion struct {
 	empties  bool // all that was in the segment goes, but for open batches
 	bytes    int64
 	form     byte // in which records are written
+	apart    bool // a large account has pages of its own
 }
 
 // prepare decides what is written where and what has to go: the given victims, or what the bound asks for.
@@ -107,6 +108,7 @@ func (b *Buffer) bury() {
 func (b *Buffer) begin(g *group) {
 	g.accounts = b.accounts
 	g.accounts.gen++
+	g.accounts.room = pendingRoom(b.step)
 	g.checkpoints = maps.Clone(b.checkpoints)
 	for i := range b.losses {
 		g.accounts.lose(&b.losses[i])
@@ -175,7 +177,7 @@ func (b *Buffer) portion(g *group, class protocol.Priority) *portion {
 			return p
 		}
 	}
-	p := &portion{class: class, seg: b.byClass[class].newest(), form: b.form}
+	p := &portion{class: class, seg: b.byClass[class].newest(), form: b.form, apart: !b.onTrial}
 	g.portions = append(g.portions, p)
 	if p.seg != nil && p.seg == g.target {
 		p.from, p.stale = p.seg.stored(), b.stale[p.seg]
@@ -333,6 +335,7 @@ func (b *Buffer) publish(g *group) {
 		return
 	}
 	g.accounts.changedBoots, g.accounts.changedEvicted, g.accounts.changedPurged = false, false, false
+	b.sayUndeclared(g.accounts.undeclared)
 	b.accounts = g.accounts
 	b.losses = b.losses[g.losses:]
 	b.settleExpired(g.expired)

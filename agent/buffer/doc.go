@@ -21,7 +21,7 @@
 // A segment is written by one process only. After a start, and after any
 // write error, the next append to a class begins a new segment, so that no
 // file of doubtful state is ever written again (but on a full device, see below). Within a segment there are
-// three bbolt buckets:
+// these bbolt buckets:
 //
 //	records      index ‖ chunk → at most 790 bytes of a record
 //	checkpoints  generation ‖ n ‖ chunk → likewise
@@ -30,6 +30,7 @@
 //	             "purged": how much of what was evicted was so because of its purpose, and
 //	             which checkpoints count no more for that reason
 //	             "emptied": what the segment lost when it was emptied in place
+//	pending      "evicted", when it is large
 //
 // Records of version 1 are read where they are; VERSION is raised before the first
 // record of version 2 is written, and an agent of version 1 refuses the directory then.

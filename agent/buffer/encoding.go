@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	mathbits "math/bits"
 	"time"
 
 	"telltale.dev/protocol"
@@ -146,6 +147,12 @@ func appendRanges(b []byte, list []protocol.SeqRange) []byte {
 		b = binary.AppendUvarint(b, e.To)
 	}
 	return b
+}
+
+// rangeBytes is what appendRanges writes of one range.
+func rangeBytes(r protocol.SeqRange) int {
+	uvarint := func(n uint64) int { return (mathbits.Len64(n|1) + 6) / 7 }
+	return len(r.Boot) + uvarint(r.From) + uvarint(r.To)
 }
 
 // decodeRecord joins chunks to the record. The payload is copied once, into

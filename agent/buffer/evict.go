@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"io/fs"
+	mathbits "math/bits"
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
@@ -148,6 +149,13 @@ func (g *group) carry(s *segment, list []protocol.SeqRange) {
 	}
 	if len(list) > 0 {
 		g.carried[s] = append(g.carried[s], list...)
+	}
+}
+
+// sayUndeclared logs that ranges found no room until they could be declared: rarely, however many there are; under mu.
+func (b *Buffer) sayUndeclared(now uint64) {
+	if mathbits.Len64(now) > mathbits.Len64(b.accounts.undeclared) {
+		b.log.Warn("more was given up than can be declared: the cloud sees the oldest of it as missing", "ranges", now)
 	}
 }
 

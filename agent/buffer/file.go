@@ -26,6 +26,7 @@ var (
 	bucketRecords     = []byte("records")
 	bucketCheckpoints = []byte("checkpoints")
 	bucketNow         = []byte("now")
+	bucketPending     = []byte("pending")
 	keyCommit         = []byte("commit")
 )
 

@@ -139,15 +139,10 @@ func (l *loaded) read(tx *bbolt.Tx) error {
 		return fmt.Errorf("last commit: %w", err)
 	}
 	for _, key := range accountKeys {
-		v := now.Get([]byte(key))
-		if v == nil {
-			continue
-		}
-		if gen, body, err := unseal(v); err == nil {
-			l.accounts[key] = account{gen, bytes.Clone(body)}
-		} else {
-			l.lost++
-		}
+		l.readAccount(now, key)
+	}
+	if pending := tx.Bucket(bucketPending); pending != nil {
+		l.readAccount(pending, keyEvicted)
 	}
 	if v := now.Get(keyEmptied); v != nil {
 		if err := l.emptied.parse(v); err != nil {
@@ -159,6 +154,21 @@ func (l *loaded) read(tx *bbolt.Tx) error {
 		return err
 	}
 	return l.readVersions(tx.Bucket(bucketCheckpoints))
+}
+
+// readAccount takes an account if it is newer than what was read of it before.
+func (l *loaded) readAccount(b *bbolt.Bucket, key string) {
+	v := b.Get([]byte(key))
+	if v == nil {
+		return
+	}
+	gen, body, err := unseal(v)
+	switch old, ok := l.accounts[key]; {
+	case err != nil:
+		l.lost++
+	case !ok || gen > old.gen:
+		l.accounts[key] = account{gen, bytes.Clone(body)}
+	}
 }
 
 // eachChunked calls f for each run of chunks with the same key of n bytes.

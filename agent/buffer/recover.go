@@ -215,7 +215,11 @@ func (b *Buffer) recover() error {
 	if err != nil {
 		return err
 	}
-	b.accounts, b.byClass, b.losses, b.unreadable = m.accounts, m.byClass, m.losses, slices.Clone(m.corrupt)
+	b.byClass, b.losses, b.unreadable = m.byClass, m.losses, slices.Clone(m.corrupt)
+	m.accounts.room = pendingRoom(b.step)
+	m.accounts.trim()
+	b.sayUndeclared(m.accounts.undeclared)
+	b.accounts = m.accounts
 	b.accounts.changedBoots, b.accounts.changedEvicted, b.accounts.changedPurged = true, true, true
 	b.stats.SetAside = uint64(len(m.aside))
 	for _, s := range m.gone {

@@ -21,6 +21,7 @@ type Stats struct {
 	CheckpointsWritten uint64
 	Acked              uint64
 	Expired            uint64 // records; contained in EvictedRecords
+	Undeclared         uint64 // ranges of dropped sequences that found no room until they could be declared
 	Commits            uint64
 	CommitErrors       uint64
 	Shortages          uint64 // times that the device had no room
@@ -33,7 +34,8 @@ func (b *Buffer) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st := b.stats
-	st.Counts = b.account().counts
+	a := b.account()
+	st.Counts, st.Undeclared = a.counts, a.undeclared
 	st.Checkpoints = len(b.checkpoints)
 	for class, l := range b.byClass {
 		for _, s := range l {

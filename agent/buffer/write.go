@@ -103,10 +103,23 @@ func (p *portion) put(tx *bbolt.Tx, gen uint64) error {
 	mark := commitMark{from: p.from, decisive: p.decisive, fresh: p.fresh}
 	err = now.Put(keyCommit, (&accounts{gen: gen}).seal(mark.append(nil)))
 	for key, v := range p.values {
-		err = errors.Join(err, now.Put([]byte(key), v))
+		to := now
+		if key == keyEvicted && len(v) > largeAccount && p.apart {
+			pending, failed := bucket(tx, bucketPending)
+			if failed != nil {
+				return failed
+			}
+			to = pending
+		}
+		err = errors.Join(err, to.Put([]byte(key), v))
 	}
 	return err
 }
+
+// largeAccount is the size, in bytes, above which the evicted ranges have pages of their own, which a commit that does not
+// change them leaves alone. What is beside the commit mark is written with each commit. An earlier version of this program does
+// not look for them there, so it is not done while this one is on trial.
+const largeAccount = 2 << 10
 
 // putCheckpoints writes new versions and deletes those that an earlier commit
 // has replaced. The version that this commit replaces stays until the next
