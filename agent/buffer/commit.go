@@ -34,6 +34,7 @@ type portion struct {
 	seg      *segment
 	fresh    bool // the segment is made by this commit
 	started  bool // something may have been written
+	made     bool // there may be a file
 	named    bool // the file has its final name
 	from     int  // index of the first record
 	records  []*Record
@@ -435,9 +436,9 @@ func (b *Buffer) abandon(g *group) {
 		}
 		p.seg.void = g.accounts.gen
 		doubtful = append(doubtful, p.seg)
-		if p.fresh {
+		if p.fresh && p.made {
 			b.tombs = append(b.tombs, tomb{seg: p.seg, held: g.doubtful()})
-		} else {
+		} else if !p.fresh {
 			p.seg.writable = false
 			delete(b.stale, p.seg)
 		}

@@ -26,7 +26,7 @@ func OpenFaulty(c Config, fault func(op string, done bool) error) (*Buffer, erro
 	}
 	return open(c, fileOps{
 		free: ops.free, reserve: ops.reserve,
-		create: func(path string, expected int64) (db *bbolt.DB, err error) {
+		create: func(path string, expected int64) (db *file, err error) {
 			err = around("create", func() (err error) { db, err = ops.create(path, expected); return err })
 			if err != nil && db != nil {
 				err = errors.Join(err, db.Close())

@@ -35,7 +35,7 @@ var ErrFull = errors.New("disk full")
 
 // fileOps are the operations that can fail in the middle; tests make them.
 type fileOps struct {
-	create  func(path string, expected int64) (*bbolt.DB, error)
+	create  func(path string, expected int64) (*file, error)
 	commit  func(*bbolt.Tx) error
 	rename  func(from, to string) error
 	remove  func(path string) error
@@ -51,25 +51,58 @@ func realOps() fileOps {
 	}
 }
 
+// file is an open segment file.
+type file struct {
+	*bbolt.DB
+	descriptor *os.File
+	broken     bool // a write transaction panicked: bbolt's own locks may be held for ever. Owned by the holder of Buffer.turn
+}
+
+// Close closes the file. Of a broken one bbolt's Close would wait for ever, so only the descriptor and the lock
+// on the file go; its map stays until the process ends.
+func (f *file) Close() error {
+	if f.broken {
+		return f.letGo()
+	}
+	return f.DB.Close()
+}
+
+// letGo unlocks and closes the descriptor. Closing alone does not unlock: the map holds the file, too.
+func (f *file) letGo() error {
+	return errors.Join(syscall.Flock(int(f.descriptor.Fd()), syscall.LOCK_UN), f.descriptor.Close())
+}
+
 // openFile opens an existing segment for reading.
-func openFile(path string) (db *bbolt.DB, err error) {
-	err = noPanic(func() (err error) {
-		db, err = bbolt.Open(path, 0, &bbolt.Options{Timeout: openTimeout, ReadOnly: true, NoStatistics: true})
-		return err
-	})
-	return db, err
+func openFile(path string) (*file, error) {
+	return openBolt(path, 0, &bbolt.Options{Timeout: openTimeout, ReadOnly: true, NoStatistics: true})
 }
 
 // createFile makes a segment. The map is made as large as the segment will
 // get, so that growing never has to wait for readers.
-func createFile(path string, expected int64) (db *bbolt.DB, err error) {
-	err = noPanic(func() (err error) {
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: openTimeout, NoFreelistSync: true, PageSize: pageSize, InitialMmapSize: int(expected), NoStatistics: true,
-		})
+func createFile(path string, expected int64) (*file, error) {
+	return openBolt(path, 0o600, &bbolt.Options{
+		Timeout: openTimeout, NoFreelistSync: true, PageSize: pageSize, InitialMmapSize: int(expected), NoStatistics: true,
+	})
+}
+
+func openBolt(path string, mode os.FileMode, o *bbolt.Options) (*file, error) {
+	f := &file{}
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (d *os.File, err error) {
+		d, err = os.OpenFile(name, flag, mode)
+		f.descriptor = d
+		return d, err
+	}
+	err := noPanic(func() (err error) {
+		f.DB, err = bbolt.Open(path, mode, o)
 		return err
 	})
-	return db, err
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, errDamaged) && f.descriptor != nil { // it panicked, and has closed nothing
+		_ = f.letGo()
+	}
+	return nil, err
 }
 
 // noPanic turns a panic of bbolt over a file that is not what it was, and a
@@ -85,23 +118,32 @@ func noPanic(f func() error) (err error) {
 }
 
 // writeTx runs f in a write transaction and commits it with commit. It gives the bytes used in the file.
-func writeTx(db *bbolt.DB, commit func(*bbolt.Tx) error, f func(*bbolt.Tx) error) (size int64, err error) {
+// After a panic, as when a page of the file cannot be read, the file is broken.
+func writeTx(db *file, commit func(*bbolt.Tx) error, f func(*bbolt.Tx) error) (size int64, err error) {
+	db.broken = true
 	err = noPanic(func() error {
-		tx, err := db.Begin(true)
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback() //nolint:errcheck // of no effect after a commit
-		if err := f(tx); err != nil {
-			return err
-		}
-		if err := commit(tx); err != nil {
-			return err
-		}
-		return db.View(func(tx *bbolt.Tx) error {
-			size = tx.Size()
-			return nil
-		})
+		size, err = runTx(db, commit, f)
+		db.broken = false
+		return err
+	})
+	return size, err
+}
+
+func runTx(db *file, commit func(*bbolt.Tx) error, f func(*bbolt.Tx) error) (size int64, err error) {
+	tx, err := db.Begin(true)
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback() //nolint:errcheck // of no effect after a commit
+	if err := f(tx); err != nil {
+		return 0, err
+	}
+	if err := commit(tx); err != nil {
+		return 0, err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		size = tx.Size()
+		return nil
 	})
 	return size, err
 }

@@ -77,7 +77,7 @@ func (s *segment) stored() int {
 // reopen opens a segment for writing whose handle is for reading, or that had a commit fail. What is in
 // the file is what was committed: a failed commit that is there all the same is an error, unless the segment is condemned. Then
 // it is emptied now, and it is the same to it whether it was before.
-func (b *Buffer) reopen(s *segment) (*bbolt.DB, error) {
+func (b *Buffer) reopen(s *segment) (*file, error) {
 	b.mu.Lock()
 	b.recent = slices.DeleteFunc(b.recent, func(o *segment) bool { return o == s })
 	closers := closeAll([]*segment{s})

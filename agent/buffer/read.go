@@ -4,10 +4,12 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"telltale.dev/hal/durable"
 	"telltale.dev/protocol"
 )
 
@@ -91,7 +93,7 @@ func (b *Buffer) pick(after Position, class protocol.Priority, maxRecords, maxBy
 	bytes, full := 0, false
 	for _, s := range b.byClass[class] {
 		from := 0
-		if s.id.number < after.Segment || s.evicting || s.condemned {
+		if s.id.number < after.Segment || s.evicting || s.condemned || !s.rests.IsZero() && b.now().Before(s.rests) {
 			continue
 		}
 		if s.id.number == after.Segment {
@@ -140,13 +142,28 @@ func (b *Buffer) readPick(p pick, entries []Entry) ([]Entry, error) {
 		return entries[:had], nil
 	case errors.Is(err, errDamaged):
 		entries, lost, err = entries[:had], p.index, nil
-	case err != nil:
+	case errors.Is(err, ErrClosed) || lacking(err):
 		return entries[:had], plain(err)
+	case err != nil:
+		b.rest(p.seg, err)
+		return entries[:had], nil
 	}
 	if len(lost) > 0 {
 		b.lose(p.seg, lost)
 	}
 	return entries, nil
+}
+
+// unreadableFor is how long a segment is not read again that the device could not read.
+const unreadableFor = time.Minute
+
+// rest lets readers pass over a segment for a while, so that it does not hold up what is stored behind it. What is in it waits:
+// later it may be readable again.
+func (b *Buffer) rest(s *segment, err error) {
+	b.mu.Lock()
+	s.rests = b.now().Add(unreadableFor)
+	b.mu.Unlock()
+	b.log.Error("buffer segment cannot be read; others go on", "file", s.id.file(), "again_in", unreadableFor, "error", plain(err))
 }
 
 // readRecord reads record i of s. Where a committed record is stored never changes, so mu is not needed.
@@ -249,6 +266,7 @@ func (b *Buffer) sweep() {
 	if err := closers(); err != nil {
 		b.log.Warn("close buffer segment", "error", plain(err))
 	}
+	aside := false
 	for _, s := range list {
 		if err := b.unlink(s); err != nil {
 			b.log.Warn("remove buffer segment", "file", s.id.file(), "error", plain(err))
@@ -260,8 +278,18 @@ func (b *Buffer) sweep() {
 		}
 		if s.damaged {
 			b.stats.SetAside++
+			aside = true
 		}
 		b.mu.Unlock()
+	}
+	if !aside {
+		return
+	}
+	if names, err := durable.Match(b.dir, "*"+suffixCorrupt); err == nil {
+		for i, path := range names {
+			names[i] = filepath.Base(path)
+		}
+		b.prune(names)
 	}
 }
 
@@ -281,7 +309,7 @@ func (b *Buffer) view(s *segment, f func(*bbolt.Tx) error) error {
 }
 
 // handle gives the open file of a segment, opening it when needed.
-func (b *Buffer) handle(s *segment) (*bbolt.DB, error) {
+func (b *Buffer) handle(s *segment) (*file, error) {
 	if db, err := b.opened(s); db != nil || err != nil {
 		return db, err
 	}
@@ -311,7 +339,7 @@ func (b *Buffer) handle(s *segment) (*bbolt.DB, error) {
 	return db, errors.Join(err, closers())
 }
 
-func (b *Buffer) opened(s *segment) (*bbolt.DB, error) {
+func (b *Buffer) opened(s *segment) (*file, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unique"
-
-	"go.etcd.io/bbolt"
 
 	"telltale.dev/protocol"
 )
@@ -62,12 +61,13 @@ type item struct {
 type segment struct {
 	id segmentID
 
-	db        *bbolt.DB           // nil: not open
+	db        *file               // nil: not open
 	writable  bool                // made by this process, and no write to it went wrong
 	evicting  bool                // chosen for eviction by the commit that runs
 	condemned bool                // it was emptied by a commit that failed; see condemn
 	carried   []protocol.SeqRange // by its waiting records, when it is condemned
 	damaged   bool                // found damaged in some place: set aside instead of unlinked
+	rests     time.Time           // it is not read before
 	promoted  bool
 	void      uint64
 	bytes     int64 // of the file's pages that were ever used

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
@@ -46,9 +48,13 @@ func (b *Buffer) writePortion(g *group, p *portion) (err error) {
 			if p.seg.lent, err = b.lend(path + suffixNew); err != nil {
 				return err
 			}
-			g.reserve = false
+			p.made, g.reserve = true, false
 		}
-		if db, err = b.ops.create(path+suffixNew, 2*b.segment+overhead); err != nil {
+		db, err = b.ops.create(path+suffixNew, 2*b.segment+overhead)
+		if _, missing := os.Lstat(path + suffixNew); !errors.Is(missing, fs.ErrNotExist) {
+			p.made = true
+		}
+		if err != nil {
 			return err
 		}
 		p.seg.db = db
@@ -76,7 +82,8 @@ func (b *Buffer) writePortion(g *group, p *portion) (err error) {
 		p.named = true
 		return b.ops.rename(path+suffixNew, path)
 	}
-	return nil
+	_, err = os.Lstat(path) // somebody may have removed the file, or the folder: then nothing that is written to it is there after a restart
+	return err
 }
 
 // put fills the transaction.
