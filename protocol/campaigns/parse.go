@@ -65,7 +65,7 @@ func ParseChange(doc []byte) (*Campaign, error) {
 // readCampaign reads without validating.
 func readCampaign(doc []byte) (*Campaign, error) {
 	if len(doc) > document.MaxInline {
-		return nil, &documentError{fmt.Sprintf("campaign of %d bytes, expected at most %d", len(doc), document.MaxInline), document.ErrLimit}
+		return nil, &documentError{text: fmt.Sprintf("campaign of %d bytes, expected at most %d", len(doc), document.MaxInline), is: document.ErrLimit}
 	}
 	c := new(Campaign)
 	read := campaignYAML
@@ -73,7 +73,12 @@ func readCampaign(doc []byte) (*Campaign, error) {
 		read = campaignCBOR
 	}
 	if err := read(doc, c); err != nil {
-		return nil, &documentError{"campaign: " + strings.TrimSuffix(err.Error(), ": "+document.ErrMalformed.Error()), document.ErrMalformed}
+		failed := &documentError{text: "campaign: " + strings.TrimSuffix(err.Error(), ": "+document.ErrMalformed.Error()), is: document.ErrMalformed}
+		var read *yamlError
+		if errors.As(err, &read) {
+			failed.position = read.position
+		}
+		return nil, failed
 	}
 	return c, nil
 }
@@ -85,7 +90,16 @@ func isCBORMap(doc []byte) bool { return len(doc) > 0 && doc[0]>>5 == 5 } // RFC
 type documentError struct {
 	text string
 	is   error
+	position
 }
+
+// yamlError is what is wrong with YAML text, at a place in it.
+type yamlError struct {
+	error
+	position
+}
+
+func (e *yamlError) Unwrap() error { return e.error }
 
 func (e *documentError) Error() string { return e.text }
 
@@ -172,14 +186,15 @@ func campaignYAML(doc []byte, c *Campaign) error {
 		if errors.Is(err, io.EOF) {
 			return malformed("document", "expected a campaign, found nothing")
 		}
-		return fmt.Errorf("%s: %w", plainYAML(err), document.ErrMalformed)
+		return &yamlError{fmt.Errorf("%s: %w", plainYAML(err), document.ErrMalformed), complained(doc, err)}
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return malformed("document", "expected one YAML document")
 	}
 	// The yaml package takes 24.7 for 24.
 	if node, err := revisionNode(doc); err == nil && node.Kind != 0 && node.ShortTag() != intTag {
-		return malformed("line "+strconv.Itoa(node.Line)+": metadata.revision", "expected a whole number from 1, such as 24")
+		wrong := malformed("line "+strconv.Itoa(node.Line)+": metadata.revision", "expected a whole number from 1, such as 24")
+		return &yamlError{wrong, position{node.Line, node.Column}}
 	}
 	return nil
 }

@@ -50,9 +50,9 @@ func (c *campaignCheckCommand) Run() error {
 	}
 	bad := 0
 	for _, name := range c.Files {
-		campaign, err := readCampaign(name)
+		campaign, _, err := readCampaign(name)
 		if err != nil {
-			fmt.Printf("%s: %v\n", name, err)
+			fmt.Println(err)
 			bad++
 			continue
 		}
@@ -67,21 +67,28 @@ func (c *campaignCheckCommand) Run() error {
 	return nil
 }
 
-// readCampaign reads a file as the cloud reads what is published.
-func readCampaign(name string) (*campaigns.Campaign, error) {
+// readCampaign reads a file as the cloud reads what is published, and gives its text, too. The error names the file, and
+// of a campaign that would be refused line and column, where they are known.
+func readCampaign(name string) (c *campaigns.Campaign, text []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	defer f.Close()
-	doc, err := io.ReadAll(io.LimitReader(f, document.MaxInline+1))
+	text, err = io.ReadAll(io.LimitReader(f, document.MaxInline+1))
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if len(doc) > document.MaxInline {
-		return nil, fmt.Errorf("expected at most %d bytes", document.MaxInline)
+	if len(text) > document.MaxInline {
+		return nil, nil, fmt.Errorf("%s: expected at most %d bytes", name, document.MaxInline)
 	}
-	return campaigns.ParseChange(doc)
+	if c, err = campaigns.ParseChange(text); err == nil {
+		return c, text, nil
+	}
+	if line, column, why := campaigns.Place(err); line > 0 {
+		return nil, nil, fmt.Errorf("%s:%d:%d: %s", name, line, column, why)
+	}
+	return nil, nil, fmt.Errorf("%s: %w", name, err)
 }
 
 // describe says in one line what a document does.

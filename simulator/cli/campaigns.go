@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -41,10 +42,15 @@ type campaignView struct {
 	Document string `json:"document"`
 }
 
+// pending is the state of a vehicle that has not answered to the newest revision.
+const pending = "PENDING"
+
 // answered is how many vehicles have answered.
 func (v *campaignView) answered() (n int) {
-	for _, count := range v.Counts {
-		n += count
+	for state, count := range v.Counts {
+		if state != pending {
+			n += count
+		}
 	}
 	return n
 }
@@ -56,13 +62,23 @@ func (v *campaignView) allAnswered(list []vehicle) bool {
 		return v.answered() >= len(list)
 	}
 	return !slices.ContainsFunc(list, func(known vehicle) bool {
-		_, ok := v.Vehicles[known.VID]
-		return !ok
+		a, ok := v.Vehicles[known.VID]
+		return !ok || a.State == pending
 	})
 }
 
-// errCampaign makes the exit code say that a vehicle rejects the pushed campaign.
-var errCampaign = errors.New("the campaign is rejected")
+// refusal is an error about a file that was pushed: where in it the fault is, and the reason.
+func refusal(file string, text []byte, reason, detail string) error {
+	words := terminal.Plain(detail)
+	if reason != "" {
+		words = terminal.Plain(reason) + ": " + words
+	}
+	field, _, _ := strings.Cut(detail, ": ")
+	if line, column := campaigns.Field(text, field); line > 0 {
+		return fmt.Errorf("%s:%d:%d: %s", file, line, column, words)
+	}
+	return fmt.Errorf("%s: %s", file, words)
+}
 
 type campaignPushCommand struct {
 	client.Client
@@ -75,11 +91,7 @@ func (c *campaignPushCommand) Run(ctx context.Context) error {
 	if c.Wait < 0 {
 		return fmt.Errorf("--wait %v: expected a time of zero or more", c.Wait)
 	}
-	doc, err := readCampaign(c.File)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
-	}
-	text, err := os.ReadFile(c.File)
+	doc, text, err := readCampaign(c.File)
 	if err != nil {
 		return err
 	}
@@ -88,6 +100,14 @@ func (c *campaignPushCommand) Run(ctx context.Context) error {
 	err = c.Ask(ctx, &pushed, client.Request{
 		Method: http.MethodPut, Path: []string{"v1", "campaigns", id}, Content: "application/yaml", Body: bytes.NewReader(text),
 	})
+	var refused *client.Problem
+	if errors.As(err, &refused) {
+		reason, detail, ok := strings.Cut(refused.Detail, ": ")
+		if !ok || strings.ToUpper(reason) != reason {
+			reason, detail = "", refused.Detail
+		}
+		return refusal(c.File, text, reason, detail)
+	}
 	if err != nil {
 		return err
 	}
@@ -95,14 +115,15 @@ func (c *campaignPushCommand) Run(ctx context.Context) error {
 		fmt.Printf("%s is taken back\n", id)
 		return nil
 	}
-	return c.follow(ctx, id)
+	return c.follow(ctx, id, text)
 }
 
 // askAnswersEvery is how often a pushed campaign is looked at.
 const askAnswersEvery = 200 * time.Millisecond
 
-// follow waits until all vehicles have answered, or Wait is over, and shows what they say.
-func (c *campaignPushCommand) follow(ctx context.Context, id string) error {
+// follow waits until all vehicles have answered, or Wait is over, and shows what they say. That a vehicle rejects the
+// campaign is an error.
+func (c *campaignPushCommand) follow(ctx context.Context, id string, text []byte) error {
 	var list []vehicle
 	if err := c.Get(ctx, &list, "v1", "vehicles"); err != nil {
 		return err
@@ -115,7 +136,7 @@ func (c *campaignPushCommand) follow(ctx context.Context, id string) error {
 		if v.allAnswered(list) || !time.Now().Before(end) {
 			v.show(os.Stdout, list)
 			if v.State == "REJECTED" {
-				return errCampaign
+				return refusal(c.File, text, v.Reason, v.Detail)
 			}
 			return nil
 		}

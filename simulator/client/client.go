@@ -168,8 +168,13 @@ func (c *Client) Send(ctx context.Context, r Request) (io.ReadCloser, error) {
 	if json.NewDecoder(io.LimitReader(resp.Body, maxProblem)).Decode(&problem) != nil || problem.Detail == "" {
 		return nil, fmt.Errorf("%s answered %s; expected a Telltale cloud there", base, resp.Status)
 	}
-	return nil, errors.New(problem.Detail)
+	return nil, &Problem{problem.Detail}
 }
+
+// Problem is a refusal by the cloud (RFC 9457).
+type Problem struct{ Detail string }
+
+func (p *Problem) Error() string { return p.Detail }
 
 // NoAnswer says that the cloud could not be asked.
 type NoAnswer struct{ error }
