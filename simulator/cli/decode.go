@@ -15,12 +15,13 @@ import (
 
 type Decode struct {
 	Recording
-	Signal []string `sep:"none" placeholder:"GLOB" help:"Only signals whose name matches, or bus.message.signal where the glob has dots. May be repeated."`
-	Header bool     `help:"First a line with the names of the columns."`
-	Time   bool     `help:"A column with the frame's time, in UTC."`
-	Text   bool     `help:"A column with what the DBC file calls the value."`
-	CSV    bool     `name:"csv" help:"Separated by commas, with header, time and text."`
-	Log    string   `arg:"" help:"A log of candump, Vector ASC, PEAK TRC or SavvyCAN CSV, plain or zstd; - is standard input, such as of candump can0 |"`
+	Signal  []string `sep:"none" placeholder:"GLOB" help:"Only signals whose name matches, or bus.message.signal where the glob has dots. May be repeated."`
+	Header  bool     `help:"First a line with the names of the columns."`
+	Time    bool     `help:"A column with the frame's time, in UTC."`
+	Text    bool     `help:"A column with what the DBC file calls the value."`
+	CSV     bool     `name:"csv" help:"Separated by commas, with header, time and text."`
+	Rounded bool     `help:"Values with no more decimals than the DBC file's factor and offset: 36.24, not 36.239999999999995."`
+	Log     string   `arg:"" help:"A log of candump, Vector ASC, PEAK TRC or SavvyCAN CSV, plain or zstd; - is standard input, such as of candump can0 |"`
 }
 
 // Run prints frame number, bus, message, signal, raw, physical and unit of every signal.
@@ -57,7 +58,7 @@ func (c *Decode) print(ctx context.Context, log *decode.Input, list []dbc.Source
 		return err
 	}
 	out := bufio.NewWriterSize(os.Stdout, 1<<16)
-	printer, err := decode.New(plan, out, decode.Form{Header: c.Header, Time: c.Time, Text: c.Text, CSV: c.CSV}, c.Signal)
+	printer, err := decode.New(plan, out, decode.Form{Header: c.Header, Time: c.Time, Text: c.Text, CSV: c.CSV, Rounded: c.Rounded}, c.Signal)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,9 @@ type Form struct {
 	Time   bool // a column time behind frame: RFC 3339 in UTC, to the µs
 	Text   bool // a column text at the end: what the DBC file calls the value
 	CSV    bool // separated by commas as in RFC 4180, with header, time and text
+	// Rounded: values have no more decimals than factor and offset of their signal, 36.24 instead of 36.239999999999995.
+	// Else they are what the multiplication of float64 gives, each bit of it, as other tools have it.
+	Rounded bool
 }
 
 // Printer writes a line for each signal of the frames that its plan knows. It
@@ -215,6 +218,8 @@ func (p *Printer) signal(f *drive.Recorded, sig *dbc.SignalInfo, raw int64) {
 	line = append(line, separator)
 	if v := sig.Validity(raw); v != signal.Valid {
 		line = append(line, v.String()...)
+	} else if p.form.Rounded {
+		line = appendRounded(line, sig.Signal, sig.Physical(raw))
 	} else {
 		line = appendFloat(line, sig.Physical(raw))
 	}

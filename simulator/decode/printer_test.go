@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,77 @@ func TestForms(t *testing.T) {
 				t.Errorf("got %v, %d frames and\n%s\nwant\n%s", err, frames, text.String(), c.want)
 			}
 		})
+	}
+}
+
+// TestRounded: rounded values are exactly raw · factor + offset in decimal numbers; without the option they are those of float64.
+func TestRounded(t *testing.T) {
+	scales := [][2]string{{"0.01", "-67.67"}, {"0.1", "0"}, {"1E-3", "0.05"}, {"0.244", "-250"}, {"-0.0009765625", "12"}, {"3", "0.125"}, {"1.1e1", "0"}, {"0.30", "-1000000.1"}}
+	var text strings.Builder
+	for i, s := range scales {
+		fmt.Fprintf(&text, "BO_ %d M%d: 8 X\n SG_ s : 0|16@1- (%s,%s) [0|0] \"\" X\n", i, i, s[0], s[1])
+	}
+	text.WriteString("BO_ 100 F: 4 X\n SG_ f : 0|32@1- (0.1,0) [0|0] \"\" X\nSIG_VALTYPE_ 100 f : 1;\nBO_ 101 L: 8 X\n SG_ l : 0|64@1+ (0.1,0) [0|0] \"\" X\n")
+	file, _, err := dbc.Parse("x.dbc", []byte(text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded := func(log string, form decode.Form) (lines [][]string) {
+		reader, err := drive.NewReader("x.log", strings.NewReader(log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		var text bytes.Buffer
+		out := bufio.NewWriter(&text)
+		p, err := decode.New(plan, out, form, nil)
+		if err == nil {
+			err = p.Log(t.Context(), reader, false, nil)
+		}
+		if err != nil || out.Flush() != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(text.String()) {
+			lines = append(lines, strings.Split(line, "\t"))
+		}
+		return lines
+	}
+	var log strings.Builder
+	for i := range scales {
+		for raw := range 1 << 12 {
+			fmt.Fprintf(&log, "(1.0) can0 %03X#%02X%02X\n", i, raw&0xFF, raw*17>>8&0xFF)
+		}
+	}
+	number := func(text string) *big.Rat {
+		r, ok := new(big.Rat).SetString(text)
+		if !ok {
+			t.Fatalf("no number: %q", text)
+		}
+		return r
+	}
+	for _, f := range decoded(log.String(), decode.Form{Rounded: true}) {
+		scale := scales[f[2][1]-'0']
+		want := new(big.Rat).Mul(number(f[4]), number(scale[0]))
+		if want.Add(want, number(scale[1])); number(f[5]).Cmp(want) != 0 {
+			t.Fatalf("%s · %s + %s: got %s, want %s", f[4], scale[0], scale[1], f[5], want.FloatString(12))
+		}
+	}
+	const one = "(1.0) can0 000#BB20\n(1.0) can0 064#0000803F\n(1.0) can0 065#FFFFFFFFFFFFFFFF\n"
+	for form, want := range map[decode.Form]string{
+		{}:              "16.120000000000005 0.1 1.8446744073709553e+18",
+		{Rounded: true}: "16.12 0.1 1.8446744073709553e+18",
+	} {
+		var got []string
+		for _, f := range decoded(one, form) {
+			got = append(got, f[5])
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%+v: got %q, want %q", form, got, want)
+		}
 	}
 }
 
