@@ -166,18 +166,20 @@ func (b *builder) path(signals []int32) (int32, bool) {
 		list = append(list, b.first+s)
 		ops = append(ops, newOp(b.message.Signals[s]))
 	}
-	number, cut, budget := 0, int32(Uncovered), maxCutReferences
+	number, cut, reached, budget := 0, int32(Uncovered), 0, maxCutReferences
 	way.layout = Uncovered
 	for i := range list {
-		if need := b.need[signals[i]]; need > len(way.cuts) {
-			if need <= can.MaxData || len(way.cuts) <= can.MaxData || i <= budget {
+		if need := b.need[signals[i]]; need > reached {
+			if reached <= can.MaxData || i <= budget {
 				cut = b.layout(number, list[:i:i], ops[:i:i], true)
 			}
+			way.cuts = append(way.cuts, slices.Repeat([]int32{cut}, max(min(need, can.MaxData+1)-len(way.cuts), 0))...)
 			if need > can.MaxData {
+				way.steps = append(way.steps, step{int32(need), cut})
 				budget -= i
-				b.used += i + need - len(way.cuts)
+				b.used += i
 			}
-			way.cuts = append(way.cuts, slices.Repeat([]int32{cut}, need-len(way.cuts))...)
+			reached = need
 		}
 		next := set{before: number, last: signals[i]}
 		if _, ok := b.sets[next]; !ok {

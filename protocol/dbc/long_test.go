@@ -2,6 +2,7 @@ package dbc_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -117,6 +118,31 @@ func TestLongBounds(t *testing.T) {
 	}
 	if members > 1<<16 {
 		t.Errorf("got %d signals in all layouts, want at most %d", members, 1<<16)
+	}
+}
+
+// TestManyLongMessages: a plan of many long messages takes memory for their signals, not for their lengths.
+func TestManyLongMessages(t *testing.T) {
+	compiled := func(start int) uint64 {
+		var text strings.Builder
+		for i := range 20_000 {
+			fmt.Fprintf(&text, "BO_ %d M%d: 1785 X\n SG_ s : %d|8@1+ (1,0) [0|0] \"\" X\n", 1<<31|0xFE0000|i<<8&0xFF00|i>>8&0xFF, i, start)
+		}
+		file, _, err := dbc.Parse("many.dbc", []byte(text.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}, J1939: true}})
+		runtime.ReadMemStats(&after)
+		if err != nil || !plan.Long(0) {
+			t.Fatal(err)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if near, far := compiled(0), compiled(1784*8); far > 2*near {
+		t.Errorf("got %d bytes for signals in the last byte, %d in the first", far, near)
 	}
 }
 

@@ -2,6 +2,7 @@ package dbc
 
 import (
 	"fmt"
+	"slices"
 
 	"telltale.dev/protocol/can"
 	"telltale.dev/protocol/signal"
@@ -89,8 +90,12 @@ type node struct {
 type path struct {
 	program         // of whole frames
 	layout  int32   // of whole frames; negative: they hold no signal
-	cuts    []int32 // cuts[n]: layout of a frame of n bytes that is not whole
+	cuts    []int32 // cuts[n]: layout of a payload of n bytes, at most can.MaxData, that is not whole
+	steps   []step  // of longer payloads that are not whole, rising
 }
+
+// step is the layout of payloads of fewer bytes than below, and of at least as many as the step before says.
+type step struct{ below, layout int32 }
 
 // pathAt turns the position of a path into the form of node.next, and back.
 func pathAt(n int32) int32 { return ^n }
@@ -186,6 +191,8 @@ func (p *Plan) DecodeLong(bus int, id can.ID, data []byte, raw []int64) (layout 
 	chosen := way.layout
 	if len(data) < len(way.cuts) {
 		chosen = way.cuts[len(data)]
+	} else if i := slices.IndexFunc(way.steps, func(s step) bool { return len(data) < int(s.below) }); i >= 0 {
+		chosen = way.steps[i].layout
 	}
 	if chosen < 0 {
 		return Uncovered, 0
