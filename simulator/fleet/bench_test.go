@@ -183,11 +183,15 @@ func BenchmarkHotBesideBulk(b *testing.B) {
 const (
 	connectVehicles = 3000
 	connectRest     = 15 * time.Second
+	connectAgain    = time.Second // the same where only the CPU is looked at
 )
 
 // BenchmarkConnect is what a connection with a client certificate costs: CPU of the broker's process for a full connect
 // when all come at once (CONNECT with a will, and a first presence), and memory of a connection that is at rest, of the
-// cloud after the upload of a schema document, too. The cloud and mosquitto take turns in one run.
+// cloud after the upload of a schema document, too. The cloud and mosquitto take turns in one run. Both verify a chain
+// of two certificates. The first time, when the cloud stores who each vehicle is, is a figure of its own; the others are
+// of vehicles that come again, with whole handshakes. Vehicles offer X25519MLKEM768 and X25519 (Go's default): mosquitto
+// with OpenSSL before 3.5 knows only the second one, which is the cheaper.
 func BenchmarkConnect(b *testing.B) {
 	names, err := fleet.Names("bench", connectVehicles)
 	if err != nil {
@@ -199,22 +203,25 @@ func BenchmarkConnect(b *testing.B) {
 			names[i].Certificate = cert
 		}
 		cfg := fleet.Config{Address: other.addr, Roots: roots, Vehicles: names, Random: 1}
-		plain, plainBytes := connectAll(b, other, cfg)
+		_, plainBytes := connectAll(b, other, cfg, connectRest)
+		plain, _ := connectAll(b, other, cfg, connectAgain)
 		other.stop(b)
 
 		cloud := startCloud(b)
 		list, roots := cloud.vehicles(b, connectVehicles)
 		cfg = fleet.Config{Address: cloud.addr, Roots: roots, Vehicles: list, Random: 1}
-		ours, _ := connectAll(b, cloud, cfg)
+		first, _ := connectAll(b, cloud, cfg, connectRest)
+		ours, _ := connectAll(b, cloud, cfg, connectAgain)
 		cloud.stop(b)
 
 		cloud = startCloud(b)
 		list, roots = cloud.vehicles(b, connectVehicles)
-		withSchema, bytes := connectAll(b, cloud, fleet.Config{Address: cloud.addr, Roots: roots, Vehicles: list})
+		withSchema, bytes := connectAll(b, cloud, fleet.Config{Address: cloud.addr, Roots: roots, Vehicles: list}, connectRest)
 		cloud.stop(b)
 
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(ours.Seconds()*1e6/connectVehicles, "cpu-µs/connect")
+		b.ReportMetric(first.Seconds()*1e6/connectVehicles, "first-cpu-µs/connect")
 		b.ReportMetric(withSchema.Seconds()*1e6/connectVehicles, "schema-cpu-µs/connect")
 		b.ReportMetric(plain.Seconds()*1e6/connectVehicles, "mosquitto-cpu-µs/connect")
 		b.ReportMetric(ours.Seconds()/plain.Seconds(), "cpu-ratio")
@@ -225,11 +232,11 @@ func BenchmarkConnect(b *testing.B) {
 
 // connectAll connects all vehicles at once, and gives the CPU time that it took the broker, and by how many bytes its
 // resident memory has grown when they are at rest.
-func connectAll(b *testing.B, broker *server, cfg fleet.Config) (cpu time.Duration, bytes int64) {
+func connectAll(b *testing.B, broker *server, cfg fleet.Config, rest time.Duration) (cpu time.Duration, bytes int64) {
 	b.Helper()
 	pid := broker.cmd.Process.Pid
 	before, resting := cpuTime(pid), resident(pid)
-	cfg.Rate, cfg.Duration = 0.01, connectRest
+	cfg.Rate, cfg.Duration = 0.01, rest
 	cfg.Began = func() { cpu = cpuTime(pid) - before }
 	cfg.Ended = func() { bytes = resident(pid) - resting }
 	got, err := fleet.Run(b.Context(), cfg)

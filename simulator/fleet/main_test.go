@@ -165,7 +165,7 @@ func startMosquitto(tb testing.TB) (*server, tls.Certificate, *x509.CertPool) {
 	s := &server{addr: listener.Addr().String()}
 	_ = listener.Close()
 	_, port, _ := net.SplitHostPort(s.addr)
-	conf := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\ncafile %[2]s/cert.pem\ncertfile %[2]s/cert.pem\nkeyfile %[2]s/key.pem\n"+
+	conf := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\ncafile %[2]s/ca.pem\ncertfile %[2]s/cert.pem\nkeyfile %[2]s/key.pem\n"+
 		"require_certificate true\npersistence false\nlog_type error\n", port, dir)
 	if os.Geteuid() == 0 {
 		conf += "user root\n" // else it drops to a user who cannot read the key
@@ -196,27 +196,38 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// certificate makes one that signs itself, for server and clients alike.
+// certificate makes one for server and clients alike, and the authority that has signed it.
 func certificate(tb testing.TB, dir string) (tls.Certificate, *x509.CertPool) {
 	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	der, err1 := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err := errors.Join(err, err1); err != nil {
+		tb.Fatal(err)
+	}
+	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, &authorityKey.PublicKey, authorityKey)
+	der, err1 := x509.CreateCertificate(rand.Reader, template, authority, &key.PublicKey, authorityKey)
 	pkcs8, err2 := x509.MarshalPKCS8PrivateKey(key)
+	authorityPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER})
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 	cert, err3 := tls.X509KeyPair(certPEM, keyPEM)
 	err = errors.Join(err, err1, err2, err3,
+		os.WriteFile(filepath.Join(dir, "ca.pem"), authorityPEM, 0o600),
 		os.WriteFile(filepath.Join(dir, "cert.pem"), certPEM, 0o600), os.WriteFile(filepath.Join(dir, "key.pem"), keyPEM, 0o600))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(certPEM)
+	roots.AppendCertsFromPEM(authorityPEM)
 	return cert, roots
 }
