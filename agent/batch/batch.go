@@ -1,7 +1,7 @@
 // Package batch is the stage that seals rows into numbered batches and commits
 // them to the buffer.
 //
-// A batch is closed at an age in source time or at a size. Between closings the
+// A batch is closed at an age in source time or at a size; a small one of a rule that is in no hurry waits longer. Between closings the
 // open batch is checkpointed once per commit interval, so that a power cut
 // costs at most that much. Nothing is counted as collected before the buffer
 // has it on disk.
@@ -17,6 +17,7 @@ import (
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
+	"telltale.dev/protocol/campaigns"
 )
 
 // Store is the part of the buffer that batches go to. Commit puts sealed
@@ -252,8 +253,18 @@ func apart(t, u int64) bool { return max(t-u, u-t) > farApart }
 // full says whether a batch must be closed. A clock that was set back closes it too, and one that was set far.
 func (s *Sealer) full(o *open) bool {
 	age := s.now - o.enc.First()
-	return o.far || age < -clockSlack || age >= o.capture.Age.Microseconds() || o.enc.Size() >= o.capture.Bytes ||
+	return o.far || age < -clockSlack || o.old(age) || o.enc.Size() >= o.capture.Bytes ||
 		o.enc.Rows() >= maxRows || o.cells >= maxCells
+}
+
+// old says whether a batch of that age, in µs, is to be closed. One that has come to less than campaigns.SmallBatch
+// bytes in each of its capture's ages goes on to the age of small ones.
+func (o *open) old(age int64) bool {
+	limit := o.capture.Age.Microseconds()
+	if age >= limit && o.capture.SmallAge > o.capture.Age && int64(o.enc.Size())*limit < campaigns.SmallBatch*age {
+		limit = o.capture.SmallAge.Microseconds()
+	}
+	return age >= limit
 }
 
 // waiting says whether o has samples that are not on disk.

@@ -84,7 +84,7 @@ func compile(cat *signal.Catalogue, c *campaigns.Campaign) ([]*Rule, error) {
 		r := &Rule{
 			Campaign: c.Metadata.ID, ID: doc.ID, Mode: doc.Mode(),
 			Class:   delivery.Of(topics.Topic{Kind: topics.Telemetry}).Class(c.Class()),
-			Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), Bytes: limits.SizeLimit(),
+			Purpose: c.Spec.Purpose, Age: limits.AgeLimit(), SmallAge: c.SmallAge(), Bytes: limits.SizeLimit(),
 			Interval: doc.Interval().Microseconds(), tick: c.Spec.Encoding.TickOf().Microseconds(), selected: selected,
 		}
 		for g := range cat.Groups {

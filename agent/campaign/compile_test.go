@@ -55,7 +55,7 @@ func TestCompile(t *testing.T) {
 	}
 	r := p.Rules[0]
 	if r.Campaign != "some" || r.ID != "all" || r.Mode != protocol.ModeGrid || r.Interval != 100_000 || r.Class != protocol.CS0 ||
-		r.Purpose != "product-improvement" || r.Age.Seconds() != 5 || r.Bytes != 4096 || r.Window != nil {
+		r.Purpose != "product-improvement" || r.Age.Seconds() != 5 || r.SmallAge != r.Age || r.Bytes != 4096 || r.Window != nil {
 		t.Errorf("got %+v", r)
 	}
 	for _, r := range p.Rules {

@@ -23,6 +23,7 @@ type Rule struct {
 	Class    protocol.Priority
 	Purpose  string
 	Age      time.Duration // batches are closed at this age in source time,
+	SmallAge time.Duration // those that grow slowly at this one (campaigns.Campaign.SmallAge),
 	Bytes    int           // or at this size
 	Interval int64         // of the grid in µs; 0: none
 	Window   *Window       // nil: it collects all the time
@@ -59,7 +60,7 @@ const (
 // Same says whether r collects the same thing in the same way as a rule of an earlier program of the same catalogue.
 func (r *Rule) Same(o *Rule) bool {
 	return r.Campaign == o.Campaign && r.ID == o.ID && r.base == o.base && r.Interval == o.Interval && r.sameWindow(o) &&
-		r.Class == o.Class && r.Purpose == o.Purpose && r.Age == o.Age && r.Bytes == o.Bytes
+		r.Class == o.Class && r.Purpose == o.Purpose && r.Age == o.Age && r.SmallAge == o.SmallAge && r.Bytes == o.Bytes
 }
 
 func (r *Rule) sameWindow(o *Rule) bool {

@@ -22,6 +22,7 @@ type Capture struct {
 	Class    protocol.Priority
 	Purpose  string
 	Age      time.Duration // batches are closed at this age in source time,
+	SmallAge time.Duration // those that grow slowly at this one (campaigns.Campaign.SmallAge),
 	Bytes    int           // or at this size
 	Schema   *schemas.Schema
 	Hash     protocol.SchemaHash // of the schema's document

@@ -84,7 +84,7 @@ func newRecorder(rule *campaign.Rule, sources int) *recorder {
 
 func captureOf(r *campaign.Rule, moment int64) *Capture {
 	return &Capture{
-		Campaign: r.Campaign, Rule: r.ID, Class: r.Class, Purpose: r.Purpose, Age: r.Age, Bytes: r.Bytes,
+		Campaign: r.Campaign, Rule: r.ID, Class: r.Class, Purpose: r.Purpose, Age: r.Age, SmallAge: r.SmallAge, Bytes: r.Bytes,
 		Schema: r.Format.Schema, Hash: r.Format.Hash, Moment: moment,
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // TestSizes keeps the bytes on the wire: each recording, every sample or only changes, in
-// batches of 10 s, must take exactly the bytes that testdata/sizes.txt says. Who makes
+// batches of 10 s, and the quietest one also in batches of 20 s, must take exactly the bytes that testdata/sizes.txt says. Who makes
 // them fewer writes the file anew with -update; who makes them more says why.
 func TestSizes(t *testing.T) {
 	var got strings.Builder
@@ -26,19 +26,12 @@ func TestSizes(t *testing.T) {
 			if mode == protocol.ModeOnChange {
 				rows = r.changes(s)
 			}
-			e := batches.NewEncoder(s, id)
-			var size, samples, batches int
-			drive(e, rows, 10*time.Second, func() {
-				payload, err := e.Encode(batchestest.Header, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				size, samples, batches = size+len(payload), samples+e.Samples(), batches+1
-				e.Reset()
-			})
-			fmt.Fprintf(&got, "%s %s: %d bytes, %d samples, %d batches, %.4f bytes a sample\n", name, mode, size, samples, batches, float64(size)/float64(samples))
+			fmt.Fprintf(&got, "%s %s: %s\n", name, mode, sizes(t, batches.NewEncoder(s, id), rows, 10*time.Second))
 		}
 	}
+	quiet := load(t, "ev6")
+	s, id := quiet.schema(t, protocol.ModeAll)
+	fmt.Fprintf(&got, "ev6 all in batches of 20 s: %s\n", sizes(t, batches.NewEncoder(s, id), quiet.rows, 20*time.Second))
 	golden := filepath.Join("testdata", "sizes.txt")
 	if *update {
 		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
@@ -52,4 +45,19 @@ func TestSizes(t *testing.T) {
 	if got.String() != string(want) {
 		t.Errorf("got\n%swant\n%s", got.String(), want)
 	}
+}
+
+// sizes encodes rows and says what they took.
+func sizes(t *testing.T, e *batches.Encoder, rows []row, age time.Duration) string {
+	t.Helper()
+	var size, samples, count int
+	drive(e, rows, age, func() {
+		payload, err := e.Encode(batchestest.Header, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, samples, count = size+len(payload), samples+e.Samples(), count+1
+		e.Reset()
+	})
+	return fmt.Sprintf("%d bytes, %d samples, %d batches, %.4f bytes a sample", size, samples, count, float64(size)/float64(samples))
 }

@@ -28,8 +28,10 @@ const (
 	MinGrid         = time.Millisecond
 	MaxGrid         = 24 * time.Hour
 	DefaultBatchAge = 10 * time.Second
+	SmallBatchAge   = 20 * time.Second // see Campaign.SmallAge
 	MaxBatchAge     = time.Hour
 	DefaultBatch    = 64 << 10
+	SmallBatch      = 1 << 10 // bytes; see Campaign.SmallAge
 	MinBatch        = 1 << 10
 	MaxBatch        = 192 << 10 // leaves room for topic and properties below MaxPacket
 )
@@ -92,7 +94,7 @@ type Encoding struct {
 
 // BatchLimits closes a batch at an age in source time or at a size, whichever comes first.
 type BatchLimits struct {
-	Age   string `yaml:"age,omitempty" cbor:"age,omitempty" json:"age,omitempty"`       // "10s" by default
+	Age   string `yaml:"age,omitempty" cbor:"age,omitempty" json:"age,omitempty"`       // "10s" by default; see also Campaign.SmallAge
 	Bytes string `yaml:"bytes,omitempty" cbor:"bytes,omitempty" json:"bytes,omitempty"` // "64KiB" by default
 }
 
@@ -168,6 +170,15 @@ func (b BatchLimits) AgeLimit() time.Duration {
 		return d
 	}
 	return DefaultBatchAge
+}
+
+// SmallAge is the age at which a batch is closed that comes to less than SmallBatch bytes in the batch age. Header and
+// times are a large part of it, so one that travels in bulk waits longer. An age that the campaign names is kept exactly.
+func (c *Campaign) SmallAge() time.Duration {
+	if c.Spec.Encoding.Batch.Age != "" || c.Class().Hot() {
+		return c.Spec.Encoding.Batch.AgeLimit()
+	}
+	return SmallBatchAge
 }
 
 // SizeLimit is the batch size in bytes with its default.

@@ -100,6 +100,17 @@ func TestDefaults(t *testing.T) {
 		limits.AgeLimit() != campaigns.DefaultBatchAge || limits.SizeLimit() != campaigns.DefaultBatch {
 		t.Errorf("got %v %v %v %v %v, want the defaults", c.Class(), rule.Mode(), rule.Interval(), limits.AgeLimit(), limits.SizeLimit())
 	}
+	if c.SmallAge() != campaigns.SmallBatchAge {
+		t.Errorf("got %v for small batches in bulk, want %v", c.SmallAge(), campaigns.SmallBatchAge)
+	}
+	c.Spec.Encoding.Batch.Age = "10s"
+	if c.SmallAge() != 10*time.Second {
+		t.Errorf("got %v for small batches, want the campaign's own 10s", c.SmallAge())
+	}
+	c.Spec.Encoding.Batch.Age, c.Spec.Priority = "", "CS3"
+	if c.SmallAge() != campaigns.DefaultBatchAge {
+		t.Errorf("got %v for small batches that are hot, want %v", c.SmallAge(), campaigns.DefaultBatchAge)
+	}
 	c = *good()
 	slow, edges := c.Spec.Collect[1], c.Spec.Collect[2]
 	if c.Class() != protocol.CS5 || slow.Mode() != protocol.ModeGrid || slow.Interval() != time.Second || edges.Mode() != protocol.ModeOnChange {

@@ -104,8 +104,12 @@ func describe(c *campaigns.Campaign) string {
 		rules = append(rules, rule.ID+" ("+how+")")
 	}
 	batch := c.Spec.Encoding.Batch
-	return fmt.Sprintf("%s: collects %s; priority %s, times in steps of %v, a batch is closed after %v or %d KiB",
-		head, strings.Join(rules, ", "), c.Class(), c.Spec.Encoding.TickOf(), batch.AgeLimit(), batch.SizeLimit()>>10)
+	age := batch.AgeLimit().String()
+	if small := c.SmallAge(); small > batch.AgeLimit() {
+		age += fmt.Sprintf(" (%v while it is small)", small)
+	}
+	return fmt.Sprintf("%s: collects %s; priority %s, times in steps of %v, a batch is closed after %s or %d KiB",
+		head, strings.Join(rules, ", "), c.Class(), c.Spec.Encoding.TickOf(), age, batch.SizeLimit()>>10)
 }
 
 // listChoices says for each of the campaign's names how many signals it stands for; false when one stands for none.
