@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"telltale.dev/agent/buffer"
+	"telltale.dev/protocol"
 )
 
 // setAside discards the batches of c that the buffer will never take, and gives what is left to be closed
@@ -44,16 +45,35 @@ func (s *Sealer) setAside(c *commitment, err error) (closing, lasting []*open) {
 	return slices.DeleteFunc(closing, known), slices.DeleteFunc(lasting, known)
 }
 
-// discard forgets the rows of a batch that can be stored nowhere. Its number stays: a checkpoint may have it, and there must be no gap.
+// discard forgets the rows of a batch that can be stored nowhere. What its last checkpoint holds is on disk and counted, and becomes
+// its record; the rest is discarded. Where the store cannot do that the number stays: the checkpoint has it, and there must be no gap.
 func (s *Sealer) discard(o *open, err error) {
+	lost, seq := o.enc.Samples(), o.seq
+	if _, able := s.cfg.Store.(OpenSealer); able && seq != 0 {
+		s.abandoned = append(s.abandoned, protocol.MessageID{Device: s.cfg.Device, Boot: s.cfg.Boot, Seq: seq})
+		s.sealed, s.bytes = s.sealed+uint64(o.committed), s.bytes+uint64(o.payload)
+		lost, seq = lost-o.committed, 0
+	}
 	if !s.told[o.capture.Rule] {
-		s.cfg.Log.Error("batch can never be stored; discarded", "rule", o.capture.Rule, "samples", o.enc.Samples(), "error", err)
+		s.cfg.Log.Error("batch can never be stored; discarded", "rule", o.capture.Rule, "samples", lost, "error", err)
 	}
 	if len(s.told) < maxTold {
 		s.told[o.capture.Rule] = true
 	}
-	s.stats.discarded.Add(uint64(o.enc.Samples()))
-	o.reset(o.seq)
+	s.stats.discarded.Add(uint64(lost))
+	o.reset(seq)
+}
+
+// sealAbandoned makes records of the checkpoints of discarded batches.
+func (s *Sealer) sealAbandoned() error {
+	for len(s.abandoned) > 0 {
+		if err := s.cfg.Store.(OpenSealer).SealOpen(s.abandoned[0]); err != nil {
+			return err
+		}
+		s.stats.batches.Add(1)
+		s.abandoned = s.abandoned[1:]
+	}
+	return nil
 }
 
 // maxTold bounds the rules that are remembered for the log.

@@ -112,3 +112,44 @@ func TestMoreThanACommit(t *testing.T) {
 		t.Errorf("got %+v and %d batches, want the two small ones", got, len(g.sealed))
 	}
 }
+
+// TestDiscardedKeepsItsCheckpoint: of a batch that cannot be stored any more, what its checkpoint holds becomes its record, at once and under
+// its number; only the rest is discarded, and no later batch has that number.
+func TestDiscardedKeepsItsCheckpoint(t *testing.T) {
+	b, s, ctx := onDisk(t)
+	rule := captureOf("turns bad", 1, protocol.CS1, time.Hour)
+	purpose, n := rule.Purpose, int64(0)
+	collectUntil := func(end int64) {
+		t.Helper()
+		for ; n < end; n++ {
+			if err := s.Add(ctx, blockOf([]*collect.Capture{rule}, uint64(n+1), start+n*second, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	collectUntil(15)
+	kept := s.Stats().Samples
+	if got := b.Stats(); got.Checkpoints != 1 || kept == 0 {
+		t.Fatalf("got %+v and %d samples, want a checkpoint", got, kept)
+	}
+	rule.Purpose = strings.Repeat("x", 1000)
+	collectUntil(25)
+	rule.Purpose = purpose
+	discarded := s.Stats().Discarded
+	if got := b.Stats(); got.Checkpoints != 0 || got.Waiting.Samples != kept || discarded == 0 {
+		t.Errorf("got %+v and %d discarded, want a record of %d samples and no checkpoint", got, discarded, kept)
+	}
+	collectUntil(30)
+	if err := s.Finish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.Read(buffer.Position{}, protocol.CS1, 10, 0)
+	if err != nil || len(list) != 2 || list[0].Record.ID.Seq != 1 || list[1].Record.ID.Seq != 2 {
+		t.Fatalf("got %+v, %v, want records 1 and 2", list, err)
+	}
+	st, account := s.Stats(), b.Boots()[0]
+	stored := uint64(list[0].Record.Samples + list[1].Record.Samples)
+	if st.Discarded+stored != 30 || account.Samples != stored || st.Batches != 2 || account.Bytes != b.Stats().Waiting.Bytes || account.NextSeq != 3 {
+		t.Errorf("got %+v and account %+v, want %d samples stored and the rest discarded", st, account, stored)
+	}
+}

@@ -28,6 +28,12 @@ type Store interface {
 	PendingEvicted() []protocol.SeqRange
 }
 
+// OpenSealer is an ability that a Store may have: to make a record of the open batch with an ID as it was checkpointed last;
+// nothing when there is no such batch.
+type OpenSealer interface {
+	SealOpen(id protocol.MessageID) error
+}
+
 // Default commit intervals, in source time.
 const (
 	CommitUrgent = time.Second      // CS4 and above
@@ -97,16 +103,17 @@ type Sealer struct {
 	captures    []*collect.Capture
 	open        []*open // one for each capture, then those of captures that are closed
 	account     collect.Account
-	committed   collect.Account // as of the last commit that covered every open batch
-	committedAt int64           // source time of that commit, µs
-	sealed      uint64          // samples in sealed batches
-	bytes       uint64          // payload bytes of sealed batches
-	next        uint64          // sequence of the next new batch
-	drops       uint64          // dropped frames already declared in a batch
-	now         int64           // source time, µs
-	payload     []byte          // of the commit under way
-	strays      int             // rows far from the first one of their batch, since the last commit
-	told        map[string]bool // rules whose batches were discarded; one line in the log for each
+	committed   collect.Account      // as of the last commit that covered every open batch
+	committedAt int64                // source time of that commit, µs
+	sealed      uint64               // samples in sealed batches
+	bytes       uint64               // payload bytes of sealed batches
+	next        uint64               // sequence of the next new batch
+	drops       uint64               // dropped frames already declared in a batch
+	now         int64                // source time, µs
+	payload     []byte               // of the commit under way
+	strays      int                  // rows far from the first one of their batch, since the last commit
+	abandoned   []protocol.MessageID // discarded batches whose checkpoints are still to become records
+	told        map[string]bool      // rules whose batches were discarded; one line in the log for each
 }
 
 // open is a capture's batch under way.
@@ -116,7 +123,8 @@ type open struct {
 	topic     string
 	interval  int64               // the longest that a sample may wait for a commit, µs
 	seq       uint64              // 0 until the first commit
-	committed int                 // samples in its last checkpoint
+	committed int                 // samples in its last checkpoint,
+	payload   int                 // and bytes of it
 	cells     int                 // values, absent ones included
 	far       bool                // some rows are far apart
 	quality   batches.TimeQuality // the worst that its times have had

@@ -114,7 +114,10 @@ func (s *Sealer) persist(ctx context.Context, closing, lasting []*open) error {
 	c := s.compose(closing, lasting)
 	var began, complained, ended time.Time
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		err := s.cfg.Store.Commit(c.sealed, c.lasting, c.progress)
+		err := s.sealAbandoned()
+		if err == nil {
+			err = s.cfg.Store.Commit(c.sealed, c.lasting, c.progress)
+		}
 		if err == nil {
 			if wait > minRetry {
 				s.cfg.Log.Info("buffer accepts writes again")
@@ -187,7 +190,7 @@ func (s *Sealer) settle(c *commitment) {
 		o.reset(0)
 	}
 	for i, o := range c.open {
-		o.seq, o.committed = c.lasting[i].ID.Seq, o.enc.Samples()
+		o.seq, o.committed, o.payload = c.lasting[i].ID.Seq, o.enc.Samples(), len(c.lasting[i].Payload)
 	}
 	s.stats.batches.Add(uint64(len(c.sealed)))
 	s.stats.samples.Store(c.progress.Samples)

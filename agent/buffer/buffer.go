@@ -243,6 +243,23 @@ func (b *Buffer) Commit(appends, checkpoints []Record, p Progress) error {
 	return nil
 }
 
+// SealOpen makes a record of the open batch with an ID, as it was checkpointed last, for a caller that cannot go on with it. It
+// does nothing when there is no such batch. Errors are those of Append.
+func (b *Buffer) SealOpen(id protocol.MessageID) error {
+	var r *Record
+	b.mu.Lock()
+	for _, cp := range b.checkpoints {
+		if cp.item.id == id {
+			r = &cp.record
+		}
+	}
+	b.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	return b.Append([]Record{*r}, Progress{})
+}
+
 // openBatches gives how many batches are open when more checkpoints are stored.
 func (b *Buffer) openBatches(more []Record) int {
 	b.mu.Lock()

@@ -2,7 +2,7 @@
 // moment they are made until the cloud has them on disk. What Append returned
 // for is there after any crash or power cut, in order, once.
 //
-// It is not a queue of work (it never calls anybody), not a cache, and it does
+// It is not a queue of work (it calls nobody but the writer given to Send), not a cache, and it does
 // not look into payloads. It knows no network: link reads, sends, and
 // acknowledges by Position.
 //
