@@ -21,7 +21,7 @@
 //     checked; an error means "offer it again". Save, Forget, Run; Figures for /metrics, Routes of the API, Events for who watches.
 //  4. Add one line to the table in rooms.go: room("geofence", geofence.Open). With it the broker acknowledges what the room takes.
 //  5. Run make generate, which adds its routes to cloud/api/openapi.yaml, and add its reader to kinds_test.go.
-//  6. For people, add a command to simulator/cli and its line to simulator/cmd/telltale; watch shows the room's live events as they are.
+//  6. For people, add a command to simulator/cli and its line to the table in commands.go there; watch shows the room's live events as they are.
 //
 // rooms_test.go adds such a room.
 //
@@ -37,6 +37,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"telltale.dev/cloud/api"
@@ -91,7 +92,8 @@ type Cloud struct {
 	cfg     Config
 	started time.Time
 	places  places
-	gates   []*gate.Listener
+	gates   gate.Gates
+	figures *prometheus.Registry // of all rooms, for /metrics
 
 	lock       *lock
 	backbone   *backbone.Backbone
@@ -118,7 +120,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cloud{cfg: cfg, started: time.Now(), states: state.New(), live: api.NewLive()}
+	c := &Cloud{cfg: cfg, started: time.Now(), figures: prometheus.NewRegistry(), states: state.New(), live: api.NewLive()}
 	if cfg.Flush < 0 {
 		return nil, fmt.Errorf("flush: %v: expected a time above zero", cfg.Flush)
 	}
@@ -127,7 +129,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	}
 	// Ports last: what went before needs no more than closing the backbone.
 	for _, open := range []func(context.Context) error{
-		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openRooms, c.openIngest, c.openAPI, c.openBroker, c.finishDeletions,
+		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openRooms, c.openIngest, c.openAPI, c.openBroker, c.finishDeletions, c.registerFigures,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, c.close())

@@ -16,22 +16,9 @@ import (
 )
 
 type commands struct {
-	Demo     cli.Demo       `cmd:"" help:"Drive a recording through faults and add up the ledger."`
-	Run      cli.Run        `cmd:"" help:"Play a scenario file."`
-	Up       cli.Up         `cmd:"" help:"Keep a cloud and a driving vehicle running until Ctrl-C."`
-	Decode   cli.Decode     `cmd:"" help:"Decode a log: a tab-separated line for each signal."`
-	DBC      cli.DBC        `cmd:"" name:"dbc" help:"Look at DBC files."`
-	Campaign cli.Campaign   `cmd:"" help:"Say what vehicles collect: push, list, show, remove and check campaigns."`
-	Vehicles cli.Vehicles   `cmd:"" help:"List the vehicles of a cloud."`
-	State    cli.State      `cmd:"" help:"Show the last known state of a vehicle."`
-	Watch    cli.Watch      `cmd:"" help:"Follow a vehicle live."`
-	Update   cli.Update     `cmd:"" help:"Change a vehicle's firmware, and tell how that stands."`
-	Firmware cli.Firmware   `cmd:"" help:"Make keys for update files, sign and look at them."`
-	Inspect  cli.Inspect    `cmd:"" help:"Show a batch or document as JSON."`
-	Lake     cli.Lake       `cmd:"" help:"Sum up the Parquet files of a lake."`
-	Cert     cli.Cert       `cmd:"" help:"Issue a development certificate and show how to use it."`
-	Fleet    cli.Fleet      `cmd:"" help:"Drive many light vehicles at once: load for a cloud or another broker."`
-	Version  versionCommand `cmd:"" help:"Print the version."`
+	cli.Commands
+
+	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
 // Exit codes.
