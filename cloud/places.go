@@ -154,17 +154,3 @@ func (c *Cloud) gate(l net.Listener, cfg gate.Config) *gate.Listener {
 	c.gates = append(c.gates, gated)
 	return gated
 }
-
-// gateStats adds up what the gates counted.
-func (c *Cloud) gateStats() (sum gate.Stats) {
-	for _, g := range c.gates {
-		s := g.Stats()
-		sum.Open += s.Open
-		sum.Strangers += s.Strangers
-		sum.Refused += s.Refused
-		sum.Shed += s.Shed
-		sum.Slow += s.Slow
-		sum.AcceptErrors += s.AcceptErrors
-	}
-	return sum
-}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
@@ -18,7 +20,7 @@ import (
 func (c *Cloud) openAPI(context.Context) (err error) {
 	c.api, err = api.New(api.Config{
 		Listen: c.cfg.HTTP, Gate: c.gateAPI, Version: c.cfg.Version, Vehicles: views{c}, States: views{c}, Deliveries: views{c}, Updates: views{c},
-		Campaigns: views{c}, Schema: views{c}.schema, Live: c.live, Extensions: extensions(append(table(), c.cfg.rooms...), c.rooms), Health: c.health, Metrics: c.metrics(), Origins: c.cfg.Origins, Log: c.cfg.Log,
+		Campaigns: views{c}, Schema: views{c}.schema, Live: c.live, Extensions: extensions(append(table(), c.cfg.rooms...), c.rooms), Health: c.health, Metrics: promhttp.HandlerFor(c.figures, promhttp.HandlerOpts{}), Origins: c.cfg.Origins, Log: c.cfg.Log,
 	})
 	return err
 }
