@@ -7,7 +7,7 @@
 //	                                  ├─ registry                                                   ├─ state ── live events
 //	                                  ├─ campaigns ◄────────────────────────────────────────────────┤
 //	vehicles ── downloads ────────────└─ updates ◄──────────────────────────────────────────────────┘
-//	people ──── api ───── views.go ───── all of them
+//	people ──── api ───── the routes of all of them
 //
 // A gate stands before each listener; places.go says how many connections they take together.
 //
@@ -18,7 +18,8 @@
 //  1. Write what the vehicle says as a struct in protocol/events, with Validate and Sender; fields that must be there are `cbor:"inside,required"`.
 //  2. Write the room in a folder of its own: Open(ctx, backbone.Ground) (*Fences, error) loads what Ground.Store kept.
 //  3. Give it the abilities that it needs, each a method (rooms.go lists them): Takes says which messages it gets, read and
-//     checked; an error means "offer it again". Save, Forget, Run; Figures for /metrics, Routes of the API, Events for who watches.
+//     checked; an error means "offer it again". Orders are what operators publish. Save, Forget, Run; Figures for /metrics, Routes of the API,
+//     which share the forms in backbone/routes.go, Events for who watches.
 //  4. Add one line to the table in rooms.go: room("geofence", geofence.Open). With it the broker acknowledges what the room takes.
 //  5. Run make generate, which adds its routes to cloud/api/openapi.yaml, and add its reader to kinds_test.go.
 //  6. For people, add a command to simulator/cli and its line to the table in commands.go there; watch shows the room's live events as they are.
@@ -43,7 +44,6 @@ import (
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/broker"
-	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/gate"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/lake"
@@ -51,7 +51,6 @@ import (
 	"telltale.dev/cloud/registry"
 	"telltale.dev/cloud/state"
 	"telltale.dev/cloud/update"
-	"telltale.dev/protocol"
 	"telltale.dev/protocol/signed"
 )
 
@@ -98,15 +97,13 @@ type Cloud struct {
 	lock       *lock
 	backbone   *backbone.Backbone
 	registry   *registry.Registry
-	states     *state.States
-	snapshots  store
-	schemas    schemaStore
-	campaigns  *campaign.Campaigns
+	states     *state.Room
+	vehicles   *registry.Desk
 	rooms      []*opened
 	processors []*ingest.Processor
 	lakes      []*lake.Lake
 	front      *ingest.Front
-	replayer   *ingest.Replayer
+	arrivals   *ingest.Desk
 	live       *api.Live
 	api        *api.Server
 	broker     *broker.Broker
@@ -120,7 +117,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cloud{cfg: cfg, started: time.Now(), figures: prometheus.NewRegistry(), states: state.New(), live: api.NewLive()}
+	c := &Cloud{cfg: cfg, started: time.Now(), figures: prometheus.NewRegistry(), live: api.NewLive()}
 	if cfg.Flush < 0 {
 		return nil, fmt.Errorf("flush: %v: expected a time above zero", cfg.Flush)
 	}
@@ -129,7 +126,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	}
 	// Ports last: what went before needs no more than closing the backbone.
 	for _, open := range []func(context.Context) error{
-		c.openDirectory, c.openBackbone, c.openRegistry, c.openState, c.openCampaigns, c.openUpdates, c.openRooms, c.openIngest, c.openAPI, c.openBroker, c.finishDeletions, c.registerFigures,
+		c.openDirectory, c.openBackbone, c.openRegistry, c.openRooms, c.openIngest, c.openAPI, c.openBroker, c.finishDeletions, c.registerFigures,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -239,40 +236,11 @@ func (c *Cloud) openBackbone(context.Context) (err error) {
 }
 
 func (c *Cloud) openRegistry(ctx context.Context) error {
-	bucket, err := c.bucket("vehicles")
+	bucket, err := c.backbone.Store("vehicles")
 	if err != nil {
 		return err
 	}
 	c.registry, err = registry.Open(ctx, bucket)
-	return err
-}
-
-func (c *Cloud) openState(ctx context.Context) (err error) {
-	if c.snapshots, err = c.bucket("state"); err != nil {
-		return err
-	}
-	unreadable, err := c.states.Load(ctx, c.snapshots)
-	if unreadable > 0 {
-		c.cfg.Log.Warn("state snapshots are unreadable and left out", "snapshots", unreadable)
-	}
-	return err
-}
-
-func (c *Cloud) openCampaigns(ctx context.Context) error {
-	bucket, err := c.bucket("campaigns")
-	if err != nil {
-		return err
-	}
-	c.campaigns, err = campaign.Open(ctx, campaign.Config{
-		Store: bucket, Now: time.Now,
-		Vehicles: func() (list []protocol.VehicleID) {
-			for _, v := range c.registry.Vehicles() {
-				list = append(list, v.ID)
-			}
-			return list
-		},
-		Deliver: c.deliver,
-	})
 	return err
 }
 
@@ -294,14 +262,16 @@ func (c *Cloud) openBroker(context.Context) error {
 	if err := c.openDownloads(tls); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	h := &handler{dev: c.cfg.Dev, registry: c.registry, states: c.states, front: c.front, live: c.live, rooms: c.rooms, log: c.cfg.Log}
 	c.broker, err = broker.New(broker.Config{
-		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: handler{c}, Access: c.decide, Explain: c.explain,
+		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: h, Access: c.decide, Explain: c.explain,
 		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients,
 		MaxOperatorSessions: min(maxOperatorSessions, c.places.clients/operatorShare), Log: c.cfg.Log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	h.broker = c.broker
 	return nil
 }
 
@@ -314,12 +284,3 @@ const (
 // receiveMaximum bounds what one client may have on its way to the disk: all
 // clients share one queue there, so a flood must not put much before the others.
 const receiveMaximum = 8
-
-// bucket opens a key-value bucket.
-func (c *Cloud) bucket(name string) (store, error) {
-	b, err := c.backbone.Bucket(name)
-	if err != nil {
-		return store{}, fmt.Errorf("bucket %s: %w", name, err)
-	}
-	return store{b}, nil
-}

@@ -11,8 +11,9 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/parquet-go/parquet-go"
 
-	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/reasons"
@@ -58,17 +59,17 @@ func TestDataJourney(t *testing.T) {
 	car.stored(m.topic("car1"), m.batch("tcu", 1, at, 5000, 3), "pr", "CS4")
 	until(t, live, `"signal":"SPEED"`, `"value":50`)
 
-	var signals []api.Signal
+	var signals []state.Signal
 	s.get("/v1/vehicles/car1/state?signal=GE*", &signals)
 	if len(signals) != 1 || signals[0].Text != "D" || signals[0].Raw == nil || *signals[0].Raw != 3 || signals[0].RawBits != nil || !signals[0].Time.Equal(at) {
 		t.Errorf("state: got %+v, want gear D", signals)
 	}
-	var points []api.Point
+	var points []point
 	s.get("/v1/vehicles/car1/history?bus=can0&message=SPEED&signal=SPEED", &points)
 	if len(points) != 1 || points[0].Value != 50 {
 		t.Errorf("history: got %+v, want one point of 50", points)
 	}
-	var boots []api.Boot
+	var boots []ingest.Boot
 	s.get("/v1/vehicles/car1/ledger", &boots)
 	if len(boots) != 1 || boots[0].Stored != 1 || boots[0].Samples != 2 || boots[0].Boot != boot.String() || len(boots[0].Gaps) != 0 {
 		t.Errorf("ledger: got %+v, want one batch of two samples", boots)
@@ -105,7 +106,7 @@ func TestDeadLetters(t *testing.T) {
 	car, m := s.device("car1", "tcu"), newTelemetry(t, "everything")
 	car.stored(m.topic("car1"), []byte("garbage"), "pr", "CS4")
 	car.stored(m.topic("car1"), m.batch("tcu", 1, time.Now(), 5000, 3), "pr", "CS4") // its schema comes later
-	var letters []api.DeadLetter
+	var letters []ingest.DeadLetter
 	s.eventually(func() string {
 		if s.get("/v1/dead-letters", &letters); len(letters) != 2 {
 			return fmt.Sprintf("got %+v, want two letters", letters)
@@ -128,7 +129,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("replay: got %d, %+v, want one letter", code, answer)
 	}
 	s.eventually(func() string {
-		var signals []api.Signal
+		var signals []state.Signal
 		if s.get("/v1/vehicles/car1/state", &signals); len(signals) != 2 {
 			return "the replayed batch is not in the state"
 		}
@@ -179,7 +180,7 @@ func TestSuspend(t *testing.T) {
 	if _, code := s.tryDevice("car1", "tcu"); code != 0x87 {
 		t.Errorf("got CONNACK 0x%02X, want 0x87", code)
 	}
-	var v api.Vehicle
+	var v vehicle
 	if s.get("/v1/vehicles/car1", &v); v.State != "SUSPENDED" {
 		t.Errorf("got %+v, want SUSPENDED", v)
 	}
@@ -233,7 +234,7 @@ func TestRestart(t *testing.T) {
 	s.stop()
 
 	s = start(t, config(dir))
-	var v api.Vehicle
+	var v vehicle
 	s.eventually(func() string {
 		s.get("/v1/vehicles/car1", &v)
 		if v.State != "ACTIVE" || len(v.Devices) != 1 || v.Devices[0].Presence != "unknown" || v.Signals != 2 {
@@ -242,7 +243,7 @@ func TestRestart(t *testing.T) {
 		return ""
 	})
 	s.eventually(func() string { // its word may still have been on the way from the stream when the cloud stopped
-		var campaigns []api.Campaign
+		var campaigns []campaign.Campaign
 		s.get("/v1/campaigns", &campaigns)
 		if len(campaigns) != 1 || campaigns[0].State != "ACTIVE" || campaigns[0].Vehicles["ACTIVE"] != 1 {
 			return fmt.Sprintf("got %+v, want what the vehicle said before", campaigns)
@@ -265,7 +266,7 @@ func TestRestart(t *testing.T) {
 	})
 	car.stored(m.topic("car1"), m.batch("tcu", 1, time.Now(), 5000, 3), "pr", "CS4") // its PUBACK was lost, say
 	s.eventually(func() string {
-		var boots []api.Boot
+		var boots []ingest.Boot
 		if s.get("/v1/vehicles/car1/ledger", &boots); len(boots) != 1 || boots[0].Stored != 1 || boots[0].Duplicates != 1 {
 			return fmt.Sprintf("got %+v, want the repeated batch recognised", boots)
 		}
@@ -279,7 +280,7 @@ func TestPresenceIsForwarded(t *testing.T) {
 	car := s.device("car1", "tcu")
 	car.stored("v1/car1/up/presence/tcu", presence(t, "tcu", protocol.PresenceOnline))
 	s.eventually(func() string {
-		var devices []api.Device
+		var devices []device
 		if s.get("/v1/vehicles/car1/presence", &devices); devices[0].Presence != "online" {
 			return "not online"
 		}

@@ -13,9 +13,10 @@ import (
 	"time"
 
 	"telltale.dev/cloud"
-	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/state"
+	"telltale.dev/cloud/update"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/events"
 	"telltale.dev/protocol/reasons"
@@ -68,15 +69,15 @@ func TestOnlyTheLakeIsFull(t *testing.T) {
 	}), "pr", "CS4")
 	car.stored("v1/car1/up/event/storage", marshal(t, events.Storage{Version: 1, Device: "tcu", State: events.StorageRecreated, Loss: "a"}), "pr", "CS5")
 	shows := func(s *stage) string {
-		var f api.Firmware
+		var f update.Firmware
 		if s.get("/v1/vehicles/car1/update", &f); len(f.Devices) != 1 || f.Devices[0].Version != "1.7" {
 			return fmt.Sprintf("firmware: got %+v", f)
 		}
-		var devices []api.Device
+		var devices []device
 		if s.get("/v1/vehicles/car1/presence", &devices); len(devices) != 1 || devices[0].Loss == nil {
 			return fmt.Sprintf("loss: got %+v", devices)
 		}
-		var values []api.Signal
+		var values []state.Signal
 		s.get("/v1/vehicles/car1/state", &values)
 		for _, v := range values {
 			if v.Name == "SPEED" && v.Value == 40 {
@@ -124,7 +125,7 @@ func TestConsumerInTheWay(t *testing.T) {
 			}
 		}
 	}
-	var letters []api.DeadLetter
+	var letters []ingest.DeadLetter
 	s.get("/v1/dead-letters", &letters)
 	if len(letters) == 0 || letters[0].Reason != string(reasons.Consumer) {
 		t.Errorf("got letters %+v, want some of the room's", letters)
@@ -157,7 +158,7 @@ func TestConsumerNeverWorks(t *testing.T) {
 	car := s.device("car1", "tcu")
 	car.stored("v1/car1/up/config/campaigns/status", status(t, "slow", 1, document.Active), "pr", "CS4")
 	car.stored("v1/car1/up/update/tcu/feedback", []byte("junk"), "pr", "CS4")
-	var letters []api.DeadLetter
+	var letters []ingest.DeadLetter
 	s.eventually(func() string {
 		if s.get("/v1/dead-letters", &letters); len(letters) != 2 {
 			return fmt.Sprintf("got letters %+v, want two", letters)

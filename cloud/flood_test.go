@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/reasons"
@@ -38,7 +38,7 @@ func TestFlood(t *testing.T) {
 		began, before := time.Now(), cpuTime(t)
 		neighbour.stored(m.topic("car1"), m.batch("tcu", seq, time.Now(), int64(5000+seq), 3))
 		s.eventually(func() string {
-			var signals []api.Signal
+			var signals []state.Signal
 			s.get("/v1/vehicles/car1/state", &signals)
 			for _, v := range signals {
 				if v.Raw != nil && *v.Raw == int64(5000+seq) {
@@ -66,7 +66,7 @@ func TestFlood(t *testing.T) {
 		t.Errorf("%d MiB of heap are in use", after.HeapInuse>>20)
 	}
 	t.Logf("%d MiB of heap are in use", after.HeapInuse>>20)
-	var letters []api.DeadLetter
+	var letters []ingest.DeadLetter
 	s.eventually(func() string {
 		if s.get("/v1/dead-letters?limit=1000", &letters); len(letters) != 200 || letters[0].Reason != string(reasons.TooLarge) {
 			return fmt.Sprintf("got %d letters, want 200 for %s", len(letters), reasons.TooLarge)

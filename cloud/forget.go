@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 
-	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/cloud/registry"
 	"telltale.dev/protocol"
 )
 
-// DeleteVehicle implements api.Vehicles. The registry goes first, so that nothing of the
-// vehicle is taken any more; after an error the call can be repeated. What is left of it:
+// deleteVehicle has all rooms forget a vehicle, and says whether there was one. The registry goes first, so that nothing
+// of the vehicle is taken any more; after an error the call can be repeated. What is left of it:
 //
 //   - the lake's rows, for ever, and the ledger, which knows what is in them: a batch that
 //     comes again is not stored twice, and who looks into the lake sees what is missing
@@ -19,33 +18,35 @@ import (
 //   - in the registry its name, when it came, and that it was deleted: what was on its way is
 //     thrown away instead of being taken for a vehicle whose entry was lost
 //   - schema documents, which many vehicles share: the lake's rows were read by them
-func (v views) DeleteVehicle(ctx context.Context, vid string) (bool, error) {
-	id := protocol.VehicleID(vid)
-	err := v.registry.Delete(ctx, id)
-	if errors.Is(err, registry.ErrUnknown) && !v.registry.WasDeleted(id) {
+func (c *Cloud) deleteVehicle(ctx context.Context, vid protocol.VehicleID) (known bool, err error) {
+	err = c.registry.Delete(ctx, vid)
+	if errors.Is(err, registry.ErrUnknown) && !c.registry.WasDeleted(vid) {
 		return false, nil
 	}
 	if err != nil && !errors.Is(err, registry.ErrUnknown) {
 		return true, err
 	}
-	known := err == nil
-	v.broker.Forget(id, ingest.CodeNotAuthorized)
-	v.front.Forget(id)
-	return known, v.finishDeletion(ctx, id)
+	known = err == nil
+	c.broker.Forget(vid, ingest.CodeNotAuthorized)
+	c.front.Forget(vid)
+	if err := c.finishDeletion(ctx, vid); err != nil || !known {
+		return known, err
+	}
+	c.live.End(string(vid))
+	return true, nil
 }
 
 // finishDeletion has all rooms drop what they keep of a vehicle. Until all have, the vehicle counts as leaving.
-func (v views) finishDeletion(ctx context.Context, vid protocol.VehicleID) error {
-	if err := errors.Join(v.forget(ctx, vid), v.schemas.forget(ctx, vid), v.dismissVehicle(ctx, vid)); err != nil {
+func (c *Cloud) finishDeletion(ctx context.Context, vid protocol.VehicleID) error {
+	if err := errors.Join(c.forget(ctx, vid), c.arrivals.Schemas.Forget(ctx, vid), c.arrivals.Letters.Forget(ctx, vid)); err != nil {
 		return err
 	}
-	return v.registry.Gone(ctx, vid)
+	return c.registry.Gone(ctx, vid)
 }
 
 // forget has the rooms drop what they keep of a vehicle that was deleted, in memory and on disk. It is called also after one
 // of them took something that was on its way while the vehicle was deleted.
-func (c *Cloud) forget(ctx context.Context, vid protocol.VehicleID) error {
-	err := c.states.Remove(ctx, c.snapshots, vid)
+func (c *Cloud) forget(ctx context.Context, vid protocol.VehicleID) (err error) {
 	for _, room := range able[forgetter](c.rooms) {
 		err = errors.Join(err, room.Forget(ctx, vid))
 	}
@@ -64,24 +65,9 @@ func (c *Cloud) forgetLate(ctx context.Context, vid protocol.VehicleID, err erro
 // the next start, or for who deletes the vehicle again: until then nobody sees it, and it cannot come back.
 func (c *Cloud) finishDeletions(ctx context.Context) error {
 	for _, vid := range c.registry.Leaving() {
-		if err := (views{c}).finishDeletion(ctx, vid); err != nil {
+		if err := c.finishDeletion(ctx, vid); err != nil {
 			c.cfg.Log.Warn("a deletion of a vehicle that was cut short is not finished; the next start tries again", "err", err)
 		}
 	}
 	return nil
-}
-
-// dismissVehicle takes the dead letters of a vehicle out of their stream.
-func (v views) dismissVehicle(ctx context.Context, vid protocol.VehicleID) error {
-	info, err := v.backbone.Info(ctx, backbone.Dead)
-	if err != nil || info.Messages == 0 {
-		return err
-	}
-	return v.eachLetter(ctx, info.First, info.Last, func(m backbone.Message) error {
-		if deadLetter(m).Vehicle != string(vid) {
-			return nil
-		}
-		_, err := v.backbone.Delete(ctx, backbone.Dead, m.Sequence)
-		return err
-	})
 }

@@ -10,7 +10,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/campaign"
+	"telltale.dev/cloud/ingest"
+	"telltale.dev/cloud/state"
+	"telltale.dev/cloud/update"
 )
 
 // unpack puts an archive into a folder of its own.
@@ -57,20 +60,20 @@ func TestFormerVersion(t *testing.T) {
 	for range 2 {
 		s := start(t, cfg)
 		s.eventually(func() string {
-			var values []api.Signal
+			var values []state.Signal
 			s.get("/v1/vehicles/car1/state", &values)
 			if len(values) != 2 || values[1].Name != "SPEED" || values[1].Value != 8 {
 				return fmt.Sprintf("state: got %+v", values)
 			}
-			var campaigns []api.Campaign
+			var campaigns []campaign.Campaign
 			if s.get("/v1/campaigns", &campaigns); len(campaigns) != 1 || campaigns[0].State != "ACTIVE" {
 				return fmt.Sprintf("campaigns: got %+v", campaigns)
 			}
-			var f api.Firmware
+			var f update.Firmware
 			if s.get("/v1/vehicles/car1/update", &f); len(f.Devices) != 1 || f.Devices[0].Version != "1.7" {
 				return fmt.Sprintf("firmware: got %+v", f)
 			}
-			var boots []api.Boot
+			var boots []ingest.Boot
 			if s.get("/v1/vehicles/car1/ledger", &boots); len(boots) != 1 || boots[0].Stored != 8 || boots[0].Duplicates != 0 {
 				return fmt.Sprintf("ledger: got %+v", boots)
 			}

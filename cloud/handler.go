@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -19,20 +20,35 @@ import (
 )
 
 // handler is what the broker asks and tells the other rooms.
-type handler struct{ *Cloud }
+type handler struct {
+	dev      bool // devices may register themselves, see Config.Dev
+	registry *registry.Registry
+	states   *state.Room
+	front    *ingest.Front
+	live     *api.Live
+	rooms    []*opened
+	broker   clients // set before the broker runs
+	log      *slog.Logger
+}
 
-var _ broker.Handler = handler{}
+// clients are the broker's, for its handler.
+type clients interface {
+	Deliver(broker.Message)
+	Disconnect(protocol.VehicleID, protocol.DeviceID, byte) int
+}
+
+var _ broker.Handler = (*handler)(nil)
 
 // storeWait bounds a change of the registry or the campaigns that a client waits for.
 const storeWait = 10 * time.Second
 
 // Connect implements broker.Handler.
-func (h handler) Connect(client broker.Client) error {
+func (h *handler) Connect(client broker.Client) error {
 	if client.Kind != principal.Device {
 		return nil
 	}
 	err := h.registry.Active(client.Vehicle, client.Device)
-	if errors.Is(err, registry.ErrUnknown) && h.cfg.Dev {
+	if errors.Is(err, registry.ErrUnknown) && h.dev {
 		if err = h.register(client); err == nil {
 			err = h.registry.Active(client.Vehicle, client.Device)
 		}
@@ -41,12 +57,12 @@ func (h handler) Connect(client broker.Client) error {
 }
 
 // register takes a device in that a certificate of the development authority vouches for.
-func (h handler) register(client broker.Client) error {
+func (h *handler) register(client broker.Client) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
 	defer cancel()
 	err := h.registry.Register(ctx, client.Vehicle, client.Device, time.Now())
 	if err != nil {
-		h.cfg.Log.Warn("device not registered", "err", err)
+		h.log.Warn("device not registered", "err", err)
 	}
 	return err
 }
@@ -64,7 +80,7 @@ func connectError(err error) error {
 
 // Publish implements broker.Handler. What operators publish is rare and done at
 // once, in the order in which they publish it.
-func (h handler) Publish(p broker.Publish, done func(code byte)) {
+func (h *handler) Publish(p broker.Publish, done func(code byte)) {
 	if p.Client.Kind != principal.Device {
 		done(h.operate(p))
 		return
@@ -88,7 +104,7 @@ func (h handler) Publish(p broker.Publish, done func(code byte)) {
 // soon as it is heard, and unknown after a restart, so that neither the vehicle's quota
 // nor a full disk may keep the cloud from learning that a device goes. The stream gets a
 // copy while it has room; the broker bounds how often Presence is called.
-func (h handler) announce(p broker.Publish) byte {
+func (h *handler) announce(p broker.Publish) byte {
 	if h.registry.Active(p.Client.Vehicle, p.Client.Device) != nil {
 		h.expel(p.Client)
 		return ingest.CodeNotAuthorized
@@ -107,7 +123,7 @@ func upload(p broker.Publish) ingest.Upload {
 // expel disconnects a device that is not active but connected all the same: it was
 // suspended between its CONNECT and its session. A message may be refused late, like
 // the will of an earlier connection, so what counts is how things stand now.
-func (h handler) expel(client broker.Client) {
+func (h *handler) expel(client broker.Client) {
 	if h.registry.Active(client.Vehicle, client.Device) != nil {
 		h.broker.Disconnect(client.Vehicle, client.Device, ingest.CodeNotAuthorized)
 	}
@@ -121,11 +137,12 @@ func forward(p broker.Publish) broker.Message {
 	}
 }
 
-// operate takes a document from fleet operations and gives the PUBACK's reason
+// operate hands a document of fleet operations to its room and gives the PUBACK's reason
 // code. What is wrong with the document itself is said on its result topic, which
 // clients that know no reason codes can read too.
-func (h handler) operate(p broker.Publish) byte {
-	if p.Topic.Kind != topics.OpsConfig || p.Topic.Name != "campaign" {
+func (h *handler) operate(p broker.Publish) byte {
+	order := orderOf(h.rooms, p.Topic)
+	if order == nil {
 		return ingest.CodeTopicInvalid
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
@@ -134,15 +151,15 @@ func (h handler) operate(p broker.Publish) byte {
 	if p.Reply != "" {
 		reply = &backbone.Reply{Topic: p.Reply, Correlation: p.Correlation}
 	}
-	if _, err := h.campaigns.Push(ctx, p.Topic.ID, p.Payload, reply); err != nil {
-		h.cfg.Log.Error("campaign not stored", "err", err)
+	if err := order.Take(ctx, p.Topic.ID, p.Payload, reply); err != nil {
+		h.log.Error("document not stored", "kind", order.Name, "err", err)
 		return ingest.CodeInternal
 	}
 	return ingest.CodeStored
 }
 
 // Presence implements broker.Handler.
-func (h handler) Presence(p broker.Publish, said protocol.Presence) {
+func (h *handler) Presence(p broker.Publish, said protocol.Presence) {
 	vid := p.Client.Vehicle
 	known := state.Presence{Presence: said, Since: time.Now().UTC(), Said: p.Payload}
 	if _, ok := h.registry.Vehicle(vid); ok { // else it was deleted, and this is its end
@@ -160,7 +177,7 @@ func (h handler) Presence(p broker.Publish, said protocol.Presence) {
 // Retained implements broker.Handler: presence, documents and results are served
 // from the rooms that own them. A fleet that connects asks for each vehicle's own
 // document, so that must not cost more the larger the fleet is.
-func (h handler) Retained(filter string) []broker.Message {
+func (h *handler) Retained(filter string) []broker.Message {
 	var kept []broker.Message
 	add := func(m broker.Message) {
 		if broker.Match(filter, m.Topic) {
@@ -172,9 +189,6 @@ func (h handler) Retained(filter string) []broker.Message {
 			for _, m := range room.Retained(vid) {
 				add(outgoing(m))
 			}
-		}
-		for _, p := range h.states.Presence(vid) {
-			add(presenceMessage(vid, p))
 		}
 	}
 	branch, _, _ := strings.Cut(strings.TrimPrefix(filter, "v1/"), "/")
@@ -188,15 +202,12 @@ func (h handler) Retained(filter string) []broker.Message {
 			vehicle(v.ID)
 		}
 	}
-	for _, result := range h.campaigns.Results() {
-		add(outgoing(result))
+	for _, room := range able[resulter](h.rooms) {
+		for _, m := range room.Results() {
+			add(outgoing(m))
+		}
 	}
 	return kept
-}
-
-func presenceMessage(vid protocol.VehicleID, p state.Presence) broker.Message {
-	topic := topics.Topic{Kind: topics.Presence, Vehicle: vid, Device: p.Device}
-	return broker.Message{Topic: topic.String(), Payload: p.Said, ContentType: protocol.ContentPresence, Retain: true, QoS: 1}
 }
 
 func outgoing(m backbone.Outgoing) broker.Message {

@@ -387,3 +387,31 @@ func (s *stage) body(path string) (int, string) {
 	}
 	return resp.StatusCode, string(text)
 }
+
+// What a person reads in the API's answers about vehicles and points.
+type (
+	vehicle struct {
+		ID       string    `json:"vid"`
+		State    string    `json:"state"`
+		Since    time.Time `json:"registered"`
+		Devices  []device  `json:"devices"`
+		Signals  int       `json:"signals"`
+		LastSeen string    `json:"last_sample"`
+	}
+	device struct {
+		ID       string     `json:"did"`
+		Presence string     `json:"presence"`
+		Since    time.Time  `json:"since"`
+		Wakes    *time.Time `json:"wakes"`
+		Loss     *loss      `json:"data_lost"`
+	}
+	loss struct {
+		Storage, Reason string
+		Told            time.Time
+		Over            *time.Time
+	}
+	point struct {
+		Time  time.Time
+		Value float64
+	}
+)

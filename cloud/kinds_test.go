@@ -10,7 +10,7 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
-	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/update"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/events"
@@ -29,8 +29,8 @@ type read struct {
 func readers(t *testing.T, s *stage) map[string]read {
 	m := newTelemetry(t, "c")
 	var (
-		device   []api.Device
-		firmware api.Firmware
+		device   []device
+		firmware update.Firmware
 		signals  []struct{}
 		campaign []struct{ Vehicles map[string]int }
 	)

@@ -15,7 +15,7 @@ func (c *Cloud) registerFigures(context.Context) error {
 	c.figures.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for name, it := range map[string]measurer{
 		"gate": c.gates, "broker": c.broker, "ingest": c.front, "processor": ingest.Processors(c.processors), "consumer": ingest.Readers(c.processors),
-		"backbone": c.backbone, "registry": c.registry, "state": c.states, "live": c.live,
+		"backbone": c.backbone, "live": c.live,
 	} {
 		register(c.figures, name, it.Figures())
 	}

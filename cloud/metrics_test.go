@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var rewrite = flag.Bool("update", false, "write the golden files anew")
 
 // TestMetricNames: who has dashboards and alarms finds the same names after an upgrade, with the same meaning.
 func TestMetricNames(t *testing.T) {
@@ -23,7 +23,7 @@ func TestMetricNames(t *testing.T) {
 	}
 	slices.Sort(told)
 	got, golden := strings.Join(told, ""), filepath.Join("testdata", "metrics.txt")
-	if *update {
+	if *rewrite {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}

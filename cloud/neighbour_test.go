@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"telltale.dev/cloud/api"
+	"telltale.dev/cloud/state"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
 )
@@ -110,7 +110,7 @@ func flooded(t testing.TB, batch func(*telemetry, uint64) []byte, lasts time.Dur
 func (s *stage) inState(vid string, raw int64) {
 	s.t.Helper()
 	s.eventually(func() string {
-		var signals []api.Signal
+		var signals []state.Signal
 		s.get("/v1/vehicles/"+vid+"/state", &signals)
 		for _, v := range signals {
 			if v.Raw != nil && *v.Raw == raw {

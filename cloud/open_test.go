@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"telltale.dev/cloud"
-	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/protocol"
 )
@@ -196,7 +195,7 @@ func TestExternalServer(t *testing.T) {
 	s.stop()
 
 	s = start(t, cfg)
-	var v api.Vehicle
+	var v vehicle
 	if s.get("/v1/vehicles/car1", &v); v.Signals != 2 || v.Devices[0].Presence != string(protocol.PresenceUnknown) {
 		t.Errorf("got %+v after a restart, want the vehicle with its state", v)
 	}

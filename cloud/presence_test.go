@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
@@ -14,7 +13,7 @@ import (
 func (s *stage) presenceIs(vid string, want protocol.PresenceState) {
 	s.t.Helper()
 	s.eventually(func() string {
-		var v api.Vehicle
+		var v vehicle
 		s.get("/v1/vehicles/"+vid, &v)
 		for _, d := range v.Devices {
 			if d.ID == "tcu" && d.Presence == string(want) {

@@ -12,9 +12,8 @@ import (
 	"telltale.dev/cloud/access"
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
-	"telltale.dev/cloud/campaign"
 	"telltale.dev/cloud/ingest"
-	"telltale.dev/cloud/update"
+	"telltale.dev/cloud/registry"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/principal"
 	"telltale.dev/protocol/topics"
@@ -32,6 +31,10 @@ type (
 	retainer interface {
 		Retained(protocol.VehicleID) []backbone.Outgoing
 	}
+	// orderer takes kinds of documents that operators publish.
+	orderer interface{ Orders() []backbone.Order }
+	// resulter has messages for operators who subscribe later, without waiting for a disk.
+	resulter interface{ Results() []backbone.Outgoing }
 	// measurer has figures for /metrics: telltale_ROOM_NAME.
 	measurer interface{ Figures() []backbone.Figure }
 	// router puts routes on the API. For the description it is called on the zero value of the room's type.
@@ -57,17 +60,22 @@ type row struct {
 // table lists the rooms whose abilities are used through this file. A deleted vehicle is forgotten in this order.
 func table() []row {
 	return []row{
-		of("campaigns", "campaign", func(_ context.Context, c *Cloud) (*campaign.Campaigns, error) { return c.campaigns, nil }),
-		of("updates", "update", func(_ context.Context, c *Cloud) (*update.Updates, error) { return c.updates, nil }),
-		of("storage", "storage", func(_ context.Context, c *Cloud) (*losses, error) { return &losses{c.registry, c.live, c.cfg.Log}, nil }),
+		of("state", "state", openState),
+		of("vehicles", "registry", openVehicles),
+		of("campaigns", "campaign", openCampaigns),
+		of("updates", "update", openUpdates),
+		of("storage", "storage", func(_ context.Context, c *Cloud) (*registry.Losses, error) {
+			return &registry.Losses{Registry: c.registry, Ground: c.ground("storage")}, nil
+		}),
+		of("arrivals", "arrivals", openArrivals),
 	}
 }
 
 // room makes the row of a room that needs only the ground, such as room("geofence", geofence.Open).
 func room[R any](name string, open func(context.Context, backbone.Ground) (R, error)) row {
 	return of(name, name, func(ctx context.Context, c *Cloud) (opened R, err error) {
-		ground, err := c.ground(name)
-		if err != nil {
+		ground := c.ground(name)
+		if ground.Store, err = c.backbone.Store(name); err != nil {
 			return opened, err
 		}
 		return open(ctx, ground)
@@ -79,14 +87,17 @@ func of[R any](name, figures string, open func(context.Context, *Cloud) (R, erro
 	return row{name, figures, zero, func(ctx context.Context, c *Cloud) (any, error) { return open(ctx, c) }}
 }
 
-// ground is what a room of its own stands on.
-func (c *Cloud) ground(name string) (backbone.Ground, error) {
-	bucket, err := c.bucket(name)
+// ground is what a room of its own stands on, but for a store.
+func (c *Cloud) ground(name string) backbone.Ground {
 	return backbone.Ground{
-		Store: bucket, Log: c.cfg.Log.With("room", name),
-		Known: func(vid protocol.VehicleID) bool { _, ok := c.registry.Vehicle(vid); return ok },
-		Tell:  func(vid protocol.VehicleID, kind string, event any) { c.live.Publish(string(vid), kind, event) },
-	}, err
+		Log: c.cfg.Log.With("room", name), Known: c.known,
+		Tell: func(vid protocol.VehicleID, kind string, event any) { c.live.Publish(string(vid), kind, event) },
+	}
+}
+
+func (c *Cloud) known(vid protocol.VehicleID) bool {
+	_, ok := c.registry.Vehicle(vid)
+	return ok
 }
 
 // opened is a room at work.
@@ -94,6 +105,7 @@ type opened struct {
 	row
 	room       any
 	takes      []backbone.Intake
+	orders     []backbone.Order
 	unreadable atomic.Uint64 // documents that will never be better
 }
 
@@ -106,6 +118,9 @@ func (c *Cloud) openRooms(ctx context.Context) error {
 		o := &opened{row: r, room: it}
 		if t, ok := it.(taker); ok {
 			o.takes = t.Takes()
+		}
+		if t, ok := it.(orderer); ok {
+			o.orders = t.Orders()
 		}
 		c.rooms = append(c.rooms, o)
 	}
@@ -162,23 +177,42 @@ func (c *Cloud) receive(ctx context.Context, o *opened, m *ingest.Word) error {
 	return c.forgetLate(ctx, vid, err)
 }
 
-// decide asks the table of access. A publish of a device that the table refuses because nobody would read it is allowed
-// when a room takes messages of that topic.
+// orderOf gives what takes the documents of a topic of operators; nil: nothing.
+func orderOf(rooms []*opened, t topics.Topic) *backbone.Order {
+	for _, o := range rooms {
+		for i := range o.orders {
+			if t.Kind == topics.OpsConfig && t.Name == o.orders[i].Name {
+				return &o.orders[i]
+			}
+		}
+	}
+	return nil
+}
+
+// decide asks the table of access. A publish that the table refuses because nobody would read it is allowed when a room
+// takes messages of that topic.
 func (c *Cloud) decide(p principal.Principal, verb access.Verb, object string) *access.Rule {
 	rule := access.Decide(p, verb, object)
-	if rule.Answer != access.Unread || p.Kind != principal.Device {
+	if rule.Answer != access.Unread {
 		return rule
 	}
 	t, err := topics.Parse(object)
-	if err != nil || t.Vehicle != p.Vehicle {
+	if err != nil {
 		return rule
 	}
+	reader := ""
+	if p.Kind == principal.Operator && orderOf(c.rooms, t) != nil {
+		reader = "operators' documents"
+	}
 	for _, o := range c.rooms {
-		if o.intake(t) != nil {
-			return &access.Rule{Who: p.Kind, May: access.Publish, On: rule.On, Answer: access.Allow, Why: o.name}
+		if p.Kind == principal.Device && t.Vehicle == p.Vehicle && o.intake(t) != nil {
+			reader = o.name
 		}
 	}
-	return rule
+	if reader == "" {
+		return rule
+	}
+	return &access.Rule{Who: p.Kind, May: access.Publish, On: rule.On, Answer: access.Allow, Why: reader}
 }
 
 // routes and events of the rooms, as far as their types have them.

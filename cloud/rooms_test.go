@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"telltale.dev/cloud"
-	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
+	"telltale.dev/cloud/ingest"
 )
 
 // withFences is a cloud with one room more, which refuses the first offers.
@@ -41,7 +43,7 @@ func TestAddRoom(t *testing.T) {
 	car.stored(topic, marshal(t, map[string]any{"v": 1, "did": "tcu", "zone": "depot"}))
 	car.stored(topic, marshal(t, crossing{Version: 1, Device: "other", Zone: "depot"}))
 	s.eventually(func() string {
-		var letters []api.DeadLetter
+		var letters []ingest.DeadLetter
 		s.get("/v1/dead-letters", &letters)
 		if len(letters) != 2 || !strings.Contains(letters[0].Detail, "inside") || !strings.Contains(letters[1].Detail, "another device") {
 			return "want two dead letters, which name the missing field and the other device"
@@ -93,5 +95,40 @@ func TestDescription(t *testing.T) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Error("api/openapi.yaml is not what go generate writes; run make generate")
+	}
+}
+
+// TestUnknownQueries: no route of any room passes over a parameter that it does not know, and each is described.
+func TestUnknownQueries(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	text, err := cloud.OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described struct {
+		Paths map[string]map[string]struct {
+			OperationID string `yaml:"operationId"`
+			Summary     string
+			Responses   map[string]any
+		}
+	}
+	if err := yaml.Unmarshal(text, &described); err != nil {
+		t.Fatal(err)
+	}
+	routes := 0
+	for path, methods := range described.Paths {
+		for method, op := range methods {
+			routes++
+			if op.OperationID == "" || op.Summary == "" || len(op.Responses) == 0 {
+				t.Errorf("%s %s: got %+v in the description, want id, summary and responses", method, path, op)
+			}
+			address := strings.NewReplacer("{vid}", "car1", "{id}", "00112233445566ff", "{file}", strings.Repeat("0", 64), "{sequence}", "1").Replace(path)
+			if code := s.ask(strings.ToUpper(method), address+"?nonsense=1", nil); code != http.StatusBadRequest {
+				t.Errorf("%s %s: got %d for an unknown parameter, want 400", method, path, code)
+			}
+		}
+	}
+	if routes < 30 {
+		t.Errorf("got %d routes, want those of all rooms", routes)
 	}
 }

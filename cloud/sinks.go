@@ -3,11 +3,9 @@ package cloud
 import (
 	"cmp"
 	"context"
-	"hash/maphash"
 	"math"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
@@ -22,16 +20,7 @@ import (
 
 // openIngest joins the streams: front → stream → processor → lake and consumers.
 func (c *Cloud) openIngest(ctx context.Context) error {
-	bucket, err := c.bucket("schemas")
-	if err != nil {
-		return err
-	}
-	accounts, err := c.bucket("schema-accounts")
-	if err != nil {
-		return err
-	}
-	c.schemas = schemaStore{store: bucket, accounts: accounts, seed: maphash.MakeSeed(), counting: new([64]sync.Mutex), deleted: c.registry.WasDeleted}
-	places, err := c.bucket("consumers")
+	places, err := c.backbone.Store("consumers")
 	if err != nil {
 		return err
 	}
@@ -41,9 +30,9 @@ func (c *Cloud) openIngest(ctx context.Context) error {
 		}
 	}
 	c.checkRegistry()
-	c.replayer = &ingest.Replayer{Dead: stream{c.backbone, backbone.Dead}, Publisher: publisher{c.backbone}}
+	c.arrivals.Processors = c.processors
 	c.front, err = ingest.NewFront(ingest.FrontConfig{
-		Publisher: publisher{c.backbone}, Registry: c.registry, Schemas: c.schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
+		Publisher: c.backbone, Registry: c.registry, Schemas: c.arrivals.Schemas, Quota: c.cfg.Quota, Log: c.cfg.Log,
 	})
 	return err
 }
@@ -65,7 +54,7 @@ func (c *Cloud) checkRegistry() {
 }
 
 // openProcessor joins one stream with its processor, whose consumers keep their checkpoints in places.
-func (c *Cloud) openProcessor(ctx context.Context, name string, places store) error {
+func (c *Cloud) openProcessor(ctx context.Context, name string, places backbone.Store) error {
 	extent, err := c.backbone.Info(ctx, name)
 	if err != nil {
 		return err
@@ -76,8 +65,8 @@ func (c *Cloud) openProcessor(ctx context.Context, name string, places store) er
 	}
 	c.lakes = append(c.lakes, files)
 	processor, err := ingest.NewProcessor(ingest.ProcessorConfig{
-		Name: name, Stream: stream{c.backbone, name}, Publisher: publisher{c.backbone}, Schemas: c.schemas,
-		Letters: stream{c.backbone, backbone.Dead}, Lake: files, Consumers: c.consumers(), Checkpoints: places,
+		Name: name, Stream: c.backbone.Feed(name), Publisher: c.backbone, Schemas: c.arrivals.Schemas,
+		Letters: c.backbone.Feed(backbone.Dead), Lake: files, Consumers: c.consumers(), Checkpoints: places,
 		Debit: func(vid protocol.VehicleID, urgent bool, samples int) { c.front.Debit(vid, urgent, samples) }, // opened after the streams, before they run
 		Times: c.cfg.Times, FlushAge: c.cfg.Flush, Patience: c.cfg.patience, Log: c.cfg.Log,
 	})
@@ -88,7 +77,7 @@ func (c *Cloud) openProcessor(ctx context.Context, name string, places store) er
 // consumers are who is told of what comes in, beside the lake.
 func (c *Cloud) consumers() []ingest.Consumer {
 	list := []ingest.Consumer{
-		{Name: "state", Batch: c.applyState, Save: func(ctx context.Context) error { return c.states.Save(ctx, c.snapshots) }},
+		{Name: "state", Batch: c.applyState, Save: c.states.Save},
 	}
 	for _, o := range c.rooms {
 		if len(o.takes) > 0 {

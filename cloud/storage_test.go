@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"telltale.dev/cloud/api"
 	"telltale.dev/protocol/events"
 )
 
@@ -18,10 +17,10 @@ func TestDataLost(t *testing.T) {
 	car := s.device("car1", "tcu")
 	live := s.watch("car1")
 	until(t, live, `"presence":"unknown"`)
-	shows := func(s *stage, check func(*api.Loss) bool) {
+	shows := func(s *stage, check func(*loss) bool) {
 		t.Helper()
 		s.eventually(func() string {
-			var devices []api.Device
+			var devices []device
 			s.get("/v1/vehicles/car1/presence", &devices)
 			if len(devices) != 1 || !check(devices[0].Loss) {
 				return fmt.Sprintf("got %+v", devices)
@@ -40,18 +39,18 @@ func TestDataLost(t *testing.T) {
 
 	say(events.Storage{State: events.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
 	say(events.Storage{State: events.StorageRecreated, Loss: "a", Reason: "superblock: EOF"})
-	shows(s, func(l *api.Loss) bool {
+	shows(s, func(l *loss) bool {
 		return l != nil && l.Storage == "recreated" && l.Reason == "superblock: EOF" && l.Over == nil && time.Since(l.Told) < time.Minute
 	})
 	say(events.Storage{State: events.StorageKept})
-	shows(s, func(l *api.Loss) bool { return l != nil && l.Storage == "recreated" && l.Over != nil })
+	shows(s, func(l *loss) bool { return l != nil && l.Storage == "recreated" && l.Over != nil })
 	say(events.Storage{State: events.StorageMemoryOnly, Loss: "b"})
-	shows(s, func(l *api.Loss) bool { return l != nil && l.Storage == "memory-only" && l.Over == nil })
+	shows(s, func(l *loss) bool { return l != nil && l.Storage == "memory-only" && l.Over == nil })
 	for _, want := range []string{`"storage":"recreated","reason":"superblock: EOF"`, `"storage":"kept"`, `"storage":"memory-only"`} {
 		if got := until(t, live, `"storage":`); !strings.Contains(got, want) || !strings.Contains(got, `"did":"tcu"`) {
 			t.Errorf("live: got %s, want %s", got, want)
 		}
 	}
 	s.stop()
-	shows(start(t, cfg), func(l *api.Loss) bool { return l != nil && l.Storage == "memory-only" && l.Over == nil })
+	shows(start(t, cfg), func(l *loss) bool { return l != nil && l.Storage == "memory-only" && l.Over == nil })
 }

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"telltale.dev/cloud"
-	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/provisioning"
+	"telltale.dev/cloud/update"
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/updates"
 
@@ -106,7 +106,7 @@ func TestUpdateOverTheAPI(t *testing.T) {
 	s.refusals(kept.File)
 
 	ask := fmt.Sprintf(`{"file":%q,"health_s":60,"deadlines_s":{"DOWNLOADING":100}}`, kept.File)
-	var u api.Update
+	var u update.Update
 	if code, text := s.send(http.MethodPut, "/v1/vehicles/anna/update", strings.NewReader(ask), &u); code != http.StatusOK || u.State != "PENDING" || u.Device != "tcu" {
 		t.Fatalf("got %d %s", code, text)
 	}
@@ -125,7 +125,7 @@ func TestUpdateOverTheAPI(t *testing.T) {
 			Version: 1, Device: "tcu", Update: doc.ID, State: state, Sequence: seq, Running: updates.Running{Version: "1.0", Slot: "A"},
 		}))
 		s.eventually(func() string {
-			var f api.Firmware
+			var f update.Firmware
 			if s.get("/v1/vehicles/anna/update", &f); f.Update == nil || f.Update.State != string(state) {
 				return fmt.Sprintf("got %+v, want %s", f.Update, state)
 			}
@@ -147,7 +147,7 @@ func TestUpdateOverTheAPI(t *testing.T) {
 }
 
 // uploads keeps the file, and nothing that is no update file.
-func (s *stage) uploads(file []byte) (kept api.UpdateFile) {
+func (s *stage) uploads(file []byte) (kept update.UpdateFile) {
 	s.t.Helper()
 	if code, text := s.send(http.MethodPost, "/v1/updates", bytes.NewReader(file), &kept); code != http.StatusCreated || kept.Version != "2.0" {
 		s.t.Fatalf("got %d %s", code, text)
@@ -230,7 +230,7 @@ func (s *stage) over(file string) {
 		s.t.Errorf("got %+v after the end", m)
 	case <-time.After(200 * time.Millisecond):
 	}
-	var list []api.Update
+	var list []update.Update
 	if s.get("/v1/updates/vehicles", &list); len(list) != 1 || list[0].State != "CONFIRMED" || len(list[0].Steps) != 3 {
 		s.t.Errorf("got %+v", list)
 	}
@@ -247,7 +247,7 @@ func (s *stage) survives(cfg cloud.Config) {
 	s.t.Helper()
 	s.stop()
 	again := start(s.t, cfg)
-	var f api.Firmware
+	var f update.Firmware
 	if again.get("/v1/vehicles/anna/update", &f); f.Update == nil || f.Update.State != "CONFIRMED" || len(f.Devices) != 1 || f.Devices[0].Version != "1.0" {
 		s.t.Errorf("got %+v", f)
 	}

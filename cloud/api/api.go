@@ -1,8 +1,8 @@
-// Package api is the HTTP interface of the cloud: vehicles, presence, state,
-// history, ledger, live events, campaigns, health, metrics and its own OpenAPI
-// description. Errors are problem+json (RFC 9457).
+// Package api is the HTTP interface of the cloud: it serves the routes that the rooms
+// bring, and of its own live events, health, metrics and the OpenAPI description of
+// all routes. Errors are problem+json (RFC 9457).
 //
-// It holds no data; the rooms that do are handed in as small interfaces. There
+// It holds no data but the live events that somebody watches. There
 // is no authentication yet, so it listens on loopback only, and refuses what a
 // web page that the machine's user visits could send (see foreign.go).
 package api
@@ -22,39 +22,6 @@ import (
 
 //go:generate go run telltale.dev/cloud/cmd/telltale-cloud openapi --out openapi.yaml
 
-// Vehicles answers what is registered and connected.
-type Vehicles interface {
-	Vehicles() []Vehicle
-	Vehicle(vid string) (Vehicle, bool)
-	// SetActive suspends or re-activates a vehicle; false when there is none.
-	SetActive(ctx context.Context, vid string, active bool) (known bool, err error)
-	// DeleteVehicle forgets a vehicle; false when there is none.
-	DeleteVehicle(ctx context.Context, vid string) (known bool, err error)
-}
-
-// States answers what is known of a vehicle's signals; false when the vehicle or signal is unknown.
-type States interface {
-	State(vid string) ([]Signal, bool)
-	History(vid, bus, message, signal string) ([]Point, bool)
-}
-
-// Deliveries answers what arrived, and what could not be decoded.
-type Deliveries interface {
-	Ledger(vid string) []Boot
-	// DeadLetters gives the newest limit letters, oldest first.
-	DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error)
-	// Replay feeds dead letters in again and says how many; an empty reason means all.
-	Replay(ctx context.Context, reason string) (int, error)
-}
-
-// Dismisser is what Deliveries may be too: without it dead letters cannot be dismissed.
-type Dismisser interface {
-	// Dismiss deletes one dead letter, and says whether it was there.
-	Dismiss(ctx context.Context, sequence uint64) (bool, error)
-	// DismissAll deletes the dead letters with a reason, or all when it is empty, and says how many.
-	DismissAll(ctx context.Context, reason string) (int, error)
-}
-
 // Extensions are what the rooms bring to the API themselves.
 type Extensions struct {
 	Routes []func(huma.API)
@@ -65,15 +32,10 @@ type Extensions struct {
 type Config struct {
 	Listen string // loopback host:port
 	// Gate bounds the connections of the server that serves the listener; nil: nothing does.
-	Gate       func(*http.Server, net.Listener) net.Listener
-	Version    string // of the program
-	Vehicles   Vehicles
-	States     States
-	Deliveries Deliveries
-	Campaigns  Campaigns
-	Updates    Updates
-	// Schema gives a schema document by the 16 hexadecimal digits that batches carry; nil when there is none.
-	Schema     func(ctx context.Context, id string) ([]byte, error)
+	Gate    func(*http.Server, net.Listener) net.Listener
+	Version string // of the program
+	// Presences gives the presence of each device of a vehicle; false when there is no such vehicle.
+	Presences  func(vid string) (list []PresenceEvent, known bool)
 	Live       *Live
 	Extensions Extensions
 	Health     func(context.Context) Health
@@ -173,13 +135,8 @@ func (s *Server) describe(mux humago.Mux) huma.API {
 	config.DocsPath, config.OpenAPIPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil
 	api := humago.New(mux, config)
-	s.vehicleRoutes(api)
-	s.stateRoutes(api)
-	s.deliveryRoutes(api)
-	s.dismissRoutes(api)
 	s.eventRoutes(api)
-	s.updateRoutes(mux, api)
-	s.otherRoutes(api)
+	s.healthRoute(api)
 	for _, routes := range s.cfg.Extensions.Routes {
 		routes(api)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"telltale.dev/cloud/backbone"
 )
 
 // Events is a run of samples that arrived together, in the order of time.
@@ -34,17 +36,17 @@ type eventKind struct {
 
 // eventKinds are those of the API's own and of the rooms, by name.
 func (s *Server) eventKinds() []eventKind {
-	kinds := []eventKind{{"state", Events{}}, {"presence", PresenceEvent{}}, {"storage", StorageEvent{}}, {"lost", LostEvent{}}, {"gap", GapEvent{}}}
+	kinds := []eventKind{{"state", Events{}}, {"presence", PresenceEvent{}}}
 	for _, room := range s.cfg.Extensions.Events {
 		for _, name := range slices.Sorted(maps.Keys(room)) {
 			kinds = append(kinds, eventKind{name, room[name]})
 		}
 	}
-	return kinds
+	return append(kinds, eventKind{"lost", LostEvent{}}, eventKind{"gap", GapEvent{}})
 }
 
 type eventsInput struct {
-	VehiclePath
+	backbone.VehiclePath
 	Signal      []string `query:"signal,explode" doc:"only samples of signals whose name matches this glob; may be repeated"`
 	LastEventID string   `header:"Last-Event-ID" doc:"id of the last event that was received: the stream goes on behind it, or says with an event gap that it cannot"`
 }
@@ -61,12 +63,11 @@ func (s *Server) eventRoutes(api huma.API) {
 
 // events answers with a stream.
 func (s *Server) events(_ context.Context, in *eventsInput) (*huma.StreamResponse, error) {
-	if err := checkGlobs(in.Signal); err != nil {
+	if err := backbone.CheckGlobs(in.Signal); err != nil {
 		return nil, huma.Error400BadRequest(err.Error())
 	}
-	v, ok := s.cfg.Vehicles.Vehicle(in.VID)
-	if !ok {
-		return nil, unknownVehicle()
+	if _, known := s.cfg.Presences(in.VID); !known {
+		return nil, backbone.NoVehicle()
 	}
 	w, err := s.cfg.Live.watch(in.VID, in.Signal, in.LastEventID)
 	if err != nil {
@@ -76,7 +77,8 @@ func (s *Server) events(_ context.Context, in *eventsInput) (*huma.StreamRespons
 		defer s.cfg.Live.forget(w)
 		r, to := humago.Unwrap(ctx)
 		stream := newEventStream(to)
-		if r.Method == http.MethodHead || stream.begin(v, w) != nil {
+		presences, _ := s.cfg.Presences(in.VID) // asked again: from now on w has what changes
+		if r.Method == http.MethodHead || stream.begin(presences, w) != nil {
 			return
 		}
 		_ = stream.run(ctx.Context(), s.cfg.Live, w) // the client is gone
@@ -84,7 +86,7 @@ func (s *Server) events(_ context.Context, in *eventsInput) (*huma.StreamRespons
 }
 
 // begin adds what comes before everything live.
-func (e *eventStream) begin(v Vehicle, w *watcher) error {
+func (e *eventStream) begin(presences []PresenceEvent, w *watcher) error {
 	if w.gap != "" {
 		if err := e.add("", "gap", GapEvent{cut(w.gap, maxEventID), "what came after this event is not there any more, or not all of it"}); err != nil {
 			return err
@@ -93,8 +95,8 @@ func (e *eventStream) begin(v Vehicle, w *watcher) error {
 	if w.resumed {
 		return nil
 	}
-	for _, d := range v.Devices {
-		if err := e.add("", "presence", PresenceEvent{Time: d.Since, Device: d.ID, Presence: d.Presence}); err != nil {
+	for _, p := range presences {
+		if err := e.add("", "presence", p); err != nil {
 			return err
 		}
 	}

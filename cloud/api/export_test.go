@@ -3,12 +3,14 @@ package api
 import (
 	"net/http"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
-// Patterns lists the patterns of all routes that a server has.
-func Patterns() []string {
+// Patterns lists the patterns of all routes of a server with routes.
+func Patterns(routes ...func(huma.API)) []string {
 	mux := &recorder{ServeMux: http.NewServeMux()}
-	(&Server{}).describe(mux)
+	(&Server{cfg: Config{Extensions: Extensions{Routes: routes}}}).describe(mux)
 	return mux.patterns
 }
 
@@ -59,9 +61,4 @@ func (l *Live) Watch(vid string) {
 	if _, err := l.watch(vid, nil, ""); err != nil {
 		panic(err)
 	}
-}
-
-// UploadDeadline is until when a sender that began at began and has sent so many bytes must send more.
-func UploadDeadline(began, now time.Time, bytes int64) time.Time {
-	return (&lively{began: began, bytes: bytes}).deadline(now)
 }

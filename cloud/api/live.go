@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"telltale.dev/cloud/backbone"
 )
 
 // Bounds of live events. A vehicle's messages are kept once for all who watch it, and a
@@ -56,10 +58,10 @@ func NewLive() *Live {
 }
 
 // Wanted is which signals of a vehicle somebody watches, or watched a while ago.
-type Wanted struct{ filter *filter }
+type Wanted struct{ filter *backbone.Globs }
 
 // Signal says whether samples of a signal are wanted.
-func (w *Wanted) Signal(name string) bool { return w.filter.match(name) }
+func (w *Wanted) Signal(name string) bool { return w.filter.Match(name) }
 
 // Wanted gives what is wanted of a vehicle; nil: nothing, so that samples need not be made for nobody.
 func (l *Live) Wanted(vid string) *Wanted {
@@ -73,7 +75,7 @@ func (l *Live) Wanted(vid string) *Wanted {
 	for glob := range w.recorded {
 		globs = append(globs, glob)
 	}
-	return &Wanted{newFilter(globs)}
+	return &Wanted{backbone.NewGlobs(globs)}
 }
 
 // Watchers is how many watch any vehicle.

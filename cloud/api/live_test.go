@@ -151,7 +151,7 @@ func TestEvents(t *testing.T) {
 	if e := in.want("presence", `"presence":"lost"`); e.id == "" || e.id == id {
 		t.Errorf("got id %q after %q, want another", e.id, id)
 	}
-	s.live.Publish("car1", "storage", api.StorageEvent{Device: "tcu", Storage: "memory-only", Reason: "why"})
+	s.live.Publish("car1", "storage", storageEvent{Device: "tcu", Storage: "memory-only", Reason: "why"})
 	in.want("storage", `"storage":"memory-only","reason":"why"`)
 	if s.live.Wanted("car1") == nil || s.live.Wanted("car2") != nil || s.live.Watchers() != 1 {
 		t.Errorf("got %d watchers, want one of car1", s.live.Watchers())
@@ -359,4 +359,12 @@ func TestDeletedVehicleEndsStreams(t *testing.T) {
 	if s.live.Wanted("car1") != nil || s.live.Bytes() != 0 {
 		t.Error("got something left of the vehicle")
 	}
+}
+
+// storageEvent is the live event of a room.
+type storageEvent struct {
+	Time    time.Time `json:"time"`
+	Device  string    `json:"did"`
+	Storage string    `json:"storage"`
+	Reason  string    `json:"reason,omitempty"`
 }

@@ -20,7 +20,7 @@ func TestPermit(t *testing.T) {
 	for name, who := range kinds {
 		reached := false
 		handler := api.Permit(func(*http.Request) principal.Principal { return who }, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
-		for _, pattern := range append(api.Patterns(), "HEAD /v1/vehicles", "OPTIONS /v1/vehicles") {
+		for _, pattern := range append(api.Patterns((&rooms{}).Routes), "HEAD /v1/vehicles", "OPTIONS /v1/vehicles") {
 			method, path, ok := strings.Cut(pattern, " ")
 			if !ok {
 				method, path = http.MethodGet, pattern

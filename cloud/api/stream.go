@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"telltale.dev/cloud/backbone"
 )
 
 // Times of a stream of events.
@@ -105,14 +107,14 @@ func (e *eventStream) addTaken(t taken, w *watcher) error {
 }
 
 // events gives the samples that pass the filter.
-func (m *message) events(f *filter) Events {
+func (m *message) events(f *backbone.Globs) Events {
 	var list Events
 	for i := range m.samples {
 		s := &m.samples[i]
-		if f.match(s.Signal.Name) {
+		if f.Match(s.Signal.Name) {
 			list = append(list, Event{
 				Time: time.UnixMicro(s.Time).UTC(), Device: m.device, Bus: s.Signal.Bus, Message: s.Signal.Message, Signal: s.Signal.Name,
-				Value: Number(s.Value), Quality: s.Quality, Text: s.Text, Unit: s.Signal.Unit,
+				Value: backbone.Number(s.Value), Quality: s.Quality, Text: s.Text, Unit: s.Signal.Unit,
 			})
 		}
 	}

@@ -2,13 +2,12 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"telltale.dev/protocol"
+	"telltale.dev/cloud/backbone"
 )
 
 // Costs of a message in memory, in bytes.
@@ -83,12 +82,12 @@ func (w *window) evict() (freed int, missed uint64) {
 }
 
 // matching counts what of the message passes the filter.
-func (m *message) matching(f *filter) (n uint64) {
+func (m *message) matching(f *backbone.Globs) (n uint64) {
 	if m.kind != "" {
 		return 1
 	}
 	for i := range m.samples {
-		if f.match(m.samples[i].Signal.Name) {
+		if f.Match(m.samples[i].Signal.Name) {
 			n++
 		}
 	}
@@ -138,12 +137,12 @@ func (w *window) record(globs []string) error {
 type watcher struct {
 	window  *window
 	globs   []string
-	filter  *filter // for the stream
-	missing *filter // the same, for counting what it missed
-	next    uint64  // number of the message that it gets next
-	lost    uint64  // samples and other events since it was told
-	gap     string  // where it wanted to go on and cannot; "": nowhere
-	resumed bool    // it goes on where it was
+	filter  *backbone.Globs // for the stream
+	missing *backbone.Globs // the same, for counting what it missed
+	next    uint64          // number of the message that it gets next
+	lost    uint64          // samples and other events since it was told
+	gap     string          // where it wanted to go on and cannot; "": nowhere
+	resumed bool            // it goes on where it was
 	wake    chan struct{}
 }
 
@@ -169,7 +168,7 @@ func (l *Live) watch(vid string, globs []string, after string) (*watcher, error)
 	}
 	win := l.window(vid)
 	reader := &watcher{
-		window: win, globs: globs, filter: newFilter(globs), missing: newFilter(globs), next: win.next(), wake: make(chan struct{}, 1),
+		window: win, globs: globs, filter: backbone.NewGlobs(globs), missing: backbone.NewGlobs(globs), next: win.next(), wake: make(chan struct{}, 1),
 	}
 	reader.resume(after)
 	if err := win.record(globs); err != nil {
@@ -273,56 +272,3 @@ func (l *Live) take(w *watcher) taken {
 	}
 	return t
 }
-
-// filter matches names of signals with globs and remembers the answers.
-type filter struct {
-	globs []string
-	known map[string]bool // nil: everything matches
-}
-
-// maxKnown bounds the answers that a filter remembers.
-const maxKnown = 1 << 12
-
-// newFilter makes a filter; no glob, or an empty one among them, matches everything.
-func newFilter(globs []string) *filter {
-	if len(globs) == 0 || slices.Contains(globs, "") {
-		return &filter{}
-	}
-	return &filter{globs, map[string]bool{}}
-}
-
-func (f *filter) match(name string) bool {
-	if f.known == nil {
-		return true
-	}
-	match, ok := f.known[name]
-	if ok {
-		return match
-	}
-	for _, glob := range f.globs {
-		if match, _ = protocol.MatchName(glob, name); match {
-			break
-		}
-	}
-	if len(f.known) >= maxKnown {
-		clear(f.known)
-	}
-	f.known[name] = match
-	return match
-}
-
-// checkGlobs says what is wrong with filters of signals.
-func checkGlobs(globs []string) error {
-	if len(globs) > maxGlobs {
-		return fmt.Errorf("signal: expected at most %d globs", maxGlobs)
-	}
-	for _, glob := range globs {
-		if _, err := protocol.MatchName(glob, ""); err != nil || len(glob) > maxGlob {
-			return fmt.Errorf("signal: expected a glob such as WHEEL_*, at most %d characters", maxGlob)
-		}
-	}
-	return nil
-}
-
-// Bounds of filters: how many in one request, and the length of each in bytes.
-const maxGlobs, maxGlob = 16, 128

@@ -24,13 +24,6 @@ type Ground struct {
 	Log  *slog.Logger
 }
 
-// Store keeps entries by key; Put and Delete return when that is on disk.
-type Store interface {
-	Put(ctx context.Context, key string, value []byte) error
-	Delete(ctx context.Context, key string) error
-	List(ctx context.Context) (map[string][]byte, error)
-}
-
 // Origin says where a document came from.
 type Origin struct {
 	Vehicle  protocol.VehicleID
@@ -87,6 +80,14 @@ func (i *Intake) Covers(t topics.Topic) bool {
 // Receive reads and checks a document and hands it to the room.
 func (i *Intake) Receive(ctx context.Context, from Origin, payload []byte) error {
 	return i.take(ctx, from, payload)
+}
+
+// Order is one kind of document that operators publish, on v1/ops/config/NAME/{id}.
+type Order struct {
+	Name string
+	// Take is called in the order in which an operator publishes. What is wrong with a document it says on the topic of
+	// results, and to reply unless that is nil; its error means that the document could not be stored.
+	Take func(ctx context.Context, id string, payload []byte, reply *Reply) error
 }
 
 // Figure is one number of a room for /metrics, read when it is asked for.

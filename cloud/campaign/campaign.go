@@ -18,6 +18,7 @@ package campaign
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -31,13 +32,6 @@ import (
 	"telltale.dev/protocol/topics"
 )
 
-// Store keeps entries by key; Put returns when the value is on disk, Delete when it is gone or was not there.
-type Store interface {
-	Put(ctx context.Context, key string, value []byte) error
-	Delete(ctx context.Context, key string) error
-	List(ctx context.Context) (map[string][]byte, error)
-}
-
 // Message is something for the broker to deliver, and Reply where an operator wants the results of one push.
 type (
 	Message = backbone.Outgoing
@@ -46,10 +40,11 @@ type (
 
 // Config of a Campaigns. Every field is required.
 type Config struct {
-	Store    Store
+	Store    backbone.Store
 	Vehicles func() []protocol.VehicleID // to whom campaigns go; must not block
 	Deliver  func(Message)               // must not block
 	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Campaigns may be used from any goroutine.
@@ -269,6 +264,14 @@ func (c *Campaigns) Takes() []backbone.Intake {
 	})}
 }
 
+// Orders is an ability of rooms: what operators publish.
+func (c *Campaigns) Orders() []backbone.Order {
+	return []backbone.Order{{Name: "campaign", Take: func(ctx context.Context, id string, payload []byte, reply *Reply) error {
+		_, err := c.Push(ctx, id, payload, reply)
+		return err
+	}}}
+}
+
 // Retained is an ability of rooms: the document of a vehicle.
 func (c *Campaigns) Retained(vid protocol.VehicleID) []Message {
 	if doc, ok := c.Document(vid); ok {
@@ -277,7 +280,7 @@ func (c *Campaigns) Retained(vid protocol.VehicleID) []Message {
 	return nil
 }
 
-// Results gives the newest message of each result topic.
+// Results is an ability of rooms: the newest message of each result topic.
 func (c *Campaigns) Results() []Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -291,31 +294,31 @@ func (c *Campaigns) Results() []Message {
 	return list
 }
 
-// Campaign is the newest accepted revision of a campaign and what became of it.
-type Campaign struct {
+// Accepted is the newest accepted revision of a campaign and what became of it.
+type Accepted struct {
 	campaigns.Campaign
 	Result Result
 }
 
 // Get gives a campaign that has an accepted revision.
-func (c *Campaigns) Get(id protocol.CampaignID) (Campaign, bool) {
+func (c *Campaigns) Get(id protocol.CampaignID) (Accepted, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := find(c.set, id)
 	if i < 0 {
-		return Campaign{}, false
+		return Accepted{}, false
 	}
-	return Campaign{c.set.Campaigns[i], c.rollouts[id].result(id)}, true
+	return Accepted{c.set.Campaigns[i], c.rollouts[id].result(id)}, true
 }
 
 // List gives the campaigns that have an accepted revision, by id.
-func (c *Campaigns) List() []Campaign {
+func (c *Campaigns) List() []Accepted {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := make([]Campaign, len(c.set.Campaigns))
+	list := make([]Accepted, len(c.set.Campaigns))
 	for i, doc := range c.set.Campaigns {
-		list[i] = Campaign{doc, c.rollouts[doc.Metadata.ID].result(doc.Metadata.ID)}
+		list[i] = Accepted{doc, c.rollouts[doc.Metadata.ID].result(doc.Metadata.ID)}
 	}
-	slices.SortFunc(list, func(a, b Campaign) int { return strings.Compare(string(a.Metadata.ID), string(b.Metadata.ID)) })
+	slices.SortFunc(list, func(a, b Accepted) int { return strings.Compare(string(a.Metadata.ID), string(b.Metadata.ID)) })
 	return list
 }

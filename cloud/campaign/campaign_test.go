@@ -1,10 +1,12 @@
 package campaign_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -62,6 +64,7 @@ type stage struct {
 	now       time.Time
 	vehicles  []protocol.VehicleID
 	delivered []campaign.Message
+	log       bytes.Buffer
 }
 
 func start(t *testing.T) *stage {
@@ -77,7 +80,7 @@ func (s *stage) open() {
 	s.delivered = nil
 	var err error
 	s.Campaigns, err = campaign.Open(s.t.Context(), campaign.Config{
-		Store: s.store, Now: func() time.Time { return s.now },
+		Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(&s.log, nil)),
 		Vehicles: func() []protocol.VehicleID { return s.vehicles },
 		Deliver:  func(m campaign.Message) { s.delivered = append(s.delivered, m) },
 	})

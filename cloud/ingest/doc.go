@@ -28,9 +28,9 @@
 // the stream has no more room. The lake is waited for, and vehicles with it once the stream
 // is full. After a crash a consumer is told again, in order, what was not noted yet.
 //
-// It is not the broker (who may connect, which topics), not the stream engine
-// (cloud/backbone), not the files (cloud/lake) and not the last known state
-// (cloud/state): it knows them by the small interfaces in this package.
+// It is not the broker (who may connect, which topics), not the files (cloud/lake) and not the last known state
+// (cloud/state): it knows them by the small interfaces in this package. The stream engine (cloud/backbone) it knows as
+// the ground floor, and reads and writes through interfaces all the same, so that tests can make each step fail.
 package ingest
 
 import (
@@ -38,6 +38,7 @@ import (
 	"errors"
 	"time"
 
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
 	"telltale.dev/protocol/schemas"
@@ -47,9 +48,9 @@ import (
 // Errors that implementations of this package's interfaces give, wrapped.
 var (
 	// ErrBusy: the queue to the stream is full for a moment.
-	ErrBusy = errors.New("stream is busy")
+	ErrBusy = backbone.ErrBusy
 	// ErrFull: the stream is at its limit, or the disk is.
-	ErrFull = errors.New("stream is full")
+	ErrFull = backbone.ErrFull
 	// ErrUnavailable: the registry cannot answer yet.
 	ErrUnavailable = errors.New("registry is not available")
 	// ErrSchemaNotFound: no document is kept under this id.
@@ -57,13 +58,7 @@ var (
 )
 
 // Message is one message of a stream. Sequence and Stored are set by the stream.
-type Message struct {
-	Subject  string
-	Header   map[string]string
-	Data     []byte
-	Sequence uint64
-	Stored   time.Time
-}
+type Message = backbone.Message
 
 // Publisher puts messages on disk. Publish never blocks for long; done is called
 // exactly once, from any goroutine, when the message is on disk or will not be.

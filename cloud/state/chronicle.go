@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/protocol"
 )
 
@@ -191,7 +192,7 @@ func (s *States) loadHistory(v *vehicle, byHash map[uint64]*signal, data []byte)
 }
 
 // put puts entries into the store.
-func put(ctx context.Context, store Store, list []entry) error {
+func put(ctx context.Context, store backbone.Store, list []entry) error {
 	for _, e := range list {
 		if err := store.Put(ctx, e.key, e.data); err != nil {
 			return fmt.Errorf("state snapshot: %w", err)

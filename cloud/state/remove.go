@@ -5,12 +5,13 @@ import (
 	"context"
 	"fmt"
 
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/protocol"
 )
 
 // Remove forgets a vehicle: its state, histories and presence, in memory at once and on
 // disk when it returns without an error. After an error, or a crash, the disk may still have it: call Remove again.
-func (s *States) Remove(ctx context.Context, store Store, vid protocol.VehicleID) error {
+func (s *States) Remove(ctx context.Context, store backbone.Store, vid protocol.VehicleID) error {
 	s.saving.Lock() // a Save under way would write what is removed
 	defer s.saving.Unlock()
 	signals := s.drop(vid)

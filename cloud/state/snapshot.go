@@ -12,16 +12,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"telltale.dev/cloud/backbone"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/document"
 )
-
-// Store keeps snapshots by key; Put returns when the value is on disk, Delete when it is gone or was not there.
-type Store interface {
-	Put(ctx context.Context, key string, value []byte) error
-	Delete(ctx context.Context, key string) error
-	List(ctx context.Context) (map[string][]byte, error)
-}
 
 // snapshot is the stored form of a part of a vehicle's last known state. Units and
 // texts are kept, so that it reads without the schema. Its key is the vehicle's
@@ -67,7 +61,7 @@ const (
 // Save writes the vehicles that changed since the last Save. When it returns
 // without an error, everything applied before it began is on disk, also when
 // another Save was under way. After an error what is not on disk is written by the next one.
-func (s *States) Save(ctx context.Context, store Store) error {
+func (s *States) Save(ctx context.Context, store backbone.Store) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	var group errgroup.Group
@@ -95,7 +89,7 @@ func (s *States) Save(ctx context.Context, store Store) error {
 	return group.Wait()
 }
 
-func save(ctx context.Context, store Store, key string, values []Value) error {
+func save(ctx context.Context, store backbone.Store, key string, values []Value) error {
 	data, err := document.Marshal(snapshot{Version: 1, Values: stored(values)})
 	if err == nil {
 		err = store.Put(ctx, key, data)
@@ -161,7 +155,7 @@ func (s *States) markUnsaved(vid protocol.VehicleID) {
 
 // Load reads all snapshots into an empty States. A snapshot that cannot be read is
 // left out and counted: what it held comes again with the vehicle's next batches.
-func (s *States) Load(ctx context.Context, store Store) (unreadable int, err error) {
+func (s *States) Load(ctx context.Context, store backbone.Store) (unreadable int, err error) {
 	entries, err := store.List(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("state snapshots: %w", err)

@@ -159,6 +159,17 @@ func (s *States) Presence(vid protocol.VehicleID) []Presence {
 	return list
 }
 
+// DevicePresence gives what a device said last; false when it has said nothing.
+func (s *States) DevicePresence(vid protocol.VehicleID, did protocol.DeviceID) (Presence, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if v := s.vehicles[vid]; v != nil {
+		p, ok := v.presence[did]
+		return p, ok
+	}
+	return Presence{}, false
+}
+
 // Values lists the last known state of a vehicle by bus, message and signal.
 func (s *States) Values(vid protocol.VehicleID) []Value {
 	list := s.values(vid)

@@ -40,20 +40,13 @@ var (
 	ErrRequest = errors.New("malformed request")
 )
 
-// Store keeps entries by key; Put returns when the value is on disk, Delete when it is gone or was not there.
-type Store interface {
-	Put(ctx context.Context, key string, value []byte) error
-	Delete(ctx context.Context, key string) error
-	List(ctx context.Context) (map[string][]byte, error)
-}
-
 // Message is something for the broker to deliver, and to keep for who comes later.
 type Message = backbone.Outgoing
 
 // Config of an Updates. All fields without a zero value of their own must be set.
 type Config struct {
 	Dir   string // of the files
-	Store Store
+	Store backbone.Store
 	// Devices of a vehicle; false when it is not registered.
 	Devices func(protocol.VehicleID) ([]protocol.DeviceID, bool)
 	Deliver func(Message) // must not block

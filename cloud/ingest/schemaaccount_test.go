@@ -1,11 +1,10 @@
-package cloud
+package ingest
 
 import (
 	"errors"
 	"fmt"
 	"testing"
 
-	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/schemas"
@@ -50,7 +49,7 @@ func TestSchemaAccount(t *testing.T) {
 					break
 				}
 			}
-			if n < test.least || n > test.most || !errors.Is(err, ingest.ErrFull) {
+			if n < test.least || n > test.most || !errors.Is(err, ErrFull) {
 				t.Errorf("got %d documents of %d bytes and %v, want %d to %d and ErrFull", n, test.plain, err, test.least, test.most)
 			}
 			if err := a.add(schemaEntry{ID: "later", Size: test.size, Plain: test.plain, Day: 20_000 + newSchemaDays}); err != nil {

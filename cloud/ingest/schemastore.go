@@ -1,4 +1,4 @@
-package cloud
+package ingest
 
 import (
 	"context"
@@ -12,19 +12,31 @@ import (
 	"time"
 
 	"telltale.dev/cloud/backbone"
-	"telltale.dev/cloud/ingest"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/compress"
 	"telltale.dev/protocol/schemas"
 )
 
-// schemaStore keeps schema documents under the identifier that batches carry.
-type schemaStore struct {
-	store
-	accounts store // of the vehicles: what each brought lately
-	seed     maphash.Seed
-	counting *[64]sync.Mutex // each guards the accounts of some vehicles
-	deleted  func(protocol.VehicleID) bool
+// SchemaStore keeps schema documents in the backbone, under the identifier that batches carry.
+type SchemaStore struct {
+	documents *backbone.Bucket
+	accounts  *backbone.Bucket // of the vehicles: what each brought lately
+	seed      maphash.Seed
+	counting  [64]sync.Mutex // each guards the accounts of some vehicles
+	deleted   func(protocol.VehicleID) bool
+}
+
+// OpenSchemas opens the store. Deleted says whether a vehicle was deleted: it brings nothing any more.
+func OpenSchemas(b *backbone.Backbone, deleted func(protocol.VehicleID) bool) (*SchemaStore, error) {
+	documents, err := b.Bucket("schemas")
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := b.Bucket("schema-accounts")
+	if err != nil {
+		return nil, err
+	}
+	return &SchemaStore{documents: documents, accounts: accounts, seed: maphash.MakeSeed(), deleted: deleted}, nil
 }
 
 // Bounds of what a vehicle may bring that was not there, for each vehicle by itself. Who reaches
@@ -63,23 +75,23 @@ func (a *schemaAccount) add(e schemaEntry) error {
 	}
 	if len(a.Documents) >= maxNewSchemas || size > maxNewSchemaBytes || plain > maxNewSchemaPlain {
 		return fmt.Errorf("the vehicle brought %d new documents in %d days, of %d bytes, %d compressed, with this one: %w",
-			len(a.Documents), newSchemaDays, plain, size, ingest.ErrFull)
+			len(a.Documents), newSchemaDays, plain, size, ErrFull)
 	}
 	a.Documents = append(a.Documents, e)
 	return nil
 }
 
-var _ ingest.VehicleSchemas = schemaStore{}
+var _ VehicleSchemas = (*SchemaStore)(nil)
 
-// PutVehicleSchema implements ingest.VehicleSchemas.
-func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleID, hash protocol.SchemaHash, document []byte) error {
+// PutVehicleSchema implements VehicleSchemas.
+func (s *SchemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleID, hash protocol.SchemaHash, document []byte) error {
 	lock := &s.counting[maphash.String(s.seed, string(vid))%uint64(len(s.counting))]
 	lock.Lock()
 	defer lock.Unlock()
-	if s.deleted(vid) { // it was on its way; forget has been here, or waits for the lock
+	if s.deleted(vid) { // it was on its way; Forget has been here, or waits for the lock
 		return errors.New("the vehicle was deleted")
 	}
-	if _, err := s.Schema(ctx, hash.ID()); !errors.Is(err, ingest.ErrSchemaNotFound) {
+	if _, err := s.Schema(ctx, hash.ID()); !errors.Is(err, ErrSchemaNotFound) {
 		return s.PutSchema(ctx, hash, document) // which looks whether it is the same
 	}
 	packed, err := compress.Pack(document)
@@ -87,7 +99,7 @@ func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleI
 		return err
 	}
 	var account schemaAccount
-	entry, err := s.accounts.bucket.Get(ctx, string(vid))
+	entry, err := s.accounts.Get(ctx, string(vid))
 	if err == nil {
 		err = json.Unmarshal(entry.Value, &account)
 	} else if errors.Is(err, backbone.ErrNotFound) {
@@ -101,20 +113,20 @@ func (s schemaStore) PutVehicleSchema(ctx context.Context, vid protocol.VehicleI
 	}
 	value, err := json.Marshal(account)
 	if err == nil {
-		err = s.accounts.Put(ctx, string(vid), value)
+		_, err = s.accounts.Put(ctx, string(vid), value)
 	}
 	if err != nil {
-		return ingestError(fmt.Errorf("account of schema documents: %w", err))
+		return fmt.Errorf("account of schema documents: %w", err)
 	}
 	return s.PutSchema(ctx, hash, document)
 }
 
-// forget drops the account of a vehicle that was deleted. The documents stay: other vehicles use them, and the lake.
-func (s schemaStore) forget(ctx context.Context, vid protocol.VehicleID) error {
+// Forget drops the account of a vehicle that was deleted. The documents stay: other vehicles use them, and the lake.
+func (s *SchemaStore) Forget(ctx context.Context, vid protocol.VehicleID) error {
 	lock := &s.counting[maphash.String(s.seed, string(vid))%uint64(len(s.counting))]
 	lock.Lock()
 	defer lock.Unlock()
-	return s.accounts.Delete(ctx, string(vid))
+	return s.accounts.Erase(ctx, string(vid))
 }
 
 // plainSize is how many bytes a reader of the document may have to parse: schemas.Parse takes it compressed, too.
@@ -126,35 +138,36 @@ func plainSize(document []byte) int {
 	return max(len(document), len(plain))
 }
 
-// PutSchema implements ingest.Schemas. A document that is there is not written
+// PutSchema implements Schemas. A document that is there is not written
 // again; another one with the same first 8 bytes of SHA-256 is refused.
-func (s schemaStore) PutSchema(ctx context.Context, hash protocol.SchemaHash, document []byte) error {
+func (s *SchemaStore) PutSchema(ctx context.Context, hash protocol.SchemaHash, document []byte) error {
 	have, err := s.Schema(ctx, hash.ID())
 	switch {
 	case err == nil && sha256.Sum256(have) == hash:
 		return nil
 	case err == nil:
 		return errors.New("schema: another document has the same identifier")
-	case !errors.Is(err, ingest.ErrSchemaNotFound):
+	case !errors.Is(err, ErrSchemaNotFound):
 		return err
 	}
 	packed, err := compress.Pack(document)
 	if err != nil {
 		return err
 	}
-	return ingestError(s.Put(ctx, hash.ID().String(), packed))
+	_, err = s.documents.Put(ctx, hash.ID().String(), packed)
+	return err
 }
 
-// Schema implements ingest.Schemas.
-func (s schemaStore) Schema(ctx context.Context, id protocol.SchemaID) ([]byte, error) {
-	return s.find(ctx, id.String())
+// Schema implements Schemas.
+func (s *SchemaStore) Schema(ctx context.Context, id protocol.SchemaID) ([]byte, error) {
+	return s.Find(ctx, id.String())
 }
 
-// find is Schema by the identifier's hexadecimal digits.
-func (s schemaStore) find(ctx context.Context, id string) ([]byte, error) {
-	entry, err := s.bucket.Get(ctx, id)
+// Find is Schema by the identifier's hexadecimal digits.
+func (s *SchemaStore) Find(ctx context.Context, id string) ([]byte, error) {
+	entry, err := s.documents.Get(ctx, id)
 	if errors.Is(err, backbone.ErrNotFound) {
-		return nil, ingest.ErrSchemaNotFound
+		return nil, ErrSchemaNotFound
 	}
 	if err != nil {
 		return nil, err
