@@ -264,7 +264,7 @@ func (c *Cloud) openBroker(context.Context) error {
 	}
 	h := &handler{dev: c.cfg.Dev, registry: c.registry, states: c.states, front: c.front, live: c.live, rooms: c.rooms, log: c.cfg.Log}
 	c.broker, err = broker.New(broker.Config{
-		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: h, Access: c.decide, Explain: c.explain,
+		Listener: c.gateBroker(listener), TLS: tls, Identify: provisioning.CertificateHolder, Handler: h, Taken: c.taken, Explain: c.explain,
 		ReceiveMaximum: receiveMaximum, MaxConnections: c.places.clients,
 		MaxOperatorSessions: min(maxOperatorSessions, c.places.clients/operatorShare), Log: c.cfg.Log,
 	})

@@ -47,11 +47,12 @@ type fences struct {
 	mu     sync.Mutex // guards what follows
 	zones  map[protocol.VehicleID]map[string]fence
 	taken  uint64
-	refuse int // so many offers are refused first
+	refuse int               // so many offers are refused first
+	drawn  map[string]string // zone → what operators say of it
 }
 
 func openFences(ctx context.Context, ground backbone.Ground) (*fences, error) {
-	f := &fences{ground: ground, zones: map[protocol.VehicleID]map[string]fence{}}
+	f := &fences{ground: ground, zones: map[protocol.VehicleID]map[string]fence{}, drawn: map[string]string{}}
 	entries, err := ground.Store.List(ctx)
 	for key, value := range entries {
 		var zones map[string]fence
@@ -88,6 +89,26 @@ func (f *fences) take(ctx context.Context, from backbone.Origin, word crossing) 
 	f.taken++
 	f.ground.Tell(from.Vehicle, "geofence", zones[word.Zone])
 	return nil
+}
+
+func (f *fences) Orders() []backbone.Order {
+	return []backbone.Order{{Name: "geofence", Take: func(_ context.Context, id string, payload []byte, _ *backbone.Reply) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.drawn[id] = string(payload)
+		return nil
+	}}}
+}
+
+// Results is for operators who subscribe later: the zones as they were drawn.
+func (f *fences) Results() (list []backbone.Outgoing) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, said := range f.drawn {
+		topic := topics.Topic{Kind: topics.OpsResult, Name: "geofence", ID: id}
+		list = append(list, backbone.Outgoing{Topic: topic, Payload: []byte(said), Kept: true})
+	}
+	return list
 }
 
 func (f *fences) Figures() []backbone.Figure {

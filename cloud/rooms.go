@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"telltale.dev/cloud/access"
 	"telltale.dev/cloud/api"
 	"telltale.dev/cloud/backbone"
 	"telltale.dev/cloud/ingest"
@@ -189,30 +189,16 @@ func orderOf(rooms []*opened, t topics.Topic) *backbone.Order {
 	return nil
 }
 
-// decide asks the table of access. A publish that the table refuses because nobody would read it is allowed when a room
-// takes messages of that topic.
-func (c *Cloud) decide(p principal.Principal, verb access.Verb, object string) *access.Rule {
-	rule := access.Decide(p, verb, object)
-	if rule.Answer != access.Unread {
-		return rule
+// taken says whether a room takes the messages that a client publishes to a topic, so that the broker acknowledges what the
+// table of access does not know.
+func (c *Cloud) taken(p principal.Principal, t topics.Topic) bool {
+	switch p.Kind {
+	case principal.Operator:
+		return orderOf(c.rooms, t) != nil
+	case principal.Device:
+		return t.Vehicle == p.Vehicle && slices.ContainsFunc(c.rooms, func(o *opened) bool { return o.intake(t) != nil })
 	}
-	t, err := topics.Parse(object)
-	if err != nil {
-		return rule
-	}
-	reader := ""
-	if p.Kind == principal.Operator && orderOf(c.rooms, t) != nil {
-		reader = "operators' documents"
-	}
-	for _, o := range c.rooms {
-		if p.Kind == principal.Device && t.Vehicle == p.Vehicle && o.intake(t) != nil {
-			reader = o.name
-		}
-	}
-	if reader == "" {
-		return rule
-	}
-	return &access.Rule{Who: p.Kind, May: access.Publish, On: rule.On, Answer: access.Allow, Why: reader}
+	return false
 }
 
 // routes and events of the rooms, as far as their types have them.

@@ -37,6 +37,18 @@ func TestAddRoom(t *testing.T) {
 	if code := car.send("v1/car1/up/event/made.up", []byte{0xa0}); code != 0x90 {
 		t.Errorf("an event that no room takes: got PUBACK 0x%02X, want 0x90", code)
 	}
+	ops := s.operator("olga")
+	if code := ops.send("v1/ops/config/made-up/home", []byte("round")); code != 0x90 {
+		t.Errorf("a document that no room takes: got PUBACK 0x%02X, want 0x90", code)
+	}
+	ops.stored("v1/ops/config/geofence/home", []byte("round"))
+	ops.subscribe("v1/ops/config/geofence/+/result")
+	if m := ops.next(patience); m.Topic != "v1/ops/config/geofence/home/result" || string(m.Payload) != "round" {
+		t.Errorf("got %q on %s, want what was drawn", m.Payload, m.Topic)
+	}
+	if code := car.send("v1/ops/config/geofence/home", []byte("square")); code < 0x80 {
+		t.Errorf("a document of a vehicle for operators' rooms: got PUBACK 0x%02X, want it refused", code)
+	}
 	car.stored(topic, marshal(t, crossing{Version: 1, Device: "tcu", Zone: "home", Inside: true}))
 	until(t, lines, "event: geofence")
 	until(t, lines, "data: ", `"zone":"home"`, `"inside":true`)

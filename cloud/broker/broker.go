@@ -107,7 +107,10 @@ type Config struct {
 	// Identify reads who a verified client certificate was issued to.
 	Identify func(*x509.Certificate) (principal.Principal, error)
 	// Access is asked for each connection, publish, subscription and delivery, and must be quick; nil: access.Decide.
-	Access  func(p principal.Principal, verb access.Verb, object string) *access.Rule
+	Access func(p principal.Principal, verb access.Verb, object string) *access.Rule
+	// Taken says whether somebody takes a client's publishes to a topic that Access calls unread: then they are allowed.
+	// It is asked for each of them and must be quick; nil: nobody does.
+	Taken   func(p principal.Principal, topic topics.Topic) bool
 	Handler Handler
 	// Explain says in at most 256 bytes why publishes are refused with a code now, for the Reason String of
 	// their PUBACK; nil or "": nothing is said. It is called by the writers of connections and must be quick.

@@ -76,7 +76,7 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 	}
 	rule := b.cfg.Access(c.client.Principal, access.Publish, pk.TopicName)
 	switch {
-	case !rule.Allowed():
+	case !rule.Allowed() && !b.taken(c.client, rule, topic):
 		return Publish{}, nil, refusal{refusedCode(rule), rule}
 	case pk.FixedHeader.Retain && !delivery.Of(topic).Retained:
 		return Publish{}, nil, refusal{code: codeRetainNotSupported}
@@ -102,6 +102,11 @@ func (b *Broker) check(c *connection, pk *packets.Packet) (Publish, *protocol.Pr
 		return Publish{}, nil, refusal{code: codePayloadFormat}
 	}
 	return p, &presence, refusal{}
+}
+
+// taken says whether a publish that a rule refuses because nobody would read it has a reader all the same.
+func (b *Broker) taken(c Client, rule *access.Rule, topic topics.Topic) bool {
+	return rule.Answer == access.Unread && b.cfg.Taken != nil && b.cfg.Taken(c.Principal, topic)
 }
 
 // setReply takes the response topic of a publish that asks for an answer, or gives the

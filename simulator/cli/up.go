@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"telltale.dev/hal/canbus/socketcan"
 	"telltale.dev/hal/canbus/virtual"
 	"telltale.dev/simulator/client"
 	"telltale.dev/simulator/drive"
@@ -312,7 +311,7 @@ func (c *Up) canplayer(v *world.Device) {
 	log := shell.Absolute(filepath.Join(c.Data, "recordings", "rav4.log.zst"))
 	player := []string{"-l", "i", "-I", strings.TrimSuffix(log, ".zst")} // it repeats files, not its standard input
 	for _, b := range v.Buses() {
-		iface := strings.TrimPrefix(v.URL(b.Name), socketcan.Scheme+":")
+		iface := v.Interface(b.Name)
 		player = append(player, iface+"="+b.Name)
 		if len(c.DBC) > 0 {
 			fmt.Println(shell.Command("cangen", iface))

@@ -114,9 +114,12 @@ func busesOf(devices []DeviceConfig) (names []string) {
 	return names
 }
 
+// Interface is the kernel's interface that stands for a bus; "" when the bus is a virtual one.
+func (v *Vehicle) Interface(bus string) string { return v.cfg.Interfaces[bus] }
+
 // URL is what an agent reads a bus by.
 func (v *Vehicle) URL(bus string) string {
-	if iface := v.cfg.Interfaces[bus]; iface != "" {
+	if iface := v.Interface(bus); iface != "" {
 		return socketcan.Scheme + ":" + iface
 	}
 	return v.Hub.URL(bus)
