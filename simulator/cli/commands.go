@@ -8,6 +8,8 @@ type Commands struct {
 
 	Up Up `cmd:"" help:"Keep a cloud and a driving vehicle running until Ctrl-C."`
 
+	Play Play `cmd:"" help:"Play a log onto virtual buses, for an agent that you run."`
+
 	Decode Decode `cmd:"" help:"Decode a log: a tab-separated line for each signal."`
 
 	DBC DBC `cmd:"" name:"dbc" help:"Look at DBC files."`
