@@ -286,6 +286,16 @@ func TestStrangeRequests(t *testing.T) {
 	}
 }
 
+// TestLongError: an error that is too long for an answer arrives cut off, also in the middle of a letter, and as what it is.
+func TestLongError(t *testing.T) {
+	fake := slotstest.NewFake(4096)
+	_, remote := serve(t, &slots.Owner{Slots: fake, Note: filepath.Join(t.TempDir(), "note"), Say: t.Logf})
+	fake.Fail(func(string) error { return fmt.Errorf("x%s: %w", strings.Repeat("é", 1000), slots.ErrReadBack) })
+	if err := remote.Confirm(); !errors.Is(err, slots.ErrReadBack) || !strings.HasPrefix(err.Error(), "xé") {
+		t.Errorf("got %v, want ErrReadBack", err)
+	}
+}
+
 // TestNoOwner: a socket that is not there is said without its path.
 func TestNoOwner(t *testing.T) {
 	_, err := slots.NewRemote(filepath.Join(t.TempDir(), "secret")).Status()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"telltale.dev/protocol/document"
 	"telltale.dev/protocol/firmware"
@@ -65,7 +66,7 @@ func causes() map[string]error {
 // fail makes an answer of an error.
 func (a *answer) fail(err error) {
 	text := err.Error()
-	a.Error = text[:min(len(text), maxError)]
+	a.Error = strings.ToValidUTF8(text[:min(len(text), maxError)], "") // a document takes nothing else
 	for word, cause := range causes() {
 		if errors.Is(err, cause) {
 			a.Cause = word
