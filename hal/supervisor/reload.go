@@ -29,7 +29,7 @@ func HangupReloads() bool {
 func Reloadable(ctx context.Context, check func() error, log *slog.Logger) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
 	stop := func() { end(context.Canceled) }
-	if signal.Ignored(syscall.SIGHUP) || !HangupReloads() {
+	if !HangupReloads() {
 		return ctx, stop
 	}
 	asked := make(chan os.Signal, 1)
