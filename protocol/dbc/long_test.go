@@ -126,7 +126,7 @@ func TestManyLongMessages(t *testing.T) {
 	compiled := func(start int) uint64 {
 		var text strings.Builder
 		for i := range 20_000 {
-			fmt.Fprintf(&text, "BO_ %d M%d: 1785 X\n SG_ s : %d|8@1+ (1,0) [0|0] \"\" X\n", 1<<31|0xFE0000|i<<8&0xFF00|i>>8&0xFF, i, start)
+			fmt.Fprintf(&text, "BO_ %d M%d: 1785 X\n SG_ s : %d|8@1+ (1,0) [0|0] \"\" X\n", uint32(1<<31|0xFE0000)|uint32(i<<8&0xFF00|i>>8&0xFF), i, start)
 		}
 		file, _, err := dbc.Parse("many.dbc", []byte(text.String()))
 		if err != nil {
