@@ -118,9 +118,10 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	for text, want := range map[string]int{"msg=\"bus attached\"": 3, "the interface is down": 1, "went down": -1, "msg=\"bus filters\"": 1} {
-		if n := strings.Count(lines.text(), text); want >= 0 && n != want || want < 0 && n > 2 {
-			t.Errorf("%d lines with %s, want %d:\n%s", n, text, want, lines.text())
+	// A slow machine may look at the interface when it has just been made, and is not up yet.
+	for text, want := range map[string][2]int{"msg=\"bus attached\"": {3, 3}, "the interface is down": {1, 2}, "went down": {0, 2}, "msg=\"bus filters\"": {1, 1}} {
+		if n := strings.Count(lines.text(), text); n < want[0] || n > want[1] {
+			t.Errorf("%d lines with %s, want %d to %d:\n%s", n, text, want[0], want[1], lines.text())
 		}
 	}
 	if b := r.Buses()[0]; b.Received != 300 || b.Dropped != 0 || b.Filters != "1 filters" || b.Errors != (canbus.Errors{BusOff: 1}) {
