@@ -108,7 +108,7 @@ func (k *kernelBus) send(ctx context.Context, frames []can.Frame) error {
 			time.Sleep(time.Millisecond)
 		}
 		if err == nil {
-			err = k.out.(canbus.Sender).Send(ctx, some)
+			err = socketcan.InOrder(func() error { return k.out.(canbus.Sender).Send(ctx, some) })
 		}
 		if err != nil {
 			return err

@@ -12,7 +12,7 @@
 // kernel's, taken when the frame came from the interface, so the tick does not show in
 // them, and every reader of the interface sees the same. They may go back: when the
 // clock is set, and by some milliseconds when frames that different processors took
-// overtake one another. (In the first milliseconds of the first such socket of a
+// overtake one another. What is sent on a virtual interface does so, too, but for InOrder. (In the first milliseconds of the first such socket of a
 // machine the kernel stamps frames when they are read.)
 //
 // Frames that find the socket's buffer full are lost; the kernel counts them
