@@ -11,58 +11,94 @@ import (
 	"telltale.dev/simulator/world"
 )
 
+// Where the programs are broken.
+const (
+	senderFile = "agent/link/uplink/sender.go"
+	decodeFile = "cloud/ingest/decode.go"
+	rowsFile   = "cloud/lake/rows.go"
+)
+
+// sentTwice lets the cloud store each message twice.
+var sentTwice = edit{
+	"cloud/ingest/front.go",
+	"\tf.cfg.Publisher.Publish(m, func(",
+	"\tf.cfg.Publisher.Publish(m, func(uint64, error) {})\n\tf.cfg.Publisher.Publish(m, func(",
+}
+
+// breakages are known ways to break the programs, and what the check says of each.
+var breakages = []struct {
+	name  string
+	edits []edit
+	want  string // in the error; "": the check is content
+	lost  uint64
+	twice bool
+}{
+	{name: "nothing is broken"},
+	{name: "the link acknowledges a batch without sending it", want: "lost is 1", lost: 1, edits: []edit{{
+		senderFile,
+		"\tswitch err := s.write(it, p); {\n",
+		"\tif it.kind == recordKind && it.id.Seq == 3 {\n\t\ts.u.cfg.Buffer.Ack(it.position)\n\t\treturn nil\n\t}\n" +
+			"\tswitch err := s.write(it, p); {\n",
+	}}},
+	{name: "the processor passes over a batch", want: "lost is 1", lost: 1, edits: []edit{{
+		decodeFile,
+		"\tif done, f := p.known(h.ID, m, e); done || f != nil {",
+		"\tif h.ID.Seq == 3 {\n\t\treturn nil\n\t}\n\tif done, f := p.known(h.ID, m, e); done || f != nil {",
+	}}},
+	{name: "every batch comes twice", edits: []edit{sentTwice}},
+	{name: "every batch comes twice and nobody looks", want: "duplicated is", twice: true, edits: []edit{sentTwice, {
+		decodeFile,
+		"\tcase ledger.Duplicate:\n\t\tp.ledger.Repeat(",
+		"\tcase ledger.Duplicate:\n\t\treturn false, nil\n\t\tp.ledger.Repeat(",
+	}}},
+	{name: "the lake changes a value", want: "the stored samples are not those that were sent", edits: []edit{{
+		rowsFile,
+		"\t\tl.appendGroup(g, batch)\n\t}\n",
+		"\t\tl.appendGroup(g, batch)\n\t}\n\tif b.ID.Seq == 3 {\n\t\tl.rows[len(l.rows)-1].raw++\n\t}\n",
+	}}},
+	{name: "the lake leaves a row out", want: "samples_collected is", edits: []edit{{
+		rowsFile,
+		"\t\tl.appendGroup(g, batch)\n\t}\n",
+		"\t\tl.appendGroup(g, batch)\n\t}\n\tif b.ID.Seq == 3 {\n\t\tl.rows = l.rows[:len(l.rows)-1]\n\t}\n",
+	}}},
+}
+
+// missingSyncs are ways in which one fsync is not done, and the power cut that tells.
+var missingSyncs = []struct {
+	name string
+	edit edit
+	cut  string
+}{
+	{"the buffer does not sync its segments", edit{
+		"agent/buffer/file.go",
+		"Timeout: openTimeout, NoFreelistSync: true,",
+		"Timeout: openTimeout, NoSync: true, NoFreelistSync: true,",
+	}, cutAgentPower},
+	{"the backbone does not sync its streams", edit{
+		"cloud/backbone/embedded.go", "SyncAlways: true,", "SyncAlways: false,",
+	}, cutCloudPower},
+	{"the lake does not sync its files", edit{
+		"cloud/lake/commit.go", "if err := f.Sync(); err != nil {", "if err := error(nil); err != nil {",
+	}, cutCloudPower},
+}
+
+// TestBreakages: the sources have the texts that the tests below break.
+func TestBreakages(t *testing.T) {
+	for _, c := range breakages {
+		overlay(t, c.edits)
+	}
+	for _, c := range missingSyncs {
+		overlay(t, []edit{c.edit})
+	}
+}
+
 // TestTheCheckNotices breaks the programs in known ways: a check that never
 // fails proves nothing.
 func TestTheCheckNotices(t *testing.T) {
 	if number(t, "TELLTALE_ROUNDS", 0) == 0 {
 		t.Skip("TELLTALE_ROUNDS is not set: it builds the programs anew for each way to break them; make system does it")
 	}
-	const (
-		link = "agent/link/uplink/sender.go"
-		way  = "cloud/ingest/decode.go"
-		rows = "cloud/lake/rows.go"
-	)
-	sentTwice := edit{
-		"cloud/ingest/front.go",
-		"\tf.cfg.Publisher.Publish(m, func(",
-		"\tf.cfg.Publisher.Publish(m, func(uint64, error) {})\n\tf.cfg.Publisher.Publish(m, func(",
-	}
-	for _, c := range []struct {
-		name  string
-		edits []edit
-		want  string // in the error; "": the check is content
-		lost  uint64
-		twice bool
-	}{
-		{name: "nothing is broken"},
-		{name: "the link acknowledges a batch without sending it", want: "lost is 1", lost: 1, edits: []edit{{
-			link,
-			"\tif err := s.publish(it, p, it.kind == recordKind); err != nil {",
-			"\tif it.kind == recordKind && it.id.Seq == 3 {\n\t\ts.u.cfg.Buffer.Ack(it.position)\n\t\treturn nil\n\t}\n" +
-				"\tif err := s.publish(it, p, it.kind == recordKind); err != nil {",
-		}}},
-		{name: "the processor passes over a batch", want: "lost is 1", lost: 1, edits: []edit{{
-			way,
-			"\tif done, f := p.known(h.ID, m, e); done || f != nil {",
-			"\tif h.ID.Seq == 3 {\n\t\treturn nil\n\t}\n\tif done, f := p.known(h.ID, m, e); done || f != nil {",
-		}}},
-		{name: "every batch comes twice", edits: []edit{sentTwice}},
-		{name: "every batch comes twice and nobody looks", want: "duplicated is", twice: true, edits: []edit{sentTwice, {
-			way,
-			"\tcase ledger.Duplicate:\n\t\tp.ledger.Repeat(",
-			"\tcase ledger.Duplicate:\n\t\treturn false, nil\n\t\tp.ledger.Repeat(",
-		}}},
-		{name: "the lake changes a value", want: "the stored samples are not those that were sent", edits: []edit{{
-			rows,
-			"\t\tl.appendGroup(g, batch)\n\t}\n",
-			"\t\tl.appendGroup(g, batch)\n\t}\n\tif b.ID.Seq == 3 {\n\t\tl.rows[len(l.rows)-1].raw++\n\t}\n",
-		}}},
-		{name: "the lake leaves a row out", want: "samples_collected is", edits: []edit{{
-			rows,
-			"\t\tl.appendGroup(g, batch)\n\t}\n",
-			"\t\tl.appendGroup(g, batch)\n\t}\n\tif b.ID.Seq == 3 {\n\t\tl.rows = l.rows[:len(l.rows)-1]\n\t}\n",
-		}}},
-	} {
+	for _, c := range breakages {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l, err := quietRound(t, broken(t, c.edits...))
@@ -102,23 +138,7 @@ func TestTheCheckNoticesFsync(t *testing.T) {
 	if number(t, "TELLTALE_POWERCUTS", 0) == 0 {
 		t.Skip("TELLTALE_POWERCUTS is not set: it takes root and some minutes; make system does it")
 	}
-	for _, c := range []struct {
-		name string
-		edit edit
-		cut  string
-	}{
-		{"the buffer does not sync its segments", edit{
-			"agent/buffer/file.go",
-			"Timeout: openTimeout, NoFreelistSync: true,",
-			"Timeout: openTimeout, NoSync: true, NoFreelistSync: true,",
-		}, cutAgentPower},
-		{"the backbone does not sync its streams", edit{
-			"cloud/backbone/embedded.go", "SyncAlways: true,", "SyncAlways: false,",
-		}, cutCloudPower},
-		{"the lake does not sync its files", edit{
-			"cloud/lake/commit.go", "if err := f.Sync(); err != nil {", "if err := error(nil); err != nil {",
-		}, cutCloudPower},
-	} {
+	for _, c := range missingSyncs {
 		t.Run(c.name, func(t *testing.T) {
 			built, dir := broken(t, c.edit), folder(t)
 			t.Cleanup(func() { _ = os.RemoveAll(dir) })
