@@ -156,11 +156,22 @@ func independentReader(t *testing.T, lake string) map[signal][]sample {
 // by time, boot, sequence and place in the file.
 func compare(t *testing.T, got map[signal][]sample, want map[signal]golden) {
 	t.Helper()
+	for _, rows := range got {
+		slices.SortStableFunc(rows, inOrder)
+	}
+	compareOrder(t, got, want)
+}
+
+// inOrder is the order that package lake promises, but for the place in the file.
+func inOrder(a, b sample) int {
+	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.boot, b.boot), cmp.Compare(a.seq, b.seq))
+}
+
+// compareOrder holds samples, in the order in which they are given, against the golden file.
+func compareOrder(t *testing.T, got map[signal][]sample, want map[signal]golden) {
+	t.Helper()
 	for name, g := range want {
 		rows := got[name]
-		slices.SortStableFunc(rows, func(a, b sample) int {
-			return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.boot, b.boot), cmp.Compare(a.seq, b.seq))
-		})
 		hash := sha256.New()
 		for _, r := range rows {
 			_ = binary.Write(hash, binary.LittleEndian, r.raw)

@@ -74,18 +74,6 @@ func TestCampaignNarrowsOnVcan(t *testing.T) {
 const demoLine = "bin/telltale demo --faults none --can vcan0 --can vcan1 --json --data world" +
 	" --dbc can0=simulator/recordings/toyota_new_mc_pt.dbc --dbc can1=simulator/recordings/toyota_adas.dbc"
 
-// TestEverySampleOnVcan: the Parquet files hold exactly the samples that an
-// independent decoder found in the log.
-func TestEverySampleOnVcan(t *testing.T) {
-	vcan(t, "vcan0", "vcan1")
-	want, total := goldenSignals(t, "rav4")
-	cmd := command(t, demoLine+" --log simulator/recordings/rav4.log.zst --speed 8")
-	if l := account(t, cmd); l.FramesSent != recordedFrames || l.FramesReceived != recordedFrames || l.SamplesStored != uint64(total) {
-		t.Errorf("got %+v, want all frames received and %d samples stored", l, total)
-	}
-	compare(t, ownReader(t, filepath.Join(cmd.Dir, "world", "cloud", "lake")), want)
-}
-
 // TestHasteWithoutRootOnVcan: without root the receive buffers hold some 550
 // frames, so that the agent may lose frames of a drive in haste. Each is
 // counted, and our own reader loses none, else there would be no account.
