@@ -124,7 +124,7 @@ func omit(text, assumed string) string {
 
 func (d *schemaDoc) schema() (*Schema, error) {
 	s := &Schema{Version: d.Version, Campaign: d.Campaign, Rule: d.Rule, Tick: d.Tick, Mode: d.Mode,
-		Signals: make([]signal.Signal, len(d.Signals)), Groups: d.Groups}
+		Signals: make([]signal.Signal, len(d.Signals)), Groups: append([][]uint32(nil), d.Groups...)}
 	var err error
 	if s.Files, err = filesOf(d.Files, "dbc"); err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (d *schemaDoc) schema() (*Schema, error) {
 
 func (d *schemaDoc2) schema() (*Schema, error) {
 	s := &Schema{Version: d.Version, Campaign: d.Campaign, Rule: d.Rule, Tick: d.Tick, Mode: d.Mode,
-		Signals: make([]signal.Signal, len(d.Signals)), Groups: d.Groups}
+		Signals: make([]signal.Signal, len(d.Signals)), Groups: append([][]uint32(nil), d.Groups...)}
 	var err error
 	if s.Files, err = filesOf(d.Files, "files"); err != nil {
 		return nil, err
