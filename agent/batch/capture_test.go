@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale.dev/agent/batch"
 	"telltale.dev/agent/collect"
 	"telltale.dev/protocol"
 	"telltale.dev/protocol/batches"
@@ -36,6 +37,38 @@ func TestCapturesApart(t *testing.T) {
 	}
 	if len(st.sealed) != 2 || st.sealed[1].Samples != 5 || st.sealed[0].Schema != st.sealed[1].Schema {
 		t.Errorf("got %d batches", len(st.sealed))
+	}
+}
+
+// TestNumbersFollowRows: when a rule gets another capture, the rows of the one before have the lower number, whether the other
+// one's batch lasts or is closed in the same commit, for a lake orders the rows of one time by it.
+func TestNumbersFollowRows(t *testing.T) {
+	for what, end := range map[string]func(s *batch.Sealer) error{
+		"lasts":  func(*batch.Sealer) error { return nil },
+		"closed": func(s *batch.Sealer) error { return s.Finish(t.Context()) },
+	} {
+		before := captureOf("rule", 1, protocol.CS1, time.Hour)
+		after := captureOf("rule", 2, protocol.CS1, time.Hour)
+		if what == "closed" {
+			after.Age = 0 // full at once
+		}
+		st := &store{}
+		s := sealerOn(st)
+		add(t, s, blockOf([]*collect.Capture{before}, 1, start, 0))
+		add(t, s, blockOf([]*collect.Capture{after}, 2, start, 0))
+		if err := end(s); err != nil {
+			t.Fatal(err)
+		}
+		numbers := map[protocol.SchemaHash]uint64{}
+		for _, r := range st.sealed {
+			numbers[r.Schema] = r.ID.Seq
+		}
+		for _, r := range st.open {
+			numbers[r.Schema] = r.ID.Seq
+		}
+		if numbers[before.Hash] != 1 || numbers[after.Hash] != 2 {
+			t.Errorf("%s: got number %d before and %d after, want 1 and 2", what, numbers[before.Hash], numbers[after.Hash])
+		}
 	}
 }
 

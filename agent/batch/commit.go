@@ -54,8 +54,9 @@ func (s *Sealer) Finish(ctx context.Context) error {
 func (s *Sealer) commit(ctx context.Context, all bool) error {
 	var closing, lasting []*open
 	horizon := int64(0) // half the longest commit interval of those
-	for i, o := range s.open {
-		switch {
+	for n := range s.open {
+		i := (n + len(s.captures)) % len(s.open) // closed captures first: their rows are older, and so are their numbers
+		switch o := s.open[i]; {
 		case o.enc.Rows() == 0:
 			continue
 		case all || i >= len(s.captures) || s.full(o):
@@ -65,7 +66,7 @@ func (s *Sealer) commit(ctx context.Context, all bool) error {
 		default:
 			continue
 		}
-		horizon = max(horizon, o.interval/2)
+		horizon = max(horizon, s.open[i].interval/2)
 	}
 	if s.strays = 0; len(closing)+len(lasting) == 0 {
 		return nil

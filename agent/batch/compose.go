@@ -22,26 +22,28 @@ type commitment struct {
 	progress        buffer.Progress
 }
 
-// compose encodes the batches to be closed and the checkpoints of those that
-// last. A checkpoint that turns out more than a message may be is closed instead.
+// compose encodes the batches to be closed and the checkpoints of those that last. A checkpoint that turns out more than
+// a message may be is closed instead. What is closed is numbered first: its rows may be older, as when a rule has got another capture.
 func (s *Sealer) compose(closing, lasting []*open) *commitment {
 	c := &commitment{next: s.next, dropped: s.account.Dropped}
 	s.payload = s.payload[:0]
+	for _, o := range closing {
+		s.seal(c, o)
+	}
 	for _, o := range lasting {
 		h := s.header(o, c.number(o))
+		start := len(s.payload)
 		payload, ok := s.encode(o, h)
 		switch {
 		case !ok:
 		case !fits(o.enc, o.capture.Schema, payload):
-			closing = append(closing, o)
+			s.payload = s.payload[:start]
+			s.seal(c, o)
 		default:
 			c.take(h.ID.Seq)
 			c.open = append(c.open, o)
 			c.lasting = append(c.lasting, s.record(o, h, payload, o.enc.Samples(), o.enc.First(), o.enc.Last()))
 		}
-	}
-	for _, o := range closing {
-		s.seal(c, o)
 	}
 	c.progress = s.progress(c)
 	return c
