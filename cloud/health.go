@@ -17,8 +17,10 @@ func (c *Cloud) health(ctx context.Context) api.Health {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
 	h.Problems = c.backbone.Refusals()
-	if _, err := c.backbone.Info(ctx, backbone.Up); err != nil && h.Problems["backbone"] == "" {
-		h.Problems["backbone"] = "it does not answer: " + err.Error()
+	for _, stream := range []string{backbone.Up, backbone.Low} {
+		if _, err := c.backbone.Info(ctx, stream); err != nil && h.Problems["backbone"] == "" {
+			h.Problems["backbone"] = "it does not answer: " + err.Error()
+		}
 	}
 	for _, l := range c.processors {
 		if l.Stats().Waiting {

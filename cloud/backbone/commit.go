@@ -49,6 +49,7 @@ func (l *committer) commit(ctx context.Context, batch []item) {
 		return
 	}
 	if l.grouped {
+		l.tooLarge = 0
 		l.commitGroup(ctx, batch)
 		return
 	}

@@ -13,6 +13,9 @@ import (
 // commitGroup stores batch as one record and tells every publisher. What is refused as a whole is
 // halved until it is known which messages are refused.
 func (l *committer) commitGroup(ctx context.Context, batch []item) {
+	if batch = l.withRoom(batch); len(batch) == 0 {
+		return
+	}
 	last, err := l.storeGroup(ctx, batch)
 	switch {
 	case err == nil:
@@ -26,6 +29,9 @@ func (l *committer) commitGroup(ctx context.Context, batch []item) {
 			l.finish(&batch[i], first+uint64(i), nil)
 		}
 	case len(batch) == 1, unknown(err), errors.Is(err, ErrBusy):
+		if errors.Is(err, errStreamFull) {
+			l.tooLarge = batch[0].size
+		}
 		l.finishAll(batch, err)
 	default:
 		l.owner.stats.fallbacks.Add(1)
@@ -33,6 +39,26 @@ func (l *committer) commitGroup(ctx context.Context, batch []item) {
 		l.commitGroup(ctx, batch[len(batch)/2:])
 	}
 }
+
+// withRoom refuses what is as large as a message for which the stream has no room, and gives the others: the server need not be
+// asked once for each of them.
+func (l *committer) withRoom(batch []item) []item {
+	if l.tooLarge == 0 {
+		return batch
+	}
+	kept := batch[:0]
+	for i := range batch {
+		if batch[i].size >= l.tooLarge {
+			l.finish(&batch[i], 0, errStreamFull)
+			continue
+		}
+		kept = append(kept, batch[i])
+	}
+	return kept
+}
+
+// groupSubject is the subject of records.
+func (l *committer) groupSubject() string { return l.Prefixes[0] + groupSubject }
 
 // storeTries is how often a record is stored again when another one came before it.
 const storeTries = 5
@@ -52,7 +78,7 @@ func (l *committer) storeGroup(ctx context.Context, batch []item) (uint64, error
 			}
 		}
 		s := span{l.newest.last + 1, l.newest.last + uint64(len(batch))}
-		ack, err := l.link().js.PublishMsg(ctx, &nats.Msg{Subject: l.Prefixes[0] + groupSubject, Data: l.record, Header: nats.Header{
+		ack, err := l.link().js.PublishMsg(ctx, &nats.Msg{Subject: l.groupSubject(), Data: l.record, Header: nats.Header{
 			sequencesHeader:                 {s.String()},
 			jetstream.ExpectedLastSeqHeader: {strconv.FormatUint(l.newest.number, 10)},
 		}}, jetstream.WithRetryAttempts(0))
@@ -76,13 +102,29 @@ func (l *committer) storeGroup(ctx context.Context, batch []item) (uint64, error
 
 // findNewest asks where the stream ends.
 func (l *committer) findNewest(ctx context.Context) error {
-	g, err := l.owner.openGrouped(ctx, l)
+	newest, err := l.askNewest(ctx)
+	if last := l.acknowledged.Load(); err == nil && newest.last < last {
+		err = fmt.Errorf("message %d was stored, and now the stream ends at %d", last, newest.last)
+	}
 	if err != nil {
+		if ctx.Err() == nil {
+			l.lost = true
+			l.owner.refuses(l.name(), "its end cannot be read: "+redact(err.Error()))
+		}
 		return err
 	}
-	newest, err := g.newest(ctx)
-	if err == nil {
-		l.newest = &newest
+	if l.lost {
+		l.lost = false
+		l.owner.takes(l.name())
 	}
-	return err
+	l.newest = &newest
+	return nil
+}
+
+func (l *committer) askNewest(ctx context.Context) (record, error) {
+	g, err := l.owner.openGrouped(ctx, l)
+	if err != nil {
+		return record{}, err
+	}
+	return g.newest(ctx)
 }

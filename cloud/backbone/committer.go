@@ -35,10 +35,15 @@ type committer struct {
 	costs  costs  // owned by run
 	// Of a grouped stream, owned by run: the newest record, nil when that has to be asked for, and the memory for the next one.
 	newest *record
+	lost   bool // it was asked for in vain
 	record []byte
-	index  recordIndex
-	wake   chan struct{}
-	whole  chan struct{} // a whole batch waits, or the committer is closed
+	// tooLarge is the size of the smallest message that the stream's limit refused in this commit, in bytes; 0: none. Owned by run.
+	tooLarge int
+	index    recordIndex
+	wake     chan struct{}
+	whole    chan struct{} // a whole batch waits, or the committer is closed
+	// foreignSaid says that a message of others in the stream was logged.
+	foreignSaid atomic.Bool
 	// acknowledged is the highest sequence that a publisher was told.
 	acknowledged atomic.Uint64
 	// refusedSize is of a message that the stream's limit refused, in bytes; 0: it takes them.
@@ -102,11 +107,12 @@ func signal(c chan struct{}) {
 // are never together with others, nor with one of the same subject, whose outcome theirs depends on.
 // more is false when the committer is closed and empty.
 func (l *committer) take(buf []item) (batch []item, more bool) {
+	limit := l.batchBytes() // it asks the connection, which may stand still: nobody who publishes must wait for that
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.limit = limit
 	n, size := 0, 0
 	subjects := map[string]bool{} // of conditional messages
-	l.limit = l.batchBytes()
 	for n < len(l.waiting) && n < batchMessages && (n == 0 || size+l.waiting[n].size <= l.limit) {
 		it := &l.waiting[n]
 		if conditional := it.expects != nil; conditional != (l.waiting[0].expects != nil) || conditional && subjects[it.msg.Subject] {

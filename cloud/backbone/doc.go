@@ -37,7 +37,7 @@
 // sync, whatever is in it (group.go has the format). A commit takes what waits, so a message that comes alone is alone in its
 // record. Sequences are those of messages all the same. What is lost with it: a message of these streams cannot be
 // found by its subject, deleted, or published on a condition; Trim deletes whole records; and nobody else may
-// publish to the subjects of these streams on an external server: what others store there is passed over.
+// publish to the subjects of these streams on an external server: what others store there is passed over, counted, and said once.
 //
 // The other streams keep each message for itself. A commit of many of them is an atomic batch of JetStream's, see cost.go.
 //

@@ -88,7 +88,7 @@ func Records(ctx context.Context, b *Backbone, stream string) (uint64, error) {
 }
 
 // ForgetRecords makes a backbone find the records of a stream anew, as after a start.
-func ForgetRecords(b *Backbone, stream string) { b.declared.Load().names[stream].index.endsAt(0) }
+func ForgetRecords(b *Backbone, stream string) { b.declared.Load().names[stream].index.forget() }
 
 func EncodeKey(key string) (string, error)  { return encodeKey(key) }
 func DecodeKey(form string) (string, error) { return decodeKey(form) }

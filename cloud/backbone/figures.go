@@ -20,6 +20,7 @@ func (b *Backbone) Figures() []Figure {
 		{Name: "disk_reserve_bytes", Help: "Kept free on it: below, messages are refused.", Gauge: true, Value: func() float64 { _, kept, _ := b.Space(); return float64(kept) }},
 		{Name: "timers", Help: "Timers that are scheduled.", Gauge: true, Value: stat(func(s Stats) float64 { return float64(s.Timers) })},
 		{Name: "dead_letters", Help: "Messages among the dead letters; NaN while the backbone does not answer.", Gauge: true, Value: b.deadLetters},
+		{Name: "foreign", Help: "Messages that others stored in the streams of vehicles; they are passed over.", Value: stat(func(s Stats) float64 { return float64(s.Foreign) })},
 		{Name: "queued", Help: "Messages waiting for the disk.", Gauge: true, Value: stat(func(s Stats) float64 { return float64(s.Queued) })},
 	}
 }

@@ -25,18 +25,23 @@ type Reader struct {
 	done     chan struct{} // closed when pump has returned
 	reason   error         // why pump returned; read after done
 	next     uint64        // lowest sequence Next may still give; owned by the caller of Next
+	records  bool          // pump has seen one
 	stopping sync.Once
 }
 
 // Reader opens a reader whose first message is the one with sequence from, or the
 // oldest one after it. Zero means the oldest. Close it. A ctx that ends afterwards does not end the reader.
 func (b *Backbone) Reader(ctx context.Context, stream string, from uint64) (*Reader, error) {
+	return b.openReader(ctx, stream, from, jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, readAheadBytes))
+}
+
+func (b *Backbone) openReader(ctx context.Context, stream string, from uint64, ahead jetstream.PullMessagesOpt) (*Reader, error) {
 	if err := b.usable(stream); err != nil {
 		return nil, err
 	}
 	from = max(from, 1)
 	l := b.declared.Load().names[stream]
-	source, name, err := b.consume(ctx, l, from)
+	source, name, err := b.consume(ctx, l, from, ahead)
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", stream, b.orClosed(err))
 	}
@@ -50,7 +55,7 @@ func (b *Backbone) Reader(ctx context.Context, stream string, from uint64) (*Rea
 	return r, nil
 }
 
-func (b *Backbone) consume(ctx context.Context, l *committer, from uint64) (jetstream.MessagesContext, string, error) {
+func (b *Backbone) consume(ctx context.Context, l *committer, from uint64, ahead jetstream.PullMessagesOpt) (jetstream.MessagesContext, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if l.grouped {
@@ -68,7 +73,7 @@ func (b *Backbone) consume(ctx context.Context, l *committer, from uint64) (jets
 	if err != nil {
 		return nil, "", err
 	}
-	source, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, readAheadBytes))
+	source, err := consumer.Messages(ahead)
 	return source, consumer.CachedInfo().Name, err
 }
 
@@ -108,12 +113,17 @@ func (r *Reader) unpack(msg jetstream.Msg, from uint64) ([]Message, error) {
 	}
 	single := Message{Subject: msg.Subject(), Data: msg.Data(), Sequence: meta.Sequence.Stream, Stored: meta.Timestamp}
 	if !r.grouped || len(msg.Headers()[sequencesHeader]) == 0 {
-		if single.Sequence < from { // it was read before, or it is none that we stored
+		if r.records {
+			r.owner.passOver(r.stream, single.Sequence)
+			return nil, nil
+		}
+		if single.Sequence < from { // it was read before
 			return nil, nil
 		}
 		single.Header = plainHeader(msg.Headers())
 		return []Message{single}, nil
 	}
+	r.records = true
 	where, err := recordOf(single.Sequence, msg.Headers())
 	if err != nil || where.last < from {
 		return nil, err
@@ -123,6 +133,14 @@ func (r *Reader) unpack(msg jetstream.Msg, from uint64) ([]Message, error) {
 		got[i].Stored = single.Stored
 	}
 	return got, err
+}
+
+// passOver counts a message of a grouped stream that is none of ours, and says so once.
+func (b *Backbone) passOver(stream string, number uint64) {
+	b.stats.foreign.Add(1)
+	if l := b.declared.Load().names[stream]; l.foreignSaid.CompareAndSwap(false, true) {
+		b.log.Error("somebody else stores messages in a stream that only the cloud may store in; they are passed over", "stream", stream, "number", number)
+	}
 }
 
 // Next gives at most limit messages in order: those at hand, or else the first
@@ -208,7 +226,11 @@ func (b *Backbone) Read(ctx context.Context, stream string, from uint64, limit i
 		return nil, err
 	}
 	if r == nil {
-		if r, err = b.Reader(ctx, stream, from); err != nil {
+		ahead := jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, readAheadBytes)
+		if b.declared.Load().names[stream].grouped {
+			ahead = jetstream.PullMaxMessagesWithBytesLimit(lookMessages, lookBytes)
+		}
+		if r, err = b.openReader(ctx, stream, from, ahead); err != nil {
 			return nil, err
 		}
 	}

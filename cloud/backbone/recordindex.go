@@ -15,8 +15,9 @@ const keptRecords = 512
 
 // recordIndex remembers where some records of a grouped stream are, so that one is found by a sequence in it with few questions.
 type recordIndex struct {
-	mu    sync.Mutex // guards known
-	known []record   // by number
+	mu     sync.Mutex // guards all below
+	known  []record   // by number
+	groups uint64     // number of the first record with a header; 0: not known. Messages without one are of before only in front of it
 }
 
 // add remembers a record. When there are too many, each second one is forgotten, but never the newest.
@@ -73,30 +74,46 @@ func (x *recordIndex) around(sequence uint64) (before, behind record) {
 	return record{}, behind
 }
 
-// endsAt forgets everything when the stream ends before what is remembered: it is another one then.
-func (x *recordIndex) endsAt(number uint64) {
+// newest gives the number of the newest remembered record; 0: there is none.
+func (x *recordIndex) newest() uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if n := len(x.known); n > 0 && x.known[n-1].number > number {
-		x.known = nil
+	if len(x.known) == 0 {
+		return 0
 	}
+	return x.known[len(x.known)-1].number
+}
+
+// forget forgets everything.
+func (x *recordIndex) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.known, x.groups = nil, 0
 }
 
 // grouped is an open grouped stream with the state that it had when it was asked for.
 type grouped struct {
 	jetstream.Stream
-	index *recordIndex
-	state jetstream.StreamState
+	index   *recordIndex
+	subject string // of records
+	state   jetstream.StreamState
+}
+
+func (l *committer) groupedAt(s jetstream.Stream, state jetstream.StreamState) *grouped {
+	return &grouped{Stream: s, index: &l.index, subject: l.groupSubject(), state: state}
 }
 
 // openGrouped asks for the state of a grouped stream.
 func (b *Backbone) openGrouped(ctx context.Context, l *committer) (*grouped, error) {
+	known := l.index.newest() // before the question: commits go on meanwhile
 	s, err := b.reader.js.Stream(ctx, l.Name)
 	if err != nil {
 		return nil, err
 	}
-	g := &grouped{Stream: s, index: &l.index, state: s.CachedInfo().State}
-	g.index.endsAt(g.state.LastSeq)
+	g := l.groupedAt(s, s.CachedInfo().State)
+	if known > g.state.LastSeq { // it is another stream
+		g.index.forget()
+	}
 	return g, nil
 }
 
@@ -109,6 +126,15 @@ func (g *grouped) record(ctx context.Context, number uint64) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
+	foreign, err := g.foreign(ctx, m)
+	if err != nil {
+		return record{}, err
+	}
+	if foreign {
+		if m, err = g.GetMsg(ctx, m.Sequence, jetstream.WithGetMsgSubject(g.subject)); err != nil {
+			return record{}, err
+		}
+	}
 	return g.remember(m)
 }
 
@@ -118,6 +144,31 @@ func (g *grouped) remember(m *jetstream.RawStreamMsg) (record, error) {
 		g.index.add(r)
 	}
 	return r, err
+}
+
+// foreign says whether a message is none of ours: it is no record, and behind the first one. Only somebody else at an
+// external server stores such. A message that is no record and in front of all is of a version before groups.
+func (g *grouped) foreign(ctx context.Context, m *jetstream.RawStreamMsg) (bool, error) {
+	if len(m.Header[sequencesHeader]) > 0 {
+		return false, nil
+	}
+	g.index.mu.Lock()
+	first := g.index.groups
+	g.index.mu.Unlock()
+	if first == 0 {
+		group, err := g.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(g.subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		first = group.Sequence
+		g.index.mu.Lock()
+		g.index.groups = first
+		g.index.mu.Unlock()
+	}
+	return m.Sequence > first, nil
 }
 
 // A replica of a cluster may not have the newest record yet: it is asked so often, with a pause in between.
@@ -134,7 +185,7 @@ func (g *grouped) newest(ctx context.Context) (record, error) {
 	for try := 0; g.state.Msgs > 0; try++ {
 		m, err := g.GetLastMsgForSubject(ctx, ">")
 		if err == nil && m.Sequence >= g.state.LastSeq {
-			return g.remember(m)
+			return g.end(ctx, m)
 		}
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return record{}, err
@@ -150,6 +201,23 @@ func (g *grouped) newest(ctx context.Context) (record, error) {
 	}
 	highest := g.state.LastSeq * maxGroup
 	return record{g.state.LastSeq, span{highest, highest}}, nil
+}
+
+// end is the record of the newest message. Behind a message that is none of ours sequences go on where they were.
+func (g *grouped) end(ctx context.Context, m *jetstream.RawStreamMsg) (record, error) {
+	foreign, err := g.foreign(ctx, m)
+	if err != nil || !foreign {
+		if err == nil {
+			return g.remember(m)
+		}
+		return record{}, err
+	}
+	last, err := g.GetLastMsgForSubject(ctx, g.subject)
+	if err != nil {
+		return record{}, err
+	}
+	r, err := recordOf(last.Sequence, last.Header)
+	return record{m.Sequence, r.span}, err
 }
 
 // find gives the number of the record with a sequence in it, or of the one before it. It may be of one that is further

@@ -21,6 +21,7 @@ type Stats struct {
 	Timers      int    // scheduled and not fired to the end, of all kinds; zero until the first Backbone.Timers
 	Fired       uint64 // timers whose handler returned without an error
 	FireFailed  uint64 // calls of a handler that returned an error
+	Foreign     uint64 // messages of grouped streams that others stored there; they are passed over
 	Queued      int    // messages that wait now, in all committers
 	QueuedBytes int
 	// Latency is from Publish until on disk.
@@ -80,6 +81,7 @@ type counters struct {
 	batches, singles, fallbacks  atomic.Uint64
 	busy, full, invalid, refused atomic.Uint64
 	conflicts, fired, fireFailed atomic.Uint64
+	foreign                      atomic.Uint64
 	sum                          atomic.Int64
 	classes                      [latencyClasses]atomic.Uint64
 }
@@ -112,7 +114,7 @@ func (b *Backbone) Stats() Stats {
 	s := Stats{
 		Batches: c.batches.Load(), Singles: c.singles.Load(), Fallbacks: c.fallbacks.Load(),
 		Busy: c.busy.Load(), Full: c.full.Load(), Invalid: c.invalid.Load(), Refused: c.refused.Load(), Conflicts: c.conflicts.Load(),
-		Fired: c.fired.Load(), FireFailed: c.fireFailed.Load(),
+		Fired: c.fired.Load(), FireFailed: c.fireFailed.Load(), Foreign: c.foreign.Load(),
 	}
 	if book := b.book.Load(); book != nil {
 		s.Timers = book.scheduled()

@@ -89,6 +89,8 @@ func (s *Stream) check() error {
 		return fmt.Errorf("stream %s: names that begin with KV_ are those of buckets: %w", s.Name, ErrInvalid)
 	case s.Limits.MaxBytes < 0, s.Limits.MaxAge < 0, s.Limits.PerSubject < 0:
 		return fmt.Errorf("limits of stream %s: expected no negative number: %w", s.Name, ErrInvalid)
+	case s.grouped && (s.Limits.PerSubject > 0 || s.Discard == DeleteOld):
+		return fmt.Errorf("stream %s: expected no bound at which messages are deleted unread: %w", s.Name, ErrInvalid)
 	case s.Discard > DeleteOld, s.Storage > InMemory:
 		return fmt.Errorf("stream %s: unknown policy or storage: %w", s.Name, ErrInvalid)
 	case len(s.Prefixes) == 0:

@@ -39,7 +39,7 @@ func (b *Backbone) Trim(ctx context.Context, stream string, through uint64) (del
 		return s.Purge(ctx, jetstream.WithPurgeSequence(first))
 	}
 	if l := b.declared.Load().names[stream]; l.grouped {
-		deleted, err = (&grouped{s, &l.index, state}).trim(ctx, first, through, purge)
+		deleted, err = l.groupedAt(s, state).trim(ctx, first, through, purge)
 	} else if first = min(first, through); first > state.FirstSeq {
 		deleted, err = first-state.FirstSeq, purge(first)
 	}
