@@ -8,7 +8,7 @@ import (
 )
 
 // MaxSessions is how many messages of one bus may be open at once; a sender has one to all, and one to each receiver.
-// The next one takes the place of that which began first. An Assembler so holds at most 120 kB, and a frame costs it
+// The next one takes the place of one of the sender that has most open, of that which began first. An Assembler so holds at most 120 kB, and a frame costs it
 // at most one look at each of them.
 const MaxSessions = 64
 
@@ -115,7 +115,7 @@ func (a *Assembler) begin(f *can.Frame, group uint32) {
 		}
 	}
 	if len(a.open) >= MaxSessions {
-		a.end(0, TooMany)
+		a.end(a.excess(), TooMany)
 	}
 	s := a.session()
 	*s = session{buffer: s.buffer, source: source, destination: destination, group: group, size: size, next: 1, first: f.Time}
@@ -123,6 +123,20 @@ func (a *Assembler) begin(f *can.Frame, group uint32) {
 		s.wait(f.Time, t1)
 	}
 	a.open = append(a.open, s)
+}
+
+// excess gives the position of the message that has to go when there are too many: whoever has most open pays.
+func (a *Assembler) excess() (position int) {
+	var open [256]uint8 // by sender
+	for _, s := range a.open {
+		open[s.source]++
+	}
+	for i, s := range a.open {
+		if open[s.source] > open[a.open[position].source] {
+			position = i
+		}
+	}
+	return position
 }
 
 // transportable says whether a message may be of this parameter group.

@@ -171,7 +171,24 @@ func begin(source, destination uint8, ms int64) *can.Frame {
 	return f
 }
 
-// TestSessionsAreBounded: the message that began first pays, also to one that is in the middle; memory is that of MaxSessions.
+// TestGreedySender: whoever opens more messages than there is room for pays for it alone.
+func TestGreedySender(t *testing.T) {
+	var a j1939.Assembler
+	for source := range 8 {
+		a.Add(begin(uint8(source), 200, 0))
+	}
+	for destination := range 200 {
+		a.Add(begin(99, uint8(destination), 1))
+	}
+	for source := range 8 {
+		a.Add(&can.Frame{ID: 0x9CEBC800 | can.ID(source), Time: 2000, Len: 8, Data: [64]byte{1}})
+	}
+	if c := a.Counts(); c.Stray != 0 || c.Incomplete[j1939.TooMany] != 200-(j1939.MaxSessions-8) {
+		t.Errorf("got %+v, want that all that gave way were of the greedy one", c)
+	}
+}
+
+// TestSessionsAreBounded: among equal senders the message that began first pays, also to one that is in the middle; memory is that of MaxSessions.
 func TestSessionsAreBounded(t *testing.T) {
 	var a j1939.Assembler
 	flood := func() {
