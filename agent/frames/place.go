@@ -2,6 +2,7 @@ package frames
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"telltale.dev/hal/canbus"
@@ -15,7 +16,9 @@ type place struct {
 	bus      canbus.Bus // nil: not attached
 	wanted   []can.Filter
 	narrowed bool // wanted counts
-	filtered bool // the filters have changed since the last block
+	given    bool // the driver has filters:
+	filters  []can.Filter
+	filtered bool // they have changed since the last block
 	said     string
 	state    Bus
 	base     canbus.Errors // of earlier attachments
@@ -31,7 +34,7 @@ type Bus struct {
 func (p *place) attach(bus canbus.Bus) (news string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.bus, p.state.Attached, p.state.Failure = bus, true, ""
+	p.bus, p.state.Attached, p.state.Failure, p.given = bus, true, "", false
 	return p.apply()
 }
 
@@ -74,7 +77,6 @@ func (p *place) filter() string {
 		}
 		return report.Everything
 	}
-	p.filtered = true
 	var filters []can.Filter
 	text := report.Everything
 	if p.narrowed {
@@ -89,9 +91,15 @@ func (p *place) filter() string {
 			text = fmt.Sprintf("%d masks for %d wanted identifiers: some others pass, too", len(filters), len(p.wanted))
 		}
 	}
+	if p.given && (filters == nil) == (p.filters == nil) && slices.Equal(filters, p.filters) {
+		return text // no frame must be missing for this
+	}
+	p.filtered = true
 	if err := f.SetFilters(filters); err != nil {
+		p.given = false
 		return fmt.Sprintf("unknown: %v", err)
 	}
+	p.given, p.filters = true, filters
 	return text
 }
 
