@@ -80,6 +80,7 @@ type Decoder struct {
 	latest  int64 // time of the newest frame
 	account Account
 	long    []*j1939.Assembler // by input; nil: the plan has no J1939 messages of more than 8 bytes there
+	before  []j1939.Counts     // by input: of assemblers that a plan needed before this one
 
 	mu     sync.Mutex // guards all below
 	counts []j1939.Counts
@@ -98,6 +99,7 @@ func New(plan *dbc.Plan, catalogue *signal.Catalogue, inputs []string, release f
 	d := &Decoder{inputs: inputs, release: release, dropped: make([]uint64, len(inputs)), wake: make(chan struct{}, 1)}
 	d.account.Seen = make([]uint64, len(inputs))
 	d.long, d.counts = make([]*j1939.Assembler, len(inputs)), make([]j1939.Counts, len(inputs))
+	d.before = make([]j1939.Counts, len(inputs))
 	d.use(d.decodingBy(plan, catalogue))
 	d.free.New = func() any { return new(Block) }
 	return d
@@ -135,14 +137,26 @@ func (d *Decoder) use(by *decoding) {
 	for i, bus := range by.buses {
 		switch {
 		case !by.plan.Long(bus):
-			d.long[i] = nil
+			if d.long[i] == nil {
+				continue
+			}
+			d.long[i].Drop(j1939.FramesLost) // nobody looks at the frames that come
+			d.count(i)
+			d.before[i], d.long[i] = d.before[i].Plus(d.long[i].Counts()), nil
 		case d.long[i] == nil:
 			d.long[i] = new(j1939.Assembler)
 		}
 	}
 }
 
-// Long says what became of the J1939 messages of more than 8 bytes on each input, since the plan has such. It may be called from any goroutine.
+// count makes the counts of an input known.
+func (d *Decoder) count(input int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.counts[input] = d.before[input].Plus(d.long[input].Counts())
+}
+
+// Long says what became of the J1939 messages of more than 8 bytes on each input, since the agent started. It may be called from any goroutine.
 func (d *Decoder) Long() []j1939.Counts {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -211,9 +225,7 @@ func (d *Decoder) Decode(fb *frames.Block, b *Block) {
 		}
 	}
 	if long != nil {
-		d.mu.Lock()
-		d.counts[fb.Bus] = long.Counts()
-		d.mu.Unlock()
+		d.count(fb.Bus)
 	}
 	d.account.Received += uint64(len(fb.Frames))
 	d.account.Dropped += fb.Dropped - d.dropped[fb.Bus]

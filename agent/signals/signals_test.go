@@ -105,13 +105,15 @@ func TestDecode(t *testing.T) {
 }
 
 // longCar has a J1939 message of 20 bytes and one of 8 on can0, and no J1939 on can1.
-func longCar(t testing.TB) *dbc.Plan {
+func longCar(t testing.TB) *dbc.Plan { return carOf(t, true) }
+
+func carOf(t testing.TB, long bool) *dbc.Plan {
 	t.Helper()
 	file, _, err := dbc.Parse("car.dbc", []byte("BO_ 2566834942 Long: 20 X\n SG_ count : 16|8@1+ (1,0) [0|0] \"\" X\n SG_ last : 152|8@1+ (1,0) [0|0] \"\" X\nBO_ 2566835198 Short: 8 X\n SG_ s : 0|8@1+ (1,0) [0|0] \"\" X\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}, J1939: true}, {Bus: "can1", Files: []*dbc.File{file}}})
+	plan, _, err := dbc.Compile([]dbc.Source{{Bus: "can0", Files: []*dbc.File{file}, J1939: long}, {Bus: "can1", Files: []*dbc.File{file}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +164,19 @@ func TestLongMessages(t *testing.T) {
 	check("the beginning", got(0, false, all[:2]...))
 	d.Swap(longCar(t), plan.Catalogue())
 	check("by another plan with the message", got(0, false, all[2:]...), 151_000, 3, 20)
+	check("the beginning", got(0, false, all[:2]...))
+	before := d.Long()[0]
+	short := carOf(t, false)
+	d.Swap(short, short.Catalogue())
+	got(0, false, all[2:]...)
+	d.Swap(longCar(t), plan.Catalogue())
+	check("a whole message later", got(0, false, all...), 151_000, 3, 20)
+	want := before
+	want.Complete++
+	want.Incomplete[j1939.FramesLost]++ // its end came when nobody looked
+	if c := d.Long()[0]; c != want {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
 	again := frames.Block{Bus: 0, Frames: slices.Repeat(all, 64)}
 	if allocs := testing.AllocsPerRun(100, func() { d.Decode(&again, &b) }); allocs > 0 {
 		t.Errorf("got %v allocations a block, want none", allocs)
