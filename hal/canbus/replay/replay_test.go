@@ -137,6 +137,7 @@ func TestTiming(t *testing.T) {
 	bus := open(t, replay.Config{Source: replay.List(frames), Speed: 4})
 	start := time.Now()
 	var batches []int
+	last := int64(0) // the latest recorded time so far, µs
 	buf := make([]can.Frame, 10)
 	for {
 		n, err := bus.Receive(t.Context(), buf)
@@ -147,12 +148,18 @@ func TestTiming(t *testing.T) {
 			t.Fatal(err)
 		}
 		batches = append(batches, n)
+		for _, f := range buf[:n] {
+			last = max(last, f.Time)
+		}
+		if due := time.Duration(last-frames[0].Time) * time.Microsecond / 4; time.Since(start) < due {
+			t.Errorf("got a frame after %v that is due after %v", time.Since(start), due)
+		}
 	}
 	if took := time.Since(start); took < 100*time.Millisecond || took > time.Minute {
 		t.Errorf("0.4 s at speed 4 took %v", took)
 	}
-	if len(batches) < 3 || batches[0] != 1 {
-		t.Errorf("got batches %v, want one for each moment", batches)
+	if len(batches) < 2 || batches[0] != 1 { // a slow machine may get the others together
+		t.Errorf("got batches %v, want the first frame alone", batches)
 	}
 }
 
