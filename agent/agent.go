@@ -139,13 +139,13 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// onTrial says that the firmware that runs has not been confirmed: the one before may have to go on with the data.
+// onTrial says that the firmware that runs may not have been confirmed: the one before may have to go on with the data.
 func onTrial(s slots.Slots) bool {
 	if s == nil {
 		return false
 	}
 	st, err := s.Status()
-	return err == nil && st.Trial
+	return err != nil || st.Trial
 }
 
 // join makes the stages, upstream first.

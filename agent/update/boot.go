@@ -196,6 +196,9 @@ func (u *Updater) prove(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
+		if errors.Is(err, slots.ErrRefused) { // that will not change
+			return u.back(reasons.SlotFailed, err.Error())
+		}
 		u.cfg.Log.Error("firmware is not confirmed yet", "error", err)
 		u.pause(ctx, u.cfg.Timing.Retry)
 	}
@@ -243,6 +246,9 @@ func (u *Updater) back(reason reasons.Reason, detail string) error {
 		}
 	}
 	err := u.cfg.Slots.Rollback()
+	if errors.Is(err, slots.ErrRefused) && ours {
+		return u.end(updates.Failed, reasons.RollbackFailed, fmt.Sprintf("%s: %s; %s", reason, detail, err.Error()))
+	}
 	if !errors.Is(err, slots.ErrUnbootable) {
 		if err == nil {
 			err = ErrRestart

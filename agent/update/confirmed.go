@@ -21,7 +21,7 @@ type confirmed struct {
 	Layout  int        `cbor:"v"`
 	Slot    slots.Slot `cbor:"slot"`
 	Version string     `cbor:"version,omitempty"` // empty: unknown
-	Release uint64     `cbor:"release,omitempty"` // zero: unknown
+	Release uint64     `cbor:"release,omitempty"` // the newest so far, but for an update that was allowed to be older; zero: unknown
 	Update  updates.ID `cbor:"update,omitempty"`  // which brought it; empty: none, or unknown
 }
 
@@ -58,17 +58,22 @@ func loadConfirmed(dir string) (c confirmed, err error) {
 // store it works on all the same.
 func (u *Updater) remember(slot, booted slots.Slot) {
 	c := u.confirmed
+	brought := u.j.State == updates.Confirmed && u.j.To == slot
 	if slot == booted {
-		same := c.Slot == slot && (c.Version == "" || c.Version == u.cfg.Running.Version && c.Release == u.cfg.Running.Release)
+		release := u.cfg.Running.Release
+		if older := brought && u.j.Document.AllowDowngrade; !older {
+			release = max(release, c.Release)
+		}
+		same := c.Slot == slot && (c.Version == "" || c.Version == u.cfg.Running.Version && c.Release == release)
 		if !same {
 			c.Update = ""
 		}
-		c.Version, c.Release = u.cfg.Running.Version, u.cfg.Running.Release
+		c.Version, c.Release = u.cfg.Running.Version, release
 	} else if c.Slot != slot {
-		c = confirmed{}
+		c = confirmed{Release: c.Release}
 	}
 	c.Layout, c.Slot = confirmedLayout, slot
-	if u.j.State == updates.Confirmed && u.j.To == slot {
+	if brought {
 		c.Update = u.j.Document.ID
 	}
 	if c == u.confirmed {

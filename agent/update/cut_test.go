@@ -81,28 +81,27 @@ func (s knifeSlots) Rollback() error { return s.knife.step(s.Slots.Rollback) }
 // agent alone, of an update that ends well and of one that goes back. Whatever
 // happens, the end is the one that an undisturbed update has, and each word is true.
 func TestCutAtEveryStep(t *testing.T) {
-	for _, healthy := range []bool{true, false} {
-		for _, power := range []bool{true, false} {
-			for _, when := range []moment{before, midway, after} {
-				t.Run(fmt.Sprintf("healthy=%v power=%v %s", healthy, power, when), func(t *testing.T) {
-					t.Parallel()
-					at := 1
-					for ; cutOnce(t, at, when, power, healthy); at++ {
-						if at > 100 {
-							t.Fatal("it never ends")
-						}
+	for n := range 8 {
+		healthy, power, owned := n&1 == 0, n&2 == 0, n&4 == 0
+		for _, when := range []moment{before, midway, after} {
+			t.Run(fmt.Sprintf("healthy=%v power=%v owned=%v %s", healthy, power, owned, when), func(t *testing.T) {
+				t.Parallel()
+				at := 1
+				for ; cutOnce(t, at, when, power, healthy, owned); at++ {
+					if at > 100 {
+						t.Fatal("it never ends")
 					}
-					if at < 12 {
-						t.Errorf("only %d steps were cut", at-1)
-					}
-				})
-			}
+				}
+				if at < 12 {
+					t.Errorf("only %d steps were cut", at-1)
+				}
+			})
 		}
 	}
 }
 
-// cutOnce runs one update with a cut; false when it ended before the cut.
-func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
+// cutOnce runs one update with a cut; false when it ended before the cut. owned slots belong to another process.
+func cutOnce(t *testing.T, at int, when moment, power, healthy, owned bool) bool {
 	t.Helper()
 	b := newBench(t)
 	defer b.server.Close()
@@ -111,7 +110,12 @@ func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 	doc := updateDocument("u", 1, file)
 	k := &knife{at: at, when: when}
 	b.onReport, b.onWrite = k.step, k.step
-	b.slots = knifeSlots{b.fake, k}
+	var all slots.Slots = b.fake
+	if owned {
+		b.owned(b.release)
+		all = b.slots
+	}
+	b.slots = knifeSlots{all, k}
 	if !healthy {
 		b.unhealthy, b.health = errors.New("no bus"), 20*time.Millisecond
 	}
@@ -129,7 +133,7 @@ func cutOnce(t *testing.T, at int, when moment, power, healthy bool) bool {
 			b.fake.Start()
 		}
 	}
-	b.onReport, b.onWrite, b.slots = nil, nil, b.fake
+	b.onReport, b.onWrite, b.slots = nil, nil, all
 	last := b.await(doc)
 	want, slot := updates.Confirmed, slots.B
 	if !healthy {

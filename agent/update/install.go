@@ -55,8 +55,9 @@ func (u *Updater) install(ctx context.Context) error {
 	}
 	err = u.cfg.Slots.Install(ctx, slots.SignedImage{Reader: opened.Payload(), Header: header}, opened.Header.Manifest.Size)
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
+	case ctx.Err() != nil: // it was ended on purpose, which says nothing about the update
+		next.Installs--
+		return errors.Join(ctx.Err(), u.keep(next))
 	case errors.Is(err, slots.ErrTrial):
 		return u.fail(reasons.OnTrial, err)
 	case errors.Is(err, firmware.ErrCorrupt), errors.Is(err, firmware.ErrTruncated):

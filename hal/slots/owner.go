@@ -21,9 +21,9 @@ import (
 //
 //   - Install: the update file is held against Policy while its image is written, by the code that the agent uses, too;
 //     the release that was confirmed last counts beside the one that runs.
-//   - Confirm: the slot that runs must be on trial, or the confirmed one already.
+//   - Confirm: the slot that runs must be on trial, or the confirmed one already, or its release not older than what was ever confirmed.
 //   - Prefer: the slot must be the confirmed one.
-//   - Rollback: the slot that runs must be on trial.
+//   - Rollback: the slot that runs must be on trial, or the other one confirmed, as it is when it is asked for again.
 //
 // When the boot state is lost the confirmed slot is the one that Note remembers; without a note it is any.
 // With Policy.AllowDowngrade older releases are taken, and nobody is held to the last three. The methods are called by Serve.
@@ -38,6 +38,10 @@ type Owner struct {
 
 	changing sync.Mutex // held from the look at the status to the end of the change, so that nothing comes between
 	open     func(r io.Reader) (image io.Reader, size int64, err error)
+
+	saying sync.Mutex // guards said and unsaid
+	said   time.Time
+	unsaid int // complaints since
 }
 
 // ErrRefused says that the owner of the slots does not allow a change to who asks for it.
@@ -47,6 +51,8 @@ var ErrRefused = errors.New("not allowed by the owner of the slots")
 const (
 	maxConnections = 8                // at once; more wait until they are accepted
 	patience       = 30 * time.Second // for each request and each chunk of an update file
+	acceptPause    = time.Second      // after an accept that went wrong
+	complainEvery  = 10 * time.Second // at most one line so often about what was refused
 )
 
 // Serve answers what comes through the listener until it is closed, and owns it. ctx ends installs that are under way.
@@ -65,8 +71,13 @@ func (o *Owner) Serve(ctx context.Context, l net.Listener) error {
 		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("firmware slots: %w", bare(err))
+		if err != nil { // as when memory or descriptors are short: a firmware on trial must be heard when they are there again
+			o.complain("accept", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		free <- struct{}{}
 		all.Go(func() {
@@ -91,12 +102,28 @@ func (o *Owner) talk(ctx context.Context, conn net.Conn) {
 	}
 	if err != nil {
 		if errors.Is(err, ErrRefused) || q.Action == askInstall {
-			o.Say("firmware slots: %s: %v", q.Action, err)
+			o.complain(string(q.Action), err)
 		}
 		a.fail(err)
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(patience))
 	_ = writeMessage(conn, a) // who asked may be gone
+}
+
+// complain says what went wrong, now and then: whoever asks again and again must not hide what others say.
+func (o *Owner) complain(what string, err error) {
+	o.saying.Lock()
+	defer o.saying.Unlock()
+	if !o.said.IsZero() && time.Since(o.said) < complainEvery {
+		o.unsaid++
+		return
+	}
+	before := ""
+	if o.unsaid > 0 {
+		before = fmt.Sprintf(" (and %d times before, unsaid)", o.unsaid)
+	}
+	o.said, o.unsaid = time.Now(), 0
+	o.Say("firmware slots: %s: %v%s", what, bare(err), before)
 }
 
 func (o *Owner) do(ctx context.Context, r io.Reader, q *request, a *answer) error {
@@ -108,13 +135,20 @@ func (o *Owner) do(ctx context.Context, r io.Reader, q *request, a *answer) erro
 	case askInstall:
 		return o.install(ctx, r)
 	case askConfirm:
-		return o.change(func(st Status, confirmed Slot) bool { return st.Trial || confirmed == "" || confirmed == st.Booted }, o.confirm)
+		return o.change(func(st Status, confirmed Slot) bool {
+			return st.Trial || confirmed == "" || confirmed == st.Booted || o.newEnough()
+		}, o.confirm)
 	case askPrefer:
 		return o.change(func(_ Status, confirmed Slot) bool { return confirmed == "" || confirmed == q.Slot }, func() error { return o.Slots.Prefer(q.Slot) })
 	case askRollback:
-		return o.change(func(st Status, _ Slot) bool { return st.Trial }, o.Slots.Rollback)
+		return o.change(func(st Status, confirmed Slot) bool { return st.Trial || confirmed == st.Booted.Other() }, o.Slots.Rollback)
 	}
 	return fmt.Errorf("action %.32q; expected status, install, confirm, prefer or rollback", q.Action)
+}
+
+// newEnough says whether what runs is known not to be older than what was ever confirmed.
+func (o *Owner) newEnough() bool {
+	return o.Policy.Release > 0 && o.Policy.Release >= o.remembered().Release
 }
 
 // change makes a change when allowed says so of the status and of the slot that is confirmed, "" when nobody knows.
@@ -214,7 +248,7 @@ func (p *patientReader) Read(b []byte) (int, error) {
 type note struct {
 	Layout  int    `cbor:"v,required"`
 	Slot    Slot   `cbor:"slot,required"`
-	Release uint64 `cbor:"release,required"`
+	Release uint64 `cbor:"release,required"` // the newest that was ever confirmed
 }
 
 const (
@@ -233,14 +267,19 @@ func (o *Owner) begin() error {
 	return o.remember()
 }
 
-// remember notes that the slot that runs is the confirmed one.
+// remember notes that the slot that runs is the confirmed one. Where older releases are not taken the noted one never falls: a former
+// firmware that runs in place of the confirmed one, because that cannot be read, must not be the way to older ones.
 func (o *Owner) remember() error {
 	st, err := o.Slots.Status()
 	if err != nil {
 		return err
 	}
+	before := o.remembered()
 	n := note{Layout: noteLayout, Slot: st.Booted, Release: o.Policy.Release}
-	if n == o.remembered() {
+	if !o.Policy.AllowDowngrade {
+		n.Release = max(n.Release, before.Release)
+	}
+	if n == before {
 		return nil
 	}
 	data, err := document.Marshal(n)

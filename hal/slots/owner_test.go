@@ -199,7 +199,8 @@ func TestOwnerRules(t *testing.T) {
 	d.must(d.remote.Confirm(), d.remote.Prefer("A"), d.install(ours.update("board", 101, "new")))
 
 	d.start(releases)
-	d.must(d.remote.Rollback()) // on trial: back to the confirmed one
+	d.must(d.remote.Rollback()) // on trial: back to the confirmed one,
+	d.must(d.remote.Rollback()) // also when it is asked for again, since the machine was not restarted
 	if got := d.start(releases); got != "A" {
 		t.Fatalf("after the rollback: got %s, want A", got)
 	}
@@ -230,6 +231,83 @@ func TestOwnerRules(t *testing.T) {
 	d.must(d.remote.Prefer("B"))
 	if got := d.start(releases); got != "B" {
 		t.Fatalf("got %s, want B", got)
+	}
+}
+
+// TestReleaseNeverFalls: a former firmware that runs because the confirmed one cannot be read is not the way to older ones, also when an
+// install in place of that was broken off, what runs was confirmed then, and the machine started again.
+func TestReleaseNeverFalls(t *testing.T) {
+	ours, keys := newMaker(t)
+	d := newDevice(t, keys)
+	releases := map[slots.Slot]uint64{"A": 100, "B": 105}
+	d.start(releases)
+	d.must(d.install(ours.update("board", 105, "new")))
+	d.start(releases)
+	d.must(d.remote.Confirm())
+	d.fake.Spoil("B", true)
+	if got := d.start(releases); got != "A" {
+		t.Fatalf("got %s, want A", got)
+	}
+	off := ours.update("board", 105, "new again")
+	off.Reader = strings.NewReader("new")
+	if err := d.install(off); !errors.Is(err, firmware.ErrTruncated) {
+		t.Fatalf("got %v, want ErrTruncated", err)
+	}
+	for _, when := range []string{"at once", "after a start"} {
+		d.must(d.remote.Confirm()) // there is no other to be started
+		if err := d.install(ours.update("board", 103, "between")); !errors.Is(err, firmware.ErrOlder) {
+			t.Errorf("%s: got %v, want ErrOlder", when, err)
+		}
+		d.start(releases)
+	}
+	d.must(d.install(ours.update("board", 105, "new")))
+}
+
+// TestStateLostOnTrial: when the boot state is lost while a newer firmware is on trial in the first slot, it can still be
+// confirmed, or given up for the one that was confirmed before.
+func TestStateLostOnTrial(t *testing.T) {
+	ours, keys := newMaker(t)
+	for _, healthy := range []bool{true, false} {
+		d := newDevice(t, keys)
+		releases := map[slots.Slot]uint64{"A": 100, "B": 101}
+		d.start(releases)
+		d.must(d.install(ours.update("board", 101, "new")))
+		d.start(releases)
+		d.must(d.remote.Confirm(), d.install(ours.update("board", 102, "newer")))
+		releases["A"] = 102
+		d.start(releases)
+		d.fake.LoseState()
+		if got := d.start(releases); got != "A" {
+			t.Fatalf("got %s, want A", got)
+		}
+		want := slots.A
+		if healthy {
+			d.must(d.remote.Confirm())
+		} else {
+			d.must(d.remote.Rollback())
+			want = slots.B
+		}
+		if got := d.start(releases); got != want {
+			t.Errorf("healthy %v: got %s, want %s", healthy, got, want)
+		}
+	}
+}
+
+// TestComplaints: who is refused again and again fills no log.
+func TestComplaints(t *testing.T) {
+	_, keys := newMaker(t)
+	said := make(chan string, 100)
+	_, remote := serve(t, &slots.Owner{
+		Slots: slotstest.NewFake(4096), Policy: firmware.Policy{Keys: keys, Board: "board", Release: 1}, Note: filepath.Join(t.TempDir(), "note"),
+		Say: func(format string, args ...any) { said <- fmt.Sprintf(format, args...) },
+	})
+	for range 50 {
+		if err := remote.Rollback(); !errors.Is(err, slots.ErrRefused) {
+			t.Fatalf("got %v, want ErrRefused", err)
+		}
+	}
+	if n := len(said); n < 1 || n > 10 {
+		t.Errorf("got %d lines for 50 refusals", n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package uboot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +67,11 @@ func (s *Slots) change(how func(*state) error) error {
 		return err
 	}
 	defer f.Close()
-	current, _, err := s.read(f)
+	current, problem, err := s.read(f)
+	if err != nil {
+		return err
+	}
+	before, err := current.encode()
 	if err != nil {
 		return err
 	}
@@ -76,6 +81,9 @@ func (s *Slots) change(how func(*state) error) error {
 	sector, err := current.encode()
 	if err != nil {
 		return err
+	}
+	if problem == "" && bytes.Equal(sector, before) { // each write is a moment in which the power must not go
+		return nil
 	}
 	if _, err := f.WriteAt(sector, s.cfg.Offset); err != nil {
 		return fmt.Errorf("boot state: %w", plain(err))
