@@ -58,6 +58,7 @@ func Reloadable(ctx context.Context, check func() error, log *slog.Logger) (cont
 func Restart() error {
 	program, err := os.Executable()
 	if err == nil {
+		signal.Ignore(syscall.SIGHUP) // until Reloadable listens again, it must not end the process
 		err = syscall.Exec(program, os.Args, os.Environ())
 	}
 	return fmt.Errorf("start again: %w", err)

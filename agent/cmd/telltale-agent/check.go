@@ -201,7 +201,7 @@ const glance = 2 * time.Second
 
 // supply reads the ignition, where it is configured.
 func (c *checkCommand) supply(ctx context.Context) []check.Line {
-	s, err := openSupply(c.PowerIgnition)
+	s, err := c.openSupply()
 	if err != nil {
 		return []check.Line{check.Failure("ignition", "mend power.ignition in the configuration, or let the agent's group read the device", "%v", err)}
 	}

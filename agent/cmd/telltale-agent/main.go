@@ -58,7 +58,10 @@ func main() {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err = parsed.Run()
 	if errors.Is(err, supervisor.ErrReload) {
-		err = supervisor.Restart()
+		signal.Reset(ends...) // all is closed: who asks for the end now gets it at once
+		if err = nil; ctx.Err() == nil {
+			err = supervisor.Restart()
+		}
 	}
 	if err != nil {
 		fail(err)

@@ -19,13 +19,12 @@ import (
 
 // watches sets how supply and link are watched.
 func (c *configured) watches(cfg *agent.Config) error {
-	supply, err := openSupply(c.PowerIgnition)
-	if err != nil {
+	if _, err := supplyOf(c.PowerIgnition); err != nil {
 		return fmt.Errorf("%s: %w", c.At("power-ignition", ""), err)
 	}
 	cfg.Power = power.Config{
-		Supply: supply, Sleeper: sysfs.Machine{},
-		Window: c.PowerWindow, After: power.After(c.PowerAfter), WakeAfter: c.PowerWakeAfter,
+		Sleeper: sysfs.Machine{},
+		Window:  c.PowerWindow, After: power.After(c.PowerAfter), WakeAfter: c.PowerWakeAfter,
 	}
 	if cfg.Power.After != power.Wait { // else the process itself wakes in time
 		cfg.Power.Waker = sysfs.Alarm{}
@@ -39,19 +38,35 @@ func (c *configured) watches(cfg *agent.Config) error {
 }
 
 // openSupply opens what --power-ignition names; nil without one.
-func openSupply(url string) (halpower.Supply, error) {
+func (c *configured) openSupply() (halpower.Supply, error) {
+	open, err := supplyOf(c.PowerIgnition)
+	if err == nil && open == nil {
+		return nil, nil
+	}
+	var supply halpower.Supply
+	if err == nil {
+		supply, err = open()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.At("power-ignition", ""), err)
+	}
+	return supply, nil
+}
+
+// supplyOf says how to open what a URL names; nil for none.
+func supplyOf(url string) (open func() (halpower.Supply, error), err error) {
 	scheme, rest, _ := strings.Cut(url, ":")
 	switch {
 	case url == "" || url == "none":
 		return nil, nil
 	case scheme == "file" && rest != "":
-		return powerfile.New(rest), nil
+		return func() (halpower.Supply, error) { return powerfile.New(rest), nil }, nil
 	case scheme == "gpio":
 		cfg, err := gpio.Parse(rest)
 		if err != nil {
 			return nil, err
 		}
-		return gpio.Open(cfg)
+		return func() (halpower.Supply, error) { return gpio.Open(cfg) }, nil
 	}
 	return nil, fmt.Errorf("expected file:FILE, gpio:DEVICE?line=N or none, found %q", url)
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,12 +43,12 @@ func TestReload(t *testing.T) {
 	conn, socket := supervisortest.Listen(t)
 	cmd := exec.Command(self, append([]string{"run", "--config", config}, id.flags()...)...)
 	cmd.Env, cmd.SysProcAttr = append(os.Environ(), "NOTIFY_SOCKET="+socket), &syscall.SysProcAttr{Setsid: true} // no terminal
-	var log strings.Builder
+	var log heard
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); t.Log(log.String()) })
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); t.Log(log.text()) })
 	said := func(want string) {
 		t.Helper()
 		if got := supervisortest.Heard(t, conn, time.Minute); got != want {
@@ -76,15 +77,24 @@ func TestReload(t *testing.T) {
 		}
 	}
 
-	configure(one + "buffer: nonsense\n")
 	hangup := func() {
 		t.Helper()
 		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 	}
-	hangup()
-	time.Sleep(300 * time.Millisecond) // time to do what must not be done
+	for n, wrong := range []string{
+		"buffer: nonsense", "network: rotes", "power: {ignition: \"gpoi:chip\"}", "slots: ubot",
+		"slots: \"owner:/run/none\"\nupdate: {keys: [/none.pem]}", "campaigns: [/none.yaml]", "dbc: 1",
+	} {
+		configure(one + wrong + "\n")
+		hangup()
+		for end := time.Now().Add(time.Minute); strings.Count(log.text(), "configuration is not taken") <= n; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: it was taken, or nothing was said", wrong)
+			}
+		}
+	}
 	if s := asked(1); s.Boot != first.Boot {
 		t.Errorf("got another start after a configuration that cannot be used")
 	}
@@ -103,7 +113,26 @@ func TestReload(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
-	if text := log.String(); !strings.Contains(text, "configuration is not taken") || !strings.Contains(text, "agent.yaml:5: buffer") {
+	if text := log.text(); !strings.Contains(text, "configuration is not taken") || !strings.Contains(text, "agent.yaml:5: buffer") {
 		t.Errorf("the log does not say what is wrong with the configuration")
 	}
+}
+
+// heard is what a process says while it runs.
+type heard struct {
+	mu   sync.Mutex // guards said
+	said strings.Builder
+}
+
+// Write implements io.Writer.
+func (h *heard) Write(text []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.said.Write(text)
+}
+
+func (h *heard) text() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.said.String()
 }

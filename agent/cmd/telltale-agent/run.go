@@ -41,9 +41,6 @@ type runCommand struct {
 
 // Run is the agent until ctx ends.
 func (c *runCommand) Run(ctx context.Context) error {
-	if c.Report < 0 {
-		return fmt.Errorf("%s: expected at least 0s, found %v", c.At("report", ""), c.Report)
-	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
 	ctx, end := supervisor.Reloadable(ctx, reread, log)
 	defer end()
@@ -55,6 +52,9 @@ func (c *runCommand) Run(ctx context.Context) error {
 	defer release()
 	cfg, err := c.config(log)
 	if err != nil {
+		return err
+	}
+	if cfg.Power.Supply, err = c.openSupply(); err != nil {
 		return err
 	}
 	cfg.Inputs = inputs
@@ -86,17 +86,15 @@ func reread() error {
 	if _, err := c.parse(); err != nil {
 		return err
 	}
-	var cfg agent.Config
-	quiet := slog.New(slog.DiscardHandler)
-	if err := errors.Join(c.Run.readable(&cfg, quiet), c.Run.identity(&cfg, quiet)); err != nil {
+	if _, err := c.Run.config(slog.New(slog.DiscardHandler)); err != nil {
 		return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
 }
 
-// readable reads what the settings name, DBC files and campaigns, and says what cannot be used.
+// readable reads what the settings name, DBC files, campaigns and keys of updates, and says what cannot be used.
 func (c *configured) readable(cfg *agent.Config, log *slog.Logger) error {
-	if err := errors.Join(c.Bounds(), c.vehicle(cfg, log), c.campaigns(cfg)); err != nil {
+	if err := errors.Join(c.Bounds(), c.vehicle(cfg, log), c.watches(cfg), c.updates(cfg), c.campaigns(cfg)); err != nil {
 		return err
 	}
 	_, err := campaign.Compile(cfg.Plan.Catalogue(), cfg.Default)
@@ -118,8 +116,8 @@ func reportEvery(ctx context.Context, a *agent.Agent, every time.Duration) {
 	}
 }
 
-// config turns the flags into the agent's configuration.
-func (c *configured) config(log *slog.Logger) (agent.Config, error) {
+// config turns the flags into the agent's configuration. It opens no device.
+func (c *runCommand) config(log *slog.Logger) (agent.Config, error) {
 	cfg := agent.Config{
 		Data: c.Data, Version: protocol.BuildVersion(), Endpoints: c.Endpoint, Drain: c.Drain, Log: log,
 		Timing: agent.Timing{
@@ -131,27 +129,17 @@ func (c *configured) config(log *slog.Logger) (agent.Config, error) {
 	if c.StorageNote != "none" {
 		cfg.StorageNote = c.StorageNote
 	}
-	if err := c.Bounds(); err != nil {
+	if c.Report < 0 {
+		return cfg, fmt.Errorf("%s: expected at least 0s, found %v", c.At("report", ""), c.Report)
+	}
+	if err := c.readable(&cfg, log); err != nil {
 		return cfg, err
 	}
-	size, err := protocol.ParseSize(c.Buffer)
-	if err != nil {
+	var err error
+	if cfg.MaxBuffer, err = protocol.ParseSize(c.Buffer); err != nil {
 		return cfg, fmt.Errorf("%s: %w", c.At("buffer", ""), err)
 	}
-	cfg.MaxBuffer = size
-	if err := c.identity(&cfg, log); err != nil {
-		return cfg, err
-	}
-	if err := c.vehicle(&cfg, log); err != nil {
-		return cfg, err
-	}
-	if err := c.watches(&cfg); err != nil {
-		return cfg, err
-	}
-	if err := c.updates(&cfg); err != nil {
-		return cfg, err
-	}
-	return cfg, c.campaigns(&cfg)
+	return cfg, c.identity(&cfg, log)
 }
 
 // campaigns reads those in force until the cloud says otherwise.
