@@ -27,10 +27,9 @@ const (
 	readAheadMessages = 512
 	readAheadBytes    = 8 << 20
 
-	// lookMessages and lookBytes are the same for a reader that Read opens at a place of a grouped stream, for a few messages: a
-	// record may hold hundreds of them.
-	lookMessages = 16
-	lookBytes    = 2 << 20
+	// lookBytes bounds the same for a reader that Read opens at a place of a grouped stream, for a few messages: a record may
+	// hold hundreds of them.
+	lookBytes = 2 << 20
 
 	// readerMessages is the capacity of the channel between a Reader's goroutine and its user; readerGroups is that of a
 	// grouped stream, whose records may have a megabyte each.

@@ -228,7 +228,7 @@ func (b *Backbone) Read(ctx context.Context, stream string, from uint64, limit i
 	if r == nil {
 		ahead := jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, readAheadBytes)
 		if b.declared.Load().names[stream].grouped {
-			ahead = jetstream.PullMaxMessagesWithBytesLimit(lookMessages, lookBytes)
+			ahead = jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, lookBytes)
 		}
 		if r, err = b.openReader(ctx, stream, from, ahead); err != nil {
 			return nil, err
