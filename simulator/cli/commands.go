@@ -33,4 +33,8 @@ type Commands struct {
 	Cert Cert `cmd:"" help:"Issue a development certificate and show how to use it."`
 
 	Fleet Fleet `cmd:"" help:"Drive many light vehicles at once: load for a cloud or another broker."`
+
+	Completion Completion `cmd:"" help:"Print what a shell reads to complete command lines."`
+
+	Man Man `cmd:"" help:"Print the manual page: telltale man | man -l -"`
 }

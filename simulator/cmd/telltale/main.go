@@ -39,6 +39,12 @@ func run(args []string) int {
 		args = []string{"version"}
 	}
 	parser := kong.Must(&commands{}, kong.Name("telltale"), kong.Description("The Telltale simulator."))
+	if asked, err := cli.Complete(parser); asked {
+		if err != nil {
+			return exitFailed // a word on the shell's line would be in the way
+		}
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
