@@ -85,11 +85,16 @@ func binaryName(version string, p product, a arch) string {
 	return fmt.Sprintf("%s-%s-linux-%s", p.name, version, a.name)
 }
 
+// stamp is what the linker is told: no symbols, and the version.
+func stamp(version string) string {
+	return "-s -w -buildid= -X telltale.dev/protocol.stamped=" + version
+}
+
 // compile builds the program and checks that nothing has to be there when it starts.
 func compile(dir, version string, p product, a arch) ([]byte, error) {
 	out := filepath.Join(dir, binaryName(version, p, a))
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -buildid= -X telltale.dev/protocol.stamped="+version, "-o", out, p.pkg)
+		"-ldflags", stamp(version), "-o", out, p.pkg)
 	cmd.Env = a.environment()
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s: go build: %w\n%s", a.name, err, text)
@@ -132,7 +137,7 @@ func pack(dir, version string, epoch time.Time, of product, a arch, binary []byt
 		p.Depends = "passwd"
 	}
 	var err error
-	if p.Files, err = of.contents(a, binary); err != nil {
+	if p.Files, err = of.contents(a, version, binary); err != nil {
 		return Made{}, err
 	}
 	if p.Scripts, err = of.maintainerScripts(); err != nil {

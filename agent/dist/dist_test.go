@@ -2,8 +2,10 @@ package dist
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"telltale.dev/agent/dist/deb"
 )
 
 // tool skips the test when a tool is not installed; in CI it must be.
@@ -310,7 +314,7 @@ func TestCommit(t *testing.T) {
 // for nobody else's eyes; nothing that is secret is in any, and nobody but root may write them.
 func TestPackages(t *testing.T) {
 	for _, p := range products() {
-		files, err := p.contents(own(t), []byte("program"))
+		files, err := p.contents(own(t), testVersion, []byte("program"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,5 +343,59 @@ func TestPackages(t *testing.T) {
 		if unit != "" && (!strings.Contains(unit, "\nUMask=0077\n") || !strings.Contains(unit, "\nStateDirectoryMode=0700\n") || !strings.Contains(unit, "/usr/bin/"+p.name+" ")) {
 			t.Errorf("%s: the unit is not as expected", p.name)
 		}
+	}
+}
+
+// TestPrinted: the package of the command line brings a manual page of this version and the completion, the same each time.
+func TestPrinted(t *testing.T) {
+	p, err := find("telltale")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed [2][]byte
+	for i := range packed {
+		man, err := p.printed(testVersion, "man")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(man), `.TH "TELLTALE" "1" "" "telltale 1.2.3~test"`) || !strings.Contains(string(man), "\n.SS \"telltale campaign push ") {
+			t.Errorf("got a manual page that begins with %.100q, want this version and the commands", man)
+		}
+		if packed[i], err = compressed(man); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(packed[i][4:8], make([]byte, 4)) { // RFC 1952, 2.3: MTIME
+			t.Error("the compressed page has a time")
+		}
+		text, err := gzip.NewReader(bytes.NewReader(packed[i]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(text); err != nil || !bytes.Equal(got, man) {
+			t.Errorf("got %d bytes and %v of the compressed page, want the %d that were printed", len(got), err, len(man))
+		}
+	}
+	if !bytes.Equal(packed[0], packed[1]) {
+		t.Error("got two different manual pages of one version")
+	}
+	files, err := p.contents(own(t), testVersion, []byte("program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		path string
+		data []byte
+	}{
+		{"/usr/share/man/man1/telltale.1.gz", packed[0]},
+		{"/usr/share/bash-completion/completions/telltale", []byte("# bash completion for telltale")},
+	} {
+		if !slices.ContainsFunc(files, func(f deb.File) bool {
+			return f.Path == want.path && f.Mode == 0o644 && !f.Config && bytes.HasPrefix(f.Data, want.data)
+		}) {
+			t.Errorf("%s is missing, or not what the program prints", want.path)
+		}
+	}
+	if _, err := p.printed(testVersion, "nonsense"); err == nil || !strings.Contains(err.Error(), "unexpected argument nonsense") {
+		t.Errorf("a command that there is not: got %v, want what the program said", err)
 	}
 }

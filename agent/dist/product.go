@@ -16,6 +16,7 @@ type product struct {
 	summary     string
 	description []string
 	files       map[string]string // of content → their place; those below /etc are the administrator's
+	prints      map[string]string // place → what the program's command of this name prints; compressed where the place says .gz
 	scripts     string            // folder of content with the maintainer scripts; "": none
 }
 
@@ -52,6 +53,10 @@ func products() []product {
 				"Asks a Telltale cloud, pushes campaigns and updates, checks and decodes logs,",
 				"and drives simulated vehicles.",
 			},
+			prints: map[string]string{
+				"/usr/share/man/man1/telltale.1.gz":               "man",
+				"/usr/share/bash-completion/completions/telltale": "completion bash",
+			},
 		},
 	}
 }
@@ -68,7 +73,7 @@ func find(name string) (product, error) {
 
 // contents are the files of the product's package. None of them is a secret, and only
 // what the package brings is in it: identities and keys are made where they are used.
-func (p product) contents(a arch, binary []byte) ([]deb.File, error) {
+func (p product) contents(a arch, version string, binary []byte) ([]deb.File, error) {
 	modules, err := notices.Modules(".", a.environment(), "", p.pkg)
 	if err != nil {
 		return nil, err
@@ -91,6 +96,16 @@ func (p product) contents(a arch, binary []byte) ([]deb.File, error) {
 			return nil, err
 		}
 		files = append(files, deb.File{Path: to, Mode: 0o644, Config: strings.HasPrefix(to, "/etc/"), Data: data})
+	}
+	for to, command := range p.prints {
+		data, err := p.printed(version, command)
+		if err == nil && strings.HasSuffix(to, ".gz") {
+			data, err = compressed(data)
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, deb.File{Path: to, Mode: 0o644, Data: data})
 	}
 	return files, nil
 }
