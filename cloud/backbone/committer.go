@@ -200,7 +200,7 @@ func (l *committer) queued() (messages, bytes int) {
 	return len(l.waiting), l.bytes
 }
 
-// part is by what the reserve of free space is divided: 1 keeps all of the reserve from the stream, 2 a half of it.
+// share is by what the reserve of free space is divided: 1 keeps all of the reserve from the stream, 2 a half of it.
 func (l *committer) share() int64 {
 	if l.vital {
 		return bucketPart

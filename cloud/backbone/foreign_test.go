@@ -14,6 +14,21 @@ import (
 	"telltale.dev/cloud/backbone"
 )
 
+// stranger is somebody else's connection to a server.
+func stranger(t *testing.T, s *server.Server) nats.JetStreamContext {
+	t.Helper()
+	conn, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := conn.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
 // TestForeignMessages: what somebody else stores at an external server in a stream of vehicles is passed over, counted and said once; the
 // sequences go on where they were, and nothing that was acknowledged is passed over with it, also after a restart.
 func TestForeignMessages(t *testing.T) {
@@ -22,15 +37,7 @@ func TestForeignMessages(t *testing.T) {
 	var log bytes.Buffer
 	cfg := backbone.Config{URL: s.ClientURL(), Log: slog.New(slog.NewTextHandler(&log, nil))}
 	b := open(t, cfg)
-	conn, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := conn.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := stranger(t, s)
 	const rounds, each = 6, 30
 	want := 0
 	round := func(b *backbone.Backbone) {
@@ -88,15 +95,7 @@ func TestEndGone(t *testing.T) {
 	s := natsServer(t, func(*server.Options) {})
 	b := open(t, backbone.Config{URL: s.ClientURL(), Log: slog.New(slog.DiscardHandler)})
 	burst(t, b, numbered(1)[0], numbered(30)...)
-	conn, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := conn.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := stranger(t, s)
 	info, err := js.StreamInfo(backbone.Up)
 	if err == nil {
 		err = js.DeleteStream(backbone.Up)

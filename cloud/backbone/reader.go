@@ -32,16 +32,17 @@ type Reader struct {
 // Reader opens a reader whose first message is the one with sequence from, or the
 // oldest one after it. Zero means the oldest. Close it. A ctx that ends afterwards does not end the reader.
 func (b *Backbone) Reader(ctx context.Context, stream string, from uint64) (*Reader, error) {
-	return b.openReader(ctx, stream, from, jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, readAheadBytes))
+	return b.openReader(ctx, stream, from, readAheadBytes)
 }
 
-func (b *Backbone) openReader(ctx context.Context, stream string, from uint64, ahead jetstream.PullMessagesOpt) (*Reader, error) {
+// openReader opens one that asks for so many bytes ahead.
+func (b *Backbone) openReader(ctx context.Context, stream string, from uint64, bytes int) (*Reader, error) {
 	if err := b.usable(stream); err != nil {
 		return nil, err
 	}
 	from = max(from, 1)
 	l := b.declared.Load().names[stream]
-	source, name, err := b.consume(ctx, l, from, ahead)
+	source, name, err := b.consume(ctx, l, from, bytes)
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", stream, b.orClosed(err))
 	}
@@ -55,7 +56,7 @@ func (b *Backbone) openReader(ctx context.Context, stream string, from uint64, a
 	return r, nil
 }
 
-func (b *Backbone) consume(ctx context.Context, l *committer, from uint64, ahead jetstream.PullMessagesOpt) (jetstream.MessagesContext, string, error) {
+func (b *Backbone) consume(ctx context.Context, l *committer, from uint64, bytes int) (jetstream.MessagesContext, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if l.grouped {
@@ -73,7 +74,7 @@ func (b *Backbone) consume(ctx context.Context, l *committer, from uint64, ahead
 	if err != nil {
 		return nil, "", err
 	}
-	source, err := consumer.Messages(ahead)
+	source, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, bytes))
 	return source, consumer.CachedInfo().Name, err
 }
 
@@ -226,11 +227,11 @@ func (b *Backbone) Read(ctx context.Context, stream string, from uint64, limit i
 		return nil, err
 	}
 	if r == nil {
-		ahead := jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, readAheadBytes)
+		bytes := readAheadBytes
 		if b.declared.Load().names[stream].grouped {
-			ahead = jetstream.PullMaxMessagesWithBytesLimit(readAheadMessages, lookBytes)
+			bytes = lookBytes
 		}
-		if r, err = b.openReader(ctx, stream, from, ahead); err != nil {
+		if r, err = b.openReader(ctx, stream, from, bytes); err != nil {
 			return nil, err
 		}
 	}

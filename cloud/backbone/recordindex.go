@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,9 +16,11 @@ const keptRecords = 512
 
 // recordIndex remembers where some records of a grouped stream are, so that one is found by a sequence in it with few questions.
 type recordIndex struct {
-	mu     sync.Mutex // guards all below
-	known  []record   // by number
-	groups uint64     // number of the first record with a header; 0: not known. Messages without one are of before only in front of it
+	// groups is the number of the first record with a header; 0: not known. Messages without one are of before only in front of it.
+	groups atomic.Uint64
+
+	mu    sync.Mutex // guards known
+	known []record   // by number
 }
 
 // add remembers a record. When there are too many, each second one is forgotten, but never the newest.
@@ -88,7 +91,8 @@ func (x *recordIndex) newest() uint64 {
 func (x *recordIndex) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.known, x.groups = nil, 0
+	x.known = nil
+	x.groups.Store(0)
 }
 
 // grouped is an open grouped stream with the state that it had when it was asked for.
@@ -152,9 +156,7 @@ func (g *grouped) foreign(ctx context.Context, m *jetstream.RawStreamMsg) (bool,
 	if len(m.Header[sequencesHeader]) > 0 {
 		return false, nil
 	}
-	g.index.mu.Lock()
-	first := g.index.groups
-	g.index.mu.Unlock()
+	first := g.index.groups.Load()
 	if first == 0 {
 		group, err := g.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(g.subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -164,9 +166,7 @@ func (g *grouped) foreign(ctx context.Context, m *jetstream.RawStreamMsg) (bool,
 			return false, err
 		}
 		first = group.Sequence
-		g.index.mu.Lock()
-		g.index.groups = first
-		g.index.mu.Unlock()
+		g.index.groups.Store(first)
 	}
 	return m.Sequence > first, nil
 }
@@ -206,11 +206,11 @@ func (g *grouped) newest(ctx context.Context) (record, error) {
 // end is the record of the newest message. Behind a message that is none of ours sequences go on where they were.
 func (g *grouped) end(ctx context.Context, m *jetstream.RawStreamMsg) (record, error) {
 	foreign, err := g.foreign(ctx, m)
-	if err != nil || !foreign {
-		if err == nil {
-			return g.remember(m)
-		}
+	switch {
+	case err != nil:
 		return record{}, err
+	case !foreign:
+		return g.remember(m)
 	}
 	last, err := g.GetLastMsgForSubject(ctx, g.subject)
 	if err != nil {

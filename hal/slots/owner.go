@@ -39,7 +39,7 @@ type Owner struct {
 	changing sync.Mutex // held from the look at the status to the end of the change, so that nothing comes between
 	open     func(r io.Reader) (image io.Reader, size int64, err error)
 
-	saying sync.Mutex // guards said and unsaid
+	saying sync.Mutex // guards all below
 	said   time.Time
 	unsaid int // complaints since
 }

@@ -40,9 +40,6 @@ func (c *configured) watches(cfg *agent.Config) error {
 // openSupply opens what --power-ignition names; nil without one.
 func (c *configured) openSupply() (halpower.Supply, error) {
 	open, err := supplyOf(c.PowerIgnition)
-	if err == nil && open == nil {
-		return nil, nil
-	}
 	var supply halpower.Supply
 	if err == nil {
 		supply, err = open()
@@ -53,12 +50,12 @@ func (c *configured) openSupply() (halpower.Supply, error) {
 	return supply, nil
 }
 
-// supplyOf says how to open what a URL names; nil for none.
+// supplyOf says how to open what a URL names; none gives nil.
 func supplyOf(url string) (open func() (halpower.Supply, error), err error) {
 	scheme, rest, _ := strings.Cut(url, ":")
 	switch {
 	case url == "" || url == "none":
-		return nil, nil
+		return func() (halpower.Supply, error) { return nil, nil }, nil
 	case scheme == "file" && rest != "":
 		return func() (halpower.Supply, error) { return powerfile.New(rest), nil }, nil
 	case scheme == "gpio":
